@@ -1,0 +1,15 @@
+//! Configuration: built-in defaults < TOML file < environment < flags.
+//!
+//! Every setting has one dotted name (`http.listen`). The environment spells it
+//! `MAILWRIGHT_HTTP__LISTEN`. A name that does not exist is an error that says so: a misspelt setting must
+//! not be ignored. Gives one [`Config`] value; never reads the environment itself.
+
+mod layers;
+mod scalars;
+mod settings;
+
+pub use layers::{ConfigError, Layers};
+pub use scalars::{ByteSize, Delays, List, RouteText, Span};
+pub use settings::{
+    Auth, Config, Data, Database, Delivery, Dns, Http, JwtKey, Limits, Log, LogFormat, Net, Queue, SETTINGS, Shutdown, Webhooks,
+};

@@ -1,0 +1,179 @@
+//! The forms in which settings are written: spans of time, sizes, lists, routes.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::domain::route::Route;
+
+macro_rules! written_as_text {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+/// A span of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let millis = UNITS.iter().find(|(name, _)| *name == unit).and_then(|(_, millis)| {
+            number.parse::<u64>().ok()?.checked_mul(*millis)
+        });
+        millis
+            .map(|millis| Self(Duration::from_millis(millis)))
+            .ok_or_else(|| format!("'{text}' is not a duration such as 500ms, 30s, 5m, 2h or 3d"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let (unit, each) =
+            UNITS.into_iter().find(|(_, each)| millis >= *each && millis.is_multiple_of(*each)).unwrap_or(("ms", 1));
+        write!(f, "{}{unit}", millis / each)
+    }
+}
+written_as_text!(Span);
+
+/// Spans with commas between: a retry schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delays(pub Vec<Duration>);
+
+impl FromStr for Delays {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(|span| span.parse().map(|Span(delay)| delay)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spans: Vec<_> = self.0.iter().map(|delay| Span(*delay).to_string()).collect();
+        f.write_str(&spans.join(","))
+    }
+}
+written_as_text!(Delays);
+
+/// A number of bytes, with `KiB`, `MiB` or `GiB` if wished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteSize(pub usize);
+
+const SIZES: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        SIZES
+            .iter()
+            .find_map(|(unit, each)| text.trim().strip_suffix(unit)?.trim().parse::<usize>().ok()?.checked_mul(*each))
+            .map(Self)
+            .ok_or_else(|| format!("'{text}' is not a size such as 65536, 64KiB, 25MiB or 1GiB"))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, each) = SIZES
+            .into_iter()
+            .find(|(_, each)| self.0 >= *each && self.0.is_multiple_of(*each))
+            .unwrap_or(("", 1));
+        write!(f, "{}{unit}", self.0 / each)
+    }
+}
+written_as_text!(ByteSize);
+
+/// Values with commas between; empty text is the empty list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for List<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(|item| item.parse().map_err(|error| format!("'{item}': {error}")))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl<T: fmt::Display> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let items: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        serializer.serialize_str(&items.join(","))
+    }
+}
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A route and the text it came from, which may hold passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteText {
+    text: String,
+    pub route: Route,
+}
+
+impl FromStr for RouteText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let route = text.parse().map_err(|error: crate::domain::route::RouteError| error.to_string())?;
+        Ok(Self { text: text.to_owned(), route })
+    }
+}
+
+impl fmt::Display for RouteText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+written_as_text!(RouteText);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_are_read_and_written_alike() {
+        for text in ["500ms", "30s", "5m", "2h", "3d", "90s"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        for text in ["", "5", "m", "-1s", "1w", "1.5s", "99999999999999999999s"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+        for text in ["100", "64KiB", "25MiB", "3GiB"] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
+        }
+        assert!("25MB".parse::<ByteSize>().is_err());
+        assert_eq!("1s,5s, 30s".parse::<Delays>().unwrap().to_string(), "1s,5s,30s");
+    }
+}

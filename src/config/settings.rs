@@ -1,0 +1,213 @@
+//! Every setting, its default and what it means. [`SETTINGS`] is the one documented table; a test holds
+//! it equal to the fields, and the README to it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::scalars::{ByteSize, Delays, List, RouteText, Span};
+use crate::domain::route::Route;
+
+macro_rules! settings {
+    (
+        $($section:ident: $type:ident { $($field:ident: $kind:ty = $default:expr, $doc:literal;)* })*
+    ) => {
+        /// The whole effective configuration.
+        #[derive(Debug, Clone, Serialize, Deserialize, Default)]
+        #[serde(deny_unknown_fields)]
+        pub struct Config {
+            $(pub $section: $type,)*
+        }
+        $(
+            #[derive(Debug, Clone, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $type {
+                $(#[doc = $doc] pub $field: $kind,)*
+            }
+            impl Default for $type {
+                fn default() -> Self {
+                    Self { $($field: $default,)* }
+                }
+            }
+        )*
+        /// Name and meaning of every setting, in order.
+        pub const SETTINGS: &[(&str, &str)] = &[
+            $($((concat!(stringify!($section), ".", stringify!($field)), $doc),)*)*
+        ];
+    };
+}
+
+const fn ms(n: u64) -> Span {
+    Span(Duration::from_millis(n))
+}
+const fn secs(n: u64) -> Span {
+    Span(Duration::from_secs(n))
+}
+const fn mib(n: usize) -> ByteSize {
+    ByteSize(n << 20)
+}
+fn delays(seconds: &[u64]) -> Delays {
+    Delays(seconds.iter().map(|s| Duration::from_secs(*s)).collect())
+}
+
+settings! {
+    data: Data {
+        dir: PathBuf = PathBuf::new(), "Where `mailwright dev` keeps its private cluster and keys. Empty: `.mailwright` in the current directory. Also `MAILWRIGHT_DATA_DIR`.";
+    }
+    database: Database {
+        url: String = String::new(), "Postgres to use, as a URL. Required by `serve` and `migrate`. Also `DATABASE_URL`.";
+        connections: u32 = 10, "Connections for reads and settings; writers, claimers and settlers have their own (about ten more).";
+        timeout: Span = secs(5), "Longest time for one statement or for a connection; then the connection is closed and the caller gets 503.";
+        max_shards_per_tx: usize = 64, "Shards that one transaction may touch: 64 on one Postgres, 1 on a distributed one.";
+        writers: usize = 2, "Tasks that write accepted messages, each with one connection.";
+        batch_count: usize = 64, "Most messages in one commit.";
+        batch_bytes: ByteSize = mib(8), "Most bytes of messages in one commit.";
+    }
+    http: Http {
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), "Address of the API, `/metrics` and the console.";
+        connections: usize = 1024, "Most open connections; further ones wait to be accepted.";
+        header_timeout: Span = secs(10), "Longest time for a request's head.";
+        body_timeout: Span = secs(60), "Longest time for a request's body.";
+        body_limit: ByteSize = mib(40), "Largest request body.";
+        body_bytes_in_flight: ByteSize = mib(256), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
+    }
+    limits: Limits {
+        recipients: usize = 1000, "Most recipients of one message.";
+        message: ByteSize = mib(25), "Largest composed message.";
+        attachments: usize = 100, "Most attachments of one message.";
+        tags: usize = 10, "Most tags of one message.";
+        metadata: ByteSize = ByteSize(10 << 10), "Most bytes of keys and values in `metadata`.";
+        headers: usize = 50, "Most custom headers of one message.";
+    }
+    auth: Auth {
+        cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
+        jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, EdDSA), `secret` or `public_key_file`, `issuer`, `audience`.";
+    }
+    queue: Queue {
+        lease: Span = secs(30), "How long a claimed delivery belongs to a process that says nothing.";
+        poll: Span = secs(1), "How often the queue is looked at when no signal comes.";
+        batch: usize = 100, "Most deliveries in one claim.";
+    }
+    delivery: Delivery {
+        route: RouteText = "mx".parse().unwrap_or_else(|_| unreachable!()), "`mx`, `sandbox`, or smarthosts `smtp://user:pass@host:port?tls=none|opportunistic|required` (also `smtps://`) with commas between.";
+        mx_port: u16 = 25, "Port of MX hosts.";
+        hello: String = String::new(), "Name for EHLO. Empty: the machine's host name.";
+        retry: Delays = delays(&[60, 300, 900, 1800, 3600, 7200, 14400]), "Waits between tries, spread by ±10 %; the last one repeats until `lifetime`.";
+        uncertain_delay: Span = secs(60), "Least wait after a try whose reply to the final dot was lost.";
+        lifetime: Span = Span(Duration::from_secs(3 * 86_400)), "After this a message without `expires_at` expires.";
+        concurrency: usize = 512, "Most deliveries in hand at once.";
+        sessions: usize = 20, "Most SMTP sessions to one next hop.";
+        messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
+        session_idle: Span = secs(10), "How long an idle SMTP session is kept.";
+        bytes_in_flight: ByteSize = mib(128), "Bytes of messages held by SMTP sessions at once.";
+        ca_file: PathBuf = PathBuf::new(), "Further certificate authorities (PEM) that smarthosts' certificates may chain to.";
+        require_verified_domain: bool = false, "Live keys send only from verified domains. This version has no domain verification: only `false` is possible.";
+        timeout_connect: Span = secs(30), "Deadline of the TCP connection (and of an implicit TLS handshake).";
+        timeout_greeting: Span = secs(300), "Deadline of the whole 220 greeting.";
+        timeout_ehlo: Span = secs(300), "Deadline of the whole reply to EHLO.";
+        timeout_starttls: Span = secs(60), "Deadline of STARTTLS, reply and handshake each.";
+        timeout_auth: Span = secs(60), "Deadline of each AUTH reply.";
+        timeout_mail: Span = secs(300), "Deadline of the reply to MAIL.";
+        timeout_rcpt: Span = secs(300), "Deadline of the reply to RCPT.";
+        timeout_data: Span = secs(120), "Deadline of the reply to DATA.";
+        timeout_body: Span = secs(180), "Deadline of each 64 KiB block of the body.";
+        timeout_dot: Span = secs(600), "Deadline of the reply to the final dot; a shorter one makes copies.";
+        timeout_quit: Span = secs(2), "Deadline of the goodbye.";
+    }
+    dns: Dns {
+        servers: List<SocketAddr> = List(Vec::new()), "Name servers, `ip:port` with commas between. Empty: the system's.";
+        timeout: Span = secs(5), "Deadline of one query.";
+    }
+    webhooks: Webhooks {
+        retry: Delays = delays(&[5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]), "Waits between tries of one webhook, spread by ±10 %; after the last one it is given up.";
+        timeout: Span = secs(15), "Deadline of one webhook call.";
+        concurrency: usize = 64, "Most webhook calls at once.";
+        per_endpoint: usize = 8, "Most calls to one endpoint at once.";
+        disable_after: Span = Span(Duration::from_secs(5 * 86_400)), "An endpoint that only fails for this long is disabled.";
+    }
+    net: Net {
+        allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
+    }
+    log: Log {
+        level: String = "info".to_owned(), "Log filter: a level, or `target=level` pairs with commas between.";
+        format: LogFormat = LogFormat::Text, "`text` or `json`.";
+    }
+    shutdown: Shutdown {
+        drain: Span = secs(30), "After SIGTERM: longest wait for work in hand.";
+        poll: Span = ms(100), "How often the end of the work is looked for.";
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A key that signs tokens; the algorithm is fixed here and never by the token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtKey {
+    pub kid: String,
+    pub algorithm: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub secret: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub public_key_file: String,
+    pub issuer: String,
+    pub audience: String,
+}
+
+impl std::fmt::Debug for JwtKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} iss={} aud={}", self.kid, self.algorithm, self.issuer, self.audience)
+    }
+}
+
+impl Config {
+    /// What no single setting can see. Each fault names its setting.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let fault = |name, text: &str| Err((name, text.to_owned()));
+        if self.delivery.require_verified_domain {
+            return fault("delivery.require_verified_domain", "this version has no domain verification: set it to false");
+        }
+        if !(1..=64).contains(&self.database.max_shards_per_tx) {
+            return fault("database.max_shards_per_tx", "must be from 1 to 64");
+        }
+        let positive = [
+            ("database.connections", self.database.connections as usize),
+            ("database.writers", self.database.writers),
+            ("database.batch_count", self.database.batch_count),
+            ("http.connections", self.http.connections),
+            ("limits.recipients", self.limits.recipients),
+            ("queue.batch", self.queue.batch),
+            ("delivery.concurrency", self.delivery.concurrency),
+            ("delivery.sessions", self.delivery.sessions),
+            ("delivery.messages_per_session", self.delivery.messages_per_session),
+            ("webhooks.concurrency", self.webhooks.concurrency),
+            ("webhooks.per_endpoint", self.webhooks.per_endpoint),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return fault(name, "must be at least 1");
+        }
+        if self.queue.lease.0 < Duration::from_secs(1) {
+            return fault("queue.lease", "must be at least 1s: it is renewed every third of it");
+        }
+        if self.delivery.bytes_in_flight.0 < self.limits.message.0 {
+            return fault("delivery.bytes_in_flight", "must be at least limits.message, or a large message never leaves");
+        }
+        if self.http.body_bytes_in_flight.0 < self.http.body_limit.0 {
+            return fault("http.body_bytes_in_flight", "must be at least http.body_limit");
+        }
+        Ok(())
+    }
+
+    /// Whether live mail ends in the built-in inbox.
+    pub fn is_sandboxed(&self) -> bool {
+        self.delivery.route.route == Route::Sandbox
+    }
+}

@@ -1,0 +1,161 @@
+//! A delivery: the duty to get one message to one recipient, and the one law by which it moves.
+//!
+//! `due → leased → settled(delivered | bounced | expired | suppressed | cancelled)`; deferral and lease
+//! expiry both lead back to `due`.
+
+use std::time::Duration;
+
+use super::clock::{Chance, Timestamp};
+use super::event::EventType;
+use super::id::{MessageId, ProjectId, RecipientId};
+use super::lease::Lease;
+use super::outcome::{AttemptReport, Outcome};
+use super::recipient::RecipientStatus;
+use super::retry::Schedule;
+
+/// A delivery under our lease.
+#[derive(Debug, Clone)]
+pub struct LeasedDelivery {
+    pub lease: Lease,
+    pub message: MessageId,
+    pub recipient: RecipientId,
+    pub project: ProjectId,
+    pub next_hop: String,
+    /// Bytes of the message.
+    pub size: usize,
+    pub due_at: Timestamp,
+    /// Its last instant.
+    pub expires_at: Timestamp,
+}
+
+/// When tries are repeated.
+#[derive(Debug, Clone)]
+pub struct RetryPolicy {
+    pub schedule: Schedule,
+    /// The least wait after an uncertain try, for the receiver to finish what it may have begun.
+    pub uncertain: Duration,
+}
+
+/// Where a delivery goes after a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Back to `due` at that instant.
+    Due(Timestamp),
+    /// Final: it leaves the queue.
+    Settled,
+}
+
+/// What one try changes: the recipient's state, the queue row, and the event that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    pub status: RecipientStatus,
+    pub next: Next,
+    pub event: EventType,
+}
+
+impl LeasedDelivery {
+    /// The transition that `outcome` causes. A retry never lies beyond the last instant: it falls on
+    /// it, where the delivery expires.
+    pub fn conclude(
+        &self,
+        outcome: &Outcome,
+        policy: &RetryPolicy,
+        now: Timestamp,
+        chance: &dyn Chance,
+    ) -> Transition {
+        let delay = policy.schedule.delay_after(self.lease.attempt, chance);
+        let settled = |status, event| Transition { status, next: Next::Settled, event };
+        let deferred = |delay: Duration| Transition {
+            status: RecipientStatus::Deferred,
+            next: Next::Due((now + delay).min(self.expires_at)),
+            event: EventType::Deferred,
+        };
+        match outcome {
+            Outcome::Accepted(_) => settled(RecipientStatus::Delivered, EventType::Delivered),
+            Outcome::Rejected(_) => settled(RecipientStatus::Bounced, EventType::Bounced),
+            Outcome::Expired => settled(RecipientStatus::Expired, EventType::Expired),
+            Outcome::Deferred(_) | Outcome::Uncertain(_) if self.expires_at <= now => {
+                settled(RecipientStatus::Expired, EventType::Expired)
+            }
+            Outcome::Deferred(_) => deferred(delay),
+            Outcome::Uncertain(_) => deferred(delay.max(policy.uncertain)),
+        }
+    }
+}
+
+/// A try and what follows from it, to be written in one commit.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub delivery: LeasedDelivery,
+    pub transition: Transition,
+    pub report: AttemptReport,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::clock::SeededChance;
+    use crate::domain::outcome::Trouble;
+    use crate::domain::reply::Reply;
+    use crate::domain::shard::Shard;
+    use uuid::Uuid;
+
+    const NOW: Timestamp = datetime!(2026-11-22 10:00 UTC);
+
+    fn delivery(expires_in: i64) -> LeasedDelivery {
+        LeasedDelivery {
+            lease: Lease { shard: Shard::of_low_bits(0), id: Uuid::nil(), token: Uuid::nil(), attempt: 1 },
+            message: MessageId::from_uuid(Uuid::nil()),
+            recipient: RecipientId::from_uuid(Uuid::nil()),
+            project: ProjectId::from_uuid(Uuid::nil()),
+            next_hop: "example.org".into(),
+            size: 1,
+            due_at: NOW,
+            expires_at: NOW + time::Duration::seconds(expires_in),
+        }
+    }
+
+    fn conclude(outcome: &Outcome, expires_in: i64) -> Transition {
+        let policy = RetryPolicy {
+            schedule: Schedule::new(vec![Duration::from_secs(10)]).unwrap(),
+            uncertain: Duration::from_secs(60),
+        };
+        delivery(expires_in).conclude(outcome, &policy, NOW, &SeededChance::new(5))
+    }
+
+    fn trouble() -> Trouble {
+        Trouble::new("connection", "refused")
+    }
+
+    #[test]
+    fn acceptance_refusal_and_expiry_settle() {
+        let reply = Reply { code: 250, enhanced: None, text: "ok".into() };
+        for (outcome, status) in [
+            (Outcome::Accepted(reply), RecipientStatus::Delivered),
+            (Outcome::Rejected(trouble()), RecipientStatus::Bounced),
+            (Outcome::Expired, RecipientStatus::Expired),
+        ] {
+            let transition = conclude(&outcome, 100);
+            assert_eq!((transition.status, transition.next), (status, Next::Settled));
+        }
+    }
+
+    #[test]
+    fn a_deferral_is_due_again_by_the_schedule_but_never_after_its_last_instant() {
+        let Next::Due(at) = conclude(&Outcome::Deferred(trouble()), 100).next else { panic!() };
+        assert!((9..=11).contains(&(at - NOW).whole_seconds()));
+        let short = conclude(&Outcome::Deferred(trouble()), 3);
+        assert_eq!(short.next, Next::Due(NOW + time::Duration::seconds(3)));
+        assert_eq!(conclude(&Outcome::Deferred(trouble()), 0).status, RecipientStatus::Expired);
+    }
+
+    #[test]
+    fn an_uncertain_try_waits_at_least_its_own_delay() {
+        let Next::Due(at) = conclude(&Outcome::Uncertain(trouble()), 1000).next else { panic!() };
+        assert_eq!(at, NOW + time::Duration::seconds(60));
+    }
+}

@@ -1,0 +1,141 @@
+//! Ids: a `UUIDv7` behind a prefix that says what it names (`msg_0192…`).
+//!
+//! The text form is the prefix, `_`, and 32 lower-case hex digits. The lowest six bits of a message
+//! id are its shard's index, so that an id alone finds its rows; see [`crate::domain::shard`].
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use uuid::Uuid;
+
+use super::clock::{Chance, Timestamp};
+use super::shard::Shard;
+
+/// What an id names.
+pub trait Kind {
+    const PREFIX: &'static str;
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $alias:ident $prefix:literal;)*) => {$(
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $kind {}
+        impl Kind for $kind { const PREFIX: &'static str = $prefix; }
+        $(#[$doc])*
+        pub type $alias = Id<$kind>;
+    )*};
+}
+
+kinds! {
+    Message MessageId "msg";
+    /// Also the id of the recipient's delivery: a recipient is owed at most one.
+    Recipient RecipientId "rcp";
+    Attempt AttemptId "att";
+    Event EventId "evt";
+    Endpoint EndpointId "whk";
+    WebhookDelivery WebhookDeliveryId "whd";
+    Key KeyId "key";
+    Project ProjectId "prj";
+}
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id<K> {
+    uuid: Uuid,
+    kind: PhantomData<K>,
+}
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K> Copy for Id<K> {}
+
+impl<K: Kind> Id<K> {
+    /// A new id, ordered by `now` to the millisecond.
+    pub fn new(now: Timestamp, chance: &dyn Chance) -> Self {
+        Self::from_uuid(uuid_v7(now, chance))
+    }
+
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self { uuid, kind: PhantomData }
+    }
+
+    pub const fn uuid(self) -> Uuid {
+        self.uuid
+    }
+
+    /// The id that `text` writes, or `None` when it is not one of this kind.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix(K::PREFIX)?.strip_prefix('_')?;
+        let plain = hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        plain.then(|| Uuid::try_parse(hex).ok()).flatten().map(Self::from_uuid)
+    }
+}
+
+impl MessageId {
+    /// A new id whose lowest six bits are the index of `shard`.
+    pub fn new_in(shard: Shard, now: Timestamp, chance: &dyn Chance) -> Self {
+        let mut bytes = *uuid_v7(now, chance).as_bytes();
+        bytes[15] = (bytes[15] & !0x3f) | shard.index();
+        Self::from_uuid(Uuid::from_bytes(bytes))
+    }
+
+    pub const fn shard(self) -> Shard {
+        Shard::of_low_bits(self.uuid.as_bytes()[15])
+    }
+}
+
+fn uuid_v7(now: Timestamp, chance: &dyn Chance) -> Uuid {
+    let mut random = [0; 10];
+    chance.fill(&mut random);
+    let millis = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+impl<K: Kind> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", K::PREFIX, self.uuid.simple())
+    }
+}
+
+impl<K: Kind> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<K: Kind> serde::Serialize for Id<K> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::SeededChance;
+    use time::macros::datetime;
+
+    const NOW: Timestamp = datetime!(2026-11-22 10:00 UTC);
+
+    #[test]
+    fn a_message_id_carries_its_shard_and_survives_the_text_form() {
+        let chance = SeededChance::new(7);
+        for shard in Shard::all() {
+            let id = MessageId::new_in(shard, NOW, &chance);
+            assert_eq!(id.shard(), shard);
+            assert_eq!(id.uuid().get_version_num(), 7);
+            assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_kind_or_another_spelling_is_not_parsed() {
+        let id = MessageId::new(NOW, &SeededChance::new(1)).to_string();
+        assert_eq!(RecipientId::parse(&id), None);
+        assert_eq!(MessageId::parse(&id.to_uppercase()), None);
+        assert_eq!(MessageId::parse("msg_"), None);
+        assert_eq!(MessageId::parse(&format!("{id}0")), None);
+    }
+}

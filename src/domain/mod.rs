@@ -1,0 +1,21 @@
+//! The vocabulary: pure types, parsers and transitions.
+//!
+//! Takes strings and instants, gives values that are valid by construction. No I/O, no async, no
+//! ambient time or chance; it knows nothing of HTTP, SQL or configuration.
+
+pub mod access;
+pub mod address;
+pub mod clock;
+pub mod delivery;
+pub mod event;
+pub mod fault;
+pub mod id;
+pub mod lease;
+pub mod message;
+pub mod net;
+pub mod outcome;
+pub mod recipient;
+pub mod reply;
+pub mod retry;
+pub mod route;
+pub mod shard;

@@ -1,0 +1,257 @@
+//! Where mail goes: to the recipient's MX, through smarthosts, or into the sandbox.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::access::Mode;
+use super::address::Address;
+
+/// The configured way out for live mail.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Straight to the MX hosts of the recipient's domain (RFC 5321 §5.1).
+    Mx,
+    /// Through one of these, tried in order.
+    Smarthosts(Vec<Smarthost>),
+    /// Into the built-in inbox; nothing reaches the network.
+    Sandbox,
+}
+
+/// A host that relays for us.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Smarthost {
+    pub host: String,
+    pub port: u16,
+    pub tls: TlsPolicy,
+    pub credentials: Option<Credentials>,
+}
+
+/// How much TLS a next hop must give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsPolicy {
+    /// Never.
+    None,
+    /// STARTTLS when offered, any certificate; in the clear otherwise (RFC 7435).
+    Opportunistic,
+    /// STARTTLS with a valid certificate, or no delivery.
+    Required,
+    /// TLS from the first byte (RFC 8314 §3.3), with a valid certificate.
+    Implicit,
+}
+
+impl TlsPolicy {
+    /// Whether the certificate must be valid for the host's name.
+    pub const fn validates(self) -> bool {
+        matches!(self, Self::Required | Self::Implicit)
+    }
+}
+
+/// What AUTH sends (RFC 4954); only ever over validated TLS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+/// Why a text is not a route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    #[error("'{0}' is neither mx, sandbox nor smtp://host:port or smtps://host:port")]
+    Form(String),
+    #[error("'{0}' is not a port")]
+    Port(String),
+    #[error("tls={0} is not one of none, opportunistic, required")]
+    Tls(String),
+    #[error("'{0}' is not an option of a smarthost; there is only tls")]
+    Option(String),
+    #[error("a user and password are sent over validated TLS only: use tls=required or smtps://")]
+    CredentialsInTheClear,
+    #[error("the user or password has a malformed %-escape")]
+    Escape,
+}
+
+/// The lane key of live mail through smarthosts.
+pub const SMARTHOST_LANE: &str = "smarthost";
+/// The lane key of mail that ends in the built-in inbox.
+pub const SANDBOX_LANE: &str = "sandbox";
+
+impl Route {
+    /// The lane that a delivery to `recipient` waits for.
+    pub fn lane(&self, mode: Mode, recipient: &Address) -> String {
+        match (mode, self) {
+            (Mode::Test, _) | (_, Self::Sandbox) => SANDBOX_LANE.to_owned(),
+            (Mode::Live, Self::Smarthosts(_)) => SMARTHOST_LANE.to_owned(),
+            (Mode::Live, Self::Mx) => recipient.domain().to_owned(),
+        }
+    }
+}
+
+impl FromStr for Route {
+    type Err = RouteError;
+
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        match text.trim() {
+            "mx" => Ok(Self::Mx),
+            "sandbox" => Ok(Self::Sandbox),
+            list => list.split(',').map(|one| one.trim().parse()).collect::<Result<_, _>>().map(Self::Smarthosts),
+        }
+    }
+}
+
+impl FromStr for Smarthost {
+    type Err = RouteError;
+
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        let form = || RouteError::Form(redact(text));
+        let (scheme, rest) = text.split_once("://").ok_or_else(form)?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (userinfo, authority) = match rest.trim_end_matches('/').rsplit_once('@') {
+            Some((userinfo, authority)) => (Some(userinfo), authority),
+            None => (None, rest.trim_end_matches('/')),
+        };
+        let credentials = userinfo.map(parse_credentials).transpose()?;
+        let (host, port) = split_authority(authority).ok_or_else(form)?;
+        let tls = match (scheme, parse_tls(query)?) {
+            ("smtps", None) => TlsPolicy::Implicit,
+            ("smtp", Some(tls)) => tls,
+            ("smtp", None) if credentials.is_some() => TlsPolicy::Required,
+            ("smtp", None) => TlsPolicy::Opportunistic,
+            _ => return Err(form()),
+        };
+        if credentials.is_some() && !tls.validates() {
+            return Err(RouteError::CredentialsInTheClear);
+        }
+        let default_port = if tls == TlsPolicy::Implicit { 465 } else { 25 };
+        let port = match port {
+            Some(port) => port.parse().map_err(|_| RouteError::Port(port.to_owned()))?,
+            None => default_port,
+        };
+        Ok(Self { host: host.to_owned(), port, tls, credentials })
+    }
+}
+
+fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        (host, rest.strip_prefix(':'))
+    } else {
+        match authority.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        }
+    };
+    let valid = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:_".contains(&b));
+    valid.then_some((host, port))
+}
+
+fn parse_tls(query: &str) -> Result<Option<TlsPolicy>, RouteError> {
+    match query.split_once('=') {
+        None if query.is_empty() => Ok(None),
+        Some(("tls", "none")) => Ok(Some(TlsPolicy::None)),
+        Some(("tls", "opportunistic")) => Ok(Some(TlsPolicy::Opportunistic)),
+        Some(("tls", "required")) => Ok(Some(TlsPolicy::Required)),
+        Some(("tls", other)) => Err(RouteError::Tls(other.to_owned())),
+        _ => Err(RouteError::Option(query.to_owned())),
+    }
+}
+
+fn parse_credentials(userinfo: &str) -> Result<Credentials, RouteError> {
+    let (username, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    Ok(Credentials { username: unescape(username)?, password: unescape(password)? })
+}
+
+/// Undoes %-escapes (RFC 3986 §2.1).
+fn unescape(text: &str) -> Result<String, RouteError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'%' {
+            let (hex, tail) = rest.split_at_checked(2).ok_or(RouteError::Escape)?;
+            let hex = std::str::from_utf8(hex).map_err(|_| RouteError::Escape)?;
+            bytes.push(u8::from_str_radix(hex, 16).map_err(|_| RouteError::Escape)?);
+            rest = tail;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| RouteError::Escape)
+}
+
+/// `text` without what stands between `://` and `@`, where passwords are.
+pub fn redact(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 < at => {
+            format!("{}***{}", &text[..scheme + 3], &text[at..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mx => f.write_str("mx"),
+            Self::Sandbox => f.write_str("sandbox"),
+            Self::Smarthosts(list) => f.debug_list().entries(list).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Smarthost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} {:?}", self.host, self.port, self.tls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Smarthost {
+        match text.parse() {
+            Ok(Route::Smarthosts(mut list)) => list.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn smarthosts_are_read_with_their_defaults() {
+        let plain = one("smtp://relay.example.org");
+        assert_eq!((plain.port, plain.tls), (25, TlsPolicy::Opportunistic));
+        let auth = one("smtp://u%40x:p%3A1@relay.example.org:587");
+        assert_eq!(auth.tls, TlsPolicy::Required);
+        let credentials = auth.credentials.unwrap();
+        assert_eq!((&*credentials.username, &*credentials.password), ("u@x", "p:1"));
+        let implicit = one("smtps://u:p@[::1]/");
+        assert_eq!((&*implicit.host, implicit.port, implicit.tls), ("::1", 465, TlsPolicy::Implicit));
+        assert_eq!(one("smtp://127.0.0.1:2525?tls=none").tls, TlsPolicy::None);
+    }
+
+    #[test]
+    fn a_pool_is_a_list() {
+        let Ok(Route::Smarthosts(list)) = "smtp://a:1?tls=none,smtp://b:2".parse() else { panic!() };
+        assert_eq!(list.iter().map(|s| s.port).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn what_would_leak_or_guess_is_refused() {
+        for (text, error) in [
+            ("smtp://u:p@h?tls=none", RouteError::CredentialsInTheClear),
+            ("smtp://u:p@h?tls=opportunistic", RouteError::CredentialsInTheClear),
+            ("smtp://h:99999", RouteError::Port("99999".into())),
+            ("smtp://h?tls=maybe", RouteError::Tls("maybe".into())),
+            ("smtp://h?verify=no", RouteError::Option("verify=no".into())),
+            ("http://h", RouteError::Form("http://h".into())),
+            ("", RouteError::Form(String::new())),
+        ] {
+            assert_eq!(text.parse::<Route>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        assert_eq!(redact("smtp://u:p@h:25"), "smtp://***@h:25");
+        assert!(!format!("{:?}", one("smtps://user:hunter2@h")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,7 @@
+//! Mailwright.
+pub mod ambient;
+pub mod config;
+pub mod domain;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;

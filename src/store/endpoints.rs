@@ -1,0 +1,202 @@
+//! Webhook endpoints: configuration, by project.
+
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
+
+/// An endpoint as it is stored.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub url: String,
+    pub events: Vec<String>,
+    pub tags: Vec<String>,
+    pub description: String,
+    pub enabled: bool,
+    pub disabled_reason: Option<String>,
+    pub failing_since: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// One finished webhook job.
+#[derive(Debug)]
+pub struct EndpointDelivery {
+    pub id: Uuid,
+    pub event: EventId,
+    pub message: MessageId,
+    pub status: String,
+    pub attempts: i32,
+    pub response_code: Option<i16>,
+    pub detail: String,
+    pub settled_at: Timestamp,
+}
+
+impl Store {
+    pub async fn insert_endpoint(&self, project: ProjectId, endpoint: &Endpoint, secret: &[u8]) -> Result<(), StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            sqlx::query!(
+                "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8)",
+                endpoint.id.uuid(),
+                project.uuid(),
+                endpoint.url,
+                &endpoint.events,
+                &endpoint.tags,
+                endpoint.description,
+                secret,
+                endpoint.created_at,
+            )
+            .execute(conn.get()?)
+            .await?;
+            conn.keep();
+            Ok(())
+        })
+        .await
+    }
+
+    /// The project's endpoints, newest first, from below `before` on.
+    pub async fn list_endpoints(
+        &self,
+        project: ProjectId,
+        before: Option<EndpointId>,
+        limit: i64,
+    ) -> Result<Vec<Endpoint>, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let rows = sqlx::query!(
+                "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
+                 FROM webhook_endpoints WHERE project_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+                project.uuid(),
+                before.map(EndpointId::uuid),
+                limit,
+            )
+            .fetch_all(conn.get()?)
+            .await?;
+            conn.keep();
+            Ok(rows
+                .into_iter()
+                .map(|row| Endpoint {
+                    id: EndpointId::from_uuid(row.id),
+                    url: row.url,
+                    events: row.events,
+                    tags: row.tags,
+                    description: row.description,
+                    enabled: row.enabled,
+                    disabled_reason: row.disabled_reason,
+                    failing_since: row.failing_since,
+                    created_at: row.created_at,
+                })
+                .collect())
+        })
+        .await
+    }
+
+    /// The project's endpoint with that id.
+    pub async fn find_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let row = sqlx::query!(
+                "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
+                 FROM webhook_endpoints WHERE project_id = $1 AND id = $2",
+                project.uuid(),
+                id.uuid(),
+            )
+            .fetch_optional(conn.get()?)
+            .await?;
+            conn.keep();
+            Ok(row.map(|row| Endpoint {
+                id: EndpointId::from_uuid(row.id),
+                url: row.url,
+                events: row.events,
+                tags: row.tags,
+                description: row.description,
+                enabled: row.enabled,
+                disabled_reason: row.disabled_reason,
+                failing_since: row.failing_since,
+                created_at: row.created_at,
+            }))
+        })
+        .await
+    }
+
+    /// Writes what may change of an endpoint; enabling clears its record of failures.
+    pub async fn update_endpoint(&self, project: ProjectId, endpoint: &Endpoint) -> Result<bool, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let done = sqlx::query!(
+                "UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7, \
+                     disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END \
+                 WHERE project_id = $1 AND id = $2",
+                project.uuid(),
+                endpoint.id.uuid(),
+                endpoint.url,
+                &endpoint.events,
+                &endpoint.tags,
+                endpoint.description,
+                endpoint.enabled,
+                endpoint.disabled_reason,
+            )
+            .execute(conn.get()?)
+            .await?;
+            conn.keep();
+            Ok(done.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Deletes an endpoint; its waiting jobs find it gone and end.
+    pub async fn delete_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<bool, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let done = sqlx::query!(
+                "DELETE FROM webhook_endpoints WHERE project_id = $1 AND id = $2",
+                project.uuid(),
+                id.uuid(),
+            )
+            .execute(conn.get()?)
+            .await?;
+            conn.keep();
+            Ok(done.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Finished jobs of an endpoint, newest event first.
+    pub async fn list_endpoint_deliveries(
+        &self,
+        endpoint: EndpointId,
+        before: Option<EventId>,
+        limit: i64,
+    ) -> Result<Vec<EndpointDelivery>, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let rows = sqlx::query!(
+                "SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries \
+                 WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3",
+                endpoint.uuid(),
+                before.map(EventId::uuid),
+                limit,
+            )
+            .fetch_all(conn.get()?)
+            .await?;
+            conn.keep();
+            Ok(rows
+                .into_iter()
+                .map(|row| EndpointDelivery {
+                    id: row.id,
+                    event: EventId::from_uuid(row.event_id),
+                    message: MessageId::from_uuid(row.message_id),
+                    status: row.status,
+                    attempts: row.attempts,
+                    response_code: row.response_code,
+                    detail: row.detail,
+                    settled_at: row.settled_at,
+                })
+                .collect())
+        })
+        .await
+    }
+}

@@ -1,0 +1,80 @@
+//! The statements that every queue table shares. The law is the same for deliveries and webhook jobs:
+//! a lease has owner, token and expiry by the database's clock, and every write names the token.
+
+use uuid::Uuid;
+
+/// A row whose lease ran out and which is due again.
+#[derive(Debug, Clone, Copy)]
+pub struct Rescued {
+    pub id: Uuid,
+    pub message: Uuid,
+    pub attempt: i32,
+}
+
+/// Writes `renew_leases`, `shards_where_expired` and `release_expired` for one queue table.
+macro_rules! lease_statements {
+    ($table:literal) => {
+        /// Puts off the expiry of leases that are still ours; gives the ids that are.
+        async fn renew_leases(
+            conn: &mut sqlx::PgConnection,
+            leases: &[Lease],
+            span: Duration,
+        ) -> Result<Vec<uuid::Uuid>, StoreError> {
+            Ok(sqlx::query_scalar!(
+                "UPDATE "
+                    + $table
+                    + " d SET lease_until = now() + make_interval(secs => $4) \
+                       FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS l (shard, id, token) \
+                       WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token = l.token RETURNING d.id",
+                &leases.iter().map(|l| l.shard.value()).collect::<Vec<_>>(),
+                &leases.iter().map(|l| l.id).collect::<Vec<_>>(),
+                &leases.iter().map(|l| l.token).collect::<Vec<_>>(),
+                span.as_secs_f64(),
+            )
+            .fetch_all(conn)
+            .await?)
+        }
+
+        /// The shards in which a lease ran out: one index probe each.
+        async fn shards_where_expired(conn: &mut sqlx::PgConnection) -> Result<Vec<Shard>, StoreError> {
+            let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
+            let rows = sqlx::query_scalar!(
+                "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard) WHERE EXISTS (SELECT 1 FROM "
+                    + $table
+                    + " d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL AND d.lease_until < now())",
+                &shards,
+            )
+            .fetch_all(conn)
+            .await?;
+            Ok(rows.into_iter().filter_map(Shard::of_value).collect())
+        }
+
+        /// Takes back up to `limit` leases of one shard that ran out. One statement: a row that is
+        /// settled or renewed meanwhile no longer matches and stays as it is.
+        async fn release_expired(
+            conn: &mut sqlx::PgConnection,
+            shard: Shard,
+            limit: i64,
+        ) -> Result<Vec<Rescued>, StoreError> {
+            let rows = sqlx::query!(
+                "UPDATE "
+                    + $table
+                    + " SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = now() \
+                       WHERE shard = $1 AND lease_until < now() AND id IN (SELECT d.id FROM "
+                    + $table
+                    + " d WHERE d.shard = $1 AND d.lease_token IS NOT NULL AND d.lease_until < now() \
+                       ORDER BY d.lease_until LIMIT $2 FOR UPDATE SKIP LOCKED) \
+                       RETURNING id, message_id, attempt",
+                shard.value(),
+                limit,
+            )
+            .fetch_all(conn)
+            .await?;
+            Ok(rows
+                .into_iter()
+                .map(|row| Rescued { id: row.id, message: row.message_id, attempt: row.attempt })
+                .collect())
+        }
+    };
+}
+pub(super) use lease_statements;

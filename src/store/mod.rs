@@ -1,0 +1,204 @@
+//! All SQL, and nothing else: rows become domain types in here, and sqlx never leaves.
+//!
+//! Statements on hot tables name one shard, or run over a list that [`by_shard`] has cut to what one
+//! transaction may touch. Every statement has a client-side deadline that closes the connection, since a
+//! hung server ignores its own. Transactions exist only on connections that a task of ours owns
+//! ([`Link`]): no client that goes away can drop one half way.
+
+pub mod accept;
+pub mod deliveries;
+pub mod endpoints;
+mod error;
+mod leases;
+pub mod listing;
+pub mod messages;
+pub mod migrate;
+pub mod projects;
+pub mod sandbox;
+pub mod webhook_jobs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
+
+pub use error::StoreError;
+
+use crate::config::Database;
+use crate::domain::shard::Shard;
+use crate::telemetry::metrics::Metrics;
+
+/// The way to Postgres, shared by everything in the process.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+    options: PgConnectOptions,
+    timeout: Duration,
+    max_shards_per_tx: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Store {
+    /// Prepares the pool; connects to nothing yet. The error names what is wrong with the URL.
+    pub fn new(config: &Database, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = config
+            .url
+            .parse()
+            .map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))?;
+        let millis = config.timeout.0.as_millis().to_string();
+        let options = options.application_name("mailwright").disable_statement_logging().options([
+            ("statement_timeout", millis.as_str()),
+            ("idle_in_transaction_session_timeout", millis.as_str()),
+            ("timezone", "UTC"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections)
+            .acquire_timeout(config.timeout.0)
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, timeout: config.timeout.0, max_shards_per_tx: config.max_shards_per_tx, metrics })
+    }
+
+    /// A connection of the caller's own, for work in transactions.
+    pub fn link(&self) -> Link {
+        Link { store: self.clone(), conn: None }
+    }
+
+    /// Whether the store answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            sqlx::query!("SELECT 1 AS one").fetch_one(conn.get()?).await?;
+            conn.keep();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Closes the pool's connections.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(self.timeout, self.pool.close()).await;
+    }
+
+    async fn conn(&self) -> Result<Pooled, StoreError> {
+        Ok(Pooled { conn: Some(self.pool.acquire().await?) })
+    }
+
+    /// Runs `work` under the statement deadline; what it holds when the deadline falls is closed.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let result = match tokio::time::timeout(self.timeout, work).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Away("no answer within the deadline".to_owned())),
+        };
+        if let Err(error) = &result {
+            self.metrics.store_errors.with_label_values(&[error.kind()]).inc();
+        }
+        result
+    }
+}
+
+/// A pooled connection that goes back to the pool only after [`Pooled::keep`]. Dropped before that, in
+/// the middle of a statement or after an error, it is closed.
+struct Pooled {
+    conn: Option<PoolConnection<Postgres>>,
+}
+
+impl Pooled {
+    fn get(&mut self) -> Result<&mut PgConnection, StoreError> {
+        self.conn.as_deref_mut().ok_or_else(|| StoreError::Away("connection was given back".to_owned()))
+    }
+
+    fn keep(mut self) {
+        drop(self.conn.take());
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            drop(conn.detach());
+        }
+    }
+}
+
+/// A connection that one task owns. It is opened when needed and thrown away after any error.
+pub struct Link {
+    store: Store,
+    conn: Option<PgConnection>,
+}
+
+impl Link {
+    /// How many shards one transaction may touch.
+    pub const fn max_shards_per_tx(&self) -> usize {
+        self.store.max_shards_per_tx
+    }
+
+    /// Takes the connection, opening it if need be.
+    async fn open(&mut self) -> Result<PgConnection, StoreError> {
+        match self.conn.take() {
+            Some(conn) => Ok(conn),
+            None => Ok(PgConnection::connect_with(&self.store.options).await?),
+        }
+    }
+
+    /// Keeps the connection for the next call.
+    fn keep(&mut self, conn: PgConnection) {
+        self.conn = Some(conn);
+    }
+}
+
+/// Runs a statement or transaction on a link, under the deadline: `run!(link, conn => work(conn))`.
+macro_rules! on_link {
+    ($link:ident, $conn:ident => $work:expr) => {{
+        let store = $link.store.clone();
+        store
+            .within(async {
+                let mut owned = $link.open().await?;
+                let $conn = &mut owned;
+                let value = $work.await?;
+                $link.keep(owned);
+                Ok(value)
+            })
+            .await
+    }};
+}
+use on_link;
+
+/// Cuts `items` into runs that one transaction may hold: all together, or shard by shard.
+pub fn by_shard<T>(mut items: Vec<T>, max_shards: usize, shard: impl Fn(&T) -> Shard) -> Vec<Vec<T>> {
+    if max_shards >= 64 || items.is_empty() {
+        return if items.is_empty() { Vec::new() } else { vec![items] };
+    }
+    items.sort_by_key(&shard);
+    let mut runs: Vec<Vec<T>> = Vec::new();
+    let mut shards_in_run = 0;
+    for item in items {
+        let same = runs.last().and_then(|run| run.last()).is_some_and(|last| shard(last) == shard(&item));
+        if same || (shards_in_run > 0 && shards_in_run < max_shards) {
+            if let Some(run) = runs.last_mut() {
+                run.push(item);
+            }
+            shards_in_run += usize::from(!same);
+        } else {
+            runs.push(vec![item]);
+            shards_in_run = 1;
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_holds_as_many_shards_as_a_transaction_may_touch() {
+        let items: Vec<_> = [3, 1, 3, 2, 1].into_iter().map(Shard::of_low_bits).collect();
+        let lengths = |max| by_shard(items.clone(), max, |s| *s).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lengths(1), [2, 1, 2]);
+        assert_eq!(lengths(2), [3, 2]);
+        assert_eq!(lengths(64), [5]);
+        assert!(by_shard(Vec::<Shard>::new(), 1, |s| *s).is_empty());
+    }
+}

@@ -1,0 +1,88 @@
+//! Every metric, declared once, with bounded label values: never an address, an id or a domain.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+macro_rules! metrics {
+    ($($field:ident: $type:ident = $make:expr;)*) => {
+        /// The process's metrics; one value per running service, so that tests may run several.
+        pub struct Metrics {
+            registry: Registry,
+            $(pub $field: $type,)*
+        }
+        impl Metrics {
+            /// Declares and registers all of them.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let registry = Registry::new();
+                $(
+                    let $field = $make?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                Ok(Self { registry, $($field,)* })
+            }
+        }
+    };
+}
+
+fn counter(name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new(name, help)
+}
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}
+fn gauge(name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    IntGauge::new(name, help)
+}
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
+}
+fn seconds(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    let buckets = [
+        0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
+    ];
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
+}
+fn sizes(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    let buckets = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
+}
+
+metrics! {
+    build_info: IntGaugeVec = gauges("mailwright_build_info", "Always 1; the version is the label.", &["version"]);
+    http_requests: IntCounterVec = counters("mailwright_http_requests_total", "Requests answered, by route and status.", &["route", "status"]);
+    http_seconds: Histogram = seconds("mailwright_http_request_seconds", "Time to answer a request.");
+    http_connections: IntGauge = gauge("mailwright_http_connections", "Open HTTP connections.");
+    accepted: IntCounterVec = counters("mailwright_messages_accepted_total", "Messages stored and answered with 202, by mode.", &["mode"]);
+    accept_seconds: Histogram = seconds("mailwright_accept_seconds", "From a parsed request to its commit.");
+    accept_batch: Histogram = sizes("mailwright_accept_batch_messages", "Messages in one accepting commit.");
+    idempotent_replays: IntCounter = counter("mailwright_idempotent_replays_total", "Requests answered from an idempotency key.");
+    attempts: IntCounterVec = counters("mailwright_delivery_attempts_total", "Tries, by outcome and class.", &["outcome", "class"]);
+    settled: IntCounterVec = counters("mailwright_recipients_settled_total", "Recipients that reached a final state.", &["status"]);
+    settle_batch: Histogram = sizes("mailwright_settle_batch_deliveries", "Outcomes in one settling commit.");
+    first_attempt_seconds: Histogram = seconds("mailwright_accept_to_first_attempt_seconds", "From accept to the first try.");
+    delivered_seconds: Histogram = seconds("mailwright_accept_to_delivered_seconds", "From accept to the receiving server's 250.");
+    uncertain: IntCounter = counter("mailwright_delivery_uncertain_total", "Tries whose reply to the final dot was lost.");
+    leases_rescued: IntCounterVec = counters("mailwright_leases_rescued_total", "Leases that ran out and went back to due.", &["queue"]);
+    leases_lost: IntCounterVec = counters("mailwright_leases_lost_total", "Outcomes that came too late: the lease was no longer ours.", &["queue"]);
+    in_hand: IntGaugeVec = gauges("mailwright_queue_in_hand", "Jobs that this process holds a lease for.", &["queue"]);
+    queue_due: IntGaugeVec = gauges("mailwright_queue_due", "Rows that are due now, counted up to 10,000.", &["queue"]);
+    queue_oldest_due_seconds: IntGaugeVec = gauges("mailwright_queue_oldest_due_seconds", "Age of the row that has been due longest.", &["queue"]);
+    smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");
+    smtp_connects: IntCounterVec = counters("mailwright_smtp_connects_total", "SMTP sessions opened, by result.", &["result"]);
+    webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);
+    store_errors: IntCounterVec = counters("mailwright_store_errors_total", "Statements that failed, by kind.", &["kind"]);
+    log_failures: IntCounter = counter("mailwright_log_write_failures_total", "Log lines that could not be written.");
+}
+
+impl Metrics {
+    /// The text exposition format of Prometheus, process figures included.
+    pub fn render(&self) -> String {
+        let mut families = self.registry.gather();
+        families.extend(prometheus::gather());
+        let mut text = Vec::new();
+        // Encoding into memory fails only on a family without samples, which is left out.
+        let _ = TextEncoder::new().encode(&families, &mut text);
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
