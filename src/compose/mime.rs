@@ -1,0 +1,293 @@
+//! MIME (RFC 2045–2047, 2183, 2392, 5322) by lettre's builder, with every transfer encoding set by us: its
+//! own choice would let bare LF and control bytes through in attachments that look like ASCII.
+
+use std::time::SystemTime;
+
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment as FilePart, Body, Mailbox, Message, MessageBuilder, MultiPart, SinglePart};
+
+use crate::domain::address::NamedAddress;
+use crate::domain::clock::Timestamp;
+use crate::domain::message::{Attachment, Draft};
+
+/// RFC 5322 §2.1.1: octets of a line without its CRLF.
+const LINE_MAX: usize = 998;
+
+/// What the composer writes beside the draft.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// RFC 5322 `Message-ID` without angle brackets.
+    pub message_id: String,
+    pub date: Timestamp,
+}
+
+/// A draft that cannot be written as RFC 5322.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ComposeError(String);
+
+fn failed(error: impl std::fmt::Display) -> ComposeError {
+    ComposeError(error.to_string())
+}
+
+/// Writes the message. The result has CRLF line ends, no NUL and no line over 998 octets.
+pub fn compose(draft: &Draft, stamp: &Stamp) -> Result<Vec<u8>, ComposeError> {
+    let builder = headers(draft, stamp)?;
+    let message = match structure(draft)? {
+        Structure::Single(part) => builder.singlepart(part),
+        Structure::Multi(part) => builder.multipart(part),
+    }
+    .map_err(failed)?;
+    let raw = message.formatted();
+    match wire_fault(&raw) {
+        None => Ok(raw),
+        Some(fault) => Err(ComposeError(format!("the composed message would have {fault}"))),
+    }
+}
+
+/// The first thing in `raw` that must not go on the wire.
+pub fn wire_fault(raw: &[u8]) -> Option<&'static str> {
+    let mut line = 0;
+    let mut previous = 0;
+    for &byte in raw {
+        match byte {
+            b'\n' if previous != b'\r' => return Some("a bare LF"),
+            b'\n' => line = 0,
+            _ if previous == b'\r' => return Some("a bare CR"),
+            0 => return Some("a NUL"),
+            b'\r' => {}
+            _ => {
+                line += 1;
+                if line > LINE_MAX {
+                    return Some("a line over 998 octets");
+                }
+            }
+        }
+        previous = byte;
+    }
+    (previous == b'\r').then_some("a bare CR")
+}
+
+fn headers(draft: &Draft, stamp: &Stamp) -> Result<MessageBuilder, ComposeError> {
+    let from = mailbox(&draft.from)?;
+    // The envelope travels apart from the message; lettre wants one all the same.
+    let envelope = lettre::address::Envelope::new(Some(from.email.clone()), vec![from.email.clone()]).map_err(failed)?;
+    let mut builder = Message::builder()
+        .envelope(envelope)
+        .date(SystemTime::from(stamp.date))
+        .message_id(Some(format!("<{}>", stamp.message_id)))
+        .from(from)
+        .subject(draft.subject.clone());
+    for to in &draft.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    for cc in &draft.cc {
+        builder = builder.cc(mailbox(cc)?);
+    }
+    for reply_to in &draft.reply_to {
+        builder = builder.reply_to(mailbox(reply_to)?);
+    }
+    for (name, value) in &draft.headers {
+        let name = HeaderName::new_from_ascii(name.clone()).map_err(failed)?;
+        builder = builder.raw_header(HeaderValue::new(name, value.clone()));
+    }
+    Ok(builder)
+}
+
+fn mailbox(named: &NamedAddress) -> Result<Mailbox, ComposeError> {
+    let address = lettre::Address::new(named.address.local(), named.address.domain())
+        .map_err(|error| ComposeError(format!("'{}' cannot be written into a header: {error}", named.address)))?;
+    Ok(Mailbox::new(named.name.clone(), address))
+}
+
+enum Structure {
+    Single(SinglePart),
+    Multi(MultiPart),
+}
+
+/// `mixed( alternative( text, related( html, inline… ) ), attachment… )`, each layer only when needed.
+fn structure(draft: &Draft) -> Result<Structure, ComposeError> {
+    let (inline, attached): (Vec<_>, Vec<_>) = draft.attachments.iter().partition(|a| a.content_id.is_some());
+    let mut body = match (&draft.text, &draft.html) {
+        (Some(text), None) => Structure::Single(text_part(text, ContentType::TEXT_PLAIN)?),
+        (None, Some(html)) => html_structure(html, &inline)?,
+        (Some(text), Some(html)) => {
+            let plain = MultiPart::alternative().singlepart(text_part(text, ContentType::TEXT_PLAIN)?);
+            Structure::Multi(match html_structure(html, &inline)? {
+                Structure::Single(part) => plain.singlepart(part),
+                Structure::Multi(part) => plain.multipart(part),
+            })
+        }
+        (None, None) => return Err(ComposeError("has neither text nor html".to_owned())),
+    };
+    // Inline parts without HTML to refer to them are ordinary attachments.
+    let loose = if draft.html.is_none() { inline } else { Vec::new() };
+    let mut files = loose.into_iter().chain(attached).peekable();
+    if files.peek().is_some() {
+        let mixed = MultiPart::mixed().build();
+        let mut mixed = match body {
+            Structure::Single(part) => mixed.singlepart(part),
+            Structure::Multi(part) => mixed.multipart(part),
+        };
+        for file in files {
+            mixed = mixed.singlepart(file_part(file, None)?);
+        }
+        body = Structure::Multi(mixed);
+    }
+    Ok(body)
+}
+
+fn html_structure(html: &str, inline: &[&Attachment]) -> Result<Structure, ComposeError> {
+    let part = text_part(html, ContentType::TEXT_HTML)?;
+    if inline.is_empty() {
+        return Ok(Structure::Single(part));
+    }
+    let mut related = MultiPart::related().singlepart(part);
+    for file in inline {
+        related = related.singlepart(file_part(file, file.content_id.as_deref())?);
+    }
+    Ok(Structure::Multi(related))
+}
+
+/// A text part: quoted-printable when it is mostly ASCII, base64 otherwise.
+fn text_part(text: &str, content_type: ContentType) -> Result<SinglePart, ComposeError> {
+    let text = with_crlf(text);
+    let foreign = text.bytes().filter(|byte| !byte.is_ascii()).count();
+    let encoding = if foreign * 3 > text.len() {
+        ContentTransferEncoding::Base64
+    } else {
+        ContentTransferEncoding::QuotedPrintable
+    };
+    let body = Body::new_with_encoding(text, encoding).map_err(|_| ComposeError("cannot be encoded".to_owned()))?;
+    Ok(SinglePart::builder().header(content_type).body(body))
+}
+
+fn file_part(file: &Attachment, content_id: Option<&str>) -> Result<SinglePart, ComposeError> {
+    let content_type = ContentType::parse(&file.content_type).map_err(failed)?;
+    let body = Body::new_with_encoding(file.content.clone(), ContentTransferEncoding::Base64)
+        .map_err(|_| ComposeError("cannot be encoded".to_owned()))?;
+    Ok(match content_id {
+        Some(id) => FilePart::new_inline_with_name(id.to_owned(), file.filename.clone()).body(body, content_type),
+        None => FilePart::new(file.filename.clone()).body(body, content_type),
+    })
+}
+
+/// `text` with every line end (LF, CR, CRLF) as CRLF.
+fn with_crlf(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len() + text.len() / 32);
+    let mut previous = '\0';
+    for c in text.chars() {
+        match c {
+            '\n' if previous == '\r' => {}
+            '\n' | '\r' => lines.push_str("\r\n"),
+            c => lines.push(c),
+        }
+        previous = c;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use mail_parser::{MessageParser, MimeHeaders};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::message::Priority;
+
+    fn draft() -> Draft {
+        Draft {
+            from: NamedAddress::parse("Zoë <zoe@example.org>").unwrap(),
+            to: vec![NamedAddress::parse("a@example.net").unwrap()],
+            cc: vec![],
+            bcc: vec![NamedAddress::parse("secret@example.net").unwrap()],
+            reply_to: vec![NamedAddress::parse("\"Lee, Ann\" <r@example.org>").unwrap()],
+            subject: "Grüße & more".into(),
+            text: Some("line one\nline two\r\n.\rend".into()),
+            html: None,
+            attachments: vec![],
+            headers: vec![("X-Campaign".into(), "ä value".into())],
+            tags: vec![],
+            metadata: BTreeMap::new(),
+            priority: Priority::Normal,
+            expires_at: None,
+        }
+    }
+
+    fn write(draft: &Draft) -> Vec<u8> {
+        let stamp = Stamp { message_id: "id-1@example.org".into(), date: datetime!(2026-11-22 10:00:00.5 UTC) };
+        compose(draft, &stamp).unwrap()
+    }
+
+    #[test]
+    fn headers_say_what_the_draft_says_and_bcc_stays_out() {
+        let raw = write(&draft());
+        let message = MessageParser::default().parse(&raw).unwrap();
+        assert_eq!(message.subject(), Some("Grüße & more"));
+        assert_eq!(message.message_id(), Some("id-1@example.org"));
+        assert_eq!(message.from().unwrap().first().unwrap().name(), Some("Zoë"));
+        assert_eq!(message.reply_to().unwrap().first().unwrap().name(), Some("Lee, Ann"));
+        assert_eq!(message.date().unwrap().to_rfc3339(), "2026-11-22T10:00:00Z");
+        let text = String::from_utf8_lossy(&raw);
+        assert!(text.contains("X-Campaign: =?utf-8?b?w6Q=?= value\r\n"), "{text}");
+        assert!(!text.contains("secret@"));
+        assert_eq!(message.body_text(0).unwrap(), "line one\r\nline two\r\n.\r\nend");
+    }
+
+    #[test]
+    fn the_same_draft_and_stamp_give_a_parseable_message_with_all_layers() {
+        let mut draft = draft();
+        draft.html = Some("<p>hi <img src=\"cid:logo\"></p>".into());
+        draft.attachments = vec![
+            Attachment {
+                filename: "logo.png".into(),
+                content_type: "image/png".into(),
+                content: vec![1, 2, 3],
+                content_id: Some("logo".into()),
+            },
+            Attachment {
+                filename: "naïve \"name\".txt".into(),
+                content_type: "text/plain".into(),
+                content: b"l1\nl2\r\x00".to_vec(),
+                content_id: None,
+            },
+        ];
+        let raw = write(&draft);
+        let message = MessageParser::default().parse(&raw).unwrap();
+        assert!(message.body_html(0).unwrap().contains("cid:logo"));
+        let files: Vec<_> = message.attachments().collect();
+        assert_eq!(files.len(), 2);
+        assert_eq!(files[0].content_id(), Some("logo"));
+        assert_eq!(files[1].contents(), b"l1\nl2\r\x00");
+        assert_eq!(files[1].attachment_name(), Some("naïve \"name\".txt"));
+    }
+
+    #[test]
+    fn what_must_not_go_on_the_wire_is_found() {
+        assert_eq!(wire_fault(b"a\r\nb\r\n"), None);
+        assert_eq!(wire_fault(b"a\nb"), Some("a bare LF"));
+        assert_eq!(wire_fault(b"a\rb"), Some("a bare CR"));
+        assert_eq!(wire_fault(b"a\r"), Some("a bare CR"));
+        assert_eq!(wire_fault(b"a\r\r\n"), Some("a bare CR"));
+        assert_eq!(wire_fault(b"\0"), Some("a NUL"));
+        assert_eq!(wire_fault(&[b'x'; 998]), None);
+        assert_eq!(wire_fault(&[b'x'; 999]), Some("a line over 998 octets"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_arrives_as_written(text in "(\\PC|[\\r\\n\\t .=-]|\\x00){0,400}", subject in "\\PC{0,200}") {
+            let mut draft = draft();
+            draft.text = Some(text.clone());
+            draft.subject = subject;
+            let raw = write(&draft);
+            proptest::prop_assert_eq!(wire_fault(&raw), None);
+            let message = MessageParser::default().parse(&raw).unwrap();
+            let body = message.body_text(0).unwrap_or_default();
+            let sent = with_crlf(&text);
+            proptest::prop_assert_eq!(body.trim_end_matches("\r\n"), sent.trim_end_matches("\r\n"));
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Pure bytes: from a draft to the message that goes on the wire.
+//!
+//! Takes a draft whose parts were checked, and the instant and identity to write into it; gives RFC 5322
+//! bytes that no server can misread. No store, no network, no clock.
+
+mod html;
+mod mime;
+
+pub use html::text_of_html;
+pub use mime::{ComposeError, Stamp, compose, wire_fault};

@@ -1,0 +1,243 @@
+//! The one door through which messages enter, whatever dialect they came in.
+//!
+//! Takes a caller and a draft whose parts were parsed; gives an answer once the message is on disk, and
+//! not before. What can be wrong is found before the store is touched.
+
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::compose::{Stamp, compose, text_of_html};
+use crate::config::{Delivery, Limits};
+use crate::domain::access::Caller;
+use crate::domain::clock::{Chance, Clock, Timestamp, rfc3339};
+use crate::domain::fault::Fault;
+use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::message::{Draft, Idempotency, NewMessage, NewRecipient};
+use crate::domain::recipient::RecipientStatus;
+use crate::domain::route::Route;
+use crate::domain::shard::Shard;
+
+pub use writer::{WriteError, Writer, WriterParts};
+
+use crate::store::accept::Stored;
+use crate::telemetry::metrics::Metrics;
+
+/// How long an idempotency key is remembered.
+const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Messages without a key stay on one shard this long, so that a batch's rows lie together.
+const SHARD_TURN_MILLIS: i128 = 50;
+/// From this size on a message is composed off the async threads.
+const LARGE: usize = 128 << 10;
+
+/// The door.
+pub struct Door {
+    pub writer: Writer,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+    rules: Rules,
+}
+
+struct Rules {
+    route: Route,
+    lifetime: Duration,
+    message_limit: usize,
+}
+
+/// The answer to an accepted message: what the client may rely on from now.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    id: MessageId,
+    status: RecipientStatus,
+    created_at: String,
+    recipients: Vec<AnswerRecipient<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct AnswerRecipient<'a> {
+    id: RecipientId,
+    email: &'a str,
+    status: RecipientStatus,
+}
+
+/// A message that is on disk.
+#[derive(Debug)]
+pub struct Accepted {
+    pub id: MessageId,
+    /// The JSON of the answer, byte for byte the same on every replay.
+    pub answer: String,
+    pub replayed: bool,
+}
+
+/// Why a draft was not accepted. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error("the message is not acceptable")]
+    Invalid(Vec<Fault>),
+    #[error("this credential may not send as {0}")]
+    ForeignDomain(String),
+    #[error("the idempotency key was used with another request body")]
+    KeyReused,
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The key of a request and the SHA-256 of its canonical body.
+#[derive(Debug, Clone)]
+pub struct RequestKey {
+    pub key: String,
+    pub fingerprint: [u8; 32],
+}
+
+impl Door {
+    pub fn new(
+        writer: Writer,
+        delivery: &Delivery,
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let rules = Rules {
+            route: delivery.route.route.clone(),
+            lifetime: delivery.lifetime.0,
+            message_limit: limits.message.0,
+        };
+        Self { writer, clock, chance, metrics, rules }
+    }
+
+    /// Composes and stores one message.
+    pub async fn accept(&self, caller: &Caller, draft: Draft, key: Option<RequestKey>) -> Result<Accepted, SubmitError> {
+        let domain = draft.from.address.domain();
+        if !caller.may_send_as(domain) {
+            return Err(SubmitError::ForeignDomain(domain.to_owned()));
+        }
+        let now = self.clock.now();
+        let message = self.compose(caller, draft, key, now).await?;
+        let (id, answer) = (message.id, message.answer.clone());
+        let timer = self.metrics.accept_seconds.start_timer();
+        let stored = self.writer.write(message).await?;
+        timer.observe_duration();
+        match stored {
+            Stored::Accepted => {
+                self.metrics.accepted.with_label_values(&[caller.mode.name()]).inc();
+                Ok(Accepted { id, answer, replayed: false })
+            }
+            Stored::Replayed { answer } => {
+                self.metrics.idempotent_replays.inc();
+                Ok(Accepted { id: answered_id(&answer).unwrap_or(id), answer, replayed: true })
+            }
+            Stored::Mismatch => Err(SubmitError::KeyReused),
+        }
+    }
+
+    async fn compose(
+        &self,
+        caller: &Caller,
+        mut draft: Draft,
+        key: Option<RequestKey>,
+        now: Timestamp,
+    ) -> Result<NewMessage, SubmitError> {
+        let shard = match &key {
+            Some(key) => Shard::of_key(caller.project.uuid(), &key.key),
+            None => shard_of_turn(now),
+        };
+        let id = MessageId::new_in(shard, now, &*self.chance);
+        let stamp = Stamp { message_id: format!("{}@{}", id.uuid().simple(), draft.from.address.domain()), date: now };
+        let weight: usize = draft.attachments.iter().map(|a| a.content.len()).sum::<usize>()
+            + draft.html.as_ref().map_or(0, String::len)
+            + draft.text.as_ref().map_or(0, String::len);
+        let write = move || {
+            if let (None, Some(html)) = (&draft.text, &draft.html) {
+                draft.text = Some(text_of_html(html));
+            }
+            // An empty text asks for a message without a text part.
+            if draft.html.is_some() && draft.text.as_deref() == Some("") {
+                draft.text = None;
+            }
+            let raw = compose(&draft, &stamp);
+            (draft, raw)
+        };
+        let (draft, raw) = if weight > LARGE {
+            tokio::task::spawn_blocking(write).await.map_err(|_| WriteError::Away("composing was interrupted".into()))?
+        } else {
+            write()
+        };
+        let raw = raw.map_err(|error| {
+            SubmitError::Invalid(vec![Fault::new("", "not_composable", error.to_string())])
+        })?;
+        if raw.len() > self.rules.message_limit {
+            let detail = format!("the composed message has {} bytes; the limit is {}", raw.len(), self.rules.message_limit);
+            return Err(SubmitError::Invalid(vec![Fault::new("", "message_too_large", detail)]));
+        }
+        Ok(self.finish(caller, &draft, raw, id, key, now))
+    }
+
+    fn finish(
+        &self,
+        caller: &Caller,
+        draft: &Draft,
+        raw: Vec<u8>,
+        id: MessageId,
+        key: Option<RequestKey>,
+        now: Timestamp,
+    ) -> NewMessage {
+        let recipients: Vec<_> = draft
+            .recipients()
+            .into_iter()
+            .map(|(kind, address)| NewRecipient {
+                id: RecipientId::new(now, &*self.chance),
+                kind,
+                next_hop: self.rules.route.lane(caller.mode, &address),
+                address,
+            })
+            .collect();
+        let answer = Answer {
+            id,
+            status: RecipientStatus::Queued,
+            created_at: rfc3339(now),
+            recipients: recipients
+                .iter()
+                .map(|r| AnswerRecipient { id: r.id, email: r.address.as_str(), status: RecipientStatus::Queued })
+                .collect(),
+        };
+        let last = now + self.rules.lifetime;
+        NewMessage {
+            id,
+            project: caller.project,
+            mode: caller.mode,
+            sender: draft.from.address.clone(),
+            author: draft.from.to_string(),
+            subject: draft.subject.clone(),
+            tags: draft.tags.clone(),
+            metadata: draft.metadata.clone(),
+            priority: draft.priority,
+            created_at: now,
+            expires_at: draft.expires_at,
+            give_up_at: draft.expires_at.map_or(last, |at| at.min(last)),
+            answer: serde_json::to_string(&answer).unwrap_or_default(),
+            recipients,
+            raw,
+            idempotency: key.map(|key| Idempotency {
+                key: key.key,
+                fingerprint: key.fingerprint,
+                expires_at: now + KEY_LIFETIME,
+            }),
+        }
+    }
+}
+
+/// The shard of un-keyed messages at an instant: all shards take turns.
+fn shard_of_turn(now: Timestamp) -> Shard {
+    let turn = now.unix_timestamp_nanos() / (SHARD_TURN_MILLIS * 1_000_000);
+    Shard::of_low_bits(turn.to_le_bytes()[0])
+}
+
+fn answered_id(answer: &str) -> Option<MessageId> {
+    let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+    MessageId::parse(answer.get("id")?.as_str()?)
+}

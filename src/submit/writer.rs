@@ -1,0 +1,196 @@
+//! The batch writer: a few tasks, each with a connection of its own. One takes what waits, without
+//! lingering, writes it in one transaction, and answers every caller after the COMMIT. While it commits,
+//! the next batch fills.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::domain::clock::{Chance, Clock};
+use crate::domain::message::NewMessage;
+use crate::shutdown::Shutdown;
+use crate::store::accept::Stored;
+use crate::store::{Link, Store, StoreError, by_shard};
+use crate::telemetry::metrics::Metrics;
+use crate::wake::Wake;
+
+/// Messages that may wait for a writer; beyond it the caller is told to come back.
+const WAITING: usize = 2048;
+
+/// Why a message was not written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// The store is away; nothing was acknowledged.
+    #[error("the store is away: {0}")]
+    Away(String),
+    /// Too much is waiting already.
+    #[error("too many messages are waiting to be stored")]
+    Busy,
+    /// The store refused this message: a defect of ours.
+    #[error("the store refused the message: {0}")]
+    Failed(String),
+}
+
+impl From<&StoreError> for WriteError {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Away(reason) => Self::Away(reason.clone()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+struct Entry {
+    message: NewMessage,
+    answer: oneshot::Sender<Result<Stored, WriteError>>,
+}
+
+/// The callers' side.
+#[derive(Clone)]
+pub struct Writer {
+    entries: mpsc::Sender<Entry>,
+}
+
+/// Bounds of one commit.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    count: usize,
+    bytes: usize,
+}
+
+/// What each writing task holds.
+struct Task {
+    entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
+    link: Link,
+    bounds: Bounds,
+    wake: Arc<Wake>,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the writing tasks share with the rest of the service.
+pub struct WriterParts {
+    pub wake: Arc<Wake>,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    /// Starts the writing tasks. They end when every [`Writer`] is gone.
+    pub fn start(store: &Store, config: &crate::config::Database, parts: &WriterParts, shutdown: &Shutdown) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..config.writers {
+            let task = Task {
+                entries: Arc::clone(&receiver),
+                link: store.link(),
+                bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
+                wake: Arc::clone(&parts.wake),
+                clock: Arc::clone(&parts.clock),
+                chance: Arc::clone(&parts.chance),
+                metrics: Arc::clone(&parts.metrics),
+            };
+            shutdown.spawn(task.run());
+        }
+        Self { entries: sender }
+    }
+
+    /// Writes one message; returns after its COMMIT. Dropped before a writer took it up, nothing is stored.
+    pub async fn write(&self, message: NewMessage) -> Result<Stored, WriteError> {
+        let (answer, stored) = oneshot::channel();
+        self.entries.try_send(Entry { message, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+            mpsc::error::TrySendError::Closed(_) => WriteError::Away("the service is stopping".to_owned()),
+        })?;
+        stored.await.map_err(|_| WriteError::Away("the service is stopping".to_owned()))?
+    }
+}
+
+impl Task {
+    async fn run(mut self) {
+        while let Some(batch) = self.take_waiting().await {
+            for round in rounds(batch) {
+                let max = self.link.max_shards_per_tx();
+                for run in by_shard(round, max, |entry| entry.message.id.shard()) {
+                    self.write_run(run).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for one entry, then takes what waits behind it, up to the bounds.
+    async fn take_waiting(&self) -> Option<Vec<Entry>> {
+        let mut entries = self.entries.lock().await;
+        let first = entries.recv().await?;
+        let mut bytes = first.message.raw.len();
+        let mut batch = vec![first];
+        while batch.len() < self.bounds.count && bytes < self.bounds.bytes {
+            let Ok(entry) = entries.try_recv() else { break };
+            bytes += entry.message.raw.len();
+            batch.push(entry);
+        }
+        Some(batch)
+    }
+
+    /// Writes one transaction's worth and answers everyone in it.
+    async fn write_run(&mut self, mut run: Vec<Entry>) {
+        // A caller that went away was never told anything: its message need not exist.
+        run.retain(|entry| !entry.answer.is_closed());
+        if run.is_empty() {
+            return;
+        }
+        let (messages, answers): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.message, e.answer)).unzip();
+        self.metrics.accept_batch.observe(messages.len() as f64);
+        match self.link.accept(&messages, self.clock.now(), &*self.chance).await {
+            Ok(stored) => {
+                for ((message, answer), stored) in messages.iter().zip(answers).zip(stored) {
+                    self.finish(message, answer, Ok(stored));
+                }
+            }
+            Err(error) if error.is_away() || messages.len() == 1 => {
+                tracing::warn!(%error, messages = messages.len(), "messages were not stored");
+                for (message, answer) in messages.iter().zip(answers) {
+                    self.finish(message, answer, Err(WriteError::from(&error)));
+                }
+            }
+            // One bad row fails only itself.
+            Err(error) => {
+                tracing::error!(%error, "a batch was refused; writing it row by row");
+                for (message, answer) in messages.iter().zip(answers) {
+                    let alone = std::slice::from_ref(message);
+                    let result = self.link.accept(alone, self.clock.now(), &*self.chance).await;
+                    let result = result.map_err(|error| WriteError::from(&error)).and_then(|mut stored| {
+                        stored.pop().ok_or_else(|| WriteError::Failed("no answer".to_owned()))
+                    });
+                    self.finish(message, answer, result);
+                }
+            }
+        }
+    }
+
+    fn finish(&self, message: &NewMessage, answer: oneshot::Sender<Result<Stored, WriteError>>, result: Result<Stored, WriteError>) {
+        if matches!(result, Ok(Stored::Accepted)) {
+            self.wake.ring(message.id.shard());
+        }
+        // The caller may be gone; the message is stored all the same.
+        let _ = answer.send(result);
+    }
+}
+
+/// Splits a batch so that no idempotency key stands twice in one round: the second finds the first.
+fn rounds(batch: Vec<Entry>) -> VecDeque<Vec<Entry>> {
+    let mut rounds = VecDeque::new();
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let mut seen = HashSet::new();
+        let (round, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(|entry| {
+            entry.message.idempotency.as_ref().is_none_or(|key| seen.insert((entry.message.project, key.key.clone())))
+        });
+        rounds.push_back(round);
+        rest = later;
+    }
+    rounds
+}
