@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::accept::{NewEvent, insert_events};
-use super::leases::{Rescued, lease_statements};
+use super::leases::{Rescued, Window, lease_statements};
 use super::{Link, Store, StoreError, on_link, webhook_jobs};
 use crate::domain::address::Address;
 use crate::domain::clock::{Chance, Timestamp};
@@ -120,12 +120,12 @@ impl Link {
     pub async fn rescue_deliveries(
         &mut self,
         shard: Shard,
-        limit: i64,
+        window: Window,
         now: Timestamp,
         chance: &dyn Chance,
     ) -> Result<usize, StoreError> {
         let link = self;
-        on_link!(link, conn => rescue(conn, shard, limit, now, chance))
+        on_link!(link, conn => rescue(conn, shard, window, now, chance))
     }
 
     /// How many deliveries are due, counted up to `bound`.
@@ -350,12 +350,12 @@ fn reply_data(report: &AttemptReport, attempt: i32) -> serde_json::Value {
 async fn rescue(
     conn: &mut PgConnection,
     shard: Shard,
-    limit: i64,
+    window: Window,
     now: Timestamp,
     chance: &dyn Chance,
 ) -> Result<usize, StoreError> {
     let mut tx = conn.begin().await?;
-    let rescued: Vec<Rescued> = release_expired(&mut tx, shard, limit).await?;
+    let rescued: Vec<Rescued> = release_expired(&mut tx, shard, window).await?;
     if !rescued.is_empty() {
         sqlx::query!(
             "INSERT INTO attempts (shard, message_id, id, recipient_id, number, outcome, class, started_at, duration_ms, stage, reply_text) \

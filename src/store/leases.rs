@@ -11,6 +11,13 @@ pub struct Rescued {
     pub attempt: i32,
 }
 
+/// Some of the expired leases of a shard, oldest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    pub skip: i64,
+    pub limit: i64,
+}
+
 /// Writes `renew_leases`, `shards_where_expired` and `release_expired` for one queue table.
 macro_rules! lease_statements {
     ($table:literal) => {
@@ -49,12 +56,12 @@ macro_rules! lease_statements {
             Ok(rows.into_iter().filter_map(Shard::of_value).collect())
         }
 
-        /// Takes back up to `limit` leases of one shard that ran out. One statement: a row that is
+        /// Takes back a window of the leases of one shard that ran out, oldest first. One statement: a row that is
         /// settled or renewed meanwhile no longer matches and stays as it is.
         async fn release_expired(
             conn: &mut sqlx::PgConnection,
             shard: Shard,
-            limit: i64,
+            Window { skip, limit }: Window,
         ) -> Result<Vec<Rescued>, StoreError> {
             let rows = sqlx::query!(
                 "UPDATE "
@@ -63,10 +70,11 @@ macro_rules! lease_statements {
                        WHERE shard = $1 AND lease_until < now() AND id IN (SELECT d.id FROM "
                     + $table
                     + " d WHERE d.shard = $1 AND d.lease_token IS NOT NULL AND d.lease_until < now() \
-                       ORDER BY d.lease_until LIMIT $2 FOR UPDATE SKIP LOCKED) \
+                       ORDER BY d.lease_until, d.id OFFSET $3 LIMIT $2 FOR UPDATE SKIP LOCKED) \
                        RETURNING id, message_id, attempt",
                 shard.value(),
                 limit,
+                skip,
             )
             .fetch_all(conn)
             .await?;

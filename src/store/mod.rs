@@ -2,13 +2,14 @@
 //!
 //! Statements on hot tables name one shard, or run over a list that [`by_shard`] has cut to what one
 //! transaction may touch. Every statement has a client-side deadline that closes the connection, since a
-//! hung server ignores its own. Transactions exist only on connections that a task of ours owns
-//! ([`Link`]): no client that goes away can drop one half way.
+//! hung server ignores its own. A connection whose work was dropped half way is closed, never returned to
+//! the pool with a transaction open; accepting, claiming and settling own theirs ([`Link`]).
 
 pub mod accept;
 pub mod deliveries;
 pub mod endpoints;
 mod error;
+pub mod idempotency;
 mod leases;
 pub mod listing;
 pub mod messages;
@@ -25,6 +26,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
 
 pub use error::StoreError;
+pub use leases::Window;
 
 use crate::config::Database;
 use crate::domain::shard::Shard;

@@ -7,8 +7,8 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::accept::NewEvent;
-use super::leases::{Rescued, lease_statements};
-use super::{Link, StoreError, on_link};
+use super::leases::{Rescued, Window, lease_statements};
+use super::{Link, Store, StoreError, on_link};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, RecipientId};
 use crate::domain::lease::Lease;
@@ -95,6 +95,30 @@ pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Res
     Ok(())
 }
 
+impl Store {
+    /// Everything that a call needs; `None` when the event or the endpoint is gone.
+    pub async fn load_job(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let loaded = load(conn.get()?, job).await?;
+            conn.keep();
+            Ok(loaded)
+        })
+        .await
+    }
+
+    /// Writes what a call led to; `false` when the lease was no longer ours.
+    pub async fn settle_job(&self, settlement: &JobSettlement, disable_after: Duration) -> Result<bool, StoreError> {
+        self.within(async {
+            let mut conn = self.conn().await?;
+            let ours = settle(conn.get()?, settlement, disable_after).await?;
+            conn.keep();
+            Ok(ours)
+        })
+        .await
+    }
+}
+
 impl Link {
     /// The shards that have a job due: one index probe each.
     pub async fn shards_with_due_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
@@ -112,32 +136,20 @@ impl Link {
         on_link!(link, conn => renew_leases(conn, leases, span))
     }
 
-    /// Everything that a call needs; `None` when the event or the endpoint is gone.
-    pub async fn load_job(&mut self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        let link = self;
-        on_link!(link, conn => load(conn, job))
-    }
-
-    /// Writes what a call led to; `false` when the lease was no longer ours.
-    pub async fn settle_job(&mut self, settlement: &JobSettlement, disable_after: Duration) -> Result<bool, StoreError> {
-        let link = self;
-        on_link!(link, conn => settle(conn, settlement, disable_after))
-    }
-
     pub async fn shards_with_expired_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
         let link = self;
         on_link!(link, conn => shards_where_expired(conn))
     }
 
     /// Makes jobs due again whose lease ran out. Gives their number.
-    pub async fn rescue_jobs(&mut self, shard: Shard, limit: i64) -> Result<usize, StoreError> {
+    pub async fn rescue_jobs(&mut self, shard: Shard, window: Window) -> Result<usize, StoreError> {
         let link = self;
-        on_link!(link, conn => rescue(conn, shard, limit))
+        on_link!(link, conn => rescue(conn, shard, window))
     }
 }
 
-async fn rescue(conn: &mut PgConnection, shard: Shard, limit: i64) -> Result<usize, StoreError> {
-    let rescued: Vec<Rescued> = release_expired(conn, shard, limit).await?;
+async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window) -> Result<usize, StoreError> {
+    let rescued: Vec<Rescued> = release_expired(conn, shard, window).await?;
     Ok(rescued.len())
 }
 

@@ -30,6 +30,8 @@ use crate::telemetry::metrics::Metrics;
 const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Messages without a key stay on one shard this long, so that a batch's rows lie together.
 const SHARD_TURN_MILLIS: i128 = 50;
+/// Longest time to an answer; a message that no writer has taken up by then is not stored.
+const DEADLINE: Duration = Duration::from_secs(9);
 /// From this size on a message is composed off the async threads.
 const LARGE: usize = 128 << 10;
 
@@ -120,7 +122,9 @@ impl Door {
         let message = self.compose(caller, draft, key, now).await?;
         let (id, answer) = (message.id, message.answer.clone());
         let timer = self.metrics.accept_seconds.start_timer();
-        let stored = self.writer.write(message).await?;
+        let stored = tokio::time::timeout(DEADLINE, self.writer.write(message))
+            .await
+            .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))??;
         timer.observe_duration();
         match stored {
             Stored::Accepted => {

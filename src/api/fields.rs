@@ -1,0 +1,116 @@
+//! Reading a JSON object field by field, collecting every fault with its pointer. A field that nobody took
+//! is a fault too: a misspelt name must not be ignored.
+
+use serde_json::{Map, Value};
+
+use crate::domain::fault::Fault;
+
+/// An object being read, and the faults found so far.
+pub struct Fields<'f> {
+    map: Map<String, Value>,
+    at: String,
+    pub faults: &'f mut Vec<Fault>,
+}
+
+impl<'f> Fields<'f> {
+    /// `at` is the pointer of the object itself: empty for the whole body.
+    pub fn new(map: Map<String, Value>, at: impl Into<String>, faults: &'f mut Vec<Fault>) -> Self {
+        Self { map, at: at.into(), faults }
+    }
+
+    /// The pointer (RFC 6901) of a field.
+    pub fn pointer(&self, name: &str) -> String {
+        format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
+    }
+
+    pub fn fault(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        let pointer = self.pointer(name);
+        self.faults.push(Fault::new(pointer, code, detail));
+    }
+
+    /// The field's value; `null` is as good as absent.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether the field is there and not `null`.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    pub fn string(&mut self, name: &str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            other => self.wrong_type(name, "a string", &other),
+        }
+    }
+
+    pub fn bool(&mut self, name: &str) -> Option<bool> {
+        match self.take(name)? {
+            Value::Bool(value) => Some(value),
+            other => self.wrong_type(name, "true or false", &other),
+        }
+    }
+
+    pub fn integer(&mut self, name: &str) -> Option<i64> {
+        match self.take(name)? {
+            Value::Number(number) if number.is_i64() => number.as_i64(),
+            other => self.wrong_type(name, "a whole number", &other),
+        }
+    }
+
+    pub fn list(&mut self, name: &str) -> Option<Vec<Value>> {
+        match self.take(name)? {
+            Value::Array(items) => Some(items),
+            other => self.wrong_type(name, "a list", &other),
+        }
+    }
+
+    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.take(name)? {
+            Value::Object(map) => Some(map),
+            other => self.wrong_type(name, "an object", &other),
+        }
+    }
+
+    /// A list of strings; items of another type are faults.
+    pub fn strings(&mut self, name: &str) -> Option<Vec<String>> {
+        let items = self.list(name)?;
+        let at = self.pointer(name);
+        let mut texts = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Value::String(text) => texts.push(text),
+                other => self.faults.push(wrong_type(format!("{at}/{index}"), "a string", &other)),
+            }
+        }
+        Some(texts)
+    }
+
+    /// Ends the reading: what is left was not asked for.
+    pub fn finish(self) {
+        for name in self.map.keys() {
+            let pointer = self.pointer(name);
+            self.faults.push(Fault::new(pointer, "unknown_field", format!("there is no field '{name}'")));
+        }
+    }
+
+    fn wrong_type<T>(&mut self, name: &str, wanted: &str, found: &Value) -> Option<T> {
+        let pointer = self.pointer(name);
+        self.faults.push(wrong_type(pointer, wanted, found));
+        None
+    }
+}
+
+/// The fault of a value that is not of the type that was wanted.
+pub fn wrong_type(pointer: String, wanted: &str, found: &Value) -> Fault {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    Fault::new(pointer, "wrong_type", format!("must be {wanted}, not {found}"))
+}

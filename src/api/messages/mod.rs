@@ -1,0 +1,21 @@
+//! Messages: send one, and read what became of it.
+
+pub mod attempts;
+mod draft;
+pub mod events;
+pub mod get;
+pub mod list;
+pub mod raw;
+pub mod send;
+
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::domain::access::Caller;
+use crate::domain::id::MessageId;
+use crate::store::messages::StoredMessage;
+
+/// The caller's message named in a path. Malformed, absent and foreign are the same 404.
+async fn find(api: &Api, caller: &Caller, id: &str) -> Result<StoredMessage, Problem> {
+    let id = MessageId::parse(id).ok_or_else(Problem::not_found)?;
+    api.store.find_message(caller.project, id).await?.ok_or_else(Problem::not_found)
+}

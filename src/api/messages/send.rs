@@ -1,0 +1,55 @@
+//! `POST /v1/send`
+
+use aws_lc_rs::digest;
+use axum::extract::State;
+use axum::http::header::{HeaderName, HeaderValue, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use super::draft;
+use crate::api::auth::Authed;
+use crate::api::body::JsonObject;
+use crate::api::problem::Problem;
+use crate::api::{Shared, json_text};
+use crate::domain::access::Scope;
+use crate::domain::fault::Fault;
+use crate::submit::RequestKey;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Answers 202 once the message is on disk.
+pub async fn send(State(api): Shared, authed: Authed, headers: HeaderMap, body: JsonObject) -> Result<Response, Problem> {
+    let caller = authed.with(Scope::Send)?;
+    let key = idempotency_key(&headers)?.map(|key| {
+        let mut fingerprint = [0; 32];
+        // Maps are sorted by name, so that the same fields in another order give the same bytes.
+        let canonical = serde_json::to_vec(&body.map).unwrap_or_default();
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &canonical).as_ref());
+        RequestKey { key, fingerprint }
+    });
+    let JsonObject { map, .. } = body;
+    let draft = draft::parse(map, &api.limits, api.clock.now()).map_err(Problem::validation)?;
+    let accepted = api.door.accept(&caller, draft, key).await?;
+    let mut response = json_text(accepted.answer);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/messages/{}", accepted.id)) {
+        headers.insert(LOCATION, location);
+    }
+    if accepted.replayed {
+        headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// 1–255 visible ASCII characters; the quotes of the IETF draft's structured string are taken off.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(Some(key.to_owned()));
+    }
+    let detail = "must be 1 to 255 visible ASCII characters";
+    Err(Problem::validation(vec![Fault::new("Idempotency-Key", "invalid_idempotency_key", detail)]))
+}

@@ -1,0 +1,132 @@
+//! The HTTP API: each handler translates between JSON and the rooms below, and decides nothing else.
+//!
+//! One file per operation. [`problem`] is every error's form (RFC 9457), [`fields`] reads bodies and collects
+//! every fault, [`auth`] says who calls, [`listener`] owns the sockets. `openapi.yaml` describes what [`routes`]
+//! lists; a test holds the two equal.
+
+pub mod auth;
+mod body;
+mod fields;
+mod jwt;
+pub mod listener;
+mod messages;
+mod ops;
+mod page;
+mod problem;
+mod sandbox;
+mod webhooks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodRouter, delete, get, patch, post};
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+pub use auth::Auth;
+pub use jwt::JwtKeys;
+use problem::Problem;
+
+use crate::config::{Http, Limits};
+use crate::domain::clock::{Chance, Clock};
+use crate::store::Store;
+use crate::submit::Door;
+use crate::telemetry::metrics::Metrics;
+use crate::webhook::post::Client;
+
+/// What the handlers share.
+pub struct Api {
+    pub store: Store,
+    pub door: Door,
+    pub auth: Auth,
+    pub webhooks: Client,
+    pub limits: Limits,
+    pub http: Http,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+    /// KiB of request bodies that may still be read.
+    pub body_kib: Arc<Semaphore>,
+}
+
+type Shared = State<Arc<Api>>;
+type Route = (&'static str, &'static str, MethodRouter<Arc<Api>>);
+
+/// Every route: method, path, handler.
+pub fn routes() -> Vec<Route> {
+    vec![
+        ("post", "/v1/send", post(messages::send::send)),
+        ("get", "/v1/messages", get(messages::list::list)),
+        ("get", "/v1/messages/{id}", get(messages::get::get)),
+        ("get", "/v1/messages/{id}/events", get(messages::events::events)),
+        ("get", "/v1/messages/{id}/attempts", get(messages::attempts::attempts)),
+        ("get", "/v1/messages/{id}/raw", get(messages::raw::raw)),
+        ("post", "/v1/webhooks", post(webhooks::create)),
+        ("get", "/v1/webhooks", get(webhooks::list)),
+        ("get", "/v1/webhooks/{id}", get(webhooks::get)),
+        ("patch", "/v1/webhooks/{id}", patch(webhooks::update)),
+        ("delete", "/v1/webhooks/{id}", delete(webhooks::remove)),
+        ("get", "/v1/webhooks/{id}/deliveries", get(webhooks::deliveries)),
+        ("get", "/v1/sandbox/messages", get(sandbox::list)),
+        ("get", "/v1/sandbox/messages/{id}", get(sandbox::get)),
+        ("get", "/v1/limits", get(ops::limits)),
+        ("get", "/healthz", get(ops::healthz)),
+        ("get", "/readyz", get(ops::readyz)),
+        ("get", "/metrics", get(ops::metrics)),
+        ("get", "/openapi.yaml", get(ops::openapi)),
+        ("get", "/docs", get(ops::docs)),
+    ]
+}
+
+/// The router: all routes and the pages of `console`, with what every answer carries.
+pub fn router(api: Arc<Api>, pages: Router<Arc<Api>>) -> Router {
+    let router = routes().into_iter().fold(pages, |router, (_, path, handler)| router.route(path, handler));
+    router
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a handler panicked");
+            axum::response::IntoResponse::into_response(Problem::internal())
+        }))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), around))
+        .with_state(api)
+}
+
+/// What every request gets: an id, a measured time, a count, and problems written out.
+async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let started = tokio::time::Instant::now();
+    let mut random = [0; 16];
+    api.chance.fill(&mut random);
+    let id = format!("req_{}", Uuid::from_bytes(random).simple());
+    let response = next.run(request).await;
+    let mut response = problem::write_out(response, &id);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    let route = path.as_ref().map_or("none", |path| path.as_str());
+    api.metrics.http_requests.with_label_values(&[route, response.status().as_str()]).inc();
+    api.metrics.http_seconds.observe(started.elapsed().as_secs_f64());
+    response
+}
+
+/// A 200 with a JSON body.
+fn json(value: &impl serde::Serialize) -> Response {
+    json_text(serde_json::to_string(value).unwrap_or_default())
+}
+
+fn json_text(text: String) -> Response {
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// How long a client should wait before it asks again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);

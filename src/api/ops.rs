@@ -1,0 +1,62 @@
+//! Operations: health, readiness, metrics, limits, and the API's own description.
+
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::response::Response;
+use serde_json::json;
+
+use super::auth::Authed;
+use super::problem::Problem;
+use super::{Shared, json};
+
+/// The description of this API, as it stands at the project's top level.
+pub const OPENAPI: &str = include_str!("../../openapi.yaml");
+const DOCS: &str = include_str!("../console/docs.html");
+
+/// The process lives.
+pub async fn healthz() -> Response {
+    json(&json!({"status": "ok"}))
+}
+
+/// The process can do its work: the store answers and its schema is this binary's.
+pub async fn readyz(State(api): Shared) -> Result<Response, Problem> {
+    api.store.check_schema().await.map_err(|error| {
+        tracing::warn!(%error, "not ready");
+        Problem::busy(if error.is_away() { "the store cannot be reached" } else { "the store's schema is not this binary's" })
+    })?;
+    Ok(json(&json!({"status": "ready"})))
+}
+
+/// Prometheus text.
+pub async fn metrics(State(api): Shared) -> Response {
+    with_type(api.metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
+}
+
+/// Every limit of the API.
+pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
+    let limits = &api.limits;
+    json(&json!({
+        "body_bytes": api.http.body_limit.0,
+        "message_bytes": limits.message.0,
+        "recipients": limits.recipients,
+        "attachments": limits.attachments,
+        "tags": limits.tags,
+        "metadata_bytes": limits.metadata.0,
+        "headers": limits.headers,
+    }))
+}
+
+pub async fn openapi() -> Response {
+    with_type(OPENAPI.to_owned(), "application/yaml")
+}
+
+/// The description, readable without any other server.
+pub async fn docs() -> Response {
+    with_type(DOCS.to_owned(), "text/html; charset=utf-8")
+}
+
+fn with_type(text: String, content_type: &'static str) -> Response {
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,165 @@
+//! Outcomes on their way to disk: taken in batches, and held until the store has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::domain::clock::Chance;
+use crate::domain::delivery::Settlement;
+use crate::domain::recipient::RecipientStatus;
+use crate::shutdown::Shutdown;
+use crate::store::{Link, Store, StoreError, by_shard};
+use crate::telemetry::metrics::Metrics;
+use crate::wake::Wake;
+
+/// Outcomes in one commit.
+const BATCH: usize = 256;
+/// Tasks that write outcomes, each with a connection.
+const TASKS: usize = 2;
+/// Wait before outcomes are offered again to a store that was away.
+const PAUSE: Duration = Duration::from_millis(200);
+
+struct Entry {
+    settlement: Settlement,
+    done: oneshot::Sender<()>,
+}
+
+/// The workers' side.
+#[derive(Clone)]
+pub struct Settler {
+    entries: mpsc::Sender<Entry>,
+}
+
+/// What the settling tasks need.
+pub struct SettlerParts {
+    /// Rung for webhook jobs that were written.
+    pub webhooks: Arc<Wake>,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Settler {
+    pub fn start(store: &Store, parts: SettlerParts, shutdown: &Shutdown) -> Self {
+        let (sender, receiver) = mpsc::channel(BATCH);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let parts = Arc::new(parts);
+        for _ in 0..TASKS {
+            let task = Task { entries: Arc::clone(&receiver), link: store.link(), parts: Arc::clone(&parts) };
+            shutdown.spawn(task.run());
+        }
+        Self { entries: sender }
+    }
+
+    /// Returns once the outcome is on disk, or found to be no longer ours to write.
+    pub async fn settle(&self, settlement: Settlement) {
+        let (done, settled) = oneshot::channel();
+        if self.entries.send(Entry { settlement, done }).await.is_ok() {
+            // An error means that the service is stopping hard: the lease will run out.
+            let _ = settled.await;
+        }
+    }
+}
+
+struct Task {
+    entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
+    link: Link,
+    parts: Arc<SettlerParts>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let mut batch = Vec::with_capacity(BATCH);
+            if self.entries.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+            let max = self.link.max_shards_per_tx();
+            for run in by_shard(batch, max, |entry| entry.settlement.delivery.lease.shard) {
+                self.write_run(run).await;
+            }
+        }
+    }
+
+    async fn write_run(&mut self, run: Vec<Entry>) {
+        let (settlements, done): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.settlement, e.done)).unzip();
+        match self.write_until_taken(&settlements).await {
+            Ok(()) => {}
+            Err(error) if settlements.len() == 1 => give_up(&settlements[0], &error),
+            // One bad row fails only itself.
+            Err(error) => {
+                tracing::error!(%error, "a batch of outcomes was refused; writing it row by row");
+                for settlement in &settlements {
+                    if let Err(error) = self.write_until_taken(std::slice::from_ref(settlement)).await {
+                        give_up(settlement, &error);
+                    }
+                }
+            }
+        }
+        for done in done {
+            // The worker may have been stopped; its outcome is on disk all the same.
+            let _ = done.send(());
+        }
+    }
+
+    /// Offers outcomes until the store answers; gives only errors that a repetition cannot mend.
+    async fn write_until_taken(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
+        loop {
+            match self.link.settle_deliveries(settlements, &*self.parts.chance).await {
+                Ok(lost) => {
+                    self.count(settlements, &lost);
+                    return Ok(());
+                }
+                Err(error) if error.is_away() => {
+                    tracing::warn!(%error, outcomes = settlements.len(), "outcomes wait for the store");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn count(&self, settlements: &[Settlement], lost: &std::collections::HashSet<crate::domain::id::RecipientId>) {
+        let metrics = &self.parts.metrics;
+        metrics.settle_batch.observe(settlements.len() as f64);
+        metrics.leases_lost.with_label_values(&["deliveries"]).inc_by(lost.len() as u64);
+        for settlement in settlements {
+            let outcome = &settlement.report.outcome;
+            metrics.attempts.with_label_values(&[outcome.name(), outcome.class()]).inc();
+            if outcome.name() == "uncertain" {
+                metrics.uncertain.inc();
+            }
+            if lost.contains(&settlement.delivery.recipient) {
+                tracing::warn!(message = %settlement.delivery.message, "an outcome came after its lease had run out");
+                continue;
+            }
+            self.parts.webhooks.ring(settlement.delivery.lease.shard);
+            let status = settlement.transition.status;
+            if status.is_settled() {
+                metrics.settled.with_label_values(&[status.name()]).inc();
+            }
+            let age = (settlement.finished_at - accepted_at(settlement)).as_seconds_f64();
+            if status == RecipientStatus::Delivered {
+                metrics.delivered_seconds.observe(age);
+            }
+            if settlement.delivery.lease.attempt == 1 {
+                let age = (settlement.started_at - accepted_at(settlement)).as_seconds_f64();
+                metrics.first_attempt_seconds.observe(age.max(0.0));
+            }
+        }
+    }
+}
+
+fn give_up(settlement: &Settlement, error: &StoreError) {
+    tracing::error!(message = %settlement.delivery.message, %error, "an outcome was refused; its lease will run out");
+}
+
+/// The instant in the message's id: when it was accepted, to the millisecond.
+fn accepted_at(settlement: &Settlement) -> crate::domain::clock::Timestamp {
+    let id = settlement.delivery.message.uuid();
+    let millis = id.get_timestamp().map_or(0, |at| {
+        let (seconds, nanos) = at.to_unix();
+        i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+    });
+    crate::domain::clock::Timestamp::from_unix_timestamp_nanos(millis).unwrap_or(settlement.started_at)
+}

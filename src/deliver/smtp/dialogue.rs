@@ -1,0 +1,393 @@
+//! The conversation without I/O: replies in, actions out.
+//!
+//! One recipient per transaction. With PIPELINING (RFC 2920) RSET, MAIL, RCPT and DATA leave in one
+//! write; without it each waits for its reply. The driver carries out each [`Action`] and comes back with
+//! what it asked for. A whole session: [`Dialogue::new`], replies until [`Action::Ready`], then any
+//! number of [`Dialogue::begin`].
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::reply::RawReply;
+use crate::domain::address::Address;
+use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::route::{Credentials, TlsPolicy};
+
+/// Where in the conversation something happened, or which reply is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    Connect,
+    Greeting,
+    Ehlo,
+    StartTls,
+    Handshake,
+    Auth,
+    Rset,
+    Mail,
+    Rcpt,
+    Data,
+    Body,
+    Dot,
+    Quit,
+}
+
+impl Stage {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Ehlo => "ehlo",
+            Self::StartTls => "starttls",
+            Self::Handshake => "handshake",
+            Self::Auth => "auth",
+            Self::Rset => "rset",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Body => "body",
+            Self::Dot => "dot",
+            Self::Quit => "quit",
+        }
+    }
+}
+
+/// What the driver does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes, then read a reply.
+    Send(Vec<u8>),
+    /// Read the reply to [`Dialogue::awaited`].
+    Read,
+    /// Make sure that no byte is left unread, do the TLS handshake, then [`Dialogue::on_secured`].
+    Secure,
+    /// The session can take a message.
+    Ready,
+    /// Write the message with its final dot, then read a reply.
+    SendBody,
+    /// The transaction is over.
+    Done(Verdict),
+    /// The session is of no use; nothing of a message was handed over.
+    Close(Stage, Refusal),
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted(Reply),
+    Refused(Stage, Reply),
+}
+
+/// Why a session is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The server said so.
+    Reply(Reply),
+    /// We say so: policy or protocol.
+    Policy(&'static str, &'static str),
+}
+
+/// What EHLO offered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Capabilities {
+    pipelining: bool,
+    starttls: bool,
+    /// `None` is no SIZE extension, `Some(0)` no fixed limit (RFC 1870).
+    size: Option<usize>,
+    auth_plain: bool,
+    auth_login: bool,
+}
+
+/// One conversation.
+#[derive(Debug)]
+pub struct Dialogue {
+    hello: String,
+    tls: TlsPolicy,
+    credentials: Option<Credentials>,
+    capabilities: Capabilities,
+    secured: bool,
+    authenticated: bool,
+    /// MAIL was accepted in a transaction that did not end with a reply to the dot.
+    open: bool,
+    /// The server said 421, or something that leaves the state in doubt.
+    closing: bool,
+    awaited: VecDeque<Stage>,
+    /// Commands that wait for their turn, when they may not be pipelined.
+    queued: VecDeque<(Stage, String)>,
+    refused: Option<(Stage, Reply)>,
+    login_step: u8,
+    /// Only the reply to an empty message is awaited.
+    discarding: bool,
+}
+
+impl Dialogue {
+    /// A conversation in which the server speaks first. Under [`TlsPolicy::Implicit`] TLS is there already.
+    pub fn new(hello: &str, tls: TlsPolicy, credentials: Option<Credentials>) -> Self {
+        Self {
+            hello: hello.to_owned(),
+            tls,
+            credentials,
+            capabilities: Capabilities::default(),
+            secured: tls == TlsPolicy::Implicit,
+            authenticated: false,
+            open: false,
+            closing: false,
+            awaited: VecDeque::from([Stage::Greeting]),
+            queued: VecDeque::new(),
+            refused: None,
+            login_step: 0,
+            discarding: false,
+        }
+    }
+
+    /// The reply that is awaited, for its deadline.
+    pub fn awaited(&self) -> Stage {
+        self.awaited.front().copied().unwrap_or(Stage::Quit)
+    }
+
+    /// Whether the session may carry another message.
+    pub fn is_reusable(&self) -> bool {
+        !self.closing && self.awaited.is_empty() && self.queued.is_empty()
+    }
+
+    /// Begins a transaction. The message's size is announced when the server wants to know.
+    pub fn begin(&mut self, sender: &Address, recipient: &Address, size: usize) -> Action {
+        self.refused = None;
+        self.discarding = false;
+        if self.capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
+            return Action::Done(Verdict::Refused(Stage::Mail, too_big(size, self.capabilities.size)));
+        }
+        let size = if self.capabilities.size.is_some() { format!(" SIZE={size}") } else { String::new() };
+        if self.open {
+            self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
+        }
+        self.queued.push_back((Stage::Mail, format!("MAIL FROM:<{sender}>{size}\r\n")));
+        self.queued.push_back((Stage::Rcpt, format!("RCPT TO:<{recipient}>\r\n")));
+        self.queued.push_back((Stage::Data, "DATA\r\n".to_owned()));
+        self.send_queued()
+    }
+
+    /// The driver secured the connection: whatever was said before is forgotten (RFC 3207 §4.2).
+    pub fn on_secured(&mut self) -> Action {
+        self.secured = true;
+        self.capabilities = Capabilities::default();
+        self.say_hello()
+    }
+
+    /// The body and its final dot were written.
+    pub fn on_body_sent(&mut self) -> Action {
+        self.awaited.push_back(Stage::Dot);
+        Action::Read
+    }
+
+    /// Takes the reply to [`Self::awaited`].
+    pub fn on_reply(&mut self, raw: &RawReply) -> Action {
+        let Some(stage) = self.awaited.pop_front() else {
+            self.closing = true;
+            return Action::Close(Stage::Quit, Refusal::Policy("protocol", "a reply that nothing asked for"));
+        };
+        let reply = raw.to_reply();
+        if reply.code == 421 {
+            self.closing = true;
+        }
+        match stage {
+            Stage::Greeting if reply.code == 220 => self.say_hello(),
+            Stage::Ehlo if reply.is_positive() => self.on_hello(raw),
+            // RFC 5321 §3.2: a server that does not know EHLO is greeted by HELO.
+            Stage::Ehlo if reply.is_permanent() && !self.secured && !self.tls.validates() && self.credentials.is_none() => {
+                self.tls = TlsPolicy::None;
+                self.send(Stage::Ehlo, format!("HELO {}\r\n", self.hello))
+            }
+            Stage::StartTls if reply.code == 220 => Action::Secure,
+            Stage::StartTls if self.tls == TlsPolicy::Opportunistic && !self.closing => Action::Ready,
+            Stage::Auth => self.on_auth(reply),
+            Stage::Rset if reply.is_positive() => {
+                self.open = false;
+                self.next()
+            }
+            Stage::Mail | Stage::Rcpt => {
+                if !reply.is_positive() {
+                    self.refuse(stage, reply);
+                } else if stage == Stage::Mail {
+                    self.open = true;
+                }
+                self.next()
+            }
+            Stage::Data => self.on_data(reply),
+            Stage::Dot => self.on_dot(reply),
+            _ => {
+                self.closing = true;
+                Action::Close(stage, Refusal::Reply(reply))
+            }
+        }
+    }
+
+    fn say_hello(&mut self) -> Action {
+        self.send(Stage::Ehlo, format!("EHLO {}\r\n", self.hello))
+    }
+
+    fn on_hello(&mut self, raw: &RawReply) -> Action {
+        self.capabilities = Capabilities::of(raw);
+        if !self.secured && matches!(self.tls, TlsPolicy::Opportunistic | TlsPolicy::Required) {
+            if self.capabilities.starttls {
+                return self.send(Stage::StartTls, "STARTTLS\r\n".to_owned());
+            }
+            if self.tls == TlsPolicy::Required {
+                self.closing = true;
+                return Action::Close(Stage::StartTls, Refusal::Policy("tls", "TLS is required and STARTTLS is not offered"));
+            }
+        }
+        self.authenticate()
+    }
+
+    fn authenticate(&mut self) -> Action {
+        let Some(credentials) = self.credentials.as_ref().filter(|_| !self.authenticated) else {
+            return Action::Ready;
+        };
+        // The configuration allows credentials with validated TLS only; this is the second lock.
+        if !self.secured {
+            self.closing = true;
+            return Action::Close(Stage::Auth, Refusal::Policy("tls", "credentials are sent over TLS only"));
+        }
+        if self.capabilities.auth_plain {
+            let token = BASE64.encode(format!("\0{}\0{}", credentials.username, credentials.password));
+            self.send(Stage::Auth, format!("AUTH PLAIN {token}\r\n"))
+        } else if self.capabilities.auth_login {
+            self.login_step = 1;
+            self.send(Stage::Auth, "AUTH LOGIN\r\n".to_owned())
+        } else {
+            self.closing = true;
+            Action::Close(Stage::Auth, Refusal::Policy("auth", "the server offers neither AUTH PLAIN nor AUTH LOGIN"))
+        }
+    }
+
+    fn on_auth(&mut self, reply: Reply) -> Action {
+        let credentials = self.credentials.as_ref();
+        match (reply.code, self.login_step, credentials) {
+            (235, ..) => {
+                self.authenticated = true;
+                Action::Ready
+            }
+            (334, 1, Some(credentials)) => {
+                let line = BASE64.encode(&credentials.username);
+                self.login_step = 2;
+                self.send(Stage::Auth, format!("{line}\r\n"))
+            }
+            (334, 2, Some(credentials)) => {
+                let line = BASE64.encode(&credentials.password);
+                self.login_step = 3;
+                self.send(Stage::Auth, format!("{line}\r\n"))
+            }
+            _ => {
+                self.closing = true;
+                Action::Close(Stage::Auth, Refusal::Reply(reply))
+            }
+        }
+    }
+
+    fn on_data(&mut self, reply: Reply) -> Action {
+        let intermediate = reply.code == 354;
+        if !intermediate {
+            if reply.is_positive() {
+                // A 2yz to DATA leaves the state in doubt.
+                self.closing = true;
+            }
+            self.refuse(Stage::Data, reply);
+            return self.done();
+        }
+        if self.refused.is_none() {
+            return Action::SendBody;
+        }
+        // RFC 2920 §3.1: DATA was taken although the recipient was not; an empty message ends it.
+        self.discarding = true;
+        self.send(Stage::Dot, ".\r\n".to_owned())
+    }
+
+    fn on_dot(&mut self, reply: Reply) -> Action {
+        self.open = false;
+        if self.discarding {
+            return self.done();
+        }
+        if reply.is_positive() {
+            return Action::Done(Verdict::Accepted(reply));
+        }
+        self.refuse(Stage::Dot, reply);
+        self.done()
+    }
+
+    fn refuse(&mut self, stage: Stage, reply: Reply) {
+        self.refused.get_or_insert((stage, reply));
+    }
+
+    /// After MAIL or RCPT: the replies of what was pipelined, the next command, or the end.
+    fn next(&mut self) -> Action {
+        if !self.awaited.is_empty() {
+            return Action::Read;
+        }
+        if self.refused.is_some() || self.closing {
+            self.queued.clear();
+            return self.done();
+        }
+        self.send_queued()
+    }
+
+    fn done(&mut self) -> Action {
+        match self.refused.take() {
+            Some((stage, reply)) => Action::Done(Verdict::Refused(stage, reply)),
+            None => {
+                self.closing = true;
+                Action::Close(Stage::Data, Refusal::Policy("protocol", "the transaction ended without a refusal"))
+            }
+        }
+    }
+
+    fn send(&mut self, stage: Stage, line: String) -> Action {
+        self.awaited.push_back(stage);
+        Action::Send(line.into_bytes())
+    }
+
+    fn send_queued(&mut self) -> Action {
+        let count = if self.capabilities.pipelining { self.queued.len() } else { 1 };
+        let mut bytes = Vec::new();
+        for (stage, line) in self.queued.drain(..count.min(self.queued.len())) {
+            self.awaited.push_back(stage);
+            bytes.extend_from_slice(line.as_bytes());
+        }
+        Action::Send(bytes)
+    }
+}
+
+impl Capabilities {
+    fn of(raw: &RawReply) -> Self {
+        let mut capabilities = Self::default();
+        for line in raw.lines.iter().skip(1) {
+            let upper = line.to_ascii_uppercase();
+            let mut words = upper.split([' ', '=']);
+            match words.next() {
+                Some("PIPELINING") => capabilities.pipelining = true,
+                Some("STARTTLS") => capabilities.starttls = true,
+                Some("SIZE") => capabilities.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
+                Some("AUTH") => {
+                    for mechanism in words {
+                        capabilities.auth_plain |= mechanism == "PLAIN";
+                        capabilities.auth_login |= mechanism == "LOGIN";
+                    }
+                }
+                _ => {}
+            }
+        }
+        capabilities
+    }
+}
+
+fn too_big(size: usize, limit: Option<usize>) -> Reply {
+    Reply {
+        code: 552,
+        enhanced: Some(EnhancedStatus { class: 5, subject: 3, detail: 4 }),
+        text: format!("the message has {size} bytes and the server takes {}", limit.unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

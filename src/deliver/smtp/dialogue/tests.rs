@@ -1,0 +1,201 @@
+//! The dialogue against scripted servers, as tables of what is said.
+
+use super::*;
+
+/// Plays `replies` against a dialogue; gives what was sent and how it ended. Each `S` reply answers the
+/// oldest unanswered command.
+struct Play {
+    dialogue: Dialogue,
+    sent: Vec<String>,
+}
+
+fn reply(text: &str) -> RawReply {
+    let lines: Vec<&str> = text.split('|').collect();
+    RawReply { code: lines[0][..3].parse().unwrap(), lines: lines.iter().map(|l| l.get(4..).unwrap_or("").to_owned()).collect() }
+}
+
+impl Play {
+    fn new(tls: TlsPolicy, credentials: Option<(&str, &str)>) -> Self {
+        let credentials =
+            credentials.map(|(u, p)| Credentials { username: u.to_owned(), password: p.to_owned() });
+        Self { dialogue: Dialogue::new("me.example", tls, credentials), sent: Vec::new() }
+    }
+
+    fn hear(&mut self, replies: &[&str]) -> Action {
+        let mut last = Action::Read;
+        for text in replies {
+            last = self.dialogue.on_reply(&reply(text));
+            self.note(&last);
+        }
+        last
+    }
+
+    fn note(&mut self, action: &Action) {
+        if let Action::Send(bytes) = action {
+            self.sent.push(String::from_utf8(bytes.clone()).unwrap());
+        }
+    }
+
+    fn begin(&mut self) -> Action {
+        let address = |text| Address::parse(text).unwrap();
+        let action = self.dialogue.begin(&address("a@b.example"), &address("c@d.example"), 1000);
+        self.note(&action);
+        action
+    }
+
+    fn ready(ehlo: &str) -> Self {
+        let mut play = Self::new(TlsPolicy::None, None);
+        assert_eq!(play.hear(&["220 hi", ehlo]), Action::Ready);
+        play.sent.clear();
+        play
+    }
+}
+
+fn refused(action: &Action) -> (Stage, u16) {
+    match action {
+        Action::Done(Verdict::Refused(stage, reply)) => (*stage, reply.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_pipelining_each_command_waits_for_its_reply() {
+    let mut play = Play::ready("250 x");
+    play.begin();
+    assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
+    assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n"]);
+    assert_eq!(play.dialogue.on_body_sent(), Action::Read);
+    assert!(matches!(play.hear(&["250 2.0.0 taken"]), Action::Done(Verdict::Accepted(_))));
+    assert!(play.dialogue.is_reusable());
+}
+
+#[test]
+fn with_pipelining_the_envelope_is_one_write() {
+    let mut play = Play::ready("250-x|250-SIZE 5000|250 PIPELINING");
+    play.begin();
+    assert_eq!(play.sent, ["MAIL FROM:<a@b.example> SIZE=1000\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"]);
+    assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
+}
+
+#[test]
+fn a_refusal_ends_the_transaction_and_the_next_one_begins_with_rset() {
+    let mut play = Play::ready("250 x");
+    play.begin();
+    assert_eq!(refused(&play.hear(&["250 ok", "550 5.1.1 no"])), (Stage::Rcpt, 550));
+    assert!(play.dialogue.is_reusable());
+    play.sent.clear();
+    play.begin();
+    assert_eq!(play.hear(&["250 reset", "250 ok", "250 ok", "354 go"]), Action::SendBody);
+    assert_eq!(play.sent[0], "RSET\r\n");
+}
+
+#[test]
+fn a_refused_mail_needs_no_rset() {
+    let mut play = Play::ready("250 x");
+    play.begin();
+    assert_eq!(refused(&play.hear(&["451 later"])), (Stage::Mail, 451));
+    play.sent.clear();
+    play.begin();
+    assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\n"]);
+}
+
+#[test]
+fn pipelined_refusals_are_read_to_the_end_and_the_first_counts() {
+    let mut play = Play::ready("250-x|250 PIPELINING");
+    play.begin();
+    assert_eq!(refused(&play.hear(&["250 ok", "550 no", "554 no valid recipients"])), (Stage::Rcpt, 550));
+    assert!(play.dialogue.is_reusable());
+}
+
+#[test]
+fn data_that_is_taken_without_a_recipient_gets_an_empty_message() {
+    let mut play = Play::ready("250-x|250 PIPELINING");
+    play.begin();
+    let action = play.hear(&["250 ok", "450 later", "354 go"]);
+    assert_eq!(action, Action::Send(b".\r\n".to_vec()));
+    assert_eq!(refused(&play.hear(&["250 an empty one"])), (Stage::Rcpt, 450));
+}
+
+#[test]
+fn a_421_ends_the_session_with_the_message_in_hand() {
+    let mut play = Play::ready("250 x");
+    play.begin();
+    assert_eq!(refused(&play.hear(&["421 closing"])), (Stage::Mail, 421));
+    assert!(!play.dialogue.is_reusable());
+}
+
+#[test]
+fn a_message_over_the_announced_size_is_refused_before_a_word() {
+    let mut play = Play::ready("250-x|250 SIZE 999");
+    let action = play.begin();
+    assert_eq!(refused(&action), (Stage::Mail, 552));
+    assert!(play.sent.is_empty());
+    assert_ne!(refused(&play.begin()).1, 0);
+    let mut unlimited = Play::ready("250-x|250 SIZE 0");
+    assert!(matches!(unlimited.begin(), Action::Send(_)));
+}
+
+#[test]
+fn opportunistic_tls_is_taken_when_offered_and_capabilities_are_asked_again() {
+    let mut play = Play::new(TlsPolicy::Opportunistic, None);
+    assert_eq!(play.hear(&["220 hi", "250-x|250-PIPELINING|250 STARTTLS", "220 go"]), Action::Secure);
+    let action = play.dialogue.on_secured();
+    play.note(&action);
+    assert_eq!(play.hear(&["250 x"]), Action::Ready);
+    assert_eq!(play.sent, ["EHLO me.example\r\n", "STARTTLS\r\n", "EHLO me.example\r\n"]);
+    assert!(!play.dialogue.capabilities.pipelining);
+}
+
+#[test]
+fn required_tls_never_goes_on_in_the_clear() {
+    let mut play = Play::new(TlsPolicy::Required, None);
+    assert!(matches!(play.hear(&["220 hi", "250 x"]), Action::Close(Stage::StartTls, _)));
+    let mut play = Play::new(TlsPolicy::Required, None);
+    assert!(matches!(play.hear(&["220 hi", "250-x|250 STARTTLS", "454 no"]), Action::Close(Stage::StartTls, _)));
+    let mut play = Play::new(TlsPolicy::Required, None);
+    assert!(matches!(play.hear(&["220 hi", "502 what"]), Action::Close(Stage::Ehlo, _)));
+}
+
+#[test]
+fn opportunistic_goes_on_in_the_clear_when_starttls_is_refused() {
+    let mut play = Play::new(TlsPolicy::Opportunistic, None);
+    assert_eq!(play.hear(&["220 hi", "250-x|250 STARTTLS", "454 not now"]), Action::Ready);
+}
+
+#[test]
+fn auth_plain_and_login_speak_as_the_server_wishes() {
+    let mut plain = Play::new(TlsPolicy::Implicit, Some(("u", "p")));
+    assert_eq!(plain.hear(&["220 hi", "250-x|250 AUTH LOGIN PLAIN", "235 welcome"]), Action::Ready);
+    assert_eq!(plain.sent[1], "AUTH PLAIN AHUAcA==\r\n");
+    let mut login = Play::new(TlsPolicy::Implicit, Some(("u", "p")));
+    assert_eq!(
+        login.hear(&["220 hi", "250-x|250 AUTH=LOGIN", "334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", "235 welcome"]),
+        Action::Ready
+    );
+    assert_eq!(login.sent[1..], ["AUTH LOGIN\r\n", "dQ==\r\n", "cA==\r\n"]);
+}
+
+#[test]
+fn refused_or_impossible_auth_closes_the_session() {
+    let mut refused = Play::new(TlsPolicy::Implicit, Some(("u", "p")));
+    assert!(matches!(refused.hear(&["220 hi", "250-x|250 AUTH PLAIN", "535 no"]), Action::Close(Stage::Auth, _)));
+    let mut none = Play::new(TlsPolicy::Implicit, Some(("u", "p")));
+    assert!(matches!(none.hear(&["220 hi", "250 x"]), Action::Close(Stage::Auth, _)));
+    let mut clear = Play::new(TlsPolicy::Opportunistic, Some(("u", "p")));
+    assert!(matches!(clear.hear(&["220 hi", "250-x|250 AUTH PLAIN"]), Action::Close(Stage::Auth, _)));
+    assert!(clear.sent.iter().all(|line| !line.contains("AUTH")));
+}
+
+#[test]
+fn an_old_server_is_greeted_by_helo() {
+    let mut play = Play::new(TlsPolicy::Opportunistic, None);
+    assert_eq!(play.hear(&["220 hi", "500 what", "250 x"]), Action::Ready);
+    assert_eq!(play.sent[1], "HELO me.example\r\n");
+}
+
+#[test]
+fn a_reply_that_nothing_asked_for_closes_the_session() {
+    let mut play = Play::ready("250 x");
+    assert!(matches!(play.hear(&["250 what"]), Action::Close(..)));
+    assert!(!play.dialogue.is_reusable());
+}

@@ -1,0 +1,405 @@
+//! A dialogue carried over a socket. Every whole reply has a deadline (RFC 5321 §4.5.3.2), whatever the
+//! peer trickles; what a stuck peer holds is dropped, never spoken to again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
+use super::reply::{RawReply, ReplyReader};
+use crate::net::tls::TlsConfigs;
+use crate::config::Delivery;
+use crate::domain::address::Address;
+use crate::domain::route::{Credentials, TlsPolicy};
+
+/// Bytes written under one deadline.
+const BLOCK: usize = 64 << 10;
+/// Bytes of transcript kept of one transaction.
+const TRANSCRIPT_MAX: usize = 16 << 10;
+
+/// Deadlines of every stage.
+#[derive(Debug, Clone)]
+pub struct Deadlines {
+    connect: Duration,
+    greeting: Duration,
+    ehlo: Duration,
+    starttls: Duration,
+    auth: Duration,
+    mail: Duration,
+    rcpt: Duration,
+    data: Duration,
+    body: Duration,
+    dot: Duration,
+    quit: Duration,
+}
+
+impl Deadlines {
+    pub fn new(config: &Delivery) -> Self {
+        Self {
+            connect: config.timeout_connect.0,
+            greeting: config.timeout_greeting.0,
+            ehlo: config.timeout_ehlo.0,
+            starttls: config.timeout_starttls.0,
+            auth: config.timeout_auth.0,
+            mail: config.timeout_mail.0,
+            rcpt: config.timeout_rcpt.0,
+            data: config.timeout_data.0,
+            body: config.timeout_body.0,
+            dot: config.timeout_dot.0,
+            quit: config.timeout_quit.0,
+        }
+    }
+
+    const fn of(&self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Connect => self.connect,
+            Stage::Greeting => self.greeting,
+            Stage::Ehlo => self.ehlo,
+            Stage::StartTls | Stage::Handshake => self.starttls,
+            Stage::Auth => self.auth,
+            Stage::Mail | Stage::Rset => self.mail,
+            Stage::Rcpt => self.rcpt,
+            Stage::Data => self.data,
+            Stage::Body => self.body,
+            Stage::Dot => self.dot,
+            Stage::Quit => self.quit,
+        }
+    }
+}
+
+/// A host to speak to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The name that a certificate must show.
+    pub host: String,
+    pub address: SocketAddr,
+    pub tls: TlsPolicy,
+    pub credentials: Option<Credentials>,
+}
+
+/// Why a session or a transaction ended before its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub stage: Stage,
+    pub kind: FailureKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The connection broke, hung or spoke nonsense.
+    Broken(String),
+    /// The TLS handshake failed.
+    Tls(String),
+    /// The server or our policy ended the session.
+    Refused(Refusal),
+}
+
+impl Failure {
+    fn broken(stage: Stage, why: impl std::fmt::Display) -> Self {
+        Self { stage, kind: FailureKind::Broken(why.to_string()) }
+    }
+
+    /// Whether the whole message may have reached the server.
+    pub const fn is_uncertain(&self) -> bool {
+        matches!(self.stage, Stage::Dot)
+    }
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Gone,
+}
+
+impl Wire {
+    async fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer).await,
+            Self::Tls(stream) => stream.read(buffer).await,
+            Self::Gone => Ok(0),
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+            Self::Gone => Err(std::io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// An open session.
+pub struct Session {
+    wire: Wire,
+    reader: ReplyReader,
+    dialogue: Dialogue,
+    deadlines: Arc<Deadlines>,
+    transcript: String,
+    pub peer: Peer,
+    pub source: Option<SocketAddr>,
+    /// Protocol version and how far the certificate was checked, or `none`.
+    pub tls: String,
+    /// Transactions begun on this session.
+    pub transactions: usize,
+}
+
+impl Session {
+    /// Connects, greets, secures and authenticates.
+    pub async fn open(peer: Peer, hello: &str, deadlines: &Arc<Deadlines>, tls: &TlsConfigs) -> Result<Self, (Failure, String)> {
+        let nothing_said = |failure| (failure, String::new());
+        let stream = match timeout(deadlines.connect, TcpStream::connect(peer.address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(nothing_said(Failure::broken(Stage::Connect, error))),
+            Err(_) => return Err(nothing_said(Failure::broken(Stage::Connect, "no connection within the deadline"))),
+        };
+        // 44 ms per message without it: Nagle against delayed acknowledgements.
+        if let Err(error) = stream.set_nodelay(true) {
+            return Err(nothing_said(Failure::broken(Stage::Connect, error)));
+        }
+        let mut session = Self {
+            source: stream.local_addr().ok(),
+            wire: Wire::Plain(stream),
+            reader: ReplyReader::default(),
+            dialogue: Dialogue::new(hello, peer.tls, peer.credentials.clone()),
+            deadlines: Arc::clone(deadlines),
+            transcript: String::new(),
+            peer,
+            tls: "none".to_owned(),
+            transactions: 0,
+        };
+        match session.greet(tls).await {
+            Ok(()) => Ok(session),
+            Err(failure) => Err((failure, session.transcript)),
+        }
+    }
+
+    async fn greet(&mut self, tls: &TlsConfigs) -> Result<(), Failure> {
+        if self.peer.tls == TlsPolicy::Implicit {
+            self.secure(tls).await?;
+        }
+        let mut action = Action::Read;
+        loop {
+            action = match self.carry_out(action).await? {
+                Action::Secure => {
+                    self.secure(tls).await?;
+                    self.dialogue.on_secured()
+                }
+                Action::Ready => return Ok(()),
+                other => other,
+            };
+        }
+    }
+
+    /// Sends one message to one recipient. The transcript of the transaction (after a new session: with
+    /// its opening) is [`Session::take_transcript`]'s.
+    pub async fn transact(&mut self, sender: &Address, recipient: &Address, raw: &[u8]) -> Result<Verdict, Failure> {
+        self.transactions += 1;
+        let mut action = self.dialogue.begin(sender, recipient, raw.len());
+        loop {
+            action = match action {
+                Action::Done(verdict) => return Ok(verdict),
+                Action::SendBody => {
+                    if let Some(early) = self.send_body(raw).await? {
+                        return Ok(early);
+                    }
+                    self.dialogue.on_body_sent()
+                }
+                other => self.carry_out(other).await?,
+            };
+        }
+    }
+
+    pub fn is_reusable(&self) -> bool {
+        self.dialogue.is_reusable() && !self.reader.has_leftover() && !matches!(self.wire, Wire::Gone)
+    }
+
+    pub fn take_transcript(&mut self) -> String {
+        std::mem::take(&mut self.transcript)
+    }
+
+    /// Says goodbye and waits for no answer: best effort, and never on a stuck connection.
+    pub async fn quit(mut self) {
+        if self.is_reusable() {
+            let _ = timeout(self.deadlines.quit, self.wire.write(b"QUIT\r\n")).await;
+        }
+    }
+
+    /// Does what needs no more than the wire; gives back what its caller must do.
+    async fn carry_out(&mut self, action: Action) -> Result<Action, Failure> {
+        match action {
+            Action::Send(bytes) => {
+                let stage = self.dialogue.awaited();
+                self.note_sent(stage, &bytes);
+                self.write(stage, &bytes).await?;
+                Ok(Action::Read)
+            }
+            Action::Read => {
+                let stage = self.dialogue.awaited();
+                let reply = self.read_reply(stage).await?;
+                Ok(self.dialogue.on_reply(&reply))
+            }
+            Action::Close(stage, refusal) => Err(Failure { stage, kind: FailureKind::Refused(refusal) }),
+            other => Ok(other),
+        }
+    }
+
+    async fn write(&mut self, stage: Stage, bytes: &[u8]) -> Result<(), Failure> {
+        match timeout(self.deadlines.of(stage), self.wire.write(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.break_off(stage, error)),
+            Err(_) => Err(self.break_off(stage, "the server takes no bytes")),
+        }
+    }
+
+    async fn read_reply(&mut self, stage: Stage) -> Result<RawReply, Failure> {
+        let deadline = Instant::now() + self.deadlines.of(stage);
+        self.read_reply_until(stage, deadline).await
+    }
+
+    async fn read_reply_until(&mut self, stage: Stage, deadline: Instant) -> Result<RawReply, Failure> {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.reader.next_reply() {
+                Ok(Some(reply)) => {
+                    self.note_heard(&reply);
+                    return Ok(reply);
+                }
+                Ok(None) => {}
+                Err(fault) => return Err(self.break_off(stage, fault)),
+            }
+            match timeout_at(deadline, self.wire.read(&mut buffer)).await {
+                Ok(Ok(0)) => return Err(self.break_off(stage, "the server closed the connection")),
+                Ok(Ok(count)) => self.reader.push(&buffer[..count]),
+                Ok(Err(error)) => return Err(self.break_off(stage, error)),
+                Err(_) => return Err(self.break_off(stage, "no whole reply within the deadline")),
+            }
+        }
+    }
+
+    /// Writes the message, dot-stuffed, and the final dot. When the server breaks off before the last
+    /// block, a reply that it left behind is the verdict.
+    async fn send_body(&mut self, raw: &[u8]) -> Result<Option<Verdict>, Failure> {
+        let stuffed = dot_stuffed(raw);
+        self.note(&format!("C: [{} bytes]\n", raw.len()));
+        let mut blocks = stuffed.chunks(BLOCK).peekable();
+        while let Some(block) = blocks.next() {
+            // Once the last block is under way the server may have all of it.
+            let stage = if blocks.peek().is_some() { Stage::Body } else { Stage::Dot };
+            let written = timeout(self.deadlines.body, self.wire.write(block)).await;
+            let why = match written {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the server takes no bytes".to_owned(),
+            };
+            let deadline = Instant::now() + self.deadlines.quit;
+            if let Ok(reply) = self.read_reply_until(Stage::Body, deadline).await
+                && reply.code >= 400
+            {
+                self.wire = Wire::Gone;
+                return Ok(Some(Verdict::Refused(Stage::Body, reply.to_reply())));
+            }
+            return Err(self.break_off(stage, why));
+        }
+        Ok(None)
+    }
+
+    async fn secure(&mut self, tls: &TlsConfigs) -> Result<(), Failure> {
+        let failed = |why: String| Failure { stage: Stage::Handshake, kind: FailureKind::Tls(why) };
+        // RFC 3207 §4.2: what was said in the clear must not be taken for what is said under TLS.
+        if self.reader.has_leftover() {
+            return Err(self.break_off(Stage::StartTls, "bytes in the clear behind the reply to STARTTLS"));
+        }
+        let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
+            return Err(failed("TLS inside TLS".to_owned()));
+        };
+        let validates = self.peer.tls.validates();
+        let config = if validates { &tls.validating } else { &tls.opportunistic };
+        let name = ServerName::try_from(self.peer.host.clone())
+            .or_else(|_| ServerName::try_from(self.peer.address.ip().to_string()))
+            .map_err(|error| failed(error.to_string()))?;
+        let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+        let stream = match timeout(self.deadlines.of(Stage::Handshake), handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("no handshake within the deadline".to_owned())),
+        };
+        let version = stream.get_ref().1.protocol_version().map_or_else(String::new, |v| format!("{v:?}"));
+        self.tls = format!("{version} {}", if validates { "validated" } else { "unvalidated" });
+        self.note(&format!("-- {}\n", self.tls));
+        self.wire = Wire::Tls(Box::new(stream));
+        Ok(())
+    }
+
+    fn break_off(&mut self, stage: Stage, why: impl std::fmt::Display) -> Failure {
+        self.wire = Wire::Gone;
+        let failure = Failure::broken(stage, why);
+        if let FailureKind::Broken(why) = &failure.kind {
+            let line = format!("-- {}: {why}\n", stage.name());
+            self.note(&line);
+        }
+        failure
+    }
+
+    fn note_sent(&mut self, stage: Stage, bytes: &[u8]) {
+        if stage == Stage::Auth {
+            self.note("C: AUTH ***\n");
+            return;
+        }
+        for line in String::from_utf8_lossy(bytes).lines() {
+            self.note(&format!("C: {line}\n"));
+        }
+    }
+
+    fn note_heard(&mut self, reply: &RawReply) {
+        for line in &reply.lines {
+            self.note(&format!("S: {} {line}\n", reply.code));
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        if self.transcript.len() + line.len() <= TRANSCRIPT_MAX {
+            self.transcript.push_str(line);
+        }
+    }
+}
+
+/// The message as DATA carries it (RFC 5321 §4.5.2): leading dots doubled, ended by `CRLF.CRLF`.
+fn dot_stuffed(raw: &[u8]) -> Vec<u8> {
+    let mut stuffed = Vec::with_capacity(raw.len() + raw.len() / 64 + 5);
+    let mut line_start = true;
+    for &byte in raw {
+        if line_start && byte == b'.' {
+            stuffed.push(b'.');
+        }
+        stuffed.push(byte);
+        line_start = byte == b'\n';
+    }
+    if !line_start {
+        stuffed.extend_from_slice(b"\r\n");
+    }
+    stuffed.extend_from_slice(b".\r\n");
+    stuffed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dot_stuffed;
+
+    #[test]
+    fn leading_dots_are_doubled_and_the_end_is_a_line_of_its_own() {
+        assert_eq!(dot_stuffed(b"a\r\n.b\r\n..\r\n"), b"a\r\n..b\r\n...\r\n.\r\n");
+        assert_eq!(dot_stuffed(b".x"), b"..x\r\n.\r\n");
+        assert_eq!(dot_stuffed(b""), b".\r\n");
+    }
+}

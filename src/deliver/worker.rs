@@ -1,0 +1,317 @@
+//! One delivery, as a list of steps: still wanted → not expired → route → lane → load → session →
+//! transact → classify → settle. Each step may end the attempt with a report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::classify;
+use super::lanes::Lanes;
+use super::pool::{Pool, PoolParts};
+use super::route::Router;
+use super::settler::Settler;
+use super::smtp::dialogue::{Stage, Verdict};
+use super::smtp::session::{Deadlines, Failure, FailureKind, Peer, Session};
+use crate::config::Config;
+use crate::domain::clock::{Chance, Clock};
+use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
+use crate::domain::lease::Lease;
+use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
+use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::retry::Schedule;
+use crate::domain::route::{SANDBOX_LANE, TlsPolicy};
+use crate::domain::shard::Shard;
+use crate::net::dns::Resolver;
+use crate::net::tls::TlsConfigs;
+use crate::queue::{Claiming, Work};
+use crate::shutdown::Shutdown;
+use crate::store::deliveries::{Claim, Loaded};
+use crate::store::{Link, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Wait before a message is read again from a store that was away.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// How often idle sessions are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What delivers.
+pub struct Deliverer {
+    store: Store,
+    settler: Settler,
+    router: Router,
+    lanes: Lanes,
+    pool: Pool,
+    /// KiB of messages held by sessions.
+    kib_in_flight: Arc<Semaphore>,
+    kib_max: u32,
+    retry: RetryPolicy,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+}
+
+/// What a deliverer is made of.
+pub struct DelivererParts {
+    pub store: Store,
+    pub settler: Settler,
+    pub resolver: Resolver,
+    pub tls: TlsConfigs,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Deliverer {
+    /// Fails only on a configuration that its own check let through.
+    pub fn new(config: &Config, parts: DelivererParts) -> Result<Self, String> {
+        let delivery = &config.delivery;
+        let schedule = Schedule::new(delivery.retry.0.clone()).map_err(|error| format!("delivery.retry: {error}"))?;
+        let kib_max = u32::try_from(delivery.bytes_in_flight.0 >> 10).unwrap_or(u32::MAX).max(1);
+        Ok(Self {
+            store: parts.store,
+            settler: parts.settler,
+            router: Router {
+                route: delivery.route.route.clone(),
+                resolver: parts.resolver,
+                mx_port: delivery.mx_port,
+            },
+            lanes: Lanes::new(delivery.sessions),
+            pool: Pool::new(PoolParts {
+                hello: if delivery.hello.is_empty() { host_name() } else { delivery.hello.clone() },
+                deadlines: Deadlines::new(delivery),
+                tls: parts.tls,
+                idle_for: delivery.session_idle.0,
+                transactions_max: delivery.messages_per_session,
+                metrics: parts.metrics,
+            }),
+            kib_in_flight: Arc::new(Semaphore::new(kib_max as usize)),
+            kib_max,
+            retry: RetryPolicy { schedule, uncertain: delivery.uncertain_delay.0 },
+            clock: parts.clock,
+            chance: parts.chance,
+        })
+    }
+
+    /// Closes idle sessions as they grow old, and all of them when stopping.
+    pub async fn sweep_sessions(self: Arc<Self>, shutdown: Shutdown) {
+        while shutdown.pause(SWEEP).await {
+            self.pool.sweep(false).await;
+        }
+        self.pool.sweep(true).await;
+    }
+
+    async fn attempt(&self, delivery: &LeasedDelivery) -> Option<AttemptReport> {
+        if delivery.expires_at <= self.clock.now() {
+            return Some(AttemptReport::without_session(Outcome::Expired, "expiry"));
+        }
+        if delivery.next_hop == SANDBOX_LANE {
+            return Some(self.deliver_to_sandbox(delivery).await);
+        }
+        let _turn = self.lanes.session(&delivery.next_hop).await?;
+        let _room = self.room_for(delivery).await?;
+        let Some(loaded) = self.load(delivery).await else {
+            let trouble = Trouble::new("message_gone", "the message is no longer stored");
+            return Some(AttemptReport::without_session(Outcome::Rejected(trouble), "load"));
+        };
+        let report = match self.router.peers(loaded.recipient.domain(), &*self.chance).await {
+            Ok(peers) => self.try_peers(peers, &loaded).await,
+            Err(outcome) => AttemptReport::without_session(outcome, "resolve"),
+        };
+        Some(report)
+    }
+
+    /// Waits for room in memory for the message.
+    async fn room_for(&self, delivery: &LeasedDelivery) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let kib = u32::try_from(delivery.size / 1024 + 1).unwrap_or(u32::MAX).min(self.kib_max);
+        Arc::clone(&self.kib_in_flight).acquire_many_owned(kib).await.ok()
+    }
+
+    /// Reads the message; waits while the store is away. `None` when it is gone.
+    async fn load(&self, delivery: &LeasedDelivery) -> Option<Loaded> {
+        loop {
+            match self.store.load_delivery(delivery).await {
+                Ok(loaded) => return loaded,
+                Err(error) => {
+                    tracing::warn!(message = %delivery.message, %error, "a message cannot be read yet");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn deliver_to_sandbox(&self, delivery: &LeasedDelivery) -> AttemptReport {
+        while let Err(error) = self.store.deliver_to_sandbox(delivery, self.clock.now()).await {
+            tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written yet");
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });
+        let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };
+        AttemptReport {
+            host: Some("sandbox".to_owned()),
+            tls: Some("none".to_owned()),
+            ..AttemptReport::without_session(Outcome::Accepted(reply), "sandbox")
+        }
+    }
+
+    /// Speaks to one host after the other, until one gives a verdict or may have taken the message.
+    async fn try_peers(&self, peers: Vec<Peer>, loaded: &Loaded) -> AttemptReport {
+        let mut transcript = String::new();
+        let mut last = None;
+        for peer in peers {
+            let mut tried = self.try_peer(peer, loaded).await;
+            transcript.push_str(&tried.report.transcript);
+            tried.report.transcript.clone_from(&transcript);
+            if tried.is_verdict {
+                return tried.report;
+            }
+            last = Some(tried.report);
+        }
+        last.unwrap_or_else(|| {
+            let trouble = Trouble::new("dns", "the route gave no host to speak to");
+            AttemptReport::without_session(Outcome::Deferred(trouble), "resolve")
+        })
+    }
+
+    /// Speaks to one host. A kept session that turns out to be stale is replaced by a new one, at no
+    /// cost to the message; a failed opportunistic handshake is followed by a new connection in the clear.
+    async fn try_peer(&self, mut peer: Peer, loaded: &Loaded) -> Tried {
+        let mut before = String::new();
+        let mut kept = self.pool.take_idle(&peer);
+        loop {
+            let is_kept = kept.is_some();
+            let session = match kept.take() {
+                Some(session) => session,
+                None => match self.pool.open(peer.clone()).await {
+                    Ok(session) => session,
+                    Err((failure, transcript)) => {
+                        before.push_str(&transcript);
+                        if peer.tls == TlsPolicy::Opportunistic && matches!(failure.kind, FailureKind::Tls(_)) {
+                            before.push_str("-- TLS failed; a new connection in the clear\n");
+                            peer.tls = TlsPolicy::None;
+                            continue;
+                        }
+                        return Tried::unopened(&peer, failure, before);
+                    }
+                },
+            };
+            let (tried, is_stale) = self.transact(session, loaded, before.clone()).await;
+            if is_kept && is_stale {
+                continue;
+            }
+            return tried;
+        }
+    }
+
+    /// One transaction; also says whether the session broke or was being closed before the message was
+    /// handed over, which on a kept session says nothing about the message.
+    async fn transact(&self, mut session: Session, loaded: &Loaded, before: String) -> (Tried, bool) {
+        let result = session.transact(&loaded.sender, &loaded.recipient, &loaded.raw).await;
+        let transcript = before + &session.take_transcript();
+        let (outcome, stage, is_verdict, is_stale) = match result {
+            Ok(Verdict::Accepted(reply)) => (Outcome::Accepted(reply), Stage::Dot, true, false),
+            Ok(Verdict::Refused(stage, reply)) => {
+                let is_stale = reply.code == 421 && stage != Stage::Dot && stage != Stage::Body;
+                (classify::of_refusal(stage, reply), stage, true, is_stale)
+            }
+            Err(failure) => {
+                let (stage, is_uncertain) = (failure.stage, failure.is_uncertain());
+                (classify::of_failure(failure), stage, is_uncertain, !is_uncertain)
+            }
+        };
+        let report = AttemptReport {
+            outcome,
+            stage: Some(stage.name()),
+            host: Some(session.peer.host.clone()),
+            ip: Some(session.peer.address.ip().to_string()),
+            source_ip: session.source.map(|source| source.ip().to_string()),
+            tls: Some(session.tls.clone()),
+            transcript,
+        };
+        self.pool.put_back(session).await;
+        (Tried { report, is_verdict }, is_stale)
+    }
+}
+
+/// What came of speaking to one host.
+struct Tried {
+    report: AttemptReport,
+    /// No other host is asked: the message was judged, or may have been taken.
+    is_verdict: bool,
+}
+
+impl Tried {
+    fn unopened(peer: &Peer, failure: Failure, transcript: String) -> Self {
+        let report = AttemptReport {
+            stage: Some(failure.stage.name()),
+            outcome: classify::of_failure(failure),
+            host: Some(peer.host.clone()),
+            ip: Some(peer.address.ip().to_string()),
+            source_ip: None,
+            tls: None,
+            transcript,
+        };
+        Self { report, is_verdict: false }
+    }
+}
+
+impl Work for Deliverer {
+    type Job = LeasedDelivery;
+    const NAME: &'static str = "deliveries";
+
+    fn lease(job: &LeasedDelivery) -> Lease {
+        job.lease
+    }
+
+    async fn shards_due(link: &mut Link) -> Result<Vec<Shard>, StoreError> {
+        link.shards_with_due_deliveries().await
+    }
+
+    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<Vec<LeasedDelivery>, StoreError> {
+        let full = self.lanes.full();
+        let Claiming { owner, token, span, limit } = claiming;
+        let claimed = link.claim_deliveries(shard, &Claim { owner, token, span, limit, full: &full }).await?;
+        for delivery in &claimed {
+            self.lanes.enter(&delivery.next_hop);
+        }
+        Ok(claimed)
+    }
+
+    fn is_holding_back(&self) -> bool {
+        !self.lanes.full().is_empty()
+    }
+
+    async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
+        link.renew_deliveries(leases, span).await
+    }
+
+    async fn perform(&self, delivery: LeasedDelivery) {
+        let _in_lane = InLane { lanes: &self.lanes, name: delivery.next_hop.clone() };
+        let started_at = self.clock.now();
+        let Some(report) = self.attempt(&delivery).await else { return };
+        let finished_at = self.clock.now();
+        let transition = delivery.conclude(&report.outcome, &self.retry, finished_at, &*self.chance);
+        tracing::debug!(message = %delivery.message, outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
+        self.settler.settle(Settlement { delivery, transition, report, started_at, finished_at }).await;
+    }
+}
+
+/// Leaves the lane however the job ends.
+struct InLane<'a> {
+    lanes: &'a Lanes,
+    name: String,
+}
+
+impl Drop for InLane<'_> {
+    fn drop(&mut self) {
+        self.lanes.leave(&self.name);
+    }
+}
+
+/// The machine's name for EHLO; an address literal when it has none that could be one.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    if is_name { name.to_owned() } else { "[127.0.0.1]".to_owned() }
+}

@@ -1,0 +1,87 @@
+//! The two ways to trust a certificate: by the roots and the host's name, or not at all (RFC 7435).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+/// Client configurations, made once.
+#[derive(Clone)]
+pub struct TlsConfigs {
+    /// Checks chain and name.
+    pub validating: Arc<ClientConfig>,
+    /// Takes any certificate: encryption against those who only listen.
+    pub opportunistic: Arc<ClientConfig>,
+}
+
+impl TlsConfigs {
+    /// `ca_file` adds certificate authorities; an empty path adds none.
+    pub fn new(ca_file: &Path) -> Result<Self, String> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if !ca_file.as_os_str().is_empty() {
+            let named = |error: &dyn std::fmt::Display| format!("delivery.ca_file: {}: {error}", ca_file.display());
+            for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| named(&error))? {
+                let certificate = certificate.map_err(|error| named(&error))?;
+                roots.add(certificate).map_err(|error| named(&error))?;
+            }
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = || {
+            ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())
+        };
+        let any = Arc::new(AnyCertificate { provider: Arc::clone(&provider) });
+        Ok(Self {
+            validating: Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()),
+            opportunistic: Arc::new(
+                builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth(),
+            ),
+        })
+    }
+}
+
+/// Takes any certificate, but the handshake itself must be sound.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,277 @@
+//! The loop of one queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::InHand;
+use crate::domain::clock::{Chance, Clock};
+use crate::domain::lease::Lease;
+use crate::domain::shard::Shard;
+use crate::shutdown::Shutdown;
+use crate::store::{Link, Store, StoreError, by_shard};
+use crate::telemetry::metrics::Metrics;
+use crate::wake::Wake;
+
+/// After a job ends while others wait for its place, others that end too are waited for this long.
+const COALESCE: Duration = Duration::from_millis(2);
+/// Shards that gave nothing, asked in one pass before the next signal is waited for.
+const EMPTY_MAX: usize = 4;
+/// Wait after a store error.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// A claim about to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Claiming {
+    pub owner: Uuid,
+    pub token: Uuid,
+    pub span: Duration,
+    pub limit: usize,
+}
+
+/// A queue: how its rows are claimed and renewed, and how a job is performed.
+pub trait Work: Send + Sync + 'static {
+    type Job: Send + 'static;
+    /// The queue's name in logs and metrics.
+    const NAME: &'static str;
+
+    fn lease(job: &Self::Job) -> Lease;
+
+    /// The shards that have something due.
+    fn shards_due(link: &mut Link) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
+
+    /// Claims due jobs of one shard, leaving out lanes that are full; notes what it takes in its lanes.
+    fn claim(
+        &self,
+        link: &mut Link,
+        shard: Shard,
+        claiming: Claiming,
+    ) -> impl Future<Output = Result<Vec<Self::Job>, StoreError>> + Send;
+
+    /// Whether some lane is full, so that due rows may have been left out.
+    fn is_holding_back(&self) -> bool;
+
+    /// Puts off the expiry of leases; gives the ids that are still ours.
+    fn renew(
+        link: &mut Link,
+        leases: &[Lease],
+        span: Duration,
+    ) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send;
+
+    /// Performs a job and settles it.
+    fn perform(&self, job: Self::Job) -> impl Future<Output = ()> + Send;
+}
+
+/// How a queue is paced.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub lease: Duration,
+    pub poll: Duration,
+    pub batch: usize,
+    pub concurrency: usize,
+}
+
+/// The loop of a queue and what it holds.
+pub struct Runner<W: Work> {
+    work: Arc<W>,
+    store: Store,
+    wake: Arc<Wake>,
+    in_hand: Arc<InHand>,
+    permits: Arc<Semaphore>,
+    pace: Pace,
+    owner: Uuid,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    metrics: Arc<Metrics>,
+}
+
+impl<W: Work> Runner<W> {
+    /// `owner` names this process in the leases.
+    pub fn new(
+        work: Arc<W>,
+        store: Store,
+        wake: Arc<Wake>,
+        pace: Pace,
+        owner: Uuid,
+        sources: (Arc<dyn Clock>, Arc<dyn Chance>),
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            work,
+            store,
+            wake,
+            in_hand: Arc::default(),
+            permits: Arc::new(Semaphore::new(pace.concurrency)),
+            pace,
+            owner,
+            clock: sources.0,
+            chance: sources.1,
+            metrics,
+        }
+    }
+
+    /// Starts the loop and the renewal of its leases. After the soft token nothing is claimed; what is
+    /// in hand goes on until it is done or the hard token falls.
+    pub fn start(self, shutdown: &Shutdown) {
+        let renewal = renew_while_held::<W>(
+            self.store.link(),
+            Arc::clone(&self.in_hand),
+            self.pace.lease,
+            Arc::clone(&self.metrics),
+            shutdown.clone(),
+        );
+        shutdown.spawn(renewal);
+        let stop = shutdown.clone();
+        shutdown.spawn(async move { self.run(stop).await });
+    }
+
+    async fn run(self, shutdown: Shutdown) {
+        let mut link = self.store.link();
+        // Shards that may have more due than could be taken.
+        let mut pending: VecDeque<Shard> = VecDeque::new();
+        let mut next_poll = Instant::now();
+        loop {
+            let polled = if Instant::now() >= next_poll {
+                next_poll = Instant::now() + self.chance.jitter(self.pace.poll, 0.2);
+                W::shards_due(&mut link).await
+            } else {
+                Ok(Vec::new())
+            };
+            let claimed = match polled {
+                Ok(shards) => {
+                    for shard in self.wake.take().into_iter().chain(shards) {
+                        if !pending.contains(&shard) {
+                            pending.push_back(shard);
+                        }
+                    }
+                    self.claim_pending(&mut link, &mut pending, &shutdown).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = claimed {
+                tracing::warn!(queue = W::NAME, %error, "the queue cannot be read");
+                if !shutdown.pause(STORE_PAUSE).await {
+                    break;
+                }
+                next_poll = Instant::now();
+                continue;
+            }
+            tokio::select! {
+                () = shutdown.soft.cancelled() => break,
+                () = self.wake.rung() => {
+                    if !pending.is_empty() {
+                        tokio::time::sleep(COALESCE).await;
+                    }
+                }
+                () = tokio::time::sleep_until(next_poll) => {}
+            }
+        }
+    }
+
+    /// Claims from pending shards while there are permits, in turn. A shard stays pending while it may
+    /// have more: its claim came back full, or rows were left out.
+    async fn claim_pending(
+        &self,
+        link: &mut Link,
+        pending: &mut VecDeque<Shard>,
+        shutdown: &Shutdown,
+    ) -> Result<(), StoreError> {
+        let mut empty = 0;
+        while let Some(shard) = pending.front().copied() {
+            let limit = self.permits.available_permits().min(self.pace.batch);
+            if limit == 0 || empty == EMPTY_MAX || shutdown.soft.is_cancelled() {
+                return Ok(());
+            }
+            pending.pop_front();
+            let mut token = [0; 16];
+            self.chance.fill(&mut token);
+            let token = Uuid::from_bytes(token);
+            let claiming = Claiming { owner: self.owner, token, span: self.pace.lease, limit };
+            let jobs = match self.work.claim(link, shard, claiming).await {
+                Ok(jobs) => jobs,
+                Err(error) => {
+                    pending.push_back(shard);
+                    return Err(error);
+                }
+            };
+            if jobs.len() == limit || self.work.is_holding_back() {
+                pending.push_back(shard);
+            }
+            empty = if jobs.is_empty() { empty + 1 } else { 0 };
+            for job in jobs {
+                self.start_job(job, shutdown);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_job(&self, job: W::Job, shutdown: &Shutdown) {
+        // The limit of the claim was what is available, and only this task takes permits.
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            tracing::error!(queue = W::NAME, "a claimed job found no permit; its lease will run out");
+            return;
+        };
+        let lease = W::lease(&job);
+        self.in_hand.insert(lease);
+        let gauge = self.metrics.in_hand.with_label_values(&[W::NAME]);
+        gauge.inc();
+        let (work, in_hand, wake) = (Arc::clone(&self.work), Arc::clone(&self.in_hand), Arc::clone(&self.wake));
+        let end = OnDrop(Some(move || {
+            in_hand.remove(&lease);
+            gauge.dec();
+            drop(permit);
+            wake.nudge();
+        }));
+        shutdown.spawn(async move {
+            work.perform(job).await;
+            drop(end);
+        });
+    }
+
+    /// The clock of this queue's work.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+}
+
+/// Runs once when dropped: a job that panics gives back its permit as well.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
+
+/// Renews every third of a lease what has been held that long, until stopping and nothing is held.
+async fn renew_while_held<W: Work>(
+    mut link: Link,
+    in_hand: Arc<InHand>,
+    span: Duration,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) {
+    let third = span / 3;
+    loop {
+        tokio::time::sleep(third / 2).await;
+        if shutdown.soft.is_cancelled() && in_hand.is_empty() {
+            return;
+        }
+        let leases = in_hand.older_than(third);
+        for run in by_shard(leases, link.max_shards_per_tx(), |lease| lease.shard) {
+            match W::renew(&mut link, &run, span).await {
+                Ok(still_ours) => {
+                    let lost = in_hand.renewed(&run, &still_ours);
+                    metrics.leases_lost.with_label_values(&[W::NAME]).inc_by(lost as u64);
+                }
+                Err(error) => tracing::warn!(queue = W::NAME, %error, "leases could not be renewed"),
+            }
+        }
+    }
+}

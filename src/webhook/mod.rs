@@ -1,0 +1,12 @@
+//! Webhooks: the outbox's jobs, signed and posted, under the same queue law as deliveries.
+//!
+//! [`payload`] writes the body, [`sign`] signs it (Standard Webhooks 1.0), [`post`] carries it over HTTP to an
+//! address that was judged after resolving, [`worker`] decides what follows. A slow endpoint holds up
+//! nobody: calls are bounded per endpoint.
+
+mod payload;
+pub mod post;
+pub mod sign;
+mod worker;
+
+pub use worker::{Poster, PosterParts};

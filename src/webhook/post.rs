@@ -1,0 +1,236 @@
+//! One HTTP call to a stranger's address: resolved once, judged, connected to what was judged; no redirect,
+//! no proxy, a deadline over all of it, and little of the answer read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::net::dns::{DnsError, Resolver};
+use crate::net::tls::TlsConfigs;
+
+/// Bytes of an answer that are read at most.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// A URL that webhooks may be sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub uri: Uri,
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+}
+
+/// Why a text is not such a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    #[error("is not an absolute http or https URL")]
+    Form,
+    #[error("must not hold a user name or password")]
+    UserInfo,
+    #[error("is longer than 2048 characters")]
+    Length,
+}
+
+impl Target {
+    pub fn parse(url: &str) -> Result<Self, TargetError> {
+        if url.len() > 2048 {
+            return Err(TargetError::Length);
+        }
+        let uri: Uri = url.parse().map_err(|_| TargetError::Form)?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(TargetError::Form),
+        };
+        let authority = uri.authority().ok_or(TargetError::Form)?;
+        if authority.as_str().contains('@') {
+            return Err(TargetError::UserInfo);
+        }
+        let host = authority.host().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        if host.is_empty() || url.contains('#') {
+            return Err(TargetError::Form);
+        }
+        // Dotted names whose last label is a number are address literals in disguise (0x7f.1, 127.1).
+        let last = host.rsplit('.').next().unwrap_or_default();
+        let numeric = last.starts_with("0x") || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()));
+        if numeric && host.parse::<IpAddr>().is_err() {
+            return Err(TargetError::Form);
+        }
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { uri, host, port, tls })
+    }
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Posted {
+    Answered { status: u16, retry_after: Option<Duration> },
+    /// No answer: in words.
+    Failed(String),
+}
+
+/// What posts.
+#[derive(Clone)]
+pub struct Client {
+    pub resolver: Resolver,
+    pub tls: TlsConfigs,
+    pub timeout: Duration,
+}
+
+impl Client {
+    /// Whether the URL's host may be connected to, as far as its name resolves now.
+    pub async fn permits(&self, target: &Target) -> Result<(), DnsError> {
+        match self.resolver.permitted(&target.host).await {
+            Err(error @ DnsError::Forbidden(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Posts `body` with `headers`; never follows a redirect.
+    pub async fn post(&self, target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Posted {
+        match tokio::time::timeout(self.timeout, self.exchange(target, headers, body)).await {
+            Ok(Ok(posted)) => posted,
+            Ok(Err(why)) => Posted::Failed(why),
+            Err(_) => Posted::Failed("no answer within the deadline".to_owned()),
+        }
+    }
+
+    async fn exchange(&self, target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<Posted, String> {
+        let stream = self.connect(target).await?;
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(ANSWER_MAX).handshake(TokioIo::new(stream)).await.map_err(text)?;
+        let request = request(target, headers, body)?;
+        let call = async {
+            let answer = sender.send_request(request).await.map_err(text)?;
+            let status = answer.status().as_u16();
+            let retry_after = answer.headers().get(RETRY_AFTER).and_then(seconds);
+            // Read a little, so that the endpoint sees its answer taken; what it holds is of no interest.
+            let _ = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            Ok(Posted::Answered { status, retry_after })
+        };
+        tokio::pin!(connection);
+        tokio::pin!(call);
+        tokio::select! {
+            posted = &mut call => posted,
+            ended = &mut connection => match ended {
+                Ok(()) => call.await,
+                Err(error) => Err(text(error)),
+            },
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Stream, String> {
+        let addresses = self.resolver.permitted(&target.host).await.map_err(text)?;
+        let mut last = String::new();
+        for ip in addresses {
+            match TcpStream::connect(SocketAddr::new(ip, target.port)).await {
+                Ok(stream) => return self.secure(target, stream).await,
+                Err(error) => last = format!("{ip}: {error}"),
+            }
+        }
+        Err(last)
+    }
+
+    async fn secure(&self, target: &Target, stream: TcpStream) -> Result<Stream, String> {
+        stream.set_nodelay(true).map_err(text)?;
+        if !target.tls {
+            return Ok(Stream::Plain(stream));
+        }
+        let name = ServerName::try_from(target.host.clone()).map_err(text)?;
+        let connector = TlsConnector::from(Arc::clone(&self.tls.validating));
+        Ok(Stream::Tls(Box::new(connector.connect(name, stream).await.map_err(text)?)))
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn seconds(value: &HeaderValue) -> Option<Duration> {
+    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn request(target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<Request<Full<Bytes>>, String> {
+    let path = target.uri.path_and_query().map_or("/", |path| path.as_str());
+    let authority = target.uri.authority().map_or("", |authority| authority.as_str());
+    let mut request = Request::builder().method(Method::POST).uri(path).header(HOST, authority);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    request.body(Full::new(Bytes::from(body))).map_err(text)
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_from_what_only_looks_like_one() {
+        let target = Target::parse("https://Hooks.Example.org./in?x=1").unwrap();
+        assert_eq!((&*target.host, target.port, target.tls), ("hooks.example.org", 443, true));
+        assert_eq!(Target::parse("http://[::1]:8080/").unwrap().host, "::1");
+        for (url, error) in [
+            ("ftp://a.example/", TargetError::Form),
+            ("/path", TargetError::Form),
+            ("https://", TargetError::Form),
+            ("https://u:p@a.example/", TargetError::UserInfo),
+            ("http://0x7f.0.0.1/", TargetError::Form),
+            ("http://2130706433/", TargetError::Form),
+            ("http://127.1/", TargetError::Form),
+            ("http://017700000001/", TargetError::Form),
+        ] {
+            assert_eq!(Target::parse(url), Err(error), "{url}");
+        }
+    }
+}

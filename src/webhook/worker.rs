@@ -1,0 +1,226 @@
+//! One webhook job: load, sign, post, decide, settle.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::post::{Client, Posted, Target};
+use super::{payload, sign};
+use crate::config::Webhooks;
+use crate::domain::clock::{Chance, Clock, Timestamp};
+use crate::domain::lease::Lease;
+use crate::domain::retry::Schedule;
+use crate::domain::shard::Shard;
+use crate::queue::{Claiming, Work};
+use crate::store::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
+use crate::store::{Link, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Wait before the store is asked again.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// The longest `Retry-After` that is honoured.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What posts webhooks.
+pub struct Poster {
+    store: Store,
+    client: Client,
+    schedule: Schedule,
+    per_endpoint: usize,
+    disable_after: Duration,
+    calls: Mutex<HashMap<Uuid, usize>>,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a poster is made of.
+pub struct PosterParts {
+    pub store: Store,
+    pub client: Client,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Poster {
+    pub fn new(config: &Webhooks, parts: PosterParts) -> Result<Self, String> {
+        Ok(Self {
+            store: parts.store,
+            client: parts.client,
+            schedule: Schedule::new(config.retry.0.clone()).map_err(|error| format!("webhooks.retry: {error}"))?,
+            per_endpoint: config.per_endpoint,
+            disable_after: config.disable_after.0,
+            calls: Mutex::default(),
+            clock: parts.clock,
+            chance: parts.chance,
+            metrics: parts.metrics,
+        })
+    }
+
+    /// Calls the endpoint and says what follows.
+    async fn call(&self, job: &LeasedJob, loaded: &LoadedJob) -> JobSettlement {
+        if !loaded.enabled {
+            return self.settlement(job, JobNext::Failed, None, "the endpoint is disabled");
+        }
+        let Ok(target) = Target::parse(&loaded.url) else {
+            return self.settlement(job, JobNext::Failed, None, "the URL cannot be used");
+        };
+        let body = payload::body(job, loaded);
+        let id = job.event.to_string();
+        let timestamp = self.clock.now().unix_timestamp();
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", concat!("Mailwright/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("webhook-signature", sign::signature(&loaded.secret, &id, timestamp, &body)),
+            ("webhook-id", id),
+            ("webhook-timestamp", timestamp.to_string()),
+        ];
+        match self.client.post(&target, &headers, body).await {
+            Posted::Answered { status, .. } if (200..300).contains(&status) => {
+                self.settlement(job, JobNext::Succeeded, Some(status), "")
+            }
+            Posted::Answered { status: 410, .. } => JobSettlement {
+                disable: Some("the endpoint answered 410 Gone"),
+                ..self.settlement(job, JobNext::Failed, Some(410), "410 Gone")
+            },
+            Posted::Answered { status, retry_after } => {
+                self.settlement(job, self.next_try(job, retry_after), Some(status), &format!("answered {status}"))
+            }
+            Posted::Failed(why) => self.settlement(job, self.next_try(job, None), None, &why),
+        }
+    }
+
+    /// The next try by the schedule, later if the endpoint asked for it; the end after the last one.
+    fn next_try(&self, job: &LeasedJob, retry_after: Option<Duration>) -> JobNext {
+        if usize::try_from(job.lease.attempt).unwrap_or(0) > self.schedule.len() {
+            return JobNext::Failed;
+        }
+        let delay = self.schedule.delay_after(job.lease.attempt, &*self.chance);
+        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        JobNext::Due(self.now() + delay.max(asked))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn settlement(&self, job: &LeasedJob, next: JobNext, response_code: Option<u16>, detail: &str) -> JobSettlement {
+        let result = match next {
+            JobNext::Succeeded => "succeeded",
+            JobNext::Due(_) => "retried",
+            JobNext::Failed => "failed",
+        };
+        self.metrics.webhook_attempts.with_label_values(&[result]).inc();
+        JobSettlement {
+            job: job.clone(),
+            next,
+            response_code,
+            detail: detail.chars().take(500).collect(),
+            disable: None,
+            finished_at: self.now(),
+        }
+    }
+
+    async fn load(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
+        loop {
+            match self.store.load_job(job).await {
+                Err(error) if error.is_away() => tokio::time::sleep(STORE_PAUSE).await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn settle(&self, settlement: &JobSettlement) {
+        loop {
+            match self.store.settle_job(settlement, self.disable_after).await {
+                Ok(true) => return,
+                Ok(false) => {
+                    self.metrics.leases_lost.with_label_values(&[Self::NAME]).inc();
+                    return;
+                }
+                Err(error) if error.is_away() => tokio::time::sleep(STORE_PAUSE).await,
+                Err(error) => {
+                    tracing::error!(%error, "a webhook's result was refused; its lease will run out");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, usize>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self) -> Vec<Uuid> {
+        self.calls().iter().filter(|(_, count)| **count >= self.per_endpoint).map(|(id, _)| *id).collect()
+    }
+}
+
+impl Work for Poster {
+    type Job = LeasedJob;
+    const NAME: &'static str = "webhooks";
+
+    fn lease(job: &LeasedJob) -> Lease {
+        job.lease
+    }
+
+    async fn shards_due(link: &mut Link) -> Result<Vec<Shard>, StoreError> {
+        link.shards_with_due_jobs().await
+    }
+
+    /// Claims few at a time: with one endpoint in a claim at most its bound and one claim are in hand.
+    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<Vec<LeasedJob>, StoreError> {
+        let full = self.full();
+        let limit = claiming.limit.min(self.per_endpoint);
+        let Claiming { owner, token, span, .. } = claiming;
+        let claimed = link.claim_jobs(shard, &Claim { owner, token, span, limit, full: &full }).await?;
+        let mut calls = self.calls();
+        for job in &claimed {
+            *calls.entry(job.endpoint.uuid()).or_default() += 1;
+        }
+        Ok(claimed)
+    }
+
+    fn is_holding_back(&self) -> bool {
+        !self.calls().is_empty()
+    }
+
+    async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
+        link.renew_jobs(leases, span).await
+    }
+
+    async fn perform(&self, job: LeasedJob) {
+        let endpoint = job.endpoint.uuid();
+        let _call = Call { poster: self, endpoint };
+        let settlement = match self.load(&job).await {
+            Ok(Some(loaded)) => self.call(&job, &loaded).await,
+            Ok(None) => self.settlement(&job, JobNext::Failed, None, "the endpoint or the event is gone"),
+            Err(error) => {
+                tracing::error!(%error, "a webhook job cannot be read; its lease will run out");
+                return;
+            }
+        };
+        self.settle(&settlement).await;
+    }
+}
+
+/// Frees the endpoint's place however the job ends.
+struct Call<'a> {
+    poster: &'a Poster,
+    endpoint: Uuid,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let mut calls = self.poster.calls();
+        if let Some(count) = calls.get_mut(&self.endpoint) {
+            *count -= 1;
+            if *count == 0 {
+                calls.remove(&self.endpoint);
+            }
+        }
+    }
+}
