@@ -1,8 +1,11 @@
 //! Mailwright.
 pub mod ambient;
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod console;
 pub mod deliver;
 pub mod domain;
 pub mod net;

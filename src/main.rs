@@ -1,1 +1,7 @@
-fn main() {}
+//! The `mailwright` command; see [`mailwright::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mailwright::cli::main()
+}

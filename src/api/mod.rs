@@ -80,13 +80,22 @@ pub fn routes() -> Vec<Route> {
         ("get", "/readyz", get(ops::readyz)),
         ("get", "/metrics", get(ops::metrics)),
         ("get", "/openapi.yaml", get(ops::openapi)),
-        ("get", "/docs", get(ops::docs)),
     ]
 }
 
-/// The router: all routes and the pages of `console`, with what every answer carries.
-pub fn router(api: Arc<Api>, pages: Router<Arc<Api>>) -> Router {
-    let router = routes().into_iter().fold(pages, |router, (_, path, handler)| router.route(path, handler));
+/// Whether a route is there for operators alone, and so in every role.
+fn is_operational(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics")
+}
+
+/// The router: the routes and the pages of `console`, with what every answer carries. Without `whole` it
+/// has the operators' routes only.
+pub fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Router {
+    let pages = if whole { pages } else { Router::new() };
+    let router = routes()
+        .into_iter()
+        .filter(|(_, path, _)| whole || is_operational(path))
+        .fold(pages, |router, (_, path, handler)| router.route(path, handler));
     router
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -11,7 +11,6 @@ use super::{Shared, json};
 
 /// The description of this API, as it stands at the project's top level.
 pub const OPENAPI: &str = include_str!("../../openapi.yaml");
-const DOCS: &str = include_str!("../console/docs.html");
 
 /// The process lives.
 pub async fn healthz() -> Response {
@@ -48,11 +47,6 @@ pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
 
 pub async fn openapi() -> Response {
     with_type(OPENAPI.to_owned(), "application/yaml")
-}
-
-/// The description, readable without any other server.
-pub async fn docs() -> Response {
-    with_type(DOCS.to_owned(), "text/html; charset=utf-8")
 }
 
 fn with_type(text: String, content_type: &'static str) -> Response {

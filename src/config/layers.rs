@@ -1,5 +1,7 @@
 //! How the layers are laid over each other, and how a fault is traced to its layer.
 
+use std::collections::HashSet;
+
 use toml::{Table, Value};
 
 use super::settings::{Config, SETTINGS};
@@ -21,13 +23,15 @@ pub enum ConfigError {
 pub struct Layers {
     table: Table,
     effective: Config,
+    /// Names that some layer has set.
+    given: HashSet<String>,
 }
 
 impl Default for Layers {
     fn default() -> Self {
         let effective = Config::default();
         let table = Table::try_from(&effective).unwrap_or_default();
-        Self { table, effective }
+        Self { table, effective, given: HashSet::new() }
     }
 }
 
@@ -66,6 +70,11 @@ impl Layers {
         Ok(())
     }
 
+    /// Sets one setting from text, unless a layer has set it.
+    pub fn default_text(&mut self, origin: &str, name: &str, text: &str) -> Result<(), ConfigError> {
+        if self.given.contains(name) { Ok(()) } else { self.text(origin, name, text) }
+    }
+
     /// Sets one setting from text.
     pub fn text(&mut self, origin: &str, name: &str, text: &str) -> Result<(), ConfigError> {
         let value = |reason: &str| ConfigError::Value {
@@ -93,6 +102,7 @@ impl Layers {
         match Config::deserialize_from(&self.table) {
             Ok(config) => {
                 self.effective = config;
+                self.given.insert(name.to_owned());
                 Ok(())
             }
             Err(reason) => {

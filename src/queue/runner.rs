@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::InHand;
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::Chance;
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
@@ -75,75 +75,60 @@ pub struct Pace {
     pub concurrency: usize,
 }
 
-/// The loop of a queue and what it holds.
+/// A queue about to be run.
 pub struct Runner<W: Work> {
-    work: Arc<W>,
-    store: Store,
-    wake: Arc<Wake>,
+    pub work: Arc<W>,
+    pub store: Store,
+    pub wake: Arc<Wake>,
+    pub pace: Pace,
+    /// Names this process in the leases.
+    pub owner: Uuid,
+    pub chance: Arc<dyn Chance>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// A queue being run.
+struct Running<W: Work> {
+    runner: Runner<W>,
     in_hand: Arc<InHand>,
     permits: Arc<Semaphore>,
-    pace: Pace,
-    owner: Uuid,
-    clock: Arc<dyn Clock>,
-    chance: Arc<dyn Chance>,
-    metrics: Arc<Metrics>,
 }
 
 impl<W: Work> Runner<W> {
-    /// `owner` names this process in the leases.
-    pub fn new(
-        work: Arc<W>,
-        store: Store,
-        wake: Arc<Wake>,
-        pace: Pace,
-        owner: Uuid,
-        sources: (Arc<dyn Clock>, Arc<dyn Chance>),
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            work,
-            store,
-            wake,
-            in_hand: Arc::default(),
-            permits: Arc::new(Semaphore::new(pace.concurrency)),
-            pace,
-            owner,
-            clock: sources.0,
-            chance: sources.1,
-            metrics,
-        }
-    }
-
     /// Starts the loop and the renewal of its leases. After the soft token nothing is claimed; what is
     /// in hand goes on until it is done or the hard token falls.
     pub fn start(self, shutdown: &Shutdown) {
+        let in_hand = Arc::<InHand>::default();
         let renewal = renew_while_held::<W>(
             self.store.link(),
-            Arc::clone(&self.in_hand),
+            Arc::clone(&in_hand),
             self.pace.lease,
             Arc::clone(&self.metrics),
             shutdown.clone(),
         );
         shutdown.spawn(renewal);
-        let stop = shutdown.clone();
-        shutdown.spawn(async move { self.run(stop).await });
+        let permits = Arc::new(Semaphore::new(self.pace.concurrency));
+        shutdown.spawn(Running { runner: self, in_hand, permits }.run(shutdown.clone()));
     }
+}
 
+impl<W: Work> Running<W> {
     async fn run(self, shutdown: Shutdown) {
-        let mut link = self.store.link();
+        let Runner { chance, pace, wake, .. } = &self.runner;
+        let mut link = self.runner.store.link();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
         let mut next_poll = Instant::now();
         loop {
             let polled = if Instant::now() >= next_poll {
-                next_poll = Instant::now() + self.chance.jitter(self.pace.poll, 0.2);
+                next_poll = Instant::now() + chance.jitter(pace.poll, 0.2);
                 W::shards_due(&mut link).await
             } else {
                 Ok(Vec::new())
             };
             let claimed = match polled {
                 Ok(shards) => {
-                    for shard in self.wake.take().into_iter().chain(shards) {
+                    for shard in wake.take().into_iter().chain(shards) {
                         if !pending.contains(&shard) {
                             pending.push_back(shard);
                         }
@@ -162,7 +147,7 @@ impl<W: Work> Runner<W> {
             }
             tokio::select! {
                 () = shutdown.soft.cancelled() => break,
-                () = self.wake.rung() => {
+                () = wake.rung() => {
                     if !pending.is_empty() {
                         tokio::time::sleep(COALESCE).await;
                     }
@@ -180,25 +165,26 @@ impl<W: Work> Runner<W> {
         pending: &mut VecDeque<Shard>,
         shutdown: &Shutdown,
     ) -> Result<(), StoreError> {
+        let Runner { work, chance, pace, owner, .. } = &self.runner;
         let mut empty = 0;
         while let Some(shard) = pending.front().copied() {
-            let limit = self.permits.available_permits().min(self.pace.batch);
+            let limit = self.permits.available_permits().min(pace.batch);
             if limit == 0 || empty == EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
             pending.pop_front();
             let mut token = [0; 16];
-            self.chance.fill(&mut token);
+            chance.fill(&mut token);
             let token = Uuid::from_bytes(token);
-            let claiming = Claiming { owner: self.owner, token, span: self.pace.lease, limit };
-            let jobs = match self.work.claim(link, shard, claiming).await {
+            let claiming = Claiming { owner: *owner, token, span: pace.lease, limit };
+            let jobs = match work.claim(link, shard, claiming).await {
                 Ok(jobs) => jobs,
                 Err(error) => {
                     pending.push_back(shard);
                     return Err(error);
                 }
             };
-            if jobs.len() == limit || self.work.is_holding_back() {
+            if jobs.len() == limit || work.is_holding_back() {
                 pending.push_back(shard);
             }
             empty = if jobs.is_empty() { empty + 1 } else { 0 };
@@ -217,9 +203,10 @@ impl<W: Work> Runner<W> {
         };
         let lease = W::lease(&job);
         self.in_hand.insert(lease);
-        let gauge = self.metrics.in_hand.with_label_values(&[W::NAME]);
+        let gauge = self.runner.metrics.in_hand.with_label_values(&[W::NAME]);
         gauge.inc();
-        let (work, in_hand, wake) = (Arc::clone(&self.work), Arc::clone(&self.in_hand), Arc::clone(&self.wake));
+        let (work, wake) = (Arc::clone(&self.runner.work), Arc::clone(&self.runner.wake));
+        let in_hand = Arc::clone(&self.in_hand);
         let end = OnDrop(Some(move || {
             in_hand.remove(&lease);
             gauge.dec();
@@ -230,11 +217,6 @@ impl<W: Work> Runner<W> {
             work.perform(job).await;
             drop(end);
         });
-    }
-
-    /// The clock of this queue's work.
-    pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
     }
 }
 

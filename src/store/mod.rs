@@ -67,15 +67,9 @@ impl Store {
         Link { store: self.clone(), conn: None }
     }
 
-    /// Whether the store answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            sqlx::query!("SELECT 1 AS one").fetch_one(conn.get()?).await?;
-            conn.keep();
-            Ok(())
-        })
-        .await
+    /// Whether the store takes a connection, right now.
+    pub async fn ping_once(&self) -> Result<(), StoreError> {
+        self.within(async { Ok(PgConnection::connect_with(&self.options).await?.close().await?) }).await
     }
 
     /// Closes the pool's connections.

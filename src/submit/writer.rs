@@ -64,7 +64,8 @@ struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
     link: Link,
     bounds: Bounds,
-    wake: Arc<Wake>,
+    deliveries: Arc<Wake>,
+    webhooks: Arc<Wake>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     metrics: Arc<Metrics>,
@@ -72,7 +73,8 @@ struct Task {
 
 /// What the writing tasks share with the rest of the service.
 pub struct WriterParts {
-    pub wake: Arc<Wake>,
+    pub deliveries: Arc<Wake>,
+    pub webhooks: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub metrics: Arc<Metrics>,
@@ -88,7 +90,8 @@ impl Writer {
                 entries: Arc::clone(&receiver),
                 link: store.link(),
                 bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
-                wake: Arc::clone(&parts.wake),
+                deliveries: Arc::clone(&parts.deliveries),
+                webhooks: Arc::clone(&parts.webhooks),
                 clock: Arc::clone(&parts.clock),
                 chance: Arc::clone(&parts.chance),
                 metrics: Arc::clone(&parts.metrics),
@@ -173,7 +176,8 @@ impl Task {
 
     fn finish(&self, message: &NewMessage, answer: oneshot::Sender<Result<Stored, WriteError>>, result: Result<Stored, WriteError>) {
         if matches!(result, Ok(Stored::Accepted)) {
-            self.wake.ring(message.id.shard());
+            self.deliveries.ring(message.id.shard());
+            self.webhooks.ring(message.id.shard());
         }
         // The caller may be gone; the message is stored all the same.
         let _ = answer.send(result);

@@ -1,0 +1,285 @@
+//! The composition root: the only room that sees all others. It builds, starts and stops; it decides
+//! nothing about mail.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::ambient::{SystemChance, SystemClock};
+use crate::api::{self, Api, Auth, JwtKeys};
+use crate::config::Config;
+use crate::console;
+use crate::deliver::{Deliverer, DelivererParts, Settler, SettlerParts};
+use crate::domain::clock::{Chance, Clock};
+use crate::domain::net::NetPolicy;
+use crate::net::dns::Resolver;
+use crate::net::tls::TlsConfigs;
+use crate::queue::{Pace, Runner};
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError};
+use crate::submit::{Door, Writer, WriterParts};
+use crate::telemetry::metrics::Metrics;
+use crate::upkeep::Upkeep;
+use crate::wake::Wake;
+use crate::webhook::post::Client;
+use crate::webhook::{Poster, PosterParts};
+
+/// A part that a process plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Api,
+    Delivery,
+    Webhooks,
+    Upkeep,
+}
+
+impl Role {
+    pub const ALL: [Self; 4] = [Self::Api, Self::Delivery, Self::Webhooks, Self::Upkeep];
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "api" => Ok(Self::Api),
+            "delivery" => Ok(Self::Delivery),
+            "webhooks" => Ok(Self::Webhooks),
+            "upkeep" => Ok(Self::Upkeep),
+            "submission" | "inbound" => Err(format!("the role '{name}' is not in this version")),
+            other => Err(format!("'{other}' is not a role: api, delivery, webhooks, upkeep")),
+        }
+    }
+}
+
+/// Why a service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("http.listen: {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+}
+
+/// What a process is to do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub roles: Vec<Role>,
+    /// Accept, but claim nothing.
+    pub paused: bool,
+}
+
+/// A running service.
+pub struct Service {
+    pub address: SocketAddr,
+    pub store: Store,
+    pub metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+    config: Config,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Service on {}", self.address)
+    }
+}
+
+/// How a service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything in hand was finished.
+    Drained,
+    /// Work in hand was dropped; leases bring it back.
+    Aborted,
+}
+
+/// What the parts share.
+struct Common {
+    store: Store,
+    resolver: Resolver,
+    tls: TlsConfigs,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    metrics: Arc<Metrics>,
+    deliveries: Arc<Wake>,
+    webhooks: Arc<Wake>,
+    /// Names this process in leases.
+    owner: Uuid,
+}
+
+impl Service {
+    /// Starts everything that the plan names. The store must have this binary's schema.
+    pub async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        let common = Common::new(&config, metrics)?;
+        common.store.check_schema().await?;
+        let address = config.http.listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
+        let shutdown = Shutdown::default();
+        common.start_http(&config, plan, listener, &shutdown)?;
+        if plan.roles.contains(&Role::Delivery) && !plan.paused {
+            common.start_delivery(&config, &shutdown)?;
+        }
+        if plan.roles.contains(&Role::Webhooks) && !plan.paused {
+            common.start_webhooks(&config, &shutdown)?;
+        }
+        if plan.roles.contains(&Role::Upkeep) {
+            shutdown.spawn(common.upkeep().run(shutdown.clone()));
+        }
+        Ok(Self { address, store: common.store.clone(), metrics: Arc::clone(&common.metrics), shutdown, config })
+    }
+
+    /// Takes nothing new, waits for what is in hand, and drops it when the configured time is over or
+    /// `abort` falls.
+    pub async fn stop(self, abort: &CancellationToken) -> Ended {
+        self.shutdown.soft.cancel();
+        self.shutdown.tasks.close();
+        let ended = tokio::select! {
+            () = self.shutdown.tasks.wait() => Ended::Drained,
+            () = abort.cancelled() => Ended::Aborted,
+            () = tokio::time::sleep(self.config.shutdown.drain.0) => Ended::Aborted,
+        };
+        self.shutdown.hard.cancel();
+        self.shutdown.tasks.wait().await;
+        self.store.close().await;
+        ended
+    }
+}
+
+impl Common {
+    fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        let chance: Arc<dyn Chance> = Arc::new(SystemChance);
+        let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+        let mut owner = [0; 16];
+        chance.fill(&mut owner);
+        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            store: Store::new(&config.database, Arc::clone(&metrics))?,
+            resolver: Resolver::new(&config.dns, policy).map_err(StartError::Config)?,
+            tls: TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?,
+            clock: Arc::new(SystemClock),
+            chance,
+            metrics,
+            deliveries: Arc::default(),
+            webhooks: Arc::default(),
+            owner: Uuid::from_bytes(owner),
+        })
+    }
+
+    fn start_http(
+        &self,
+        config: &Config,
+        plan: &Plan,
+        listener: TcpListener,
+        shutdown: &Shutdown,
+    ) -> Result<(), StartError> {
+        let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
+        let parts = WriterParts {
+            deliveries: Arc::clone(&self.deliveries),
+            webhooks: Arc::clone(&self.webhooks),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let writer = Writer::start(&self.store, &config.database, &parts, shutdown);
+        let api = Api {
+            door: Door::new(
+                writer,
+                &config.delivery,
+                &config.limits,
+                Arc::clone(&self.clock),
+                Arc::clone(&self.chance),
+                Arc::clone(&self.metrics),
+            ),
+            auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
+            webhooks: self.client(config),
+            store: self.store.clone(),
+            limits: config.limits.clone(),
+            http: config.http.clone(),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+            body_kib: Arc::new(Semaphore::new(config.http.body_bytes_in_flight.0 >> 10)),
+        };
+        let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
+        let metrics = Arc::clone(&self.metrics);
+        shutdown.spawn(api::listener::serve(listener, router, config.http.clone(), metrics, shutdown.clone()));
+        Ok(())
+    }
+
+    fn start_delivery(&self, config: &Config, shutdown: &Shutdown) -> Result<(), StartError> {
+        let parts = SettlerParts {
+            webhooks: Arc::clone(&self.webhooks),
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let settler = Settler::start(&self.store, parts, shutdown);
+        let parts = DelivererParts {
+            store: self.store.clone(),
+            settler,
+            resolver: self.resolver.clone(),
+            tls: self.tls.clone(),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let deliverer = Arc::new(Deliverer::new(config, parts).map_err(StartError::Config)?);
+        shutdown.spawn(Arc::clone(&deliverer).sweep_sessions(shutdown.clone()));
+        let pace = Pace { concurrency: config.delivery.concurrency, ..pace(config) };
+        self.runner(deliverer, &self.deliveries, pace).start(shutdown);
+        Ok(())
+    }
+
+    fn start_webhooks(&self, config: &Config, shutdown: &Shutdown) -> Result<(), StartError> {
+        let parts = PosterParts {
+            store: self.store.clone(),
+            client: self.client(config),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let poster = Arc::new(Poster::new(&config.webhooks, parts).map_err(StartError::Config)?);
+        let pace = Pace { concurrency: config.webhooks.concurrency, ..pace(config) };
+        self.runner(poster, &self.webhooks, pace).start(shutdown);
+        Ok(())
+    }
+
+    fn runner<W: crate::queue::Work>(&self, work: Arc<W>, wake: &Arc<Wake>, pace: Pace) -> Runner<W> {
+        Runner {
+            work,
+            store: self.store.clone(),
+            wake: Arc::clone(wake),
+            pace,
+            owner: self.owner,
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            store: self.store.clone(),
+            deliveries: Arc::clone(&self.deliveries),
+            webhooks: Arc::clone(&self.webhooks),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn client(&self, config: &Config) -> Client {
+        Client { resolver: self.resolver.clone(), tls: self.tls.clone(), timeout: config.webhooks.timeout.0 }
+    }
+}
+
+fn pace(config: &Config) -> Pace {
+    Pace { lease: config.queue.lease.0, poll: config.queue.poll.0, batch: config.queue.batch, concurrency: 1 }
+}

@@ -1,0 +1,156 @@
+//! `mailwright dev`: everything with no configuration, for looking and for developing against.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::cluster::{Cluster, reachable};
+use super::keys;
+use super::serve::{Signals, start};
+use super::{CliError, observe, out};
+use crate::api::auth;
+use crate::app::{Plan, Role, Service};
+use crate::config::{Config, Layers};
+use crate::domain::access::Mode;
+use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
+
+/// Ports tried behind the first when nobody asked for one.
+const PORTS: u16 = 20;
+const PROJECT: &str = "dev";
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Where the private cluster and the keys lie. Default: .mailwright in this directory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address to listen on. Default: the first free port from 127.0.0.1:8080.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+}
+
+/// The two keys of the project, kept beside the data.
+struct DevKeys {
+    live: String,
+    test: String,
+}
+
+pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CliError> {
+    let signals = Signals::new()?;
+    lay_defaults(&mut layers)?;
+    let mut config = layers.finish().map_err(CliError::new)?;
+    config.http.listen = match args.listen {
+        Some(address) => address,
+        None => free_address(config.http.listen).await?,
+    };
+    let directory = args.data_dir.unwrap_or_else(|| {
+        if config.data.dir.as_os_str().is_empty() { PathBuf::from(".mailwright") } else { config.data.dir.clone() }
+    });
+    let directory = reachable(&directory)?;
+    let metrics = observe(&config)?;
+    let cluster = Cluster::start(&directory).await?;
+    config.database.url = cluster.url();
+    let ended = serve(&directory, config, metrics, signals).await;
+    cluster.stop().await?;
+    ended
+}
+
+async fn serve(directory: &Path, config: Config, metrics: Arc<Metrics>, signals: Signals) -> Result<ExitCode, CliError> {
+    let store = Store::new(&config.database, Arc::clone(&metrics)).map_err(CliError::new)?;
+    store.migrate().await.map_err(CliError::new)?;
+    let keys = ensure_keys(&store, &directory.join("keys.json")).await?;
+    store.close().await;
+    let sandboxed = config.is_sandboxed();
+    let plan = Plan { roles: Role::ALL.to_vec(), paused: false };
+    let service = start(config, &plan, metrics).await?;
+    if let Err(error) = out::line(&welcome(&service, &keys, directory, sandboxed)) {
+        tracing::warn!(%error, "standard output cannot be written");
+    }
+    Ok(signals.serve(service).await)
+}
+
+/// What differs from production, where nobody said otherwise.
+fn lay_defaults(layers: &mut Layers) -> Result<(), CliError> {
+    for (name, value) in [
+        ("delivery.route", "sandbox"),
+        ("net.allow_private", "127.0.0.0/8,::1/128"),
+        ("log.level", "warn"),
+    ] {
+        layers.default_text("the defaults of dev", name, value).map_err(CliError::new)?;
+    }
+    Ok(())
+}
+
+/// The first address from `wanted` on whose port is free.
+async fn free_address(wanted: SocketAddr) -> Result<SocketAddr, CliError> {
+    let mut last = None;
+    for step in 0..PORTS {
+        let address = SocketAddr::new(wanted.ip(), wanted.port().saturating_add(step));
+        match TcpListener::bind(address).await {
+            Ok(_) => return Ok(address),
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = last.map_or_else(String::new, |error| error.to_string());
+    Err(CliError(format!("no free port from {wanted} on: {why}")))
+}
+
+/// The keys of an earlier start if they are still valid, else new ones.
+async fn ensure_keys(store: &Store, path: &Path) -> Result<DevKeys, CliError> {
+    if let Some(keys) = read_keys(path)
+        && store.find_key(&auth::hash(&keys.live)).await.map_err(CliError::new)?.is_some()
+        && store.find_key(&auth::hash(&keys.test)).await.map_err(CliError::new)?.is_some()
+    {
+        return Ok(keys);
+    }
+    let scopes = keys::default_scopes();
+    let (_, live) = keys::create(store, PROJECT, Mode::Live, &scopes, None).await?;
+    let (_, test) = keys::create(store, PROJECT, Mode::Test, &scopes, None).await?;
+    let text = json!({"project": PROJECT, "live": live, "test": test}).to_string();
+    fs::write(path, text).map_err(CliError::new)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(CliError::new)?;
+    Ok(DevKeys { live, test })
+}
+
+fn read_keys(path: &Path) -> Option<DevKeys> {
+    let keys: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    Some(DevKeys { live: keys["live"].as_str()?.to_owned(), test: keys["test"].as_str()?.to_owned() })
+}
+
+fn welcome(service: &Service, keys: &DevKeys, directory: &Path, sandboxed: bool) -> String {
+    let url = format!("http://{}", service.address);
+    let DevKeys { live, test } = keys;
+    let fate = if sandboxed {
+        "All mail ends in the built-in inbox; nothing reaches the network."
+    } else {
+        "Mail of the live key is DELIVERED by the configured route; mail of the test key ends in the inbox."
+    };
+    format!(
+        r#"
+Mailwright is ready. {fate}
+
+  API       {url}         docs: {url}/docs
+  Inbox     {url}/console/inbox#key={test}
+  Test key  {test}
+  Live key  {live}
+  Data      {data}   (the next start finds it again)
+
+Send a message (paste this into another terminal):
+
+  curl -sS {url}/v1/send -H 'Authorization: Bearer {test}' -H 'Content-Type: application/json' -d '{{"from":"Ada <ada@example.com>","to":"you@example.com","subject":"Hello","text":"It works."}}'
+
+See what became of it:
+
+  curl -sS {url}/v1/messages -H 'Authorization: Bearer {test}'
+
+Ctrl-C stops everything."#,
+        data = directory.display(),
+    )
+}

@@ -1,0 +1,109 @@
+//! `mailwright send`, `status` and `healthcheck`: clients of a running service.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::http::{Answer, call};
+use super::{CliError, out};
+
+/// How often a message's status is asked for.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Which service, and by which key.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// The service; also MAILWRIGHT_URL.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// An API key; also MAILWRIGHT_KEY.
+    #[arg(long)]
+    key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    #[arg(long)]
+    from: String,
+    /// May be repeated.
+    #[arg(long, required = true)]
+    to: Vec<String>,
+    #[arg(long)]
+    subject: String,
+    #[arg(long, default_value = "")]
+    text: String,
+    #[arg(long)]
+    html: Option<String>,
+    /// Wait until every recipient has reached a final state; exit 1 unless all were delivered.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The message's id, `msg_…`.
+    id: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Connection {
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
+    fn read(self) -> (String, Option<String>) {
+        let url = self.url.or_else(|| std::env::var("MAILWRIGHT_URL").ok());
+        let url = url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
+        (url.trim_end_matches('/').to_owned(), self.key.or_else(|| std::env::var("MAILWRIGHT_KEY").ok()))
+    }
+}
+
+pub async fn send(args: SendArgs) -> Result<ExitCode, CliError> {
+    let (url, key) = args.connection.read();
+    let mut message = json!({"from": args.from, "to": args.to, "subject": args.subject, "text": args.text});
+    if let Some(html) = args.html {
+        message["html"] = json!(html);
+    }
+    let answer = call(&format!("{url}/v1/send"), key.as_deref(), Some(&message)).await?;
+    if answer.status != 202 {
+        return refused(&answer);
+    }
+    if !args.wait {
+        return print(&answer.body);
+    }
+    let id = answer.body["id"].as_str().unwrap_or_default().to_owned();
+    loop {
+        let answer = call(&format!("{url}/v1/messages/{id}"), key.as_deref(), None).await?;
+        let waiting = ["queued", "sending", "deferred"].iter().filter_map(|s| answer.body["counts"][s].as_u64()).sum::<u64>();
+        if answer.status != 200 || waiting == 0 {
+            print(&answer.body)?;
+            let is_delivered = answer.body["status"] == "delivered";
+            return Ok(if is_delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+pub async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
+    let (url, key) = args.connection.read();
+    let answer = call(&format!("{url}/v1/messages/{}", args.id), key.as_deref(), None).await?;
+    if answer.status == 200 { print(&answer.body) } else { refused(&answer) }
+}
+
+pub async fn healthcheck(connection: Connection) -> Result<ExitCode, CliError> {
+    let (url, _) = connection.read();
+    let answer = call(&format!("{url}/readyz"), None, None).await?;
+    if answer.status == 200 { Ok(ExitCode::SUCCESS) } else { refused(&answer) }
+}
+
+fn print(body: &Value) -> Result<ExitCode, CliError> {
+    out::line(&serde_json::to_string_pretty(body).unwrap_or_default()).map_err(CliError::new)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(answer: &Answer) -> Result<ExitCode, CliError> {
+    let text = serde_json::to_string_pretty(&answer.body).unwrap_or_default();
+    Err(CliError(format!("the service answered {}:\n{text}", answer.status)))
+}

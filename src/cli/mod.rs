@@ -1,0 +1,156 @@
+//! The command line: each command is a file; this one knows their names and the layers of configuration.
+
+pub mod cluster;
+mod config;
+mod dev;
+mod http;
+mod keys;
+mod messages;
+mod migrate;
+pub mod out;
+mod serve;
+mod with_postgres;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Layers};
+use crate::store::Store;
+use crate::telemetry::{self, metrics::Metrics};
+
+/// A self-hosted transactional email service: one binary, one Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "mailwright", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    layers: LayerArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where settings come from, beside defaults and environment.
+#[derive(Debug, Args)]
+struct LayerArgs {
+    /// TOML file with settings; also MAILWRIGHT_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, over file and environment; may be repeated.
+    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try everything with no configuration: private Postgres, sandbox inbox, keys.
+    Dev(dev::DevArgs),
+    /// Run the service on a Postgres of yours.
+    Serve(serve::ServeArgs),
+    /// Bring the schema up to this binary's.
+    Migrate,
+    /// Create, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Send a message through a running service.
+    Send(messages::SendArgs),
+    /// Show what became of a message.
+    Status(messages::StatusArgs),
+    /// Show or check the effective configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Exit 0 if the service at --url is ready.
+    Healthcheck(messages::Connection),
+    /// Run a command with DATABASE_URL set to a private Postgres that ends with it.
+    #[command(hide = true)]
+    WithPostgres(with_postgres::WithPostgresArgs),
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CliError(String);
+
+impl CliError {
+    pub fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out::error(&format!("the runtime cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(code) => code,
+        Err(error) => {
+            out::error(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Cli {
+    async fn run(self) -> Result<ExitCode, CliError> {
+        let layers = self.layers;
+        match self.command {
+            Command::Dev(args) => dev::run(args, layers.read()?).await,
+            Command::Serve(args) => serve::run(args, layers.read()?.finish().map_err(CliError::new)?).await,
+            Command::Migrate => migrate::run(&layers.finish()?).await,
+            Command::Keys(command) => keys::run(command, &layers.finish()?).await,
+            Command::Send(args) => messages::send(args).await,
+            Command::Status(args) => messages::status(args).await,
+            Command::Config(command) => config::run(&command, &layers.finish()?),
+            Command::Healthcheck(connection) => messages::healthcheck(connection).await,
+            Command::WithPostgres(args) => with_postgres::run(args).await,
+        }
+    }
+}
+
+impl LayerArgs {
+    /// Defaults, file, environment and flags laid over each other.
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
+    fn read(&self) -> Result<Layers, CliError> {
+        let mut layers = Layers::default();
+        let file = self.config.clone().or_else(|| std::env::var_os("MAILWRIGHT_CONFIG").map(PathBuf::from));
+        if let Some(path) = file {
+            let origin = path.display().to_string();
+            let text = std::fs::read_to_string(&path).map_err(|error| CliError(format!("{origin}: {error}")))?;
+            layers.file(&origin, &text).map_err(CliError::new)?;
+        }
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        layers.environment(variables).map_err(CliError::new)?;
+        for pair in &self.set {
+            let (name, value) = pair.split_once('=').ok_or_else(|| CliError(format!("--set {pair}: must be NAME=VALUE")))?;
+            layers.text("--set", name, value).map_err(CliError::new)?;
+        }
+        Ok(layers)
+    }
+
+    fn finish(&self) -> Result<Config, CliError> {
+        self.read()?.finish().map_err(CliError::new)
+    }
+}
+
+/// The process's metrics, and logging started.
+fn observe(config: &Config) -> Result<Arc<Metrics>, CliError> {
+    let metrics = Arc::new(Metrics::new().map_err(CliError::new)?);
+    telemetry::init(&config.log.level, config.log.format, &metrics).map_err(CliError::new)?;
+    Ok(metrics)
+}
+
+/// The configured store; an error when none is configured.
+fn store(config: &Config) -> Result<Store, CliError> {
+    if config.database.url.is_empty() {
+        let how = "no database is configured: set DATABASE_URL=postgres://user:password@host/database";
+        return Err(CliError(format!("{how} (to try Mailwright without one: `mailwright dev`)")));
+    }
+    Store::new(&config.database, observe(config)?).map_err(CliError::new)
+}

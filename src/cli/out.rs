@@ -1,0 +1,15 @@
+//! Writing to standard output and error. A full disk or a closed pipe is an answer, never a panic.
+
+use std::io::{self, Write};
+
+/// Writes a line to standard output.
+pub fn line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// Writes an error to standard error, as far as that is possible.
+pub fn error(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "mailwright: {text}");
+}

@@ -1,0 +1,87 @@
+//! `mailwright serve`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, observe, out, store};
+use crate::app::{Ended, Plan, Role, Service};
+use crate::config::Config;
+use crate::telemetry::metrics::Metrics;
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Parts to play: api, delivery, webhooks, upkeep. All if not given.
+    #[arg(long, value_delimiter = ',', value_name = "ROLE,…")]
+    roles: Vec<Role>,
+    /// Accept messages, but deliver nothing: after a restore, until you have looked.
+    #[arg(long)]
+    paused: bool,
+}
+
+pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CliError> {
+    store(&config)?;
+    let metrics = observe(&config)?;
+    let roles = if args.roles.is_empty() { Role::ALL.to_vec() } else { args.roles };
+    let plan = Plan { roles, paused: args.paused };
+    let signals = Signals::new()?;
+    let service = start(config, &plan, metrics).await?;
+    // A supervisor that has gone is no reason to stop serving.
+    if let Err(error) = out::line(&format!("listening on http://{}", service.address)) {
+        tracing::warn!(%error, "standard output cannot be written");
+    }
+    Ok(signals.serve(service).await)
+}
+
+/// Starts a service, installing what the process needs once.
+pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CliError> {
+    Service::start(config, plan, metrics).await.map_err(CliError::new)
+}
+
+/// SIGTERM and SIGINT: the first one drains, the second one aborts.
+pub(super) struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub fn new() -> Result<Self, CliError> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(CliError::new)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(CliError::new)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Serves until a signal, then stops; the exit code says whether everything in hand was finished.
+    pub async fn serve(mut self, service: Service) -> ExitCode {
+        self.next().await;
+        tracing::info!("stopping: work in hand is finished first; a second signal drops it");
+        let abort = CancellationToken::new();
+        let stopping = service.stop(&abort);
+        tokio::pin!(stopping);
+        let ended = tokio::select! {
+            ended = &mut stopping => ended,
+            () = self.next() => {
+                abort.cancel();
+                stopping.await
+            }
+        };
+        match ended {
+            Ended::Drained => ExitCode::SUCCESS,
+            Ended::Aborted => {
+                tracing::warn!("work in hand was dropped; it is tried again when its leases run out");
+                ExitCode::from(75)
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The web console: static pages that use the public JSON API like any client. They hold no state and no
+//! secret, and load nothing from anywhere else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::api::Api;
+
+/// Mail's HTML is shown in a sandboxed frame that inherits this policy: inline styles and `data:` images
+/// are its own, scripts are nobody's.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     font-src data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The pages and what they load.
+pub fn pages() -> Router<Arc<Api>> {
+    let script = "text/javascript; charset=utf-8";
+    Router::new()
+        .route("/console", get(async || page(include_str!("inbox.html"))))
+        .route("/console/inbox", get(async || page(include_str!("inbox.html"))))
+        .route("/console/inbox.js", get(async move || asset(include_str!("inbox.js"), script)))
+        .route("/console/style.css", get(async || asset(include_str!("style.css"), "text/css; charset=utf-8")))
+        .route("/docs", get(async || page(include_str!("docs.html"))))
+        .route("/docs/rapidoc-min.js", get(async move || asset(include_str!("vendor/rapidoc-min.js"), script)))
+}
+
+fn page(html: &'static str) -> Response {
+    let mut response = asset(html, "text/html; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn asset(text: &'static str, content_type: &'static str) -> Response {
+    let mut response = Response::new(text.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
