@@ -83,7 +83,8 @@ impl Problem {
     }
 
     fn store_away() -> Self {
-        let detail = "the store cannot be reached; nothing was done";
+        // A COMMIT whose answer was lost may have happened: no promise either way.
+        let detail = "the store did not answer; try again, with the same Idempotency-Key if there was one";
         Self {
             retry_after: Some(super::RETRY_AFTER),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Temporarily unavailable", detail)

@@ -21,6 +21,7 @@ use crate::store::endpoints::{Endpoint, EndpointDelivery};
 use crate::webhook::post::Target;
 use crate::webhook::sign;
 
+const DISABLED: &str = "disabled by request";
 const DESCRIPTION_MAX: usize = 500;
 const TAGS_MAX: usize = 50;
 
@@ -28,16 +29,15 @@ const TAGS_MAX: usize = 50;
 pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
     let now = api.clock.now();
-    let change = Change::read(&api, body.map).await?;
-    let required = |name: &str| Problem::validation(vec![Fault::new(format!("/{name}"), "required", "must be given")]);
+    let change = Change::read(&api, body.map, true).await?;
     let endpoint = Endpoint {
         id: EndpointId::new(now, &*api.chance),
-        url: change.url.ok_or_else(|| required("url"))?,
+        url: change.url.unwrap_or_default(),
         events: change.events.unwrap_or_else(|| vec!["*".to_owned()]),
         tags: change.tags.unwrap_or_default(),
         description: change.description.unwrap_or_default(),
-        enabled: true,
-        disabled_reason: None,
+        enabled: change.enabled.unwrap_or(true),
+        disabled_reason: (change.enabled == Some(false)).then(|| DISABLED.to_owned()),
         failing_since: None,
         created_at: now,
     };
@@ -78,13 +78,13 @@ pub async fn update(
 ) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
     let mut endpoint = find(&api, &caller, &id).await?;
-    let change = Change::read(&api, body.map).await?;
+    let change = Change::read(&api, body.map, false).await?;
     endpoint.url = change.url.unwrap_or(endpoint.url);
     endpoint.events = change.events.unwrap_or(endpoint.events);
     endpoint.tags = change.tags.unwrap_or(endpoint.tags);
     endpoint.description = change.description.unwrap_or(endpoint.description);
     if let Some(enabled) = change.enabled {
-        let reason = endpoint.disabled_reason.take().unwrap_or_else(|| "disabled by request".to_owned());
+        let reason = endpoint.disabled_reason.take().unwrap_or_else(|| DISABLED.to_owned());
         endpoint.disabled_reason = (!enabled).then_some(reason);
         endpoint.enabled = enabled;
     }
@@ -163,9 +163,13 @@ struct Change {
 }
 
 impl Change {
-    async fn read(api: &Api, map: Map<String, Value>) -> Result<Self, Problem> {
+    /// Reads the fields; a new endpoint must have a URL.
+    async fn read(api: &Api, map: Map<String, Value>, is_new: bool) -> Result<Self, Problem> {
         let mut faults = Vec::new();
         let mut fields = Fields::new(map, "", &mut faults);
+        if is_new && !fields.has("url") {
+            fields.fault("url", "required", "must be given");
+        }
         let url = fields.string("url");
         let target = url.as_deref().map(Target::parse);
         if let Some(Err(error)) = &target {

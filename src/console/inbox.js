@@ -6,6 +6,7 @@ const API = '/v1/sandbox/messages';
 const KEY = 'mailwright.key';
 const REFRESH_MS = 2000;
 const TYPING_MS = 250;
+const ANSWER_MS = 15000;
 // Nothing is loaded but what the message carries.
 const FRAME_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:";
 const TABS = ['html', 'text', 'headers', 'source', 'attachments'];
@@ -28,6 +29,8 @@ const state = {
   tab: 'html',
   timer: null,
   refreshing: false,
+  // What the notice speaks of: 'list', 'message' or 'key'.
+  noticeOf: null,
   items: new Map(),
   urls: [],
 };
@@ -44,7 +47,11 @@ class Failure extends Error {
 async function ask(path) {
   let response;
   try {
-    response = await fetch(path, { headers: { Authorization: `Bearer ${state.key}` }, cache: 'no-store' });
+    response = await fetch(path, {
+      headers: { Authorization: `Bearer ${state.key}` },
+      cache: 'no-store',
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
   } catch {
     throw new Failure(0, 'Cannot reach the service.');
   }
@@ -58,19 +65,26 @@ function inWords(status, detail) {
   if (status === 401) return `The key is not valid${said}.`;
   if (status === 403) return `The key may not read messages${said}.`;
   if (status === 404) return 'There is no such message in the inbox of this key’s project.';
+  if (status === 422) return `The service refused the request${said}.`;
   if (status === 503) return `The service is busy${said}.`;
   return `The service answered ${status}${said}.`;
 }
 
 // Says what went wrong; a key that is not valid is asked for again.
-function report(failure, suffix = '') {
+function report(failure, of, suffix = '') {
   if (failure.status === 401) forget(failure.message);
-  else notice(failure.message + suffix);
+  else notice(failure.message + suffix, of);
 }
 
-function notice(text) {
+function notice(text, of = null) {
   if ($('notice').textContent !== text) $('notice').textContent = text;
   $('notice').hidden = !text;
+  state.noticeOf = of;
+}
+
+// Takes the notice back when what it speaks of went well.
+function mended(of) {
+  if (state.noticeOf === of) notice('');
 }
 
 // --- The key ---------------------------------------------------------------------------------------------
@@ -98,11 +112,15 @@ function forget(why) {
   state.cursor = null;
   showRows();
   close();
+  askForKey();
+  notice(why, 'key');
+}
+
+function askForKey() {
   $('inbox').hidden = true;
   $('forget').hidden = true;
   $('login').hidden = false;
   $('key').value = '';
-  notice(why);
   $('key').focus();
 }
 
@@ -135,12 +153,12 @@ async function refresh() {
     const page = await ask(pagePath(null));
     if (turn !== state.turn) return;
     merge(page);
-    notice('');
+    mended('list');
     showRows();
     $('empty').textContent = state.to ? `No mail for ${state.to}.` : 'No mail yet. What a test key sends appears here.';
     $('empty').hidden = state.rows.length > 0;
   } catch (failure) {
-    if (turn === state.turn) report(failure, failure.status === 422 ? '' : ' Trying again.');
+    if (turn === state.turn) report(failure, 'list', failure.status === 422 ? '' : ' Trying again.');
   } finally {
     if (turn === state.turn) {
       state.refreshing = false;
@@ -175,7 +193,7 @@ async function loadMore() {
     state.cursor = page.next_cursor;
     showRows();
   } catch (failure) {
-    if (turn === state.turn) report(failure);
+    if (turn === state.turn) report(failure, 'list');
   } finally {
     $('more').disabled = false;
   }
@@ -238,6 +256,8 @@ function filterChanged() {
 
 function select(id) {
   if (id !== state.selected) history.pushState(null, '', `#message=${encodeURIComponent(id)}`);
+  // Chosen again, it is shown anew: a link in it may have led its frame away.
+  state.shown = null;
   open(id);
 }
 
@@ -245,17 +265,19 @@ async function open(id) {
   state.selected = id;
   markSelected();
   if (!state.key || state.shown === id || state.loading === id) return;
-  const turn = state.turn;
+  const key = state.key;
+  const isWanted = () => id === state.selected && key === state.key;
   state.loading = id;
   try {
     const message = await ask(`${API}/${encodeURIComponent(id)}`);
-    if (id === state.selected && state.key) show(message);
+    if (!isWanted()) return;
+    show(message);
+    mended('message');
   } catch (failure) {
-    if (id !== state.selected || !state.key) return;
-    if (failure.status === 401 && turn !== state.turn) return;
+    if (!isWanted()) return;
     // The address stays: a click or a reload tries again.
     close();
-    report(failure);
+    report(failure, 'message');
   } finally {
     if (state.loading === id) state.loading = null;
   }
@@ -264,9 +286,11 @@ async function open(id) {
 function close() {
   state.selected = null;
   state.shown = null;
+  state.loading = null;
+  mended('message');
   markSelected();
   revokeUrls();
-  $('html').removeAttribute('srcdoc');
+  setFrame(null);
   for (const id of ['subject', 'from', 'to', 'received', 'message-id', 'text', 'headers', 'source', 'attachments']) {
     $(id).replaceChildren();
   }
@@ -287,10 +311,8 @@ function show(message) {
   $('message-id').textContent = message.message_id;
   document.title = `${message.subject || '(no subject)'} · Mailwright`;
 
-  $('html').hidden = html === null;
+  setFrame(html === null ? null : frameDocument(html, attachments));
   $('no-html').hidden = html !== null;
-  if (html === null) $('html').removeAttribute('srcdoc');
-  else $('html').srcdoc = frameDocument(html, attachments);
 
   $('text').textContent = text;
   $('text').hidden = !text;
@@ -307,6 +329,15 @@ function show(message) {
   showTab(state.tab === 'html' && html === null ? 'text' : state.tab);
   $('message').hidden = false;
   $('nothing').hidden = true;
+}
+
+// A new frame each time: another document in the old one would be a step of the browser's history.
+function setFrame(content) {
+  const frame = $('html').cloneNode(false);
+  frame.removeAttribute('srcdoc');
+  if (content !== null) frame.srcdoc = content;
+  frame.hidden = content === null;
+  $('html').replaceWith(frame);
 }
 
 // The mail's HTML behind a policy that its own markup cannot take back.
@@ -393,7 +424,8 @@ function element(name, className, text) {
 function time(text) {
   const at = new Date(text);
   const today = at.toDateString() === new Date().toDateString();
-  const shown = today ? at.toLocaleTimeString() : at.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  const form = { dateStyle: 'medium', timeStyle: 'short' };
+  const shown = today ? at.toLocaleTimeString() : at.toLocaleString(undefined, form);
   const made = element('time', '', shown);
   made.dateTime = text;
   made.title = text;
@@ -443,7 +475,7 @@ function main() {
       state.selected = readAddress().message;
       start(key);
     } else {
-      notice('This is not a key: it has spaces or other characters that a key cannot have.');
+      notice('This is not a key: it has spaces or other characters that a key cannot have.', 'key');
     }
   });
   $('forget').addEventListener('click', () => forget(''));
@@ -468,13 +500,7 @@ function main() {
   state.selected = message;
   const known = key ?? sessionStorage.getItem(KEY);
   if (known) start(known);
-  else forgetNothing();
-}
-
-// The form, before any key was given.
-function forgetNothing() {
-  $('login').hidden = false;
-  $('key').focus();
+  else askForKey();
 }
 
 main();

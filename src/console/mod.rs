@@ -12,8 +12,8 @@ use crate::api::Api;
 
 /// Mail's HTML is shown in a sandboxed frame that inherits this policy: inline styles and `data:` images
 /// are its own, scripts are nobody's.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-     font-src data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
+     font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The pages and what they load.
 pub fn pages() -> Router<Arc<Api>> {

@@ -38,8 +38,8 @@ impl Store {
         self.within(async {
             let mut conn = self.conn().await?;
             sqlx::query!(
-                "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, true, $8)",
+                "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 endpoint.id.uuid(),
                 project.uuid(),
                 endpoint.url,
@@ -47,6 +47,8 @@ impl Store {
                 &endpoint.tags,
                 endpoint.description,
                 secret,
+                endpoint.enabled,
+                endpoint.disabled_reason,
                 endpoint.created_at,
             )
             .execute(conn.get()?)

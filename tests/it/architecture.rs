@@ -1,0 +1,123 @@
+//! Which room may use which. A room that imports what its row forbids fails here.
+
+use std::path::{Path, PathBuf};
+
+/// Every room, the rooms it may use, and the crates that only it and its like may name.
+const ROOMS: [(&str, &[&str]); 17] = [
+    ("domain", &[]),
+    ("ambient", &["domain"]),
+    ("wake", &["domain"]),
+    ("shutdown", &[]),
+    ("config", &["domain"]),
+    ("telemetry", &["config"]),
+    ("net", &["domain", "config"]),
+    ("compose", &["domain"]),
+    ("store", &["domain", "config", "telemetry"]),
+    ("submit", &["domain", "config", "telemetry", "store", "compose", "wake", "shutdown"]),
+    ("queue", &["domain", "telemetry", "store", "wake", "shutdown"]),
+    ("deliver", &["domain", "config", "telemetry", "store", "queue", "net", "wake", "shutdown"]),
+    ("webhook", &["domain", "config", "telemetry", "store", "queue", "net"]),
+    ("upkeep", &["domain", "telemetry", "store", "wake", "shutdown"]),
+    ("api", &["domain", "config", "telemetry", "store", "submit", "webhook", "shutdown"]),
+    ("console", &["api"]),
+    ("app", &["*"]),
+];
+
+/// Crates that belong to rooms.
+const CRATES: [(&str, &[&str]); 6] = [
+    ("sqlx", &["store"]),
+    ("axum", &["api", "console"]),
+    ("lettre", &["compose"]),
+    ("clap", &["cli"]),
+    ("hickory_resolver", &["net"]),
+    ("jsonwebtoken", &["api"]),
+];
+
+/// Crates that the vocabulary must not know.
+const NOT_IN_DOMAIN: [&str; 6] = ["tokio", "sqlx", "axum", "lettre", "hyper", "rustls"];
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Room, file and text without tests, of every source.
+fn rooms() -> Vec<(String, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources(&root)
+        .into_iter()
+        .filter(|path| !path.ends_with("tests.rs"))
+        .map(|path| {
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            let room = name.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            (room, name, code.join("\n"))
+        })
+        .collect()
+}
+
+/// The words that follow `prefix` in `text`.
+fn named<'t>(text: &'t str, prefix: &str) -> Vec<&'t str> {
+    text.split(prefix).skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()).collect()
+}
+
+#[test]
+fn rooms_use_only_what_their_row_allows() {
+    for (room, file, text) in rooms() {
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            assert!(["lib", "main", "cli"].contains(&&*room), "{file}: the room '{room}' has no row");
+            continue;
+        };
+        for used in named(&text, "crate::") {
+            let fine = used == room || allowed.contains(&used) || allowed.contains(&"*");
+            assert!(fine, "{file}: '{room}' must not use '{used}'");
+        }
+    }
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    for (room, file, text) in rooms() {
+        for (name, owners) in CRATES {
+            let uses = text.contains(&format!("{name}::")) && !text.contains(&format!("_{name}::"));
+            assert!(!uses || owners.contains(&&*room), "{file}: '{room}' must not name {name}");
+        }
+        if room == "domain" {
+            for name in NOT_IN_DOMAIN {
+                assert!(!text.contains(&format!("{name}::")), "{file}: the vocabulary must not know {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_room_introduces_itself_and_stays_readable() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in sources(&root) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not introduce itself", path.display());
+        let lines = text.split("#[cfg(test)]").next().unwrap().lines().count();
+        assert!(lines <= 450, "{} has {lines} lines: split it by noun", path.display());
+    }
+}
+
+#[test]
+fn accepting_and_delivering_meet_in_rows_only() {
+    for (room, file, text) in rooms() {
+        let used = named(&text, "crate::");
+        let accepts = ["submit", "api", "console"].contains(&&*room);
+        assert!(!accepts || !used.iter().any(|r| ["deliver", "queue"].contains(r)), "{file}");
+        let delivers = ["deliver", "queue"].contains(&&*room);
+        assert!(!delivers || !used.iter().any(|r| ["submit", "api"].contains(r)), "{file}");
+    }
+}

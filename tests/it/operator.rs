@@ -1,0 +1,187 @@
+//! The operator's commands, as a person runs them.
+
+use std::fs::OpenOptions;
+
+use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
+use tokio::process::Command;
+
+use crate::support::database::Database;
+use crate::support::http::Client;
+use crate::support::process::{Server, command, run, signal};
+use crate::support::within;
+
+fn error_of(output: &std::process::Output) -> String {
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn migrate_may_run_twice_and_by_two_at_once() {
+    let database = Database::empty().await;
+    let (one, two) = tokio::join!(run(&database.url, &["migrate"]), run(&database.url, &["migrate"]));
+    assert!(one.status.success() && two.status.success(), "{one:?} {two:?}");
+    assert!(run(&database.url, &["migrate"]).await.status.success());
+    assert_eq!(database.count("SELECT count(*) FROM messages").await, 0);
+}
+
+#[tokio::test]
+async fn serve_refuses_a_schema_that_is_not_its_own() {
+    let database = Database::empty().await;
+    let error = error_of(&run(&database.url, &["serve"]).await);
+    assert!(error.contains("run `mailwright migrate` first"), "{error}");
+    run(&database.url, &["migrate"]).await;
+    database.execute("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)").await;
+    let error = error_of(&run(&database.url, &["serve"]).await);
+    assert!(error.contains("the schema is at version") && error.contains("mailwright migrate"), "{error}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_named() {
+    for (arguments, wanted) in [
+        (&["serve", "--set", "http.listenn=x"][..], "there is no setting 'http.listenn'"),
+        (&["serve", "--roles", "inbound"], "not in this version"),
+        (&["config", "check", "--set", "delivery.route=smtp://u:secret@h?tls=none"], "validated TLS only"),
+        (&["config", "check", "--config", "/nowhere.toml"], "/nowhere.toml"),
+        (&["keys", "create", "--project", "a b", "--mode", "live"], "--project a b"),
+        (&["keys", "create", "--project", "p", "--mode", "maybe"], "must be live or test"),
+        (&["status", "msg_x", "--url", "ftp://x"], "must be an http:// URL"),
+    ] {
+        let database = Database::new().await;
+        let error = error_of(&run(&database.url, arguments).await);
+        assert!(error.contains(wanted) && !error.contains("secret"), "{arguments:?}: {error}");
+    }
+    let error = error_of(&run("", &["serve"]).await);
+    assert!(error.contains("DATABASE_URL") && error.contains("mailwright dev"), "{error}");
+    let error = error_of(&run("postgres://127.0.0.1:1/x", &["migrate"]).await);
+    assert!(error.contains("the store is away"), "{error}");
+}
+
+#[tokio::test]
+async fn config_show_hides_secrets_and_lists_every_setting() {
+    let arguments = ["config", "show", "--set", "delivery.route=smtps://user:hunter2@relay.example"];
+    let shown = run("postgres://u:hunter3@db.example/x", &arguments).await;
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(text.contains("postgres://***@db.example/x") && text.contains("smtps://***@relay.example"), "{text}");
+    assert!(!text.contains("hunter"));
+    for (name, _) in mailwright::config::SETTINGS {
+        let field = name.split_once('.').unwrap().1;
+        assert!(text.contains(&format!("\n{field} = ")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_printed_does_not_stay_valid() {
+    let database = Database::new().await;
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut create = command(&database.url, &["keys", "create", "--project", "p", "--mode", "live"]);
+    let output = within("the command", create.stdout(full).output()).await.unwrap();
+    assert!(error_of(&output).contains("was revoked"));
+    assert_eq!(database.count("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL").await, 0);
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut show = command(&database.url, &["config", "show"]);
+    let output = within("the command", show.stdout(full).output()).await.unwrap();
+    assert!(error_of(&output).contains("No space left"));
+}
+
+#[tokio::test]
+async fn a_service_with_a_full_disk_behind_its_output_serves_on() {
+    let database = Database::new().await;
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let listen = format!("http.listen={address}");
+    let mut serve = command(&database.url, &["serve", "--set", &listen, "--set", "log.level=trace"]);
+    let child = serve.stdout(full()).stderr(full()).spawn().unwrap();
+    within("the service to answer", async {
+        while Client::new(address).request("GET", "/readyz", &[], vec![]).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let metrics = Client::new(address).request("GET", "/metrics", &[], vec![]).await.unwrap().text();
+    let failures = metrics.lines().find_map(|l| l.strip_prefix("mailwright_log_write_failures_total ")).unwrap();
+    assert_ne!(failures, "0");
+    signal(child.id().unwrap(), "KILL").await;
+}
+
+#[tokio::test]
+async fn send_and_status_speak_to_a_running_service() {
+    let database = Database::new().await;
+    let server = Server::start(&database.url, &[("delivery.route", "sandbox")]).await;
+    let key = crate::support::process::create_key(&database.url, "shop", "live", "").await;
+    let url = format!("http://{}", server.address);
+    let sent = run("", &["send", "--url", &url, "--key", &key, "--from", "a@example.org", "--to", "b@example.net", "--subject", "Hi", "--text", "x", "--wait"]).await;
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let message: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(message["status"], "delivered");
+    let status = run("", &["status", message["id"].as_str().unwrap(), "--url", &url, "--key", &key]).await;
+    assert_eq!(serde_json::from_slice::<Value>(&status.stdout).unwrap()["id"], message["id"]);
+    let refused = run("", &["send", "--url", &url, "--key", &key, "--from", "x", "--to", "b@example.net", "--subject", "Hi"]).await;
+    assert!(error_of(&refused).contains("422"));
+    assert!(run("", &["healthcheck", "--url", &url]).await.status.success());
+    server.kill().await;
+    assert!(!run("", &["healthcheck", "--url", &url]).await.status.success());
+}
+
+#[tokio::test]
+async fn a_paused_service_accepts_and_delivers_nothing() {
+    let database = Database::new().await;
+    let key = crate::support::process::create_key(&database.url, "shop", "live", "").await;
+    let arguments = ["serve", "--paused", "--set", "http.listen=127.0.0.1:0", "--set", "delivery.route=sandbox"];
+    let server = Server::from_command(command(&database.url, &arguments)).await;
+    let url = format!("http://{}", server.address);
+    let arguments = ["send", "--url", &url, "--key", &key, "--from", "a@example.org", "--to", "b@example.net", "--subject", "Hi"];
+    assert!(run("", &arguments).await.status.success());
+    server.signal("TERM").await;
+    assert_eq!(server.ended().await, Some(0));
+    assert_eq!(database.count("SELECT count(*) FROM deliveries WHERE attempt = 0").await, 1);
+}
+
+/// `mailwright dev` in a directory, read up to its last line.
+async fn dev(directory: &std::path::Path) -> (tokio::process::Child, String) {
+    let mut dev = command("", &["dev", "--data-dir", directory.to_str().unwrap()]);
+    dev.env_remove("DATABASE_URL").stdout(std::process::Stdio::piped());
+    let mut child = dev.spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut text = String::new();
+    within("dev to be ready", async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            text.push_str(&line);
+            text.push('\n');
+            if line.starts_with("Ctrl-C") {
+                break;
+            }
+        }
+    })
+    .await;
+    (child, text)
+}
+
+#[tokio::test]
+async fn dev_needs_no_configuration_and_leaves_nothing_running() {
+    let directory = std::env::temp_dir().join(format!("mailwright-dev-{}", std::process::id()));
+    let (mut child, text) = dev(&directory).await;
+    let curl = text.lines().map(str::trim).find(|line| line.contains("/v1/send")).unwrap();
+    let sent = within("curl", Command::new("sh").args(["-c", curl]).output()).await.unwrap();
+    let sent: Value = serde_json::from_slice(&sent.stdout).expect("the printed line works as printed");
+    let id = sent["id"].as_str().unwrap().to_owned();
+    let key = text.lines().find_map(|line| line.trim().strip_prefix("Test key")).unwrap().trim().to_owned();
+    let url = text.lines().find_map(|line| line.trim().strip_prefix("API")).unwrap().split_whitespace().next().unwrap().to_owned();
+    let server_pid = std::fs::read_to_string(directory.join("cluster/postmaster.pid")).unwrap();
+    let server_pid: u32 = server_pid.lines().next().unwrap().parse().unwrap();
+    let rival = run("", &["dev", "--data-dir", directory.to_str().unwrap()]).await;
+    assert!(error_of(&rival).contains("in use by another mailwright"));
+    signal(child.id().unwrap(), "INT").await;
+    assert!(within("dev to end", child.wait()).await.unwrap().success());
+    assert!(!std::path::Path::new(&format!("/proc/{server_pid}")).exists(), "Postgres is gone");
+    let (mut child, again) = dev(&directory).await;
+    assert!(again.contains(&key), "the second start has the same keys");
+    let new_url = again.lines().find_map(|line| line.trim().strip_prefix("API")).unwrap().split_whitespace().next().unwrap().to_owned();
+    let status = run("", &["status", &id, "--url", &new_url, "--key", &key]).await;
+    assert!(status.status.success(), "the second start has the same data (first was {url})");
+    signal(child.id().unwrap(), "INT").await;
+    assert!(within("dev to end", child.wait()).await.unwrap().success());
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -1,0 +1,107 @@
+//! Rules that only a database can check.
+
+use mailwright::ambient::{SystemChance, SystemClock};
+use mailwright::domain::clock::Clock;
+use mailwright::domain::shard::{SHARDS, Shard};
+use mailwright::store::Window;
+
+use crate::support::app::{Setup, message_to};
+use crate::support::database::{Database, store};
+
+#[tokio::test]
+async fn shards_fall_one_into_each_part_of_the_hash_ring() {
+    let database = Database::new().await;
+    let values = SHARDS.map(|value| format!("({value})")).join(", ");
+    let sql = format!(
+        "SELECT count(DISTINCT ((hashint4(v)::bigint + 2147483648) / 67108864)) FROM (VALUES {values}) AS s (v)"
+    );
+    assert_eq!(database.count(&sql).await, 64);
+}
+
+#[tokio::test]
+async fn hot_tables_are_keyed_by_shard_and_bound_to_nothing() {
+    let database = Database::new().await;
+    let hot = "('messages', 'message_bodies', 'recipients', 'deliveries', 'attempts', 'events', 'webhook_jobs', \
+                'webhook_deliveries', 'idempotency_keys', 'sandbox_messages')";
+    let unique_without_shard = format!(
+        "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+         WHERE c.relname IN {hot} AND i.indisunique AND a.attname <> 'shard'"
+    );
+    assert_eq!(database.count(&unique_without_shard).await, 0);
+    let foreign_keys = format!(
+        "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text IN {hot}"
+    );
+    assert_eq!(database.count(&foreign_keys).await, 0);
+    assert_eq!(database.count("SELECT count(*) FROM pg_class WHERE relkind = 'S'").await, 0, "no sequences");
+}
+
+#[tokio::test]
+async fn the_database_refuses_what_the_state_law_forbids() {
+    let app = Setup::new().paused().start().await;
+    app.send(&message_to("a@example.net")).await;
+    for (sql, constraint) in [
+        ("UPDATE recipients SET status = 'delivered'", "recipients_settled_has_time"),
+        ("UPDATE recipients SET settled_at = now()", "recipients_settled_has_time"),
+        ("UPDATE recipients SET status = 'sent'", "recipients_status"),
+        ("UPDATE deliveries SET lease_token = gen_random_uuid()", "deliveries_lease_is_whole"),
+        (
+            "UPDATE deliveries SET lease_token = gen_random_uuid(), lease_owner = gen_random_uuid(), lease_until = now()",
+            "deliveries_leased_was_counted",
+        ),
+    ] {
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&app.database.pool).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_rescued_and_its_try_is_recorded_as_uncertain() {
+    let app = Setup::new().paused().start().await;
+    let id = app.send(&message_to("a@example.net")).await;
+    let lease = "UPDATE deliveries SET attempt = 1, lease_owner = gen_random_uuid(), lease_token = gen_random_uuid(), lease_until = now() + interval";
+    app.database.execute(&format!("{lease} '1 hour'")).await;
+    let mut link = store(&app.database.url).link();
+    assert!(link.shards_with_expired_deliveries().await.unwrap().is_empty(), "a lease in force is left alone");
+    app.database.execute(&format!("{lease} '-1 second'")).await;
+    let shards = link.shards_with_expired_deliveries().await.unwrap();
+    assert_eq!(shards.len(), 1);
+    let window = Window { skip: 0, limit: 10 };
+    let rescued = link.rescue_deliveries(shards[0], window, SystemClock.now(), &SystemChance).await.unwrap();
+    assert_eq!(rescued, 1);
+    assert_eq!(app.message(&id).await["status"], "queued");
+    let attempts = app.attempts(&id).await;
+    assert_eq!((attempts[0]["outcome"].as_str(), attempts[0]["class"].as_str()), (Some("uncertain"), Some("lease_expired")));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_rescued_does_not_keep_the_others() {
+    let app = Setup::new().paused().start().await;
+    for n in 0..10 {
+        app.send(&message_to(&format!("r{n}@example.net"))).await;
+    }
+    app.database
+        .execute(
+            "UPDATE deliveries SET attempt = 1, lease_owner = gen_random_uuid(), lease_token = gen_random_uuid(), \
+                 lease_until = now() - interval '1 hour'; \
+             CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$; \
+             CREATE TRIGGER poison BEFORE UPDATE ON deliveries FOR EACH ROW WHEN (OLD.id = NEW.id AND OLD.size < 0) EXECUTE FUNCTION poison(); \
+             UPDATE deliveries SET size = -1 WHERE id = (SELECT min(id::text)::uuid FROM deliveries)",
+        )
+        .await;
+    let database = std::sync::Arc::clone(&app.database);
+    app.stop().await;
+    let _again = Setup::new().paused().on(&database).start().await;
+    database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NULL", 9).await;
+}
+
+#[tokio::test]
+async fn a_due_shard_is_found_and_a_deferred_one_is_not() {
+    let app = Setup::new().paused().start().await;
+    let id = app.send(&message_to("a@example.net")).await;
+    let shard = mailwright::domain::id::MessageId::parse(&id).unwrap().shard();
+    let mut link = store(&app.database.url).link();
+    assert_eq!(link.shards_with_due_deliveries().await.unwrap(), [shard]);
+    app.database.execute("UPDATE deliveries SET due_at = now() + interval '1 hour'").await;
+    assert_eq!(link.shards_with_due_deliveries().await.unwrap(), Vec::<Shard>::new());
+}

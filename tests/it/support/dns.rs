@@ -1,0 +1,94 @@
+//! A DNS server with a zone of the test's own (RFC 1035, UDP only).
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::UdpSocket;
+
+/// What a name answers. A name that is not in the zone does not exist.
+#[derive(Debug, Clone)]
+pub enum Zone {
+    Mx(Vec<(u16, &'static str)>),
+    A(Ipv4Addr),
+    /// The name exists, without these records.
+    Empty,
+    ServFail,
+}
+
+const A: u16 = 1;
+const MX: u16 = 15;
+
+/// A running server.
+pub struct Dns {
+    pub address: SocketAddr,
+}
+
+impl Dns {
+    pub async fn start(zone: &[(&'static str, Zone)]) -> Self {
+        let mut names: HashMap<&'static str, Vec<Zone>> = HashMap::new();
+        for (name, entry) in zone {
+            names.entry(name).or_default().push(entry.clone());
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let names = Arc::new(names);
+        tokio::spawn(async move {
+            let mut query = [0; 1500];
+            while let Ok((count, from)) = socket.recv_from(&mut query).await {
+                let answer = answer(&query[..count], &names);
+                let _ = socket.send_to(&answer, from).await;
+            }
+        });
+        Self { address }
+    }
+}
+
+fn answer(query: &[u8], names: &HashMap<&'static str, Vec<Zone>>) -> Vec<u8> {
+    let (mut labels, mut at) = (Vec::new(), 12);
+    while query[at] != 0 {
+        let end = at + 1 + usize::from(query[at]);
+        labels.push(String::from_utf8_lossy(&query[at + 1..end]).to_ascii_lowercase());
+        at = end;
+    }
+    let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
+    let entries = names.get(labels.join(".").as_str());
+    let records: Vec<Vec<u8>> = entries.into_iter().flatten().flat_map(|entry| records(entry, kind)).collect();
+    let code = match entries {
+        None => 3,
+        Some(entries) if entries.iter().any(|e| matches!(e, Zone::ServFail)) => 2,
+        Some(_) => 0,
+    };
+    // Response, authoritative, recursion desired and available.
+    let mut answer = vec![query[0], query[1], 0x85, 0x80 | code, 0, 1];
+    answer.extend(u16::try_from(records.len()).unwrap().to_be_bytes());
+    answer.extend([0, 0, 0, 0]);
+    answer.extend(&query[12..at + 5]);
+    for data in records {
+        answer.extend([0xc0, 12]);
+        answer.extend(kind.to_be_bytes());
+        answer.extend([0, 1, 0, 0, 0, 60]);
+        answer.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+        answer.extend(data);
+    }
+    answer
+}
+
+fn records(entry: &Zone, kind: u16) -> Vec<Vec<u8>> {
+    match (entry, kind) {
+        (Zone::A(ip), A) => vec![ip.octets().to_vec()],
+        (Zone::Mx(list), MX) => list
+            .iter()
+            .map(|(preference, host)| {
+                let mut data = preference.to_be_bytes().to_vec();
+                for label in host.split('.').filter(|label| !label.is_empty()) {
+                    data.push(u8::try_from(label.len()).unwrap());
+                    data.extend(label.as_bytes());
+                }
+                data.push(0);
+                data
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}

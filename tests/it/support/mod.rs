@@ -1,0 +1,25 @@
+//! The real parts that scenarios are played with.
+
+pub mod app;
+pub mod browser;
+pub mod database;
+pub mod dns;
+pub mod http;
+pub mod process;
+pub mod proxy;
+pub mod receiver;
+pub mod sink;
+pub mod tls;
+
+use std::time::Duration;
+
+/// The longest that anything awaited may take, before the test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Awaits `work`, failing the test by name when it takes too long.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}

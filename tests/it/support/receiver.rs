@@ -1,0 +1,96 @@
+//! An HTTP server that webhooks are posted to.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::within;
+
+/// A webhook that came.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Hook {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub fn kind(&self) -> String {
+        self.json()["type"].as_str().unwrap().to_owned()
+    }
+
+    pub fn id(&self) -> &str {
+        self.headers["webhook-id"].to_str().unwrap()
+    }
+}
+
+/// What is answered to the n-th webhook, from 0. `None` never answers.
+type Script = dyn Fn(usize) -> Option<Response> + Send + Sync;
+
+struct Shared {
+    script: Box<Script>,
+    hooks: Mutex<Vec<Hook>>,
+    came: watch::Sender<usize>,
+}
+
+/// A running receiver.
+#[derive(Clone)]
+pub struct Receiver {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Receiver {
+    /// Answers 204 to everything.
+    pub async fn start() -> Self {
+        Self::scripted(|_| Some(StatusCode::NO_CONTENT.into_response())).await
+    }
+
+    pub async fn scripted(script: impl Fn(usize) -> Option<Response> + Send + Sync + 'static) -> Self {
+        let shared = Arc::new(Shared { script: Box::new(script), hooks: Mutex::default(), came: watch::channel(0).0 });
+        let router = Router::new().fallback(take).with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, shared }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    pub fn hooks(&self) -> Vec<Hook> {
+        self.shared.hooks.lock().unwrap().clone()
+    }
+
+    /// Waits until `count` webhooks came.
+    pub async fn until(&self, count: usize) -> Vec<Hook> {
+        let mut came = self.shared.came.subscribe();
+        within("webhooks to come", came.wait_for(|n| *n >= count)).await.unwrap();
+        self.hooks()
+    }
+}
+
+async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    let number = {
+        let mut hooks = shared.hooks.lock().unwrap();
+        hooks.push(Hook { headers, body: body.to_vec() });
+        shared.came.send_replace(hooks.len());
+        hooks.len() - 1
+    };
+    match (shared.script)(number) {
+        Some(answer) => answer,
+        None => std::future::pending().await,
+    }
+}

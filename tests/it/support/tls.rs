@@ -1,0 +1,40 @@
+//! Certificates made for the test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::TlsAcceptor;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// An authority and a server that shows its certificate for `name`.
+pub struct TestTls {
+    pub acceptor: TlsAcceptor,
+    /// The authority's certificate, in a file that lives as long as the machine's temporary files.
+    pub ca_file: PathBuf,
+}
+
+impl TestTls {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let ca_file = std::env::temp_dir().join(format!("mailwright-ca-{}-{number}.pem", std::process::id()));
+        std::fs::write(&ca_file, ca.pem()).unwrap();
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_file }
+    }
+}

@@ -1,0 +1,191 @@
+//! Webhooks: signed so that the public verifier takes them, at least once, and never to where they must not go.
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use crate::support::app::{App, Setup, message_to};
+use crate::support::receiver::{Hook, Receiver};
+use crate::support::sink::Sink;
+
+async fn endpoint(app: &App, receiver: &Receiver, more: Value) -> Value {
+    let mut body = json!({"url": receiver.url()});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let answer = app.post("/v1/webhooks", &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()
+}
+
+fn verifies(secret: &str, hook: &Hook) -> bool {
+    standardwebhooks::Webhook::new(secret).unwrap().verify(&hook.body, &hook.headers).is_ok()
+}
+
+async fn start() -> (App, Sink) {
+    let sink = Sink::start().await;
+    (Setup::new().route_to(sink.address).start().await, sink)
+}
+
+#[tokio::test]
+async fn every_step_comes_back_signed_and_in_sequence() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::start().await;
+    let created = endpoint(&app, &receiver, json!({})).await;
+    let secret = created["secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_"));
+    let mut message = message_to("a@example.net");
+    message["tags"] = json!(["welcome"]);
+    message["metadata"] = json!({"user": "u-1"});
+    let id = app.send(&message).await;
+    let hooks = receiver.until(2).await;
+    assert!(hooks.iter().all(|hook| verifies(secret, hook)), "the public verifier takes them");
+    let mut forged = hooks[0].clone();
+    forged.body.push(b' ');
+    assert!(!verifies(secret, &forged));
+    let delivered = hooks.iter().find(|hook| hook.kind() == "message.delivered").unwrap().json();
+    let data = &delivered["data"];
+    assert_eq!(data["message_id"], id.as_str());
+    assert_eq!((&data["email"], &data["sequence"], &data["attempt"]), (&json!("a@example.net"), &json!(2), &json!(1)));
+    assert_eq!((&data["tags"], &data["metadata"]), (&json!(["welcome"]), &json!({"user": "u-1"})));
+    assert_eq!(data["reply"]["code"], 250);
+    let queued = hooks.iter().find(|hook| hook.kind() == "message.queued").unwrap();
+    assert_eq!(queued.json()["data"]["sequence"], 1);
+    assert_eq!(queued.id(), queued.json()["data"]["event_id"].as_str().unwrap());
+    let path = format!("/v1/webhooks/{}", created["id"].as_str().unwrap());
+    assert_eq!(app.get(&path).await.json().get("secret"), None, "the secret is shown once");
+    app.database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded'", 2).await;
+    assert_eq!(app.get(&format!("{path}/deliveries")).await.json()["data"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failing_endpoint_is_tried_again_with_the_same_id_and_body() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::scripted(|n| {
+        Some(if n < 2 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }.into_response())
+    })
+    .await;
+    let created = endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
+    app.send(&message_to("a@example.net")).await;
+    let hooks = receiver.until(3).await;
+    assert!(hooks.iter().all(|hook| hook.id() == hooks[0].id() && hook.body == hooks[0].body));
+    assert!(hooks.iter().all(|hook| verifies(created["secret"].as_str().unwrap(), hook)));
+    app.database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded' AND attempts = 3", 1).await;
+}
+
+#[tokio::test]
+async fn after_its_schedule_a_webhook_is_given_up_and_recorded() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::scripted(|_| Some((StatusCode::FOUND, [("location", "/elsewhere")]).into_response())).await;
+    endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
+    app.send(&message_to("a@example.net")).await;
+    app.database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'failed' AND attempts = 4 AND response_code = 302", 1).await;
+    assert_eq!(receiver.hooks().len(), 4, "a redirect is a failure and is not followed");
+    assert_eq!(app.database.count("SELECT count(*) FROM webhook_jobs").await, 0);
+}
+
+#[tokio::test]
+async fn a_410_disables_the_endpoint_until_it_is_enabled_again() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::scripted(|n| Some(if n == 0 { StatusCode::GONE } else { StatusCode::OK }.into_response())).await;
+    let created = endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
+    let path = format!("/v1/webhooks/{}", created["id"].as_str().unwrap());
+    app.send(&message_to("a@example.net")).await;
+    app.database.until_count("SELECT count(*) FROM webhook_endpoints WHERE NOT enabled", 1).await;
+    assert!(app.get(&path).await.json()["disabled_reason"].as_str().unwrap().contains("410"));
+    app.settled(&app.send(&message_to("b@example.net")).await).await;
+    assert_eq!(receiver.hooks().len(), 1, "a disabled endpoint gets nothing");
+    let enabled = app.call_as(&app.live, "PATCH", &path, &[], b"{\"enabled\": true}".to_vec()).await;
+    assert_eq!((enabled.json()["enabled"].as_bool(), enabled.json()["disabled_reason"].is_null()), (Some(true), true));
+    app.send(&message_to("c@example.net")).await;
+    assert_eq!(receiver.until(2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_hears_only_what_it_asked_for() {
+    let (app, _sink) = start().await;
+    let all = Receiver::start().await;
+    let tagged = Receiver::start().await;
+    endpoint(&app, &all, json!({})).await;
+    endpoint(&app, &tagged, json!({"events": ["message.delivered"], "tags": ["vip"]})).await;
+    app.settled(&app.send(&message_to("a@example.net")).await).await;
+    let mut vip = message_to("b@example.net");
+    vip["tags"] = json!(["vip", "x"]);
+    app.send(&vip).await;
+    all.until(4).await;
+    let hooks = tagged.until(1).await;
+    assert_eq!((hooks.len(), hooks[0].json()["data"]["email"].as_str().unwrap().to_owned()), (1, "b@example.net".to_owned()));
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_does_not_hold_up_another() {
+    let sink = Sink::start().await;
+    let app = Setup::new().route_to(sink.address).set("webhooks.per_endpoint", 2).set("webhooks.concurrency", 16).start().await;
+    let silent = Receiver::scripted(|_| None).await;
+    let good = Receiver::start().await;
+    endpoint(&app, &silent, json!({})).await;
+    endpoint(&app, &good, json!({})).await;
+    for n in 0..20 {
+        app.send(&message_to(&format!("r{n}@example.net"))).await;
+    }
+    good.until(40).await;
+    assert!(silent.hooks().len() < 16, "{} calls to an endpoint that never answers", silent.hooks().len());
+}
+
+#[tokio::test]
+async fn urls_that_must_not_be_called_are_refused() {
+    let app = Setup::new().paused().set("net.allow_private", "").start().await;
+    for (url, code) in [
+        ("ftp://example.org/x", "invalid_url"),
+        ("not a url", "invalid_url"),
+        ("https://user:pass@example.org/", "invalid_url"),
+        ("http://127.0.0.1/", "forbidden_address"),
+        ("http://[::1]/", "forbidden_address"),
+        ("http://[::ffff:127.0.0.1]/", "forbidden_address"),
+        ("http://169.254.169.254/latest/meta-data", "forbidden_address"),
+        ("http://10.0.0.1/", "forbidden_address"),
+        ("http://0x7f000001/", "invalid_url"),
+        ("http://2130706433/", "invalid_url"),
+        ("http://localhost/", "forbidden_address"),
+    ] {
+        let faults = app.post("/v1/webhooks", &json!({"url": url})).await.faults();
+        assert_eq!(faults, [("/url".to_owned(), code.to_owned())], "{url}");
+    }
+    let faults = app.post("/v1/webhooks", &json!({"events": ["message.sned"], "nmae": 1})).await.faults();
+    for fault in [("/events/0", "unknown_event"), ("/nmae", "unknown_field")] {
+        assert!(faults.contains(&(fault.0.to_owned(), fault.1.to_owned())), "{faults:?}");
+    }
+    assert_eq!(app.post("/v1/webhooks", &json!({"events": ["*"]})).await.faults()[0].0, "/url");
+}
+
+#[tokio::test]
+async fn an_address_is_judged_again_when_it_is_called() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::start().await;
+    endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
+    let database = std::sync::Arc::clone(&app.database);
+    app.stop().await;
+    let sink = Sink::start().await;
+    let app = Setup::new().route_to(sink.address).set("net.allow_private", "").on(&database).start().await;
+    app.send(&message_to("a@example.net")).await;
+    database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'failed' AND detail LIKE '%private%'", 1).await;
+    assert_eq!(receiver.hooks().len(), 0);
+}
+
+#[tokio::test]
+async fn endpoints_are_listed_changed_and_deleted() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::start().await;
+    let first = endpoint(&app, &receiver, json!({"description": "one"})).await;
+    endpoint(&app, &receiver, json!({"description": "two"})).await;
+    let page = app.get("/v1/webhooks?limit=1").await.json();
+    assert_eq!(page["data"][0]["description"], "two");
+    let next = page["next_cursor"].as_str().unwrap();
+    let page = app.get(&format!("/v1/webhooks?limit=1&cursor={next}")).await.json();
+    assert_eq!(page["data"][0]["description"], "one");
+    let path = format!("/v1/webhooks/{}", first["id"].as_str().unwrap());
+    let change = b"{\"events\": [\"message.bounced\"]}".to_vec();
+    let changed = app.call_as(&app.live, "PATCH", &path, &[], change).await.json();
+    assert_eq!((&changed["events"], &changed["description"]), (&json!(["message.bounced"]), &json!("one")));
+    assert_eq!(app.call_as(&app.live, "DELETE", &path, &[], vec![]).await.status, 204);
+    assert_eq!(app.get(&path).await.status, 404);
+    assert_eq!(app.call_as(&app.live, "DELETE", &path, &[], vec![]).await.status, 404);
+}
