@@ -1,4 +1,68 @@
-//! Mailwright.
+//! Mailwright: a self-hosted transactional email service. One binary, one Postgres.
+//!
+//! A program POSTs JSON to `/v1/send`; the message is validated, stored, delivered over SMTP, and every step
+//! comes back by status, by signed webhooks and in metrics. The rooms, in the order in which a message meets
+//! them:
+//!
+//! ```text
+//!  POST /v1/send ─► api ─► submit ─► batch writer ─► store ─► queue ─► deliver ─► SMTP sessions
+//!                  parse   compose   (1 commit       rows     leases   route, lane,   │ reply
+//!                                     for many)                        session        ▼
+//!       202 after COMMIT ◄───────────────┘             ▲               classify ─► settler (1 commit for many)
+//!                                                      └── state + attempt + event + webhook jobs ◄──┘
+//!       your endpoint ◄─ signed POST ◄─ webhook ◄─ queue ◄─ webhook jobs
+//! ```
+//!
+//! `SendRequest → Draft → NewMessage → (rows) → LeasedDelivery → AttemptReport → Settlement → (rows) → LeasedJob`:
+//! each stage's output is the next one's only input. Accepting and delivering never call each other; they
+//! meet in rows. `tests/it/architecture.rs` holds which room may use which.
+//!
+//! # States
+//!
+//! A **delivery** is the duty to get one message to one recipient. Its row is in `deliveries` as long as the
+//! duty lasts:
+//!
+//! | from | by | to | written with it |
+//! |---|---|---|---|
+//! | – | accepting commit | due | message, body, recipient `queued`, event `message.queued` |
+//! | due | claim: attempt + 1, lease | leased (public: `sending`) | – |
+//! | leased | 2yz to the final dot | settled `delivered` | attempt, event `message.delivered` |
+//! | leased | 5yz, or a domain that takes no mail | settled `bounced` | attempt, event `message.bounced` |
+//! | leased | 4yz, or trouble before the final dot | due (public: `deferred`) | attempt, event `message.deferred` |
+//! | leased | no reply to the final dot | due, later | attempt `uncertain`, event `message.deferred` |
+//! | leased | last instant passed | settled `expired` | attempt, event `message.expired` |
+//! | leased | lease ran out | due | attempt `uncertain`, class `lease_expired` |
+//!
+//! Settled rows leave the table in the commit that settles them. A settled recipient never changes again.
+//! CHECK constraints hold the same law. A webhook job moves likewise: due, leased, and then recorded in
+//! `webhook_deliveries` as `succeeded` or `failed`.
+//!
+//! # What a crash leaves
+//!
+//! * Before the accepting COMMIT: nothing, and nobody was told anything.
+//! * After it: the rows. Whether the 202 went out is the client's question; its idempotency key answers it.
+//! * A lease whose process is gone runs out after `queue.lease`; upkeep makes the row due again and records
+//!   that nobody knows how the try ended. If the server had taken the message, there is one more copy, byte
+//!   for byte the same.
+//! * An outcome that was not yet committed is lost with the process: the same case.
+//!
+//! # Decisions
+//!
+//! * 2026-11-22 One statement set per batch instead of one statement per message; writers take what waits and
+//!   never linger. The first batch under load is small, the next ones fill while it commits.
+//! * 2026-11-22 Children of a message are keyed by `(shard, message_id, id)`: one index serves "all of this
+//!   message" and "this one", and day partitions by message id stay possible.
+//! * 2026-11-22 An event's `sequence` is the attempt's number plus one: a claim ends in one event at most, so
+//!   no counter has to be written.
+//! * 2026-11-22 Messages without an idempotency key share a shard for 50 ms at a time, so that the rows of a
+//!   batch lie together and a claim finds them together.
+//! * 2026-11-22 Webhook jobs are chosen by a join inside the settling commit, not from a cache: an endpoint
+//!   created a moment ago misses nothing.
+//! * 2026-11-22 A final outcome may settle a row whose lease ran out if nobody claimed it since (same attempt
+//!   number): the attempt is a fencing token too, and one copy less goes out.
+//! * 2026-11-22 `html2text` makes the text part of HTML mail; transfer encodings are always set by us.
+//! * 2026-11-22 The console is static pages over the public API; the key stays in the browser's session.
+
 pub mod ambient;
 pub mod api;
 pub mod app;

@@ -10,9 +10,9 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
+use super::Api;
 use super::jwt::JwtKeys;
 use super::problem::Problem;
-use super::Api;
 use crate::domain::access::{Caller, Scope, is_key_shaped};
 use crate::store::{Store, StoreError};
 
@@ -48,8 +48,7 @@ impl Auth {
             return Ok(Some(caller));
         }
         let Some(found) = self.store.find_key(hash).await? else { return Ok(None) };
-        let caller =
-            Caller { project: found.project, mode: found.mode, scopes: found.scopes, from_domains: None };
+        let caller = Caller { project: found.project, mode: found.mode, scopes: found.scopes, from_domains: None };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();

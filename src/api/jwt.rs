@@ -89,12 +89,15 @@ impl Pinned {
 
 fn read_key(config: &JwtKey) -> Result<(Algorithm, DecodingKey), String> {
     let pem = || {
-        std::fs::read(&config.public_key_file).map_err(|error| format!("public_key_file '{}': {error}", config.public_key_file))
+        std::fs::read(&config.public_key_file)
+            .map_err(|error| format!("public_key_file '{}': {error}", config.public_key_file))
     };
     let unusable = |error: jsonwebtoken::errors::Error| format!("the key cannot be used: {error}");
     match config.algorithm.as_str() {
         // RFC 7518 §3.2: a key of at least the hash's size.
-        "HS256" if config.secret.len() >= 32 => Ok((Algorithm::HS256, DecodingKey::from_secret(config.secret.as_bytes()))),
+        "HS256" if config.secret.len() >= 32 => {
+            Ok((Algorithm::HS256, DecodingKey::from_secret(config.secret.as_bytes())))
+        }
         "HS256" => Err("HS256 needs a secret of at least 32 bytes".to_owned()),
         "RS256" => Ok((Algorithm::RS256, DecodingKey::from_rsa_pem(&pem()?).map_err(unusable)?)),
         "ES256" => Ok((Algorithm::ES256, DecodingKey::from_ec_pem(&pem()?).map_err(unusable)?)),

@@ -21,7 +21,11 @@ pub async fn healthz() -> Response {
 pub async fn readyz(State(api): Shared) -> Result<Response, Problem> {
     api.store.check_schema().await.map_err(|error| {
         tracing::warn!(%error, "not ready");
-        Problem::busy(if error.is_away() { "the store cannot be reached" } else { "the store's schema is not this binary's" })
+        Problem::busy(if error.is_away() {
+            "the store cannot be reached"
+        } else {
+            "the store's schema is not this binary's"
+        })
     })?;
     Ok(json(&json!({"status": "ready"})))
 }

@@ -1,8 +1,8 @@
-//! Query parameters of lists: `limit`, `cursor`, filters. An unknown one is a fault.
+//! What stands in a URL: ids, and the query parameters of lists. An unknown parameter is a fault.
 
 use std::collections::HashMap;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde_json::{Value, json};
 
@@ -68,9 +68,25 @@ impl Params {
     /// Ends the reading.
     pub fn finish(mut self) -> Result<(), Problem> {
         for name in self.values.keys() {
-            self.faults.push(Fault::new(format!("?{name}"), "unknown_parameter", format!("there is no parameter '{name}'")));
+            self.faults.push(Fault::new(
+                format!("?{name}"),
+                "unknown_parameter",
+                format!("there is no parameter '{name}'"),
+            ));
         }
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::validation(self.faults)) }
+    }
+}
+
+/// An id in a path. One that cannot even be read names nothing.
+pub struct PathId(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(head, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Problem::not_found())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `GET /v1/sandbox/messages[/{id}]`: the built-in inbox.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -8,7 +8,7 @@ use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 
 use super::auth::Authed;
-use super::page::{Params, page};
+use super::page::{Params, PathId, page};
 use super::problem::Problem;
 use super::{Shared, json as answer};
 use crate::domain::access::Scope;
@@ -28,7 +28,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
 }
 
 /// One delivered copy: headers, text, HTML, attachments and source.
-pub async fn get(State(api): Shared, authed: Authed, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let id = RecipientId::parse(&id).ok_or_else(Problem::not_found)?;
     let (entry, raw) = api.store.find_sandbox(caller.project, id).await?.ok_or_else(Problem::not_found)?;

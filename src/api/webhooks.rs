@@ -1,6 +1,6 @@
 //! `/v1/webhooks`: endpoints and what became of their webhooks.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::auth::Authed;
 use super::body::JsonObject;
 use super::fields::Fields;
-use super::page::{Params, page};
+use super::page::{Params, PathId, page};
 use super::problem::Problem;
 use super::{Api, Shared, json as answer};
 use crate::domain::access::{Caller, Scope};
@@ -64,7 +64,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
 }
 
 /// `GET /v1/webhooks/{id}`
-pub async fn get(State(api): Shared, authed: Authed, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
     Ok(answer(&show(&find(&api, &caller, &id).await?)))
 }
@@ -73,7 +73,7 @@ pub async fn get(State(api): Shared, authed: Authed, Path(id): Path<String>) -> 
 pub async fn update(
     State(api): Shared,
     authed: Authed,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     body: JsonObject,
 ) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
@@ -96,7 +96,7 @@ pub async fn update(
 }
 
 /// `DELETE /v1/webhooks/{id}`
-pub async fn remove(State(api): Shared, authed: Authed, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn remove(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
     let id = EndpointId::parse(&id).ok_or_else(Problem::not_found)?;
     if api.store.delete_endpoint(caller.project, id).await? {
@@ -110,7 +110,7 @@ pub async fn remove(State(api): Shared, authed: Authed, Path(id): Path<String>) 
 pub async fn deliveries(
     State(api): Shared,
     authed: Authed,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     mut params: Params,
 ) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
@@ -183,7 +183,11 @@ impl Change {
         }
         let description = fields.string("description");
         if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX || text.contains('\0')) {
-            fields.fault("description", "too_long", format!("must have at most {DESCRIPTION_MAX} characters and no NUL"));
+            fields.fault(
+                "description",
+                "too_long",
+                format!("must have at most {DESCRIPTION_MAX} characters and no NUL"),
+            );
         }
         let enabled = fields.bool("enabled");
         fields.finish();

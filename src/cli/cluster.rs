@@ -164,7 +164,7 @@ fn find_programs() -> Option<PathBuf> {
     let mut versions: Vec<PathBuf> = ["/usr/lib/postgresql", "/usr/local/opt", "/opt/homebrew/opt"]
         .into_iter()
         .filter_map(|base| fs::read_dir(base).ok())
-        .flat_map(|entries| entries.flatten())
+        .flat_map(std::iter::Iterator::flatten)
         .map(|entry| entry.path().join("bin"))
         .collect();
     versions.sort_by_key(|path| {
@@ -230,9 +230,9 @@ fn socket_directory(directory: &Path, user: Option<User>) -> Result<PathBuf, Cli
 /// A short name that follows from a path (FNV-1a).
 fn short_name(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }
 

@@ -62,7 +62,12 @@ pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CliError
     ended
 }
 
-async fn serve(directory: &Path, config: Config, metrics: Arc<Metrics>, signals: Signals) -> Result<ExitCode, CliError> {
+async fn serve(
+    directory: &Path,
+    config: Config,
+    metrics: Arc<Metrics>,
+    signals: Signals,
+) -> Result<ExitCode, CliError> {
     let store = Store::new(&config.database, Arc::clone(&metrics)).map_err(CliError::new)?;
     store.migrate().await.map_err(CliError::new)?;
     let keys = ensure_keys(&store, &directory.join("keys.json")).await?;
@@ -78,11 +83,9 @@ async fn serve(directory: &Path, config: Config, metrics: Arc<Metrics>, signals:
 
 /// What differs from production, where nobody said otherwise.
 fn lay_defaults(layers: &mut Layers) -> Result<(), CliError> {
-    for (name, value) in [
-        ("delivery.route", "sandbox"),
-        ("net.allow_private", "127.0.0.0/8,::1/128"),
-        ("log.level", "warn"),
-    ] {
+    for (name, value) in
+        [("delivery.route", "sandbox"), ("net.allow_private", "127.0.0.0/8,::1/128"), ("log.level", "warn")]
+    {
         layers.default_text("the defaults of dev", name, value).map_err(CliError::new)?;
     }
     Ok(())

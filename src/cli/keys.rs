@@ -72,7 +72,8 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, CliE
                 let state = key.revoked_at.map_or_else(|| "valid".to_owned(), |at| format!("revoked {}", rfc3339(at)));
                 let scopes = key.scopes.join(",");
                 let created = rfc3339(key.created_at);
-                let line = format!("{}  {}  {}  {}…  {scopes}  {created}  {state}", key.id, key.project, key.mode, key.prefix);
+                let line =
+                    format!("{}  {}  {}  {}…  {scopes}  {created}  {state}", key.id, key.project, key.mode, key.prefix);
                 out::line(&line).map_err(CliError::new)?;
             }
         }

@@ -15,10 +15,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// Which service, and by which key.
 #[derive(Debug, Args)]
 pub struct Connection {
-    /// The service; also MAILWRIGHT_URL.
+    /// The service; also `MAILWRIGHT_URL`.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// An API key; also MAILWRIGHT_KEY.
+    /// An API key; also `MAILWRIGHT_KEY`.
     #[arg(long)]
     key: Option<String>,
 }
@@ -76,7 +76,8 @@ pub async fn send(args: SendArgs) -> Result<ExitCode, CliError> {
     let id = answer.body["id"].as_str().unwrap_or_default().to_owned();
     loop {
         let answer = call(&format!("{url}/v1/messages/{id}"), key.as_deref(), None).await?;
-        let waiting = ["queued", "sending", "deferred"].iter().filter_map(|s| answer.body["counts"][s].as_u64()).sum::<u64>();
+        let waiting =
+            ["queued", "sending", "deferred"].iter().filter_map(|s| answer.body["counts"][s].as_u64()).sum::<u64>();
         if answer.status != 200 || waiting == 0 {
             print(&answer.body)?;
             let is_delivered = answer.body["status"] == "delivered";

@@ -34,7 +34,7 @@ struct Cli {
 /// Where settings come from, beside defaults and environment.
 #[derive(Debug, Args)]
 struct LayerArgs {
-    /// TOML file with settings; also MAILWRIGHT_CONFIG.
+    /// TOML file with settings; also `MAILWRIGHT_CONFIG`.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, over file and environment; may be repeated.
@@ -62,7 +62,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// Exit 0 if the service at --url is ready.
     Healthcheck(messages::Connection),
-    /// Run a command with DATABASE_URL set to a private Postgres that ends with it.
+    /// Run a command with `DATABASE_URL` set to a private Postgres that ends with it.
     #[command(hide = true)]
     WithPostgres(with_postgres::WithPostgresArgs),
 }
@@ -101,7 +101,7 @@ impl Cli {
     async fn run(self) -> Result<ExitCode, CliError> {
         let layers = self.layers;
         match self.command {
-            Command::Dev(args) => dev::run(args, layers.read()?).await,
+            Command::Dev(args) => Box::pin(dev::run(args, layers.read()?)).await,
             Command::Serve(args) => serve::run(args, layers.read()?.finish().map_err(CliError::new)?).await,
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
@@ -128,7 +128,8 @@ impl LayerArgs {
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         layers.environment(variables).map_err(CliError::new)?;
         for pair in &self.set {
-            let (name, value) = pair.split_once('=').ok_or_else(|| CliError(format!("--set {pair}: must be NAME=VALUE")))?;
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| CliError(format!("--set {pair}: must be NAME=VALUE")))?;
             layers.text("--set", name, value).map_err(CliError::new)?;
         }
         Ok(layers)
@@ -146,11 +147,17 @@ fn observe(config: &Config) -> Result<Arc<Metrics>, CliError> {
     Ok(metrics)
 }
 
-/// The configured store; an error when none is configured.
-fn store(config: &Config) -> Result<Store, CliError> {
+/// An error when no database is configured.
+fn require_database(config: &Config) -> Result<(), CliError> {
     if config.database.url.is_empty() {
         let how = "no database is configured: set DATABASE_URL=postgres://user:password@host/database";
         return Err(CliError(format!("{how} (to try Mailwright without one: `mailwright dev`)")));
     }
+    Ok(())
+}
+
+/// The configured store.
+fn store(config: &Config) -> Result<Store, CliError> {
+    require_database(config)?;
     Store::new(&config.database, observe(config)?).map_err(CliError::new)
 }

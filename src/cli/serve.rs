@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, observe, out, store};
+use super::{CliError, observe, out, require_database};
 use crate::app::{Ended, Plan, Role, Service};
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
@@ -23,7 +23,7 @@ pub struct ServeArgs {
 }
 
 pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CliError> {
-    store(&config)?;
+    require_database(&config)?;
     let metrics = observe(&config)?;
     let roles = if args.roles.is_empty() { Role::ALL.to_vec() } else { args.roles };
     let plan = Plan { roles, paused: args.paused };

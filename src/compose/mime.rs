@@ -71,7 +71,8 @@ pub fn wire_fault(raw: &[u8]) -> Option<&'static str> {
 fn headers(draft: &Draft, stamp: &Stamp) -> Result<MessageBuilder, ComposeError> {
     let from = mailbox(&draft.from)?;
     // The envelope travels apart from the message; lettre wants one all the same.
-    let envelope = lettre::address::Envelope::new(Some(from.email.clone()), vec![from.email.clone()]).map_err(failed)?;
+    let envelope =
+        lettre::address::Envelope::new(Some(from.email.clone()), vec![from.email.clone()]).map_err(failed)?;
     let mut builder = Message::builder()
         .envelope(envelope)
         .date(SystemTime::from(stamp.date))
@@ -233,7 +234,7 @@ mod tests {
         let text = String::from_utf8_lossy(&raw);
         assert!(text.contains("X-Campaign: =?utf-8?b?w6Q=?= value\r\n"), "{text}");
         assert!(!text.contains("secret@"));
-        assert_eq!(message.body_text(0).unwrap(), "line one\r\nline two\r\n.\r\nend");
+        assert_eq!(message.body_text(0).unwrap(), "line one\r\nline two\r\n.\r\nend\r\n");
     }
 
     #[test]

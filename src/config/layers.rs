@@ -39,7 +39,8 @@ impl Layers {
     /// Lays a TOML file over what is there. `origin` names it in errors.
     pub fn file(&mut self, origin: &str, text: &str) -> Result<(), ConfigError> {
         let file = |reason: String| ConfigError::File { origin: origin.to_owned(), reason };
-        let table: Table = text.parse().map_err(|error: toml::de::Error| file(error.to_string().trim_end().to_owned()))?;
+        let table: Table =
+            text.parse().map_err(|error: toml::de::Error| file(error.to_string().trim_end().to_owned()))?;
         for (section, settings) in table {
             let Value::Table(settings) = settings else {
                 return Err(file(format!("'{section}' stands outside of a [section]")));
@@ -86,9 +87,7 @@ impl Layers {
             Some(Value::Integer(_)) => {
                 Value::Integer(text.trim().parse().map_err(|_| value("must be a whole number"))?)
             }
-            Some(Value::Boolean(_)) => {
-                Value::Boolean(text.trim().parse().map_err(|_| value("must be true or false"))?)
-            }
+            Some(Value::Boolean(_)) => Value::Boolean(text.trim().parse().map_err(|_| value("must be true or false"))?),
             Some(Value::Array(_)) => return Err(value("can be set in the TOML file only")),
             _ => Value::String(text.to_owned()),
         };
@@ -156,9 +155,7 @@ impl Config {
 
 fn redacted(value: &Value) -> Value {
     match value {
-        Value::String(text) => {
-            Value::String(text.split(',').map(redact).collect::<Vec<_>>().join(","))
-        }
+        Value::String(text) => Value::String(text.split(',').map(redact).collect::<Vec<_>>().join(",")),
         Value::Array(items) => Value::Array(items.iter().map(redacted).collect()),
         Value::Table(table) => table
             .iter()
@@ -244,7 +241,10 @@ mod tests {
     #[test]
     fn a_fault_names_its_place_and_its_setting() {
         for (pairs, wanted) in [
-            (("MAILWRIGHT_HTTP__LISTENN", "x"), "MAILWRIGHT_HTTP__LISTENN: there is no setting 'http.listenn'; did you mean 'http.listen'?"),
+            (
+                ("MAILWRIGHT_HTTP__LISTENN", "x"),
+                "MAILWRIGHT_HTTP__LISTENN: there is no setting 'http.listenn'; did you mean 'http.listen'?",
+            ),
             (("MAILWRIGHT_QUEUE__LEASE", "30"), "queue.lease: '30' is not a duration"),
             (("MAILWRIGHT_DELIVERY__MX_PORT", "x"), "delivery.mx_port: must be a whole number"),
             (("MAILWRIGHT_DELIVERY__SESSIONS", "0"), "delivery.sessions: must be at least 1"),

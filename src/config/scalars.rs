@@ -27,8 +27,7 @@ macro_rules! written_as_text {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl FromStr for Span {
     type Err = String;
@@ -37,9 +36,10 @@ impl FromStr for Span {
         let text = text.trim();
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = text.split_at(digits);
-        let millis = UNITS.iter().find(|(name, _)| *name == unit).and_then(|(_, millis)| {
-            number.parse::<u64>().ok()?.checked_mul(*millis)
-        });
+        let millis = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .and_then(|(_, millis)| number.parse::<u64>().ok()?.checked_mul(*millis));
         millis
             .map(|millis| Self(Duration::from_millis(millis)))
             .ok_or_else(|| format!("'{text}' is not a duration such as 500ms, 30s, 5m, 2h or 3d"))
@@ -96,10 +96,8 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, each) = SIZES
-            .into_iter()
-            .find(|(_, each)| self.0 >= *each && self.0.is_multiple_of(*each))
-            .unwrap_or(("", 1));
+        let (unit, each) =
+            SIZES.into_iter().find(|(_, each)| self.0 >= *each && self.0.is_multiple_of(*each)).unwrap_or(("", 1));
         write!(f, "{}{unit}", self.0 / each)
     }
 }

@@ -84,7 +84,7 @@ settings! {
     }
     auth: Auth {
         cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
-        jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, EdDSA), `secret` or `public_key_file`, `issuer`, `audience`.";
+        jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, `EdDSA`), `secret` or `public_key_file`, `issuer`, `audience`.";
     }
     queue: Queue {
         lease: Span = secs(30), "How long a claimed delivery belongs to a process that says nothing.";
@@ -97,7 +97,7 @@ settings! {
         hello: String = String::new(), "Name for EHLO. Empty: the machine's host name.";
         retry: Delays = delays(&[60, 300, 900, 1800, 3600, 7200, 14400]), "Waits between tries, spread by ±10 %; the last one repeats until `lifetime`.";
         uncertain_delay: Span = secs(60), "Least wait after a try whose reply to the final dot was lost.";
-        lifetime: Span = Span(Duration::from_secs(3 * 86_400)), "After this a message without `expires_at` expires.";
+        lifetime: Span = Span(Duration::from_hours(72)), "After this a message without `expires_at` expires.";
         concurrency: usize = 512, "Most deliveries in hand at once.";
         sessions: usize = 20, "Most SMTP sessions to one next hop.";
         messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
@@ -126,7 +126,7 @@ settings! {
         timeout: Span = secs(15), "Deadline of one webhook call.";
         concurrency: usize = 64, "Most webhook calls at once.";
         per_endpoint: usize = 8, "Most calls to one endpoint at once.";
-        disable_after: Span = Span(Duration::from_secs(5 * 86_400)), "An endpoint that only fails for this long is disabled.";
+        disable_after: Span = Span(Duration::from_hours(120)), "An endpoint that only fails for this long is disabled.";
     }
     net: Net {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
@@ -173,7 +173,10 @@ impl Config {
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         let fault = |name, text: &str| Err((name, text.to_owned()));
         if self.delivery.require_verified_domain {
-            return fault("delivery.require_verified_domain", "this version has no domain verification: set it to false");
+            return fault(
+                "delivery.require_verified_domain",
+                "this version has no domain verification: set it to false",
+            );
         }
         if !(1..=64).contains(&self.database.max_shards_per_tx) {
             return fault("database.max_shards_per_tx", "must be from 1 to 64");
@@ -198,7 +201,10 @@ impl Config {
             return fault("queue.lease", "must be at least 1s: it is renewed every third of it");
         }
         if self.delivery.bytes_in_flight.0 < self.limits.message.0 {
-            return fault("delivery.bytes_in_flight", "must be at least limits.message, or a large message never leaves");
+            return fault(
+                "delivery.bytes_in_flight",
+                "must be at least limits.message, or a large message never leaves",
+            );
         }
         if self.http.body_bytes_in_flight.0 < self.http.body_limit.0 {
             return fault("http.body_bytes_in_flight", "must be at least http.body_limit");

@@ -41,12 +41,11 @@ pub fn of_failure(failure: Failure) -> Outcome {
 
 fn permanent_class(reply: &Reply) -> &'static str {
     match (reply.enhanced.map(|e| (e.subject, e.detail)), reply.code) {
-        (Some((1, 1 | 2 | 3 | 6 | 10)), _) => "bad_mailbox",
+        (Some((1, 1 | 2 | 3 | 6 | 10)), _) | (None, 550) => "bad_mailbox",
         (Some((2, 1)), _) => "mailbox_disabled",
         (Some((2, 2)), _) => "mailbox_full",
         (Some((2 | 3, 3 | 4)), _) | (None, 552) => "too_large",
         (Some((7, _)), _) => "policy",
-        (None, 550) => "bad_mailbox",
         _ => "permanent",
     }
 }

@@ -10,7 +10,7 @@ use crate::net::dns::{DnsError, Exchanger, Resolver};
 
 use super::smtp::session::Peer;
 
-/// Addresses tried for one attempt (Postfix: smtp_mx_address_limit 5).
+/// Addresses tried for one attempt (Postfix: `smtp_mx_address_limit` 5).
 const PEERS_MAX: usize = 5;
 
 /// Resolves a route for a recipient's domain.
@@ -69,7 +69,7 @@ impl Router {
                     tls: TlsPolicy::Opportunistic,
                     credentials: None,
                 })),
-                Err(error) => last = worse(last, error),
+                Err(error) => last = Some(more_hopeful(last, error)),
             }
             if peers.len() >= PEERS_MAX {
                 break;
@@ -84,10 +84,10 @@ impl Router {
 }
 
 /// Of two faults the one that leaves more hope decides.
-fn worse(one: Option<DnsError>, other: DnsError) -> Option<DnsError> {
+fn more_hopeful(one: Option<DnsError>, other: DnsError) -> DnsError {
     match one {
-        Some(temporary @ DnsError::Temporary(..)) => Some(temporary),
-        _ => Some(other),
+        Some(temporary @ DnsError::Temporary(..)) => temporary,
+        _ => other,
     }
 }
 

@@ -71,11 +71,7 @@ impl Deliverer {
         Ok(Self {
             store: parts.store,
             settler: parts.settler,
-            router: Router {
-                route: delivery.route.route.clone(),
-                resolver: parts.resolver,
-                mx_port: delivery.mx_port,
-            },
+            router: Router { route: delivery.route.route.clone(), resolver: parts.resolver, mx_port: delivery.mx_port },
             lanes: Lanes::new(delivery.sessions),
             pool: Pool::new(PoolParts {
                 hello: if delivery.hello.is_empty() { host_name() } else { delivery.hello.clone() },
@@ -267,7 +263,12 @@ impl Work for Deliverer {
         link.shards_with_due_deliveries().await
     }
 
-    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<Vec<LeasedDelivery>, StoreError> {
+    async fn claim(
+        &self,
+        link: &mut Link,
+        shard: Shard,
+        claiming: Claiming,
+    ) -> Result<Vec<LeasedDelivery>, StoreError> {
         let full = self.lanes.full();
         let Claiming { owner, token, span, limit } = claiming;
         let claimed = link.claim_deliveries(shard, &Claim { owner, token, span, limit, full: &full }).await?;

@@ -112,7 +112,8 @@ fn is_quoted_content(inner: &str) -> bool {
 
 /// RFC 5322 §3.2.3.
 const fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
 /// The lower-case A-label form of a domain with at least two labels; no address literals.

@@ -29,7 +29,7 @@ pub trait Chance: Send + Sync {
     }
 }
 
-/// A repeatable generator (SplitMix64) for tests and models; never for secrets.
+/// A repeatable generator (`SplitMix64`) for tests and models; never for secrets.
 #[derive(Debug)]
 pub struct SeededChance(Mutex<u64>);
 

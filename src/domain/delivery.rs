@@ -56,13 +56,7 @@ pub struct Transition {
 impl LeasedDelivery {
     /// The transition that `outcome` causes. A retry never lies beyond the last instant: it falls on
     /// it, where the delivery expires.
-    pub fn conclude(
-        &self,
-        outcome: &Outcome,
-        policy: &RetryPolicy,
-        now: Timestamp,
-        chance: &dyn Chance,
-    ) -> Transition {
+    pub fn conclude(&self, outcome: &Outcome, policy: &RetryPolicy, now: Timestamp, chance: &dyn Chance) -> Transition {
         let delay = policy.schedule.delay_after(self.lease.attempt, chance);
         let settled = |status, event| Transition { status, next: Next::Settled, event };
         let deferred = |delay: Duration| Transition {
@@ -122,7 +116,7 @@ mod tests {
     fn conclude(outcome: &Outcome, expires_in: i64) -> Transition {
         let policy = RetryPolicy {
             schedule: Schedule::new(vec![Duration::from_secs(10)]).unwrap(),
-            uncertain: Duration::from_secs(60),
+            uncertain: Duration::from_mins(1),
         };
         delivery(expires_in).conclude(outcome, &policy, NOW, &SeededChance::new(5))
     }

@@ -16,8 +16,7 @@ pub enum EventType {
 }
 
 impl EventType {
-    pub const ALL: [Self; 5] =
-        [Self::Queued, Self::Deferred, Self::Delivered, Self::Bounced, Self::Expired];
+    pub const ALL: [Self; 5] = [Self::Queued, Self::Deferred, Self::Delivered, Self::Bounced, Self::Expired];
 
     pub const fn name(self) -> &'static str {
         match self {

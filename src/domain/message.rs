@@ -71,15 +71,11 @@ impl Draft {
     /// Every recipient once, in order of to, cc, bcc: a duplicate is sent once.
     pub fn recipients(&self) -> Vec<(RecipientKind, Address)> {
         let mut seen = std::collections::HashSet::new();
-        [
-            (RecipientKind::To, &self.to),
-            (RecipientKind::Cc, &self.cc),
-            (RecipientKind::Bcc, &self.bcc),
-        ]
-        .into_iter()
-        .flat_map(|(kind, list)| list.iter().map(move |named| (kind, named.address.clone())))
-        .filter(|(_, address)| seen.insert(address.clone()))
-        .collect()
+        [(RecipientKind::To, &self.to), (RecipientKind::Cc, &self.cc), (RecipientKind::Bcc, &self.bcc)]
+            .into_iter()
+            .flat_map(|(kind, list)| list.iter().map(move |named| (kind, named.address.clone())))
+            .filter(|(_, address)| seen.insert(address.clone()))
+            .collect()
     }
 }
 

@@ -59,7 +59,7 @@ impl Resolver {
         let options = builder.options_mut();
         options.timeout = config.timeout.0;
         options.attempts = 2;
-        options.negative_max_ttl = Some(Duration::from_secs(60));
+        options.negative_max_ttl = Some(Duration::from_mins(1));
         Ok(Self { resolver: builder.build().map_err(failed)?, policy })
     }
 

@@ -38,9 +38,7 @@ impl TlsConfigs {
         let any = Arc::new(AnyCertificate { provider: Arc::clone(&provider) });
         Ok(Self {
             validating: Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()),
-            opportunistic: Arc::new(
-                builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth(),
-            ),
+            opportunistic: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()),
         })
     }
 }

@@ -27,7 +27,12 @@ pub enum Stored {
 impl Link {
     /// Stores a batch in one transaction, in order of the batch. Two messages with one idempotency key
     /// must not stand in one batch. On any error nothing is stored.
-    pub async fn accept(&mut self, batch: &[NewMessage], now: Timestamp, chance: &dyn Chance) -> Result<Vec<Stored>, StoreError> {
+    pub async fn accept(
+        &mut self,
+        batch: &[NewMessage],
+        now: Timestamp,
+        chance: &dyn Chance,
+    ) -> Result<Vec<Stored>, StoreError> {
         let link = self;
         on_link!(link, conn => accept(conn, batch, now, chance))
     }

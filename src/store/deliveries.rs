@@ -87,7 +87,11 @@ impl Link {
     }
 
     /// Claims due deliveries of one shard, by priority and then by time.
-    pub async fn claim_deliveries(&mut self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<LeasedDelivery>, StoreError> {
+    pub async fn claim_deliveries(
+        &mut self,
+        shard: Shard,
+        claim: &Claim<'_>,
+    ) -> Result<Vec<LeasedDelivery>, StoreError> {
         let link = self;
         on_link!(link, conn => claim_due(conn, shard, claim))
     }
@@ -149,7 +153,11 @@ async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreEr
     Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
-async fn claim_due(conn: &mut PgConnection, shard: Shard, claim: &Claim<'_>) -> Result<Vec<LeasedDelivery>, StoreError> {
+async fn claim_due(
+    conn: &mut PgConnection,
+    shard: Shard,
+    claim: &Claim<'_>,
+) -> Result<Vec<LeasedDelivery>, StoreError> {
     let rows = sqlx::query!(
         "WITH picked AS ( \
              SELECT due.id FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
@@ -252,7 +260,11 @@ async fn put_back_deferred(conn: &mut PgConnection, settlements: &[Settlement]) 
     .await?)
 }
 
-async fn insert_attempts(conn: &mut PgConnection, settlements: &[Settlement], chance: &dyn Chance) -> Result<(), StoreError> {
+async fn insert_attempts(
+    conn: &mut PgConnection,
+    settlements: &[Settlement],
+    chance: &dyn Chance,
+) -> Result<(), StoreError> {
     let reports = || settlements.iter().map(|s| &s.report);
     let replies = || reports().map(|r| r.outcome.reply());
     sqlx::query!(
@@ -276,7 +288,8 @@ async fn insert_attempts(conn: &mut PgConnection, settlements: &[Settlement], ch
         &reports().map(|r| r.source_ip.clone()).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.tls.clone()).collect::<Vec<_>>() as &[Option<String>],
         &replies().map(|r| r.and_then(|r| i16::try_from(r.code).ok())).collect::<Vec<_>>() as &[Option<i16>],
-        &replies().map(|r| r.and_then(|r| r.enhanced).map(|e| e.to_string())).collect::<Vec<_>>() as &[Option<String>],
+        &replies().map(|r| r.and_then(|r| r.enhanced).map(|e| e.to_string())).collect::<Vec<_>>()
+            as &[Option<String>],
         &reports().map(|r| Some(r.outcome.text().to_owned())).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.transcript.clone()).collect::<Vec<_>>(),
     )

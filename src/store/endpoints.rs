@@ -34,7 +34,12 @@ pub struct EndpointDelivery {
 }
 
 impl Store {
-    pub async fn insert_endpoint(&self, project: ProjectId, endpoint: &Endpoint, secret: &[u8]) -> Result<(), StoreError> {
+    pub async fn insert_endpoint(
+        &self,
+        project: ProjectId,
+        endpoint: &Endpoint,
+        secret: &[u8],
+    ) -> Result<(), StoreError> {
         self.within(async {
             let mut conn = self.conn().await?;
             sqlx::query!(

@@ -157,7 +157,12 @@ impl Store {
     }
 
     /// The events of a message, oldest first.
-    pub async fn list_events(&self, id: MessageId, after: Option<EventId>, limit: i64) -> Result<Vec<StoredEvent>, StoreError> {
+    pub async fn list_events(
+        &self,
+        id: MessageId,
+        after: Option<EventId>,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         self.within(async {
             let mut conn = self.conn().await?;
             let rows = sqlx::query!(
@@ -189,7 +194,12 @@ impl Store {
     }
 
     /// The attempts of a message, oldest first.
-    pub async fn list_attempts(&self, id: MessageId, after: Option<AttemptId>, limit: i64) -> Result<Vec<StoredAttempt>, StoreError> {
+    pub async fn list_attempts(
+        &self,
+        id: MessageId,
+        after: Option<AttemptId>,
+        limit: i64,
+    ) -> Result<Vec<StoredAttempt>, StoreError> {
         self.within(async {
             let mut conn = self.conn().await?;
             let rows = sqlx::query!(

@@ -45,10 +45,8 @@ pub struct Store {
 impl Store {
     /// Prepares the pool; connects to nothing yet. The error names what is wrong with the URL.
     pub fn new(config: &Database, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = config
-            .url
-            .parse()
-            .map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))?;
+        let options: PgConnectOptions =
+            config.url.parse().map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))?;
         let millis = config.timeout.0.as_millis().to_string();
         let options = options.application_name("mailwright").disable_statement_logging().options([
             ("statement_timeout", millis.as_str()),

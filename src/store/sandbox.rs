@@ -19,11 +19,7 @@ pub struct SandboxEntry {
 
 impl Store {
     /// Delivers to the inbox. A second delivery to the same recipient changes nothing.
-    pub async fn deliver_to_sandbox(
-        &self,
-        delivery: &LeasedDelivery,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub async fn deliver_to_sandbox(&self, delivery: &LeasedDelivery, now: Timestamp) -> Result<(), StoreError> {
         self.within(async {
             let mut conn = self.conn().await?;
             sqlx::query!(

@@ -224,7 +224,11 @@ async fn load(conn: &mut PgConnection, job: &LeasedJob) -> Result<Option<LoadedJ
     }))
 }
 
-async fn settle(conn: &mut PgConnection, settlement: &JobSettlement, disable_after: Duration) -> Result<bool, StoreError> {
+async fn settle(
+    conn: &mut PgConnection,
+    settlement: &JobSettlement,
+    disable_after: Duration,
+) -> Result<bool, StoreError> {
     let lease = settlement.job.lease;
     let mut tx = conn.begin().await?;
     let ours = if let JobNext::Due(at) = settlement.next {
@@ -285,7 +289,11 @@ async fn record(conn: &mut PgConnection, settlement: &JobSettlement) -> Result<(
 }
 
 /// Notes since when an endpoint fails. Writes only when that changes.
-async fn record_endpoint(conn: &mut PgConnection, settlement: &JobSettlement, disable_after: Duration) -> Result<(), StoreError> {
+async fn record_endpoint(
+    conn: &mut PgConnection,
+    settlement: &JobSettlement,
+    disable_after: Duration,
+) -> Result<(), StoreError> {
     let endpoint = settlement.job.endpoint.uuid();
     if settlement.next == JobNext::Succeeded {
         sqlx::query!(

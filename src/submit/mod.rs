@@ -27,7 +27,7 @@ use crate::store::accept::Stored;
 use crate::telemetry::metrics::Metrics;
 
 /// How long an idempotency key is remembered.
-const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+const KEY_LIFETIME: Duration = Duration::from_hours(24);
 /// Messages without a key stay on one shard this long, so that a batch's rows lie together.
 const SHARD_TURN_MILLIS: i128 = 50;
 /// Longest time to an answer; a message that no writer has taken up by then is not stored.
@@ -113,7 +113,12 @@ impl Door {
     }
 
     /// Composes and stores one message.
-    pub async fn accept(&self, caller: &Caller, draft: Draft, key: Option<RequestKey>) -> Result<Accepted, SubmitError> {
+    pub async fn accept(
+        &self,
+        caller: &Caller,
+        draft: Draft,
+        key: Option<RequestKey>,
+    ) -> Result<Accepted, SubmitError> {
         let domain = draft.from.address.domain();
         if !caller.may_send_as(domain) {
             return Err(SubmitError::ForeignDomain(domain.to_owned()));
@@ -167,15 +172,17 @@ impl Door {
             (draft, raw)
         };
         let (draft, raw) = if weight > LARGE {
-            tokio::task::spawn_blocking(write).await.map_err(|_| WriteError::Away("composing was interrupted".into()))?
+            tokio::task::spawn_blocking(write)
+                .await
+                .map_err(|_| WriteError::Away("composing was interrupted".into()))?
         } else {
             write()
         };
-        let raw = raw.map_err(|error| {
-            SubmitError::Invalid(vec![Fault::new("", "not_composable", error.to_string())])
-        })?;
+        let raw =
+            raw.map_err(|error| SubmitError::Invalid(vec![Fault::new("", "not_composable", error.to_string())]))?;
         if raw.len() > self.rules.message_limit {
-            let detail = format!("the composed message has {} bytes; the limit is {}", raw.len(), self.rules.message_limit);
+            let detail =
+                format!("the composed message has {} bytes; the limit is {}", raw.len(), self.rules.message_limit);
             return Err(SubmitError::Invalid(vec![Fault::new("", "message_too_large", detail)]));
         }
         Ok(self.finish(caller, &draft, raw, id, key, now))

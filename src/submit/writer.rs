@@ -165,16 +165,21 @@ impl Task {
                 for (message, answer) in messages.iter().zip(answers) {
                     let alone = std::slice::from_ref(message);
                     let result = self.link.accept(alone, self.clock.now(), &*self.chance).await;
-                    let result = result.map_err(|error| WriteError::from(&error)).and_then(|mut stored| {
-                        stored.pop().ok_or_else(|| WriteError::Failed("no answer".to_owned()))
-                    });
+                    let result = result
+                        .map_err(|error| WriteError::from(&error))
+                        .and_then(|mut stored| stored.pop().ok_or_else(|| WriteError::Failed("no answer".to_owned())));
                     self.finish(message, answer, result);
                 }
             }
         }
     }
 
-    fn finish(&self, message: &NewMessage, answer: oneshot::Sender<Result<Stored, WriteError>>, result: Result<Stored, WriteError>) {
+    fn finish(
+        &self,
+        message: &NewMessage,
+        answer: oneshot::Sender<Result<Stored, WriteError>>,
+        result: Result<Stored, WriteError>,
+    ) {
         if matches!(result, Ok(Stored::Accepted)) {
             self.deliveries.ring(message.id.shard());
             self.webhooks.ring(message.id.shard());

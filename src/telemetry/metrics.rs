@@ -38,9 +38,8 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, promet
     IntGaugeVec::new(Opts::new(name, help), labels)
 }
 fn seconds(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-    let buckets = [
-        0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0,
-    ];
+    let buckets =
+        [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
     Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
 }
 fn sizes(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {

@@ -78,7 +78,10 @@ impl Target {
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
-    Answered { status: u16, retry_after: Option<Duration> },
+    Answered {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
     /// No answer: in words.
     Failed(String),
 }
@@ -109,7 +112,12 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<Posted, String> {
+    async fn exchange(
+        &self,
+        target: &Target,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Posted, String> {
         let stream = self.connect(target).await?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(ANSWER_MAX).handshake(TokioIo::new(stream)).await.map_err(text)?;
@@ -180,7 +188,11 @@ enum Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),

@@ -21,7 +21,7 @@ use crate::telemetry::metrics::Metrics;
 /// Wait before the store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// The longest `Retry-After` that is honoured.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// What posts webhooks.
 pub struct Poster {

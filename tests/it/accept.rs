@@ -103,7 +103,10 @@ async fn header_bound_fields_refuse_line_breaks_and_nul() {
             ("headers", json!({ format!("X-{bad}"): "v" })),
             ("attachments", attachment),
             ("attachments", json!([{"filename": "f", "content": "eA==", "content_id": bad}])),
-            ("attachments", json!([{"filename": "f", "content": "eA==", "content_type": format!("text/plain; x={bad}")}])),
+            (
+                "attachments",
+                json!([{"filename": "f", "content": "eA==", "content_type": format!("text/plain; x={bad}")}]),
+            ),
             ("tags", json!([bad])),
         ] {
             let answer = app.post("/v1/send", &with(name, value.clone())).await;
@@ -147,7 +150,8 @@ async fn a_gzip_body_is_a_body() {
     let app = Setup::new().paused().start().await;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(message_to("a@example.net").to_string().as_bytes()).unwrap();
-    let answer = app.call_as(&app.live, "POST", "/v1/send", &[("content-encoding", "gzip")], gzip.finish().unwrap()).await;
+    let answer =
+        app.call_as(&app.live, "POST", "/v1/send", &[("content-encoding", "gzip")], gzip.finish().unwrap()).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
 }
 
@@ -163,7 +167,11 @@ async fn racers_with_one_idempotency_key_get_one_message() {
                     let mut client = crate::support::http::Client::new(address);
                     let key = format!("order-{key}");
                     let authorization = format!("Bearer {live}");
-                    let headers = [("authorization", &*authorization), ("content-type", "application/json"), ("idempotency-key", &*key)];
+                    let headers = [
+                        ("authorization", &*authorization),
+                        ("content-type", "application/json"),
+                        ("idempotency-key", &*key),
+                    ];
                     let body = message_to("a@example.net").to_string().into_bytes();
                     let answer = client.request("POST", "/v1/send", &headers, body).await.unwrap();
                     assert_eq!(answer.status, 202, "{}", answer.text());
@@ -205,7 +213,11 @@ async fn a_key_is_bound_to_its_body_and_its_project_and_not_burnt_by_a_refusal()
     assert_ne!(foreign.json()["id"], first.json()["id"]);
     for bad in ["", "has space", &"k".repeat(256)] {
         let body = message_to("a@example.net").to_string().into_bytes();
-        assert_eq!(app.call_as(&app.live, "POST", "/v1/send", &[("idempotency-key", bad)], body).await.status, 422, "{bad}");
+        assert_eq!(
+            app.call_as(&app.live, "POST", "/v1/send", &[("idempotency-key", bad)], body).await.status,
+            422,
+            "{bad}"
+        );
     }
     app.database.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'").await;
     let later = send(&app.live, &message_to("b@example.net")).await;
@@ -217,7 +229,8 @@ async fn a_key_is_bound_to_its_body_and_its_project_and_not_burnt_by_a_refusal()
 async fn an_unreachable_store_is_a_503_in_time_and_never_a_202() {
     let database = Database::new().await;
     let proxy = Proxy::start(&database.url).await;
-    let app = Setup::new().paused().set("database.url", &proxy.url).set("database.timeout", "2s").set("auth.cache", "10m");
+    let app =
+        Setup::new().paused().set("database.url", &proxy.url).set("database.timeout", "2s").set("auth.cache", "10m");
     let app = app.on(&std::sync::Arc::new(database)).start().await;
     app.send(&message_to("before@example.net")).await;
     for weather in [Weather::Frozen, Weather::Cut] {

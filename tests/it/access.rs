@@ -26,7 +26,8 @@ async fn without_a_valid_key_nothing_is_told() {
 async fn a_missing_scope_is_named() {
     let app = Setup::new().paused().start().await;
     let reader = create_key(&app.database.url, "shop", "live", "messages:read").await;
-    let answer = app.call_as(&reader, "POST", "/v1/send", &[], message_to("a@example.net").to_string().into_bytes()).await;
+    let answer =
+        app.call_as(&reader, "POST", "/v1/send", &[], message_to("a@example.net").to_string().into_bytes()).await;
     assert_eq!(answer.status, 403);
     assert!(answer.json()["detail"].as_str().unwrap().contains("'send'"));
     let sender = create_key(&app.database.url, "shop", "live", "send").await;
@@ -50,7 +51,14 @@ async fn a_foreign_id_is_the_same_404_as_an_absent_one() {
         let missing = app.get_as(&neighbour, &format!("/v1/messages/{absent}{tail}")).await;
         assert_eq!((foreign.status, missing.status), (404, 404), "{tail}");
         assert_eq!(strip(foreign.text()), strip(missing.text()));
-        assert_eq!(app.get_as(&neighbour, &format!("/v1/messages/junk{tail}")).await.status, 404);
+        for junk in ["junk", "%ff", "%00"] {
+            let answer = app.get_as(&neighbour, &format!("/v1/messages/{junk}{tail}")).await;
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (404, "application/problem+json"),
+                "{junk}{tail}"
+            );
+        }
     }
     for (method, body) in [("GET", ""), ("PATCH", "{\"enabled\":false}"), ("DELETE", "")] {
         let path = format!("/v1/webhooks/{hook}");

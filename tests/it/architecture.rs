@@ -68,7 +68,10 @@ fn rooms() -> Vec<(String, String, String)> {
 
 /// The words that follow `prefix` in `text`.
 fn named<'t>(text: &'t str, prefix: &str) -> Vec<&'t str> {
-    text.split(prefix).skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()).collect()
+    text.split(prefix)
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap())
+        .collect()
 }
 
 #[test]

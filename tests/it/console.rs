@@ -22,7 +22,9 @@ async fn a_person_sees_a_message_in_all_its_parts_and_nothing_of_it_runs() {
     app.settled(answer.json()["id"].as_str().unwrap()).await;
     let entry = answer.json()["recipients"][0]["id"].as_str().unwrap().to_owned();
     let document = page(&app, &entry).await;
-    for wanted in ["b@example.net", "Hello &lt;img", "plain words", "rich words", "yes it is", "bill.txt", "Message-ID:"] {
+    for wanted in
+        ["b@example.net", "Hello &lt;img", "plain words", "rich words", "yes it is", "bill.txt", "Message-ID:"]
+    {
         assert!(document.contains(wanted), "{wanted:?} is not on the page:\n{document}");
     }
     assert!(document.contains("<iframe") && document.contains("sandbox=\"\""), "mail's HTML is in a sandboxed frame");

@@ -38,7 +38,11 @@ async fn a_message_arrives_exactly_as_stored() {
     let attempt = &app.attempts(&id).await[0];
     assert_eq!(attempt["ip"], "127.0.0.1");
     let transcript = attempt["transcript"].as_str().unwrap();
-    assert!(transcript.contains("C: MAIL FROM:<zoe@xn--bcher-kva.example> SIZE=") && transcript.contains("S: 250 2.0.0 taken"), "{transcript}");
+    assert!(
+        transcript.contains("C: MAIL FROM:<zoe@xn--bcher-kva.example> SIZE=")
+            && transcript.contains("S: 250 2.0.0 taken"),
+        "{transcript}"
+    );
     assert!(!transcript.contains("X-Order"), "the body is not in the transcript");
 }
 
@@ -47,10 +51,12 @@ async fn outcomes_are_per_recipient_and_a_deferral_is_tried_again() {
     let tries = std::sync::atomic::AtomicUsize::new(0);
     let sink = Sink::setup()
         .script(move |step, _| match step {
-            Step::Rcpt(to) if to.starts_with("greylisted") => match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-                0 | 1 => Do::Reply("451 4.7.1 Greylisted, try again"),
-                _ => Do::Usual,
-            },
+            Step::Rcpt(to) if to.starts_with("greylisted") => {
+                match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                    0 | 1 => Do::Reply("451 4.7.1 Greylisted, try again"),
+                    _ => Do::Usual,
+                }
+            }
             Step::Rcpt(to) if to.starts_with("unknown") => Do::Reply("550 5.1.1 No such user"),
             Step::Dot(to) if to.starts_with("spam") => Do::Reply("554 5.7.1 Content refused"),
             _ => Do::Usual,
@@ -114,19 +120,22 @@ async fn a_session_is_closed_after_its_share_of_messages() {
 
 #[tokio::test]
 async fn a_refused_recipient_does_not_cost_the_session() {
-    let sink = Sink::setup()
-        .script(|step, _| match step {
-            Step::Rcpt(to) if to.starts_with("bad") => Do::Reply("550 5.1.1 no"),
-            _ => Do::Usual,
-        })
-        .start()
-        .await;
-    let app = Setup::new().route_to(sink.address).set("delivery.sessions", 1).start().await;
-    for name in ["ok1", "bad", "ok2"] {
-        app.settled(&app.send(&message_to(&format!("{name}@example.net"))).await).await;
+    for (extensions, wants_rset) in [(&["PIPELINING"][..], false), (&[], true)] {
+        let sink = Sink::setup()
+            .extensions(extensions)
+            .script(|step, _| match step {
+                Step::Rcpt(to) if to.starts_with("bad") => Do::Reply("550 5.1.1 no"),
+                _ => Do::Usual,
+            })
+            .start()
+            .await;
+        let app = Setup::new().route_to(sink.address).set("delivery.sessions", 1).start().await;
+        for name in ["ok1", "bad", "ok2"] {
+            app.settled(&app.send(&message_to(&format!("{name}@example.net"))).await).await;
+        }
+        assert_eq!((sink.connections(), sink.taken_count()), (1, 2));
+        assert_eq!(sink.steps().iter().any(|(_, step)| *step == Step::Rset), wants_rset);
     }
-    assert_eq!((sink.connections(), sink.taken_count()), (1, 2));
-    assert!(sink.steps().iter().any(|(_, step)| *step == Step::Rset));
 }
 
 #[tokio::test]
@@ -166,7 +175,9 @@ async fn an_expired_message_is_not_tried_any_more() {
     let events = app.events(&id).await;
     assert_eq!(events.iter().filter(|e| e["type"] == "message.expired").count(), 1);
     assert_eq!(app.database.count("SELECT count(*) FROM deliveries").await, 0);
-    for (field, value) in [("expires_at", json!("2020-01-01T00:00:00Z")), ("ttl_seconds", json!(0)), ("expires_at", json!("soon"))] {
+    for (field, value) in
+        [("expires_at", json!("2020-01-01T00:00:00Z")), ("ttl_seconds", json!(0)), ("expires_at", json!("soon"))]
+    {
         let mut late = message_to("a@example.net");
         late[field] = value;
         assert_eq!(app.post("/v1/send", &late).await.status, 422);
@@ -226,7 +237,10 @@ async fn a_stalled_peer_is_left_at_its_deadline() {
         app.settled(&id).await;
         let attempts = app.attempts(&id).await;
         assert_eq!(outcomes(&attempts), ["deferred", "accepted"], "{step:?}");
-        assert!(attempts[0]["reply"]["text"].as_str().unwrap().contains("no whole reply within the deadline"), "{step:?}");
+        assert!(
+            attempts[0]["reply"]["text"].as_str().unwrap().contains("no whole reply within the deadline"),
+            "{step:?}"
+        );
     }
 }
 
@@ -334,7 +348,8 @@ async fn slow_front(to: std::net::SocketAddr, released: tokio::sync::watch::Rece
 async fn mail_of_a_test_key_never_reaches_the_network() {
     let sink = Sink::start().await;
     let app = Setup::new().route_to(sink.address).start().await;
-    let answer = app.call_as(&app.test, "POST", "/v1/send", &[], message_to("a@example.net").to_string().into_bytes()).await;
+    let answer =
+        app.call_as(&app.test, "POST", "/v1/send", &[], message_to("a@example.net").to_string().into_bytes()).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(app.settled(&id).await["status"], "delivered");
     let inbox = app.get_as(&app.test, "/v1/sandbox/messages?to=a@example.net").await.json();

@@ -21,7 +21,8 @@ async fn load(address: &str, key: &str, range: std::ops::Range<usize>) -> Acknow
     let next = Arc::new(AtomicUsize::new(range.start));
     let mut senders = tokio::task::JoinSet::new();
     for _ in 0..16 {
-        let (address, authorization, next, end) = (address.to_owned(), format!("Bearer {key}"), Arc::clone(&next), range.end);
+        let (address, authorization, next, end) =
+            (address.to_owned(), format!("Bearer {key}"), Arc::clone(&next), range.end);
         senders.spawn(async move {
             let mut client = Client::new(&address);
             let mut acknowledged = Vec::new();
@@ -111,7 +112,10 @@ async fn two_processes_on_one_store_deliver_5000_messages_exactly_once() {
     let ledger = sink.ledger();
     assert_eq!(ledger.len(), 5000);
     assert_eq!(copies(&ledger).len(), 5000, "each exactly once");
-    assert_eq!(database.count("SELECT count(*) FROM recipients WHERE status = 'delivered' AND attempts = 1").await, 5000);
+    assert_eq!(
+        database.count("SELECT count(*) FROM recipients WHERE status = 'delivered' AND attempts = 1").await,
+        5000
+    );
     assert_eq!(database.count("SELECT count(*) FROM events WHERE type = 'message.delivered'").await, 5000);
     let owners = "SELECT count(*) FROM attempts WHERE outcome = 'accepted'";
     assert_eq!(database.count(owners).await, 5000);

@@ -76,7 +76,8 @@ async fn the_list_and_the_message_agree_on_every_status() {
         let mut message = message_to("x@example.net");
         message["to"] = json!(to.iter().map(|name| format!("{name}@example.net")).collect::<Vec<_>>());
         let id = app.send(&message).await;
-        app.until(&id, "every recipient to be tried", |m| m["counts"]["queued"] == 0 && m["counts"]["sending"] == 0).await;
+        app.until(&id, "every recipient to be tried", |m| m["counts"]["queued"] == 0 && m["counts"]["sending"] == 0)
+            .await;
     }
     app.database.execute("UPDATE recipients SET status = 'cancelled', settled_at = now() WHERE id IN (SELECT id FROM deliveries LIMIT 1)").await;
     let listed = app.get("/v1/messages").await.json();

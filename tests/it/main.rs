@@ -3,6 +3,14 @@
 //!
 //! Tests await events (rows, messages, requests); none sleeps.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    reason = "a test that cannot go on fails; its futures live on no hot path"
+)]
+#![expect(clippy::needless_pass_by_value, reason = "settings and addresses are written where they are used")]
+#![expect(clippy::disallowed_methods, reason = "tests take time and the environment from the machine")]
+
 mod accept;
 mod access;
 mod architecture;

@@ -73,15 +73,18 @@ async fn config_show_hides_secrets_and_lists_every_setting() {
 #[tokio::test]
 async fn a_key_that_cannot_be_printed_does_not_stay_valid() {
     let database = Database::new().await;
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut create = command(&database.url, &["keys", "create", "--project", "p", "--mode", "live"]);
-    let output = within("the command", create.stdout(full).output()).await.unwrap();
+    let output = to_a_full_disk(&database.url, &["keys", "create", "--project", "p", "--mode", "live"]).await;
     assert!(error_of(&output).contains("was revoked"));
     assert_eq!(database.count("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL").await, 0);
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut show = command(&database.url, &["config", "show"]);
-    let output = within("the command", show.stdout(full).output()).await.unwrap();
+    let output = to_a_full_disk(&database.url, &["config", "show"]).await;
     assert!(error_of(&output).contains("No space left"));
+}
+
+/// Runs a command whose standard output cannot be written.
+async fn to_a_full_disk(url: &str, arguments: &[&str]) -> std::process::Output {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let child = command(url, arguments).stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    within("the command", child.wait_with_output()).await.unwrap()
 }
 
 #[tokio::test]
@@ -112,13 +115,34 @@ async fn send_and_status_speak_to_a_running_service() {
     let server = Server::start(&database.url, &[("delivery.route", "sandbox")]).await;
     let key = crate::support::process::create_key(&database.url, "shop", "live", "").await;
     let url = format!("http://{}", server.address);
-    let sent = run("", &["send", "--url", &url, "--key", &key, "--from", "a@example.org", "--to", "b@example.net", "--subject", "Hi", "--text", "x", "--wait"]).await;
+    let sent = run(
+        "",
+        &[
+            "send",
+            "--url",
+            &url,
+            "--key",
+            &key,
+            "--from",
+            "a@example.org",
+            "--to",
+            "b@example.net",
+            "--subject",
+            "Hi",
+            "--text",
+            "x",
+            "--wait",
+        ],
+    )
+    .await;
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let message: Value = serde_json::from_slice(&sent.stdout).unwrap();
     assert_eq!(message["status"], "delivered");
     let status = run("", &["status", message["id"].as_str().unwrap(), "--url", &url, "--key", &key]).await;
     assert_eq!(serde_json::from_slice::<Value>(&status.stdout).unwrap()["id"], message["id"]);
-    let refused = run("", &["send", "--url", &url, "--key", &key, "--from", "x", "--to", "b@example.net", "--subject", "Hi"]).await;
+    let refused =
+        run("", &["send", "--url", &url, "--key", &key, "--from", "x", "--to", "b@example.net", "--subject", "Hi"])
+            .await;
     assert!(error_of(&refused).contains("422"));
     assert!(run("", &["healthcheck", "--url", &url]).await.status.success());
     server.kill().await;
@@ -132,7 +156,8 @@ async fn a_paused_service_accepts_and_delivers_nothing() {
     let arguments = ["serve", "--paused", "--set", "http.listen=127.0.0.1:0", "--set", "delivery.route=sandbox"];
     let server = Server::from_command(command(&database.url, &arguments)).await;
     let url = format!("http://{}", server.address);
-    let arguments = ["send", "--url", &url, "--key", &key, "--from", "a@example.org", "--to", "b@example.net", "--subject", "Hi"];
+    let arguments =
+        ["send", "--url", &url, "--key", &key, "--from", "a@example.org", "--to", "b@example.net", "--subject", "Hi"];
     assert!(run("", &arguments).await.status.success());
     server.signal("TERM").await;
     assert_eq!(server.ended().await, Some(0));
@@ -168,7 +193,14 @@ async fn dev_needs_no_configuration_and_leaves_nothing_running() {
     let sent: Value = serde_json::from_slice(&sent.stdout).expect("the printed line works as printed");
     let id = sent["id"].as_str().unwrap().to_owned();
     let key = text.lines().find_map(|line| line.trim().strip_prefix("Test key")).unwrap().trim().to_owned();
-    let url = text.lines().find_map(|line| line.trim().strip_prefix("API")).unwrap().split_whitespace().next().unwrap().to_owned();
+    let url = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("API"))
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
     let server_pid = std::fs::read_to_string(directory.join("cluster/postmaster.pid")).unwrap();
     let server_pid: u32 = server_pid.lines().next().unwrap().parse().unwrap();
     let rival = run("", &["dev", "--data-dir", directory.to_str().unwrap()]).await;
@@ -178,7 +210,14 @@ async fn dev_needs_no_configuration_and_leaves_nothing_running() {
     assert!(!std::path::Path::new(&format!("/proc/{server_pid}")).exists(), "Postgres is gone");
     let (mut child, again) = dev(&directory).await;
     assert!(again.contains(&key), "the second start has the same keys");
-    let new_url = again.lines().find_map(|line| line.trim().strip_prefix("API")).unwrap().split_whitespace().next().unwrap().to_owned();
+    let new_url = again
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("API"))
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
     let status = run("", &["status", &id, "--url", &new_url, "--key", &key]).await;
     assert!(status.status.success(), "the second start has the same data (first was {url})");
     signal(child.id().unwrap(), "INT").await;

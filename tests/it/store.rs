@@ -29,9 +29,8 @@ async fn hot_tables_are_keyed_by_shard_and_bound_to_nothing() {
          WHERE c.relname IN {hot} AND i.indisunique AND a.attname <> 'shard'"
     );
     assert_eq!(database.count(&unique_without_shard).await, 0);
-    let foreign_keys = format!(
-        "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text IN {hot}"
-    );
+    let foreign_keys =
+        format!("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text IN {hot}");
     assert_eq!(database.count(&foreign_keys).await, 0);
     assert_eq!(database.count("SELECT count(*) FROM pg_class WHERE relkind = 'S'").await, 0, "no sequences");
 }
@@ -43,7 +42,7 @@ async fn the_database_refuses_what_the_state_law_forbids() {
     for (sql, constraint) in [
         ("UPDATE recipients SET status = 'delivered'", "recipients_settled_has_time"),
         ("UPDATE recipients SET settled_at = now()", "recipients_settled_has_time"),
-        ("UPDATE recipients SET status = 'sent'", "recipients_status"),
+        ("UPDATE recipients SET status = 'sent', settled_at = now()", "recipients_status"),
         ("UPDATE deliveries SET lease_token = gen_random_uuid()", "deliveries_lease_is_whole"),
         (
             "UPDATE deliveries SET lease_token = gen_random_uuid(), lease_owner = gen_random_uuid(), lease_until = now()",
@@ -71,7 +70,10 @@ async fn a_lease_that_ran_out_is_rescued_and_its_try_is_recorded_as_uncertain() 
     assert_eq!(rescued, 1);
     assert_eq!(app.message(&id).await["status"], "queued");
     let attempts = app.attempts(&id).await;
-    assert_eq!((attempts[0]["outcome"].as_str(), attempts[0]["class"].as_str()), (Some("uncertain"), Some("lease_expired")));
+    assert_eq!(
+        (attempts[0]["outcome"].as_str(), attempts[0]["class"].as_str()),
+        (Some("uncertain"), Some("lease_expired"))
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ fn route(scheme: &str, credentials: &str, sink: &Sink, query: &str) -> String {
 #[tokio::test]
 async fn required_tls_is_validated_and_carries_credentials() {
     let tls = TestTls::new("localhost");
-    let sink = Sink::setup().extensions(&["PIPELINING", "AUTH PLAIN LOGIN"]).starttls(tls.acceptor.clone()).start().await;
+    let sink =
+        Sink::setup().extensions(&["PIPELINING", "AUTH PLAIN LOGIN"]).starttls(tls.acceptor.clone()).start().await;
     let app = Setup::new()
         .set("delivery.route", route("smtp", "user:p%40ss@", &sink, "?tls=required"))
         .set("delivery.ca_file", tls.ca_file.display())

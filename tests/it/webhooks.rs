@@ -68,16 +68,24 @@ async fn a_failing_endpoint_is_tried_again_with_the_same_id_and_body() {
     let hooks = receiver.until(3).await;
     assert!(hooks.iter().all(|hook| hook.id() == hooks[0].id() && hook.body == hooks[0].body));
     assert!(hooks.iter().all(|hook| verifies(created["secret"].as_str().unwrap(), hook)));
-    app.database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded' AND attempts = 3", 1).await;
+    app.database
+        .until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded' AND attempts = 3", 1)
+        .await;
 }
 
 #[tokio::test]
 async fn after_its_schedule_a_webhook_is_given_up_and_recorded() {
     let (app, _sink) = start().await;
-    let receiver = Receiver::scripted(|_| Some((StatusCode::FOUND, [("location", "/elsewhere")]).into_response())).await;
+    let receiver =
+        Receiver::scripted(|_| Some((StatusCode::FOUND, [("location", "/elsewhere")]).into_response())).await;
     endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
     app.send(&message_to("a@example.net")).await;
-    app.database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'failed' AND attempts = 4 AND response_code = 302", 1).await;
+    app.database
+        .until_count(
+            "SELECT count(*) FROM webhook_deliveries WHERE status = 'failed' AND attempts = 4 AND response_code = 302",
+            1,
+        )
+        .await;
     assert_eq!(receiver.hooks().len(), 4, "a redirect is a failure and is not followed");
     assert_eq!(app.database.count("SELECT count(*) FROM webhook_jobs").await, 0);
 }
@@ -85,7 +93,8 @@ async fn after_its_schedule_a_webhook_is_given_up_and_recorded() {
 #[tokio::test]
 async fn a_410_disables_the_endpoint_until_it_is_enabled_again() {
     let (app, _sink) = start().await;
-    let receiver = Receiver::scripted(|n| Some(if n == 0 { StatusCode::GONE } else { StatusCode::OK }.into_response())).await;
+    let receiver =
+        Receiver::scripted(|n| Some(if n == 0 { StatusCode::GONE } else { StatusCode::OK }.into_response())).await;
     let created = endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
     let path = format!("/v1/webhooks/{}", created["id"].as_str().unwrap());
     app.send(&message_to("a@example.net")).await;
@@ -112,13 +121,21 @@ async fn an_endpoint_hears_only_what_it_asked_for() {
     app.send(&vip).await;
     all.until(4).await;
     let hooks = tagged.until(1).await;
-    assert_eq!((hooks.len(), hooks[0].json()["data"]["email"].as_str().unwrap().to_owned()), (1, "b@example.net".to_owned()));
+    assert_eq!(
+        (hooks.len(), hooks[0].json()["data"]["email"].as_str().unwrap().to_owned()),
+        (1, "b@example.net".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn a_silent_endpoint_does_not_hold_up_another() {
     let sink = Sink::start().await;
-    let app = Setup::new().route_to(sink.address).set("webhooks.per_endpoint", 2).set("webhooks.concurrency", 16).start().await;
+    let app = Setup::new()
+        .route_to(sink.address)
+        .set("webhooks.per_endpoint", 2)
+        .set("webhooks.concurrency", 16)
+        .start()
+        .await;
     let silent = Receiver::scripted(|_| None).await;
     let good = Receiver::start().await;
     endpoint(&app, &silent, json!({})).await;
@@ -166,7 +183,9 @@ async fn an_address_is_judged_again_when_it_is_called() {
     let sink = Sink::start().await;
     let app = Setup::new().route_to(sink.address).set("net.allow_private", "").on(&database).start().await;
     app.send(&message_to("a@example.net")).await;
-    database.until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'failed' AND detail LIKE '%private%'", 1).await;
+    database
+        .until_count("SELECT count(*) FROM webhook_deliveries WHERE status = 'failed' AND detail LIKE '%private%'", 1)
+        .await;
     assert_eq!(receiver.hooks().len(), 0);
 }
 

@@ -1,12 +1,12 @@
 //! `GET /v1/messages/{id}/attempts`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
 use super::get::show_reply;
 use crate::api::auth::Authed;
-use crate::api::page::{Params, page};
+use crate::api::page::{Params, PathId, page};
 use crate::api::problem::Problem;
 use crate::api::{Shared, json as answer};
 use crate::domain::access::Scope;
@@ -16,7 +16,7 @@ use crate::domain::clock::rfc3339;
 pub async fn attempts(
     State(api): Shared,
     authed: Authed,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     mut params: Params,
 ) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;

@@ -32,8 +32,24 @@ const EXPIRY_MAX: Duration = Duration::days(90);
 
 /// Header fields that a field of the request, or the service itself, writes.
 const RESERVED: [&str; 18] = [
-    "from", "to", "cc", "bcc", "sender", "reply-to", "subject", "date", "message-id", "mime-version", "received",
-    "return-path", "dkim-signature", "authentication-results", "delivered-to", "errors-to", "x-original-to", "apparently-to",
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "sender",
+    "reply-to",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+    "received",
+    "return-path",
+    "dkim-signature",
+    "authentication-results",
+    "delivered-to",
+    "errors-to",
+    "x-original-to",
+    "apparently-to",
 ];
 const RESERVED_PREFIXES: [&str; 4] = ["content-", "arc-", "resent-", "x-mailwright-"];
 
@@ -214,7 +230,11 @@ fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
     }
     let mut content_id = fields.string("content_id");
     if content_id.as_ref().is_some_and(|id| !is_content_id(id)) {
-        fields.fault("content_id", "invalid_content_id", format!("must have 1 to {CONTENT_ID_MAX} letters, digits or any of ._@+-"));
+        fields.fault(
+            "content_id",
+            "invalid_content_id",
+            format!("must have 1 to {CONTENT_ID_MAX} letters, digits or any of ._@+-"),
+        );
     }
     match fields.string("disposition").as_deref() {
         None | Some("inline") => {}
@@ -229,9 +249,8 @@ fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
 
 /// `type/subtype` of RFC 2045 tokens, with parameters in visible ASCII.
 fn is_media_type(text: &str) -> bool {
-    let token = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
-    };
+    let token =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let kinds = essence.trim().split_once('/');
     text.len() <= 255
@@ -240,7 +259,8 @@ fn is_media_type(text: &str) -> bool {
 }
 
 fn is_content_id(text: &str) -> bool {
-    (1..=CONTENT_ID_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b))
+    (1..=CONTENT_ID_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b))
 }
 
 fn headers(fields: &mut Fields<'_>, limits: &Limits) -> Vec<(String, String)> {
@@ -256,10 +276,15 @@ fn headers(fields: &mut Fields<'_>, limits: &Limits) -> Vec<(String, String)> {
         let Some(value) = inner.string(&name) else { continue };
         let lower = name.to_ascii_lowercase();
         if !is_field_name(&name) {
-            let detail = format!("a header name has 1 to {HEADER_NAME_MAX} visible ASCII characters and no colon (RFC 5322)");
+            let detail =
+                format!("a header name has 1 to {HEADER_NAME_MAX} visible ASCII characters and no colon (RFC 5322)");
             inner.fault(&name, "invalid_header", detail);
         } else if RESERVED.contains(&&*lower) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
-            inner.fault(&name, "reserved_header", format!("'{name}' is written by the service, or by a field of the request"));
+            inner.fault(
+                &name,
+                "reserved_header",
+                format!("'{name}' is written by the service, or by a field of the request"),
+            );
         } else if value.len() > HEADER_VALUE_MAX {
             inner.fault(&name, "too_long", format!("must have at most {HEADER_VALUE_MAX} bytes"));
         } else {
@@ -329,13 +354,14 @@ fn expiry(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
         fields.fault("ttl_seconds", "conflict", "give expires_at or ttl_seconds, not both");
     }
     let (name, expires_at) = match (at, ttl) {
-        (Some(text), _) => match parse_rfc3339(&text) {
-            Some(at) => ("expires_at", at),
-            None => {
+        (Some(text), _) => {
+            if let Some(at) = parse_rfc3339(&text) {
+                ("expires_at", at)
+            } else {
                 fields.fault("expires_at", "invalid_time", "is not an RFC 3339 instant such as 2026-11-22T10:00:00Z");
                 return None;
             }
-        },
+        }
         (None, Some(seconds)) => ("ttl_seconds", now.checked_add(Duration::seconds(seconds)).unwrap_or(now)),
         (None, None) => return None,
     };

@@ -1,10 +1,11 @@
 //! `GET /v1/messages/{id}`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::api::auth::Authed;
+use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::api::{Shared, json as answer};
 use crate::domain::access::Scope;
@@ -14,7 +15,7 @@ use crate::domain::recipient::Counts;
 use crate::store::messages::{StoredMessage, StoredRecipient, StoredReply};
 
 /// The message, with the truth about every recipient.
-pub async fn get(State(api): Shared, authed: Authed, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;
     let recipients = api.store.list_recipients(message.id).await?;

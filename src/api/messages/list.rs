@@ -19,9 +19,8 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let caller = authed.with(Scope::MessagesRead)?;
     let address = |text: &str| Address::parse(text).ok().map(|address| address.to_string());
     let filter = MessageFilter {
-        status: params.parsed("status", "the status of a message", |text| {
-            MessageStatus::parse(text).map(|_| text.to_owned())
-        }),
+        status: params
+            .parsed("status", "the status of a message", |text| MessageStatus::parse(text).map(|_| text.to_owned())),
         to: params.parsed("to", "an address", address),
         from: params.parsed("from", "an address", address),
         tag: params.text("tag"),
@@ -34,5 +33,10 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     };
     params.finish()?;
     let rows = api.store.list_messages(caller.project, &filter).await?;
-    Ok(json(&page(&rows, filter.limit, |(message, counts)| show(message, counts), |(message, _)| message.id.to_string())))
+    Ok(json(&page(
+        &rows,
+        filter.limit,
+        |(message, counts)| show(message, counts),
+        |(message, _)| message.id.to_string(),
+    )))
 }

@@ -1,17 +1,18 @@
 //! `GET /v1/messages/{id}/raw`
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 
 use crate::api::Shared;
 use crate::api::auth::Authed;
+use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::domain::access::Scope;
 use crate::domain::id::MessageId;
 
 /// The bytes that go on the wire, as a file.
-pub async fn raw(State(api): Shared, authed: Authed, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
     let bytes = api.store.load_raw(caller.project, id).await?.ok_or_else(Problem::not_found)?;

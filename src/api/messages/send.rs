@@ -18,7 +18,12 @@ use crate::submit::RequestKey;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Answers 202 once the message is on disk.
-pub async fn send(State(api): Shared, authed: Authed, headers: HeaderMap, body: JsonObject) -> Result<Response, Problem> {
+pub async fn send(
+    State(api): Shared,
+    authed: Authed,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Send)?;
     let key = idempotency_key(&headers)?.map(|key| {
         let mut fingerprint = [0; 32];

@@ -90,6 +90,7 @@ pub enum Refusal {
 
 /// What EHLO offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an extension that is offered or not")]
 struct Capabilities {
     pipelining: bool,
     starttls: bool,
@@ -101,6 +102,7 @@ struct Capabilities {
 
 /// One conversation.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection")]
 pub struct Dialogue {
     hello: String,
     tls: TlsPolicy,
@@ -195,7 +197,9 @@ impl Dialogue {
             Stage::Greeting if reply.code == 220 => self.say_hello(),
             Stage::Ehlo if reply.is_positive() => self.on_hello(raw),
             // RFC 5321 §3.2: a server that does not know EHLO is greeted by HELO.
-            Stage::Ehlo if reply.is_permanent() && !self.secured && !self.tls.validates() && self.credentials.is_none() => {
+            Stage::Ehlo
+                if reply.is_permanent() && !self.secured && !self.tls.validates() && self.credentials.is_none() =>
+            {
                 self.tls = TlsPolicy::None;
                 self.send(Stage::Ehlo, format!("HELO {}\r\n", self.hello))
             }
@@ -235,7 +239,10 @@ impl Dialogue {
             }
             if self.tls == TlsPolicy::Required {
                 self.closing = true;
-                return Action::Close(Stage::StartTls, Refusal::Policy("tls", "TLS is required and STARTTLS is not offered"));
+                return Action::Close(
+                    Stage::StartTls,
+                    Refusal::Policy("tls", "TLS is required and STARTTLS is not offered"),
+                );
             }
         }
         self.authenticate()
@@ -333,12 +340,11 @@ impl Dialogue {
     }
 
     fn done(&mut self) -> Action {
-        match self.refused.take() {
-            Some((stage, reply)) => Action::Done(Verdict::Refused(stage, reply)),
-            None => {
-                self.closing = true;
-                Action::Close(Stage::Data, Refusal::Policy("protocol", "the transaction ended without a refusal"))
-            }
+        if let Some((stage, reply)) = self.refused.take() {
+            Action::Done(Verdict::Refused(stage, reply))
+        } else {
+            self.closing = true;
+            Action::Close(Stage::Data, Refusal::Policy("protocol", "the transaction ended without a refusal"))
         }
     }
 

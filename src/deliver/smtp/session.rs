@@ -14,10 +14,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
 use super::reply::{RawReply, ReplyReader};
-use crate::net::tls::TlsConfigs;
 use crate::config::Delivery;
 use crate::domain::address::Address;
 use crate::domain::route::{Credentials, TlsPolicy};
+use crate::net::tls::TlsConfigs;
 
 /// Bytes written under one deadline.
 const BLOCK: usize = 64 << 10;
@@ -156,7 +156,12 @@ pub struct Session {
 
 impl Session {
     /// Connects, greets, secures and authenticates.
-    pub async fn open(peer: Peer, hello: &str, deadlines: &Arc<Deadlines>, tls: &TlsConfigs) -> Result<Self, (Failure, String)> {
+    pub async fn open(
+        peer: Peer,
+        hello: &str,
+        deadlines: &Arc<Deadlines>,
+        tls: &TlsConfigs,
+    ) -> Result<Self, (Failure, String)> {
         let nothing_said = |failure| (failure, String::new());
         let stream = match timeout(deadlines.connect, TcpStream::connect(peer.address)).await {
             Ok(Ok(stream)) => stream,

@@ -76,7 +76,8 @@ impl Setup {
         for (name, value) in &self.settings {
             layers.text("test", name, value).unwrap();
         }
-        let service = Service::start(layers.finish().unwrap(), &self.plan, Arc::new(Metrics::new().unwrap())).await.unwrap();
+        let service =
+            Service::start(layers.finish().unwrap(), &self.plan, Arc::new(Metrics::new().unwrap())).await.unwrap();
         let live = super::process::create_key(&database.url, "shop", "live", "").await;
         let test = super::process::create_key(&database.url, "shop", "test", "").await;
         App { address: service.address, service, database, live, test }
@@ -109,7 +110,8 @@ impl App {
 
     pub async fn get_as(&self, key: &str, path: &str) -> Answer {
         let authorization = format!("Bearer {key}");
-        let call = async { self.client().request("GET", path, &[("authorization", &authorization)], vec![]).await.unwrap() };
+        let call =
+            async { self.client().request("GET", path, &[("authorization", &authorization)], vec![]).await.unwrap() };
         within(path, call).await
     }
 
@@ -118,7 +120,14 @@ impl App {
         self.get_as(&self.live, path).await
     }
 
-    pub async fn call_as(&self, key: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    pub async fn call_as(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
         let authorization = format!("Bearer {key}");
         let mut all = vec![("authorization", authorization.as_str()), ("content-type", "application/json")];
         all.extend_from_slice(headers);

@@ -87,7 +87,10 @@ impl Database {
         let mut admin = admin().await;
         // Copying wants the template for itself: one at a time.
         sqlx::query("SELECT pg_advisory_lock(4711)").execute(&mut admin).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}"))).execute(&mut admin).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
+            .execute(&mut admin)
+            .await
+            .unwrap();
         admin.close().await.unwrap();
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(server().database(&name));
         Self { url: url_of(&name), pool }
@@ -122,9 +125,8 @@ impl Database {
                 watch.changed().await;
             }
         };
-        if tokio::time::timeout(super::PATIENCE, reached).await.is_err() {
-            panic!("{sql}: {last}, not {wanted}");
-        }
+        let is_reached = tokio::time::timeout(super::PATIENCE, reached).await.is_ok();
+        assert!(is_reached, "{sql}: {last}, not {wanted}");
     }
 }
 

@@ -49,7 +49,13 @@ impl Client {
     }
 
     /// Sends one request; an error is a connection that broke.
-    pub async fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, String> {
+    pub async fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, String> {
         if self.sender.as_ref().is_none_or(http1::SendRequest::is_closed) {
             let stream = TcpStream::connect(&self.address).await.map_err(|e| e.to_string())?;
             stream.set_nodelay(true).unwrap();

@@ -14,12 +14,10 @@ pub mod tls;
 use std::time::Duration;
 
 /// The longest that anything awaited may take, before the test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Awaits `work`, failing the test by name when it takes too long.
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
-    }
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }

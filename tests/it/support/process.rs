@@ -34,7 +34,8 @@ pub async fn create_key(url: &str, project: &str, mode: &str, scopes: &str) -> S
 pub struct Server {
     pub child: Child,
     pub address: String,
-    pub stdout: BufReader<ChildStdout>,
+    /// Kept open: a process whose reader is gone would be another test.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -54,7 +55,7 @@ impl Server {
         let mut line = String::new();
         within("the server to listen", stdout.read_line(&mut line)).await.unwrap();
         let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("said {line:?}"));
-        Self { address: address.to_owned(), child, stdout }
+        Self { address: address.to_owned(), child, _stdout: stdout }
     }
 
     pub async fn kill(mut self) {

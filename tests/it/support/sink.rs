@@ -70,7 +70,6 @@ struct Shared {
     open: AtomicUsize,
     open_max: AtomicUsize,
     steps: Mutex<Vec<(usize, Step)>>,
-    stepped: watch::Sender<usize>,
 }
 
 /// A running server.
@@ -132,7 +131,6 @@ impl SinkSetup {
             open: AtomicUsize::new(0),
             open_max: AtomicUsize::new(0),
             steps: Mutex::default(),
-            stepped: watch::channel(0).0,
         });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -194,18 +192,6 @@ impl Sink {
         let mut taken = self.shared.taken.subscribe();
         within("messages to arrive", taken.wait_for(|n| *n >= count)).await.unwrap();
         self.ledger()
-    }
-
-    /// Waits until a step was heard that `wanted` knows.
-    pub async fn until_step(&self, wanted: impl Fn(&Step) -> bool) {
-        let mut stepped = self.shared.stepped.subscribe();
-        let heard = || self.shared.steps.lock().unwrap().iter().any(|(_, step)| wanted(step));
-        within("a step to be heard", async {
-            while !heard() {
-                stepped.changed().await.unwrap();
-            }
-        })
-        .await;
     }
 }
 
@@ -270,7 +256,8 @@ async fn serve(shared: &Shared, stream: TcpStream, number: usize) -> std::io::Re
 impl Conversation<'_> {
     async fn command(&mut self, line: &str) -> std::io::Result<Then> {
         let upper = line.to_ascii_uppercase();
-        let address = || line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(a, _)| a).to_owned();
+        let address =
+            || line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(a, _)| a).to_owned();
         match upper.split([' ', ':']).next().unwrap_or_default() {
             "EHLO" | "HELO" => {
                 let mut reply = String::from("250-sink");
@@ -344,15 +331,17 @@ impl Conversation<'_> {
     }
 
     fn ask(&self, step: &Step) -> Do {
-        let mut steps = self.shared.steps.lock().unwrap();
-        steps.push((self.number, step.clone()));
-        self.shared.stepped.send_replace(steps.len());
+        self.shared.steps.lock().unwrap().push((self.number, step.clone()));
         (self.shared.script)(step, self.number)
     }
 
     async fn step(&mut self, step: Step, usual: &str) -> std::io::Result<Then> {
         let action = self.ask(&step);
         let refuses = matches!(&action, Do::Reply(reply) if !reply.starts_with(['2', '3']));
+        if refuses && matches!(step, Step::Mail(_) | Step::Rcpt(_)) {
+            // What follows in the pipeline is for nobody.
+            self.recipient.clear();
+        }
         match self.act(action, usual).await? {
             // A refused DATA or STARTTLS is not followed by what it would have begun.
             Then::GoOn if refuses && matches!(step, Step::Data | Step::StartTls) => {

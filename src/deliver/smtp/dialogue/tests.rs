@@ -11,13 +11,15 @@ struct Play {
 
 fn reply(text: &str) -> RawReply {
     let lines: Vec<&str> = text.split('|').collect();
-    RawReply { code: lines[0][..3].parse().unwrap(), lines: lines.iter().map(|l| l.get(4..).unwrap_or("").to_owned()).collect() }
+    RawReply {
+        code: lines[0][..3].parse().unwrap(),
+        lines: lines.iter().map(|l| l.get(4..).unwrap_or("").to_owned()).collect(),
+    }
 }
 
 impl Play {
     fn new(tls: TlsPolicy, credentials: Option<(&str, &str)>) -> Self {
-        let credentials =
-            credentials.map(|(u, p)| Credentials { username: u.to_owned(), password: p.to_owned() });
+        let credentials = credentials.map(|(u, p)| Credentials { username: u.to_owned(), password: p.to_owned() });
         Self { dialogue: Dialogue::new("me.example", tls, credentials), sent: Vec::new() }
     }
 

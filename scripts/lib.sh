@@ -1,0 +1,30 @@
+# Shared by the scripts: installing what Debian packages, as root or through sudo.
+
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else say "run this as root, or install sudo: $*"; exit 1
+    fi
+}
+
+# install PACKAGE...: with apt, where it exists.
+install() {
+    command -v apt-get >/dev/null || { say "install these with your system's packages: $*"; exit 1; }
+    say "installing $*"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+has_postgres() {
+    command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
+}
+
+need_toolchain() {
+    if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
+    command -v cargo >/dev/null || { say "a Rust toolchain is needed (cargo on PATH)"; exit 1; }
+    command -v cc >/dev/null || install gcc libc6-dev
+}
