@@ -34,7 +34,7 @@ impl Link {
         chance: &dyn Chance,
     ) -> Result<Vec<Stored>, StoreError> {
         let link = self;
-        on_link!(link, conn => accept(conn, batch, now, chance))
+        on_link!(link, conn, accept(conn, batch, now, chance))
     }
 }
 

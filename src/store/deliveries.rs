@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::accept::{NewEvent, insert_events};
 use super::leases::{Rescued, Window, lease_statements};
-use super::{Link, Store, StoreError, on_link, webhook_jobs};
+use super::{Link, Store, StoreError, on_link, on_pool, webhook_jobs};
 use crate::domain::address::Address;
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::delivery::{LeasedDelivery, Next, Settlement};
@@ -49,9 +49,10 @@ pub struct DueCount {
 impl Store {
     /// The envelope and the bytes of a leased delivery; `None` when the message is gone.
     pub async fn load_delivery(&self, delivery: &LeasedDelivery) -> Result<Option<Loaded>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!(
+        let row = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
                 "SELECT m.sender, r.address, b.raw FROM messages m \
                  JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id AND r.id = $3 \
                  JOIN message_bodies b ON b.shard = m.shard AND b.message_id = m.id \
@@ -60,22 +61,18 @@ impl Store {
                 delivery.message.uuid(),
                 delivery.recipient.uuid(),
             )
-            .fetch_optional(conn.get()?)
-            .await?;
-            conn.keep();
-            row.map(|row| {
-                let address = |column, text: &str| {
-                    Address::parse(text).map_err(|_| StoreError::corrupt("messages", column, text))
-                };
-                Ok(Loaded {
-                    sender: address("sender", &row.sender)?,
-                    recipient: address("address", &row.address)?,
-                    raw: row.raw,
-                })
+            .fetch_optional(conn)
+        )?;
+        row.map(|row| {
+            let address =
+                |column, text: &str| Address::parse(text).map_err(|_| StoreError::corrupt("messages", column, text));
+            Ok(Loaded {
+                sender: address("sender", &row.sender)?,
+                recipient: address("address", &row.address)?,
+                raw: row.raw,
             })
-            .transpose()
         })
-        .await
+        .transpose()
     }
 }
 
@@ -83,7 +80,7 @@ impl Link {
     /// The shards that have a delivery due: three index probes each, whatever the backlog.
     pub async fn shards_with_due_deliveries(&mut self) -> Result<Vec<Shard>, StoreError> {
         let link = self;
-        on_link!(link, conn => shards_where_due(conn))
+        on_link!(link, conn, shards_where_due(conn))
     }
 
     /// Claims due deliveries of one shard, by priority and then by time.
@@ -93,13 +90,13 @@ impl Link {
         claim: &Claim<'_>,
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         let link = self;
-        on_link!(link, conn => claim_due(conn, shard, claim))
+        on_link!(link, conn, claim_due(conn, shard, claim))
     }
 
     /// Puts off the expiry of leases; gives the ids that are still ours.
     pub async fn renew_deliveries(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         let link = self;
-        on_link!(link, conn => renew_leases(conn, leases, span))
+        on_link!(link, conn, renew_leases(conn, leases, span))
     }
 
     /// Writes what tries led to: attempts, states, events and webhook jobs, in one commit. Gives the
@@ -110,13 +107,13 @@ impl Link {
         chance: &dyn Chance,
     ) -> Result<HashSet<RecipientId>, StoreError> {
         let link = self;
-        on_link!(link, conn => settle(conn, settlements, chance))
+        on_link!(link, conn, settle(conn, settlements, chance))
     }
 
     /// The shards in which a delivery's lease ran out.
     pub async fn shards_with_expired_deliveries(&mut self) -> Result<Vec<Shard>, StoreError> {
         let link = self;
-        on_link!(link, conn => shards_where_expired(conn))
+        on_link!(link, conn, shards_where_expired(conn))
     }
 
     /// Makes deliveries due again whose lease ran out, and records that nobody knows how their try
@@ -129,13 +126,13 @@ impl Link {
         chance: &dyn Chance,
     ) -> Result<usize, StoreError> {
         let link = self;
-        on_link!(link, conn => rescue(conn, shard, window, now, chance))
+        on_link!(link, conn, rescue(conn, shard, window, now, chance))
     }
 
     /// How many deliveries are due, counted up to `bound`.
     pub async fn count_due_deliveries(&mut self, bound: i64) -> Result<DueCount, StoreError> {
         let link = self;
-        on_link!(link, conn => count_due(conn, bound))
+        on_link!(link, conn, count_due(conn, bound))
     }
 }
 

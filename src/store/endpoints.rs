@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, on_pool};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
 
@@ -40,28 +40,22 @@ impl Store {
         endpoint: &Endpoint,
         secret: &[u8],
     ) -> Result<(), StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            sqlx::query!(
-                "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                endpoint.id.uuid(),
-                project.uuid(),
-                endpoint.url,
-                &endpoint.events,
-                &endpoint.tags,
-                endpoint.description,
-                secret,
-                endpoint.enabled,
-                endpoint.disabled_reason,
-                endpoint.created_at,
-            )
-            .execute(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(())
-        })
-        .await
+        on_pool!(self, conn, sqlx::query!(
+            "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            endpoint.id.uuid(),
+            project.uuid(),
+            endpoint.url,
+            &endpoint.events,
+            &endpoint.tags,
+            endpoint.description,
+            secret,
+            endpoint.enabled,
+            endpoint.disabled_reason,
+            endpoint.created_at,
+        )
+        .execute(conn))?;
+        Ok(())
     }
 
     /// The project's endpoints, newest first, from below `before` on.
@@ -71,50 +65,28 @@ impl Store {
         before: Option<EndpointId>,
         limit: i64,
     ) -> Result<Vec<Endpoint>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
-                "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
-                 FROM webhook_endpoints WHERE project_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
-                project.uuid(),
-                before.map(EndpointId::uuid),
-                limit,
-            )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(rows
-                .into_iter()
-                .map(|row| Endpoint {
-                    id: EndpointId::from_uuid(row.id),
-                    url: row.url,
-                    events: row.events,
-                    tags: row.tags,
-                    description: row.description,
-                    enabled: row.enabled,
-                    disabled_reason: row.disabled_reason,
-                    failing_since: row.failing_since,
-                    created_at: row.created_at,
-                })
-                .collect())
-        })
-        .await
+        self.select_endpoints(project, None, before, limit).await
     }
 
-    /// The project's endpoint with that id.
-    pub async fn find_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!(
-                "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
-                 FROM webhook_endpoints WHERE project_id = $1 AND id = $2",
-                project.uuid(),
-                id.uuid(),
-            )
-            .fetch_optional(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(row.map(|row| Endpoint {
+    async fn select_endpoints(
+        &self,
+        project: ProjectId,
+        id: Option<EndpointId>,
+        before: Option<EndpointId>,
+        limit: i64,
+    ) -> Result<Vec<Endpoint>, StoreError> {
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
+             FROM webhook_endpoints WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+            project.uuid(),
+            id.map(EndpointId::uuid),
+            before.map(EndpointId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Endpoint {
                 id: EndpointId::from_uuid(row.id),
                 url: row.url,
                 events: row.events,
@@ -124,19 +96,24 @@ impl Store {
                 disabled_reason: row.disabled_reason,
                 failing_since: row.failing_since,
                 created_at: row.created_at,
-            }))
-        })
-        .await
+            })
+            .collect())
+    }
+
+    /// The project's endpoint with that id.
+    pub async fn find_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self.select_endpoints(project, Some(id), None, 1).await?.pop())
     }
 
     /// Writes what may change of an endpoint; enabling clears its record of failures.
     pub async fn update_endpoint(&self, project: ProjectId, endpoint: &Endpoint) -> Result<bool, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let done = sqlx::query!(
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
                 "UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7, \
-                     disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END \
-                 WHERE project_id = $1 AND id = $2",
+                 disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END \
+             WHERE project_id = $1 AND id = $2",
                 project.uuid(),
                 endpoint.id.uuid(),
                 endpoint.url,
@@ -146,29 +123,20 @@ impl Store {
                 endpoint.enabled,
                 endpoint.disabled_reason,
             )
-            .execute(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(done.rows_affected() == 1)
-        })
-        .await
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Deletes an endpoint; its waiting jobs find it gone and end.
     pub async fn delete_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<bool, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let done = sqlx::query!(
-                "DELETE FROM webhook_endpoints WHERE project_id = $1 AND id = $2",
-                project.uuid(),
-                id.uuid(),
-            )
-            .execute(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(done.rows_affected() == 1)
-        })
-        .await
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!("DELETE FROM webhook_endpoints WHERE project_id = $1 AND id = $2", project.uuid(), id.uuid(),)
+                .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Finished jobs of an endpoint, newest event first.
@@ -178,32 +146,26 @@ impl Store {
         before: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<EndpointDelivery>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
-                "SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries \
-                 WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3",
-                endpoint.uuid(),
-                before.map(EventId::uuid),
-                limit,
-            )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(rows
-                .into_iter()
-                .map(|row| EndpointDelivery {
-                    id: row.id,
-                    event: EventId::from_uuid(row.event_id),
-                    message: MessageId::from_uuid(row.message_id),
-                    status: row.status,
-                    attempts: row.attempts,
-                    response_code: row.response_code,
-                    detail: row.detail,
-                    settled_at: row.settled_at,
-                })
-                .collect())
-        })
-        .await
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries \
+             WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3",
+            endpoint.uuid(),
+            before.map(EventId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| EndpointDelivery {
+                id: row.id,
+                event: EventId::from_uuid(row.event_id),
+                message: MessageId::from_uuid(row.message_id),
+                status: row.status,
+                attempts: row.attempts,
+                response_code: row.response_code,
+                detail: row.detail,
+                settled_at: row.settled_at,
+            })
+            .collect())
     }
 }

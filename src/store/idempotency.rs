@@ -12,7 +12,7 @@ impl Link {
         for shard in Shard::all() {
             loop {
                 let link = &mut *self;
-                let removed = on_link!(link, conn => prune(conn, shard, batch))?;
+                let removed = on_link!(link, conn, prune(conn, shard, batch))?;
                 pruned += removed;
                 if removed < batch.unsigned_abs() {
                     break;

@@ -1,6 +1,6 @@
 //! Reading one message: state, events, attempts, bytes. Every statement names the message's shard.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, on_pool};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AttemptId, EventId, MessageId, ProjectId, RecipientId};
 use crate::domain::message::Priority;
@@ -85,75 +85,67 @@ pub(super) fn priority_name(rank: i16) -> &'static str {
 impl Store {
     /// The project's message with that id. A foreign one is not found.
     pub async fn find_message(&self, project: ProjectId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!(
+        let row = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
                 "SELECT mode, author, subject, tags, metadata, priority, size, created_at, expires_at \
                  FROM messages WHERE shard = $1 AND id = $2 AND project_id = $3",
                 id.shard().value(),
                 id.uuid(),
                 project.uuid(),
             )
-            .fetch_optional(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(row.map(|row| StoredMessage {
-                id,
-                mode: row.mode,
-                author: row.author,
-                subject: row.subject,
-                tags: row.tags,
-                metadata: row.metadata,
-                priority: priority_name(row.priority),
-                size: row.size,
-                created_at: row.created_at,
-                expires_at: row.expires_at,
-            }))
-        })
-        .await
+            .fetch_optional(conn)
+        )?;
+        Ok(row.map(|row| StoredMessage {
+            id,
+            mode: row.mode,
+            author: row.author,
+            subject: row.subject,
+            tags: row.tags,
+            metadata: row.metadata,
+            priority: priority_name(row.priority),
+            size: row.size,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        }))
     }
 
     /// The recipients of a message in the order in which they were given. A leased delivery is `sending`.
     pub async fn list_recipients(&self, id: MessageId) -> Result<Vec<StoredRecipient>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
-                "SELECT r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status, r.reply_text, \
-                     r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS \"attempts!\", d.due_at AS \"due_at?\", \
-                     d.lease_token IS NOT NULL AS \"leased!\" \
-                 FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id \
-                 WHERE r.shard = $1 AND r.message_id = $2 ORDER BY r.position",
-                id.shard().value(),
-                id.uuid(),
-            )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            rows.into_iter()
-                .map(|row| {
-                    let stored = RecipientStatus::parse(&row.status)
-                        .ok_or_else(|| StoreError::corrupt("recipients", "status", &row.status))?;
-                    let sending = row.leased && !stored.is_settled();
-                    Ok(StoredRecipient {
-                        id: RecipientId::from_uuid(row.id),
-                        kind: row.kind,
-                        address: row.address,
-                        status: if sending { RecipientStatus::Sending } else { stored },
-                        attempts: row.attempts,
-                        settled_at: row.settled_at,
-                        next_attempt_at: row.due_at.filter(|_| !sending && !stored.is_settled()),
-                        last_reply: row.reply_class.map(|class| StoredReply {
-                            code: row.reply_code,
-                            enhanced: row.reply_status,
-                            text: row.reply_text,
-                            host: row.reply_host,
-                            class: Some(class),
-                        }),
-                    })
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status, r.reply_text, \
+                 r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS \"attempts!\", d.due_at AS \"due_at?\", \
+                 d.lease_token IS NOT NULL AS \"leased!\" \
+             FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id \
+             WHERE r.shard = $1 AND r.message_id = $2 ORDER BY r.position",
+            id.shard().value(),
+            id.uuid(),
+        )
+        .fetch_all(conn))?;
+        rows.into_iter()
+            .map(|row| {
+                let stored = RecipientStatus::parse(&row.status)
+                    .ok_or_else(|| StoreError::corrupt("recipients", "status", &row.status))?;
+                let sending = row.leased && !stored.is_settled();
+                Ok(StoredRecipient {
+                    id: RecipientId::from_uuid(row.id),
+                    kind: row.kind,
+                    address: row.address,
+                    status: if sending { RecipientStatus::Sending } else { stored },
+                    attempts: row.attempts,
+                    settled_at: row.settled_at,
+                    next_attempt_at: row.due_at.filter(|_| !sending && !stored.is_settled()),
+                    last_reply: row.reply_class.map(|class| StoredReply {
+                        code: row.reply_code,
+                        enhanced: row.reply_status,
+                        text: row.reply_text,
+                        host: row.reply_host,
+                        class: Some(class),
+                    }),
                 })
-                .collect()
-        })
-        .await
+            })
+            .collect()
     }
 
     /// The events of a message, oldest first.
@@ -163,34 +155,28 @@ impl Store {
         after: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
-                "SELECT e.id, e.recipient_id, r.address, e.sequence, e.type AS event_type, e.occurred_at, e.data \
-                 FROM events e JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id \
-                 WHERE e.shard = $1 AND e.message_id = $2 AND ($3::uuid IS NULL OR e.id > $3) ORDER BY e.id LIMIT $4",
-                id.shard().value(),
-                id.uuid(),
-                after.map(EventId::uuid),
-                limit,
-            )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(rows
-                .into_iter()
-                .map(|row| StoredEvent {
-                    id: EventId::from_uuid(row.id),
-                    recipient: RecipientId::from_uuid(row.recipient_id),
-                    email: row.address,
-                    sequence: row.sequence,
-                    event_type: row.event_type,
-                    occurred_at: row.occurred_at,
-                    data: row.data,
-                })
-                .collect())
-        })
-        .await
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT e.id, e.recipient_id, r.address, e.sequence, e.type AS event_type, e.occurred_at, e.data \
+             FROM events e JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id \
+             WHERE e.shard = $1 AND e.message_id = $2 AND ($3::uuid IS NULL OR e.id > $3) ORDER BY e.id LIMIT $4",
+            id.shard().value(),
+            id.uuid(),
+            after.map(EventId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| StoredEvent {
+                id: EventId::from_uuid(row.id),
+                recipient: RecipientId::from_uuid(row.recipient_id),
+                email: row.address,
+                sequence: row.sequence,
+                event_type: row.event_type,
+                occurred_at: row.occurred_at,
+                data: row.data,
+            })
+            .collect())
     }
 
     /// The attempts of a message, oldest first.
@@ -200,67 +186,59 @@ impl Store {
         after: Option<AttemptId>,
         limit: i64,
     ) -> Result<Vec<StoredAttempt>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
-                "SELECT a.id, a.recipient_id, r.address, a.number, a.outcome, a.class, a.started_at, a.duration_ms, a.stage, \
-                     a.host, a.ip, a.source_ip, a.tls, a.reply_code, a.reply_status, a.reply_text, a.transcript \
-                 FROM attempts a JOIN recipients r ON r.shard = a.shard AND r.message_id = a.message_id AND r.id = a.recipient_id \
-                 WHERE a.shard = $1 AND a.message_id = $2 AND ($3::uuid IS NULL OR a.id > $3) ORDER BY a.id LIMIT $4",
-                id.shard().value(),
-                id.uuid(),
-                after.map(AttemptId::uuid),
-                limit,
-            )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(rows
-                .into_iter()
-                .map(|row| StoredAttempt {
-                    id: AttemptId::from_uuid(row.id),
-                    recipient: RecipientId::from_uuid(row.recipient_id),
-                    email: row.address,
-                    number: row.number,
-                    outcome: row.outcome,
-                    reply: StoredReply {
-                        code: row.reply_code,
-                        enhanced: row.reply_status,
-                        text: row.reply_text,
-                        host: row.host.clone(),
-                        class: Some(row.class.clone()),
-                    },
-                    class: row.class,
-                    started_at: row.started_at,
-                    duration_ms: row.duration_ms,
-                    stage: row.stage,
-                    host: row.host,
-                    ip: row.ip,
-                    source_ip: row.source_ip,
-                    tls: row.tls,
-                    transcript: row.transcript,
-                })
-                .collect())
-        })
-        .await
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT a.id, a.recipient_id, r.address, a.number, a.outcome, a.class, a.started_at, a.duration_ms, a.stage, \
+                 a.host, a.ip, a.source_ip, a.tls, a.reply_code, a.reply_status, a.reply_text, a.transcript \
+             FROM attempts a JOIN recipients r ON r.shard = a.shard AND r.message_id = a.message_id AND r.id = a.recipient_id \
+             WHERE a.shard = $1 AND a.message_id = $2 AND ($3::uuid IS NULL OR a.id > $3) ORDER BY a.id LIMIT $4",
+            id.shard().value(),
+            id.uuid(),
+            after.map(AttemptId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| StoredAttempt {
+                id: AttemptId::from_uuid(row.id),
+                recipient: RecipientId::from_uuid(row.recipient_id),
+                email: row.address,
+                number: row.number,
+                outcome: row.outcome,
+                reply: StoredReply {
+                    code: row.reply_code,
+                    enhanced: row.reply_status,
+                    text: row.reply_text,
+                    host: row.host.clone(),
+                    class: Some(row.class.clone()),
+                },
+                class: row.class,
+                started_at: row.started_at,
+                duration_ms: row.duration_ms,
+                stage: row.stage,
+                host: row.host,
+                ip: row.ip,
+                source_ip: row.source_ip,
+                tls: row.tls,
+                transcript: row.transcript,
+            })
+            .collect())
     }
 
     /// The bytes of a message as they went, or will go, on the wire.
     pub async fn load_raw(&self, project: ProjectId, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!(
+        let row = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
                 "SELECT b.raw FROM messages m JOIN message_bodies b ON b.shard = m.shard AND b.message_id = m.id \
                  WHERE m.shard = $1 AND m.id = $2 AND m.project_id = $3",
                 id.shard().value(),
                 id.uuid(),
                 project.uuid(),
             )
-            .fetch_optional(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(row.map(|row| row.raw))
-        })
-        .await
+            .fetch_optional(conn)
+        )?;
+        Ok(row.map(|row| row.raw))
     }
 }

@@ -142,9 +142,25 @@ impl Link {
     }
 }
 
-/// Runs a statement or transaction on a link, under the deadline: `run!(link, conn => work(conn))`.
+/// Runs one statement on a pooled connection, under the deadline: `on_pool!(store, conn, query.fetch_one(conn))`.
+macro_rules! on_pool {
+    ($store:ident, $conn:ident, $work:expr) => {
+        $store
+            .within(async {
+                let mut pooled = $store.conn().await?;
+                let $conn = pooled.get()?;
+                let value = $work.await?;
+                pooled.keep();
+                Ok(value)
+            })
+            .await
+    };
+}
+use on_pool;
+
+/// Runs a statement or transaction on a link, under the deadline: `on_link!(link, conn, work(conn))`.
 macro_rules! on_link {
-    ($link:ident, $conn:ident => $work:expr) => {{
+    ($link:ident, $conn:ident, $work:expr) => {{
         let store = $link.store.clone();
         store
             .within(async {

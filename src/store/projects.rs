@@ -1,6 +1,6 @@
 //! Projects and their API keys. Read on the way in, written by operators only.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, on_pool};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{KeyId, ProjectId};
@@ -62,21 +62,20 @@ impl Store {
     /// The project with that id or that name.
     pub async fn find_project(&self, id_or_name: &str) -> Result<Option<ProjectId>, StoreError> {
         let id = ProjectId::parse(id_or_name).map(ProjectId::uuid);
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!("SELECT id FROM projects WHERE id = $1 OR name = $2 LIMIT 1", id, id_or_name)
-                .fetch_optional(conn.get()?)
-                .await?;
-            conn.keep();
-            Ok(row.map(|row| ProjectId::from_uuid(row.id)))
-        })
-        .await
+        let row = on_pool!(
+            self,
+            conn,
+            sqlx::query!("SELECT id FROM projects WHERE id = $1 OR name = $2 LIMIT 1", id, id_or_name)
+                .fetch_optional(conn)
+        )?;
+        Ok(row.map(|row| ProjectId::from_uuid(row.id)))
     }
 
     pub async fn insert_key(&self, key: &NewKey<'_>) -> Result<(), StoreError> {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name().to_owned()).collect();
-        self.within(async {
-            let mut conn = self.conn().await?;
+        on_pool!(
+            self,
+            conn,
             sqlx::query!(
                 "INSERT INTO api_keys (id, project_id, mode, scopes, prefix, hash, created_at, expires_at) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -89,77 +88,64 @@ impl Store {
                 key.created_at,
                 key.expires_at,
             )
-            .execute(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(())
-        })
-        .await
+            .execute(conn)
+        )?;
+        Ok(())
     }
 
     /// The valid key with that hash.
     pub async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!(
+        let row = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
                 "SELECT project_id, mode, scopes FROM api_keys \
                  WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
                 &hash[..],
             )
-            .fetch_optional(conn.get()?)
-            .await?;
-            conn.keep();
-            row.map(|row| {
-                let mode = Mode::parse(&row.mode).ok_or_else(|| StoreError::corrupt("api_keys", "mode", &row.mode))?;
-                let scopes = row.scopes.iter().filter_map(|name| Scope::parse(name)).collect();
-                Ok(FoundKey { project: ProjectId::from_uuid(row.project_id), mode, scopes })
-            })
-            .transpose()
+            .fetch_optional(conn)
+        )?;
+        row.map(|row| {
+            let mode = Mode::parse(&row.mode).ok_or_else(|| StoreError::corrupt("api_keys", "mode", &row.mode))?;
+            let scopes = row.scopes.iter().filter_map(|name| Scope::parse(name)).collect();
+            Ok(FoundKey { project: ProjectId::from_uuid(row.project_id), mode, scopes })
         })
-        .await
+        .transpose()
     }
 
     /// All keys, newest first.
     pub async fn list_keys(&self) -> Result<Vec<ListedKey>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
+        let rows = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
                 "SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at \
                  FROM api_keys k JOIN projects p ON p.id = k.project_id ORDER BY k.id DESC LIMIT 1000",
             )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(rows
-                .into_iter()
-                .map(|row| ListedKey {
-                    id: KeyId::from_uuid(row.id),
-                    project: row.project,
-                    mode: row.mode,
-                    prefix: row.prefix,
-                    scopes: row.scopes,
-                    created_at: row.created_at,
-                    revoked_at: row.revoked_at,
-                })
-                .collect())
-        })
-        .await
+            .fetch_all(conn)
+        )?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ListedKey {
+                id: KeyId::from_uuid(row.id),
+                project: row.project,
+                mode: row.mode,
+                prefix: row.prefix,
+                scopes: row.scopes,
+                created_at: row.created_at,
+                revoked_at: row.revoked_at,
+            })
+            .collect())
     }
 
     /// Revokes a key; `false` when there is none, or it was revoked before.
     pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let done = sqlx::query!(
-                "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
-                id.uuid(),
-                now,
-            )
-            .execute(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(done.rows_affected() == 1)
-        })
-        .await
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.uuid(), now,)
+                .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
     }
 }

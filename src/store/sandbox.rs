@@ -1,6 +1,6 @@
 //! The built-in inbox: what was delivered to the sandbox.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, on_pool};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
@@ -20,8 +20,9 @@ pub struct SandboxEntry {
 impl Store {
     /// Delivers to the inbox. A second delivery to the same recipient changes nothing.
     pub async fn deliver_to_sandbox(&self, delivery: &LeasedDelivery, now: Timestamp) -> Result<(), StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
+        on_pool!(
+            self,
+            conn,
             sqlx::query!(
                 "INSERT INTO sandbox_messages (shard, message_id, id, project_id, sender, recipient, received_at) \
                  SELECT r.shard, r.message_id, r.id, m.project_id, m.sender, r.address, $4 FROM recipients r \
@@ -32,12 +33,9 @@ impl Store {
                 delivery.recipient.uuid(),
                 now,
             )
-            .execute(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(())
-        })
-        .await
+            .execute(conn)
+        )?;
+        Ok(())
     }
 
     /// The project's inbox, newest first, narrowed to one recipient address if wished.
@@ -48,35 +46,29 @@ impl Store {
         before: Option<RecipientId>,
         limit: i64,
     ) -> Result<Vec<SandboxEntry>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let rows = sqlx::query!(
-                "SELECT s.id, s.message_id, s.sender, s.recipient, s.received_at, m.subject, m.size FROM sandbox_messages s \
-                 JOIN messages m ON m.shard = s.shard AND m.id = s.message_id \
-                 WHERE s.project_id = $1 AND ($2::text IS NULL OR s.recipient = $2) AND ($3::uuid IS NULL OR s.id < $3) \
-                 ORDER BY s.id DESC LIMIT $4",
-                project.uuid(),
-                to,
-                before.map(RecipientId::uuid),
-                limit,
-            )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(rows
-                .into_iter()
-                .map(|row| SandboxEntry {
-                    id: RecipientId::from_uuid(row.id),
-                    message: MessageId::from_uuid(row.message_id),
-                    sender: row.sender,
-                    recipient: row.recipient,
-                    subject: row.subject,
-                    size: row.size,
-                    received_at: row.received_at,
-                })
-                .collect())
-        })
-        .await
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT s.id, s.message_id, s.sender, s.recipient, s.received_at, m.subject, m.size FROM sandbox_messages s \
+             JOIN messages m ON m.shard = s.shard AND m.id = s.message_id \
+             WHERE s.project_id = $1 AND ($2::text IS NULL OR s.recipient = $2) AND ($3::uuid IS NULL OR s.id < $3) \
+             ORDER BY s.id DESC LIMIT $4",
+            project.uuid(),
+            to,
+            before.map(RecipientId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| SandboxEntry {
+                id: RecipientId::from_uuid(row.id),
+                message: MessageId::from_uuid(row.message_id),
+                sender: row.sender,
+                recipient: row.recipient,
+                subject: row.subject,
+                size: row.size,
+                received_at: row.received_at,
+            })
+            .collect())
     }
 
     /// One delivered copy and its bytes. The id is the recipient's, so that it scatters.
@@ -85,32 +77,26 @@ impl Store {
         project: ProjectId,
         id: RecipientId,
     ) -> Result<Option<(SandboxEntry, Vec<u8>)>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let row = sqlx::query!(
-                "SELECT s.message_id, s.sender, s.recipient, s.received_at, m.subject, m.size, b.raw FROM sandbox_messages s \
-                 JOIN messages m ON m.shard = s.shard AND m.id = s.message_id \
-                 JOIN message_bodies b ON b.shard = s.shard AND b.message_id = s.message_id \
-                 WHERE s.project_id = $1 AND s.id = $2",
-                project.uuid(),
-                id.uuid(),
-            )
-            .fetch_optional(conn.get()?)
-            .await?;
-            conn.keep();
-            Ok(row.map(|row| {
-                let entry = SandboxEntry {
-                    id,
-                    message: MessageId::from_uuid(row.message_id),
-                    sender: row.sender,
-                    recipient: row.recipient,
-                    subject: row.subject,
-                    size: row.size,
-                    received_at: row.received_at,
-                };
-                (entry, row.raw)
-            }))
-        })
-        .await
+        let row = on_pool!(self, conn, sqlx::query!(
+            "SELECT s.message_id, s.sender, s.recipient, s.received_at, m.subject, m.size, b.raw FROM sandbox_messages s \
+             JOIN messages m ON m.shard = s.shard AND m.id = s.message_id \
+             JOIN message_bodies b ON b.shard = s.shard AND b.message_id = s.message_id \
+             WHERE s.project_id = $1 AND s.id = $2",
+            project.uuid(),
+            id.uuid(),
+        )
+        .fetch_optional(conn))?;
+        Ok(row.map(|row| {
+            let entry = SandboxEntry {
+                id,
+                message: MessageId::from_uuid(row.message_id),
+                sender: row.sender,
+                recipient: row.recipient,
+                subject: row.subject,
+                size: row.size,
+                received_at: row.received_at,
+            };
+            (entry, row.raw)
+        }))
     }
 }

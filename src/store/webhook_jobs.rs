@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::accept::NewEvent;
 use super::leases::{Rescued, Window, lease_statements};
-use super::{Link, Store, StoreError, on_link};
+use super::{Link, Store, StoreError, on_link, on_pool};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, RecipientId};
 use crate::domain::lease::Lease;
@@ -98,24 +98,12 @@ pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Res
 impl Store {
     /// Everything that a call needs; `None` when the event or the endpoint is gone.
     pub async fn load_job(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let loaded = load(conn.get()?, job).await?;
-            conn.keep();
-            Ok(loaded)
-        })
-        .await
+        on_pool!(self, conn, load(conn, job))
     }
 
     /// Writes what a call led to; `false` when the lease was no longer ours.
     pub async fn settle_job(&self, settlement: &JobSettlement, disable_after: Duration) -> Result<bool, StoreError> {
-        self.within(async {
-            let mut conn = self.conn().await?;
-            let ours = settle(conn.get()?, settlement, disable_after).await?;
-            conn.keep();
-            Ok(ours)
-        })
-        .await
+        on_pool!(self, conn, settle(conn, settlement, disable_after))
     }
 }
 
@@ -123,28 +111,28 @@ impl Link {
     /// The shards that have a job due: one index probe each.
     pub async fn shards_with_due_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
         let link = self;
-        on_link!(link, conn => shards_where_due(conn))
+        on_link!(link, conn, shards_where_due(conn))
     }
 
     pub async fn claim_jobs(&mut self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<LeasedJob>, StoreError> {
         let link = self;
-        on_link!(link, conn => claim_due(conn, shard, claim))
+        on_link!(link, conn, claim_due(conn, shard, claim))
     }
 
     pub async fn renew_jobs(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         let link = self;
-        on_link!(link, conn => renew_leases(conn, leases, span))
+        on_link!(link, conn, renew_leases(conn, leases, span))
     }
 
     pub async fn shards_with_expired_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
         let link = self;
-        on_link!(link, conn => shards_where_expired(conn))
+        on_link!(link, conn, shards_where_expired(conn))
     }
 
     /// Makes jobs due again whose lease ran out. Gives their number.
     pub async fn rescue_jobs(&mut self, shard: Shard, window: Window) -> Result<usize, StoreError> {
         let link = self;
-        on_link!(link, conn => rescue(conn, shard, window))
+        on_link!(link, conn, rescue(conn, shard, window))
     }
 }
 
