@@ -116,6 +116,15 @@ impl Drop for Pooled {
     }
 }
 
+/// Every statement on a link is over a batch and by primary key or partial index. A planner that guesses
+/// from fresh statistics would hash whole tables for it (measured: half of Postgres' CPU per message).
+const BY_INDEX: [(&str, &str); 4] = [
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
 /// A connection that one task owns. It is opened when needed and thrown away after any error.
 pub struct Link {
     store: Store,
@@ -132,7 +141,7 @@ impl Link {
     async fn open(&mut self) -> Result<PgConnection, StoreError> {
         match self.conn.take() {
             Some(conn) => Ok(conn),
-            None => Ok(PgConnection::connect_with(&self.store.options).await?),
+            None => Ok(PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await?),
         }
     }
 
