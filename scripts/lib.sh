@@ -1,6 +1,7 @@
 # Shared by the scripts: installing what Debian packages, as root or through sudo.
 
 cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR="$PWD/target"
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
@@ -15,8 +16,8 @@ as_root() {
 install() {
     command -v apt-get >/dev/null || { say "install these with your system's packages: $*"; exit 1; }
     say "installing $*"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    as_root apt-get update -qq -o DPkg::Lock::Timeout=300
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "$@" >/dev/null
 }
 
 has_postgres() {

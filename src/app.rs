@@ -137,6 +137,11 @@ impl Service {
         Ok(Self { address, store: common.store.clone(), metrics: Arc::clone(&common.metrics), shutdown, config })
     }
 
+    /// The database that the service uses.
+    pub fn database_url(&self) -> &str {
+        &self.config.database.url
+    }
+
     /// Takes nothing new, waits for what is in hand, and drops it when the configured time is over or
     /// `abort` falls.
     pub async fn stop(self, abort: &CancellationToken) -> Ended {
@@ -192,6 +197,7 @@ impl Common {
         let writer = Writer::start(&self.store, &config.database, &parts, shutdown);
         let api = Api {
             door: Door::new(
+                self.store.clone(),
                 writer,
                 &config.delivery,
                 &config.limits,

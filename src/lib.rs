@@ -60,7 +60,8 @@
 //!   created a moment ago misses nothing.
 //! * 2026-11-22 A final outcome may settle a row whose lease ran out if nobody claimed it since (same attempt
 //!   number): the attempt is a fencing token too, and one copy less goes out.
-//! * 2026-11-22 `html2text` makes the text part of HTML mail; transfer encodings are always set by us.
+//! * 2026-11-22 The text part of HTML mail is made by our own single pass over the tags: a renderer of full HTML
+//!   took 24 s for 100 kB of nested elements. Transfer encodings are always set by us.
 //! * 2026-11-22 The console is static pages over the public API; the key stays in the browser's session.
 
 pub mod ambient;

@@ -85,7 +85,29 @@ fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
     if inflated.len() > limit { Err(Problem::too_large(limit)) } else { Ok(inflated) }
 }
 
+/// Values that a body may hold: several times what the largest message needs, and little memory.
+const VALUES_MAX: usize = 100_000;
+
+/// How many values a JSON text can hold at most: each but the first follows a comma, a colon or a bracket
+/// that stands outside of strings.
+fn count_values(bytes: &[u8]) -> usize {
+    let (mut count, mut in_string, mut is_escaped) = (1, false, false);
+    for &byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b':' | b'[' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if count_values(bytes) > VALUES_MAX {
+        return Err(Problem::malformed(format!("the body holds more than {VALUES_MAX} values")));
+    }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(Problem::malformed("the body must be a JSON object")),

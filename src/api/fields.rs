@@ -73,9 +73,13 @@ impl<'f> Fields<'f> {
         }
     }
 
-    /// A list of strings; items of another type are faults.
-    pub fn strings(&mut self, name: &str) -> Option<Vec<String>> {
+    /// A list of at most `limit` strings; items of another type are faults. A longer list is not looked at.
+    pub fn strings(&mut self, name: &str, limit: usize) -> Option<Vec<String>> {
         let items = self.list(name)?;
+        if items.len() > limit {
+            self.fault(name, "too_many", format!("{}; the limit is {limit}", items.len()));
+            return None;
+        }
         let at = self.pointer(name);
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {

@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::patient::Patient;
 use crate::config::Http;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -45,7 +46,10 @@ pub async fn serve(listener: TcpListener, router: Router, config: Http, metrics:
         };
         // An answer is one write; waiting to fill a segment only delays it.
         let _ = stream.set_nodelay(true);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = builder.serve_connection(
+            TokioIo::new(Patient::new(stream, config.write_timeout.0)),
+            TowerToHyperService::new(router.clone()),
+        );
         let connection = graceful.watch(connection);
         let metrics = Arc::clone(&metrics);
         shutdown.spawn(async move {

@@ -12,6 +12,7 @@ pub mod listener;
 mod messages;
 mod ops;
 mod page;
+mod patient;
 mod problem;
 mod sandbox;
 mod webhooks;
@@ -27,6 +28,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 use uuid::Uuid;
 
 pub use auth::Auth;
@@ -113,7 +115,8 @@ async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request,
     let mut random = [0; 16];
     api.chance.fill(&mut random);
     let id = format!("req_{}", Uuid::from_bytes(random).simple());
-    let response = next.run(request).await;
+    let span = tracing::info_span!("request", id);
+    let response = next.run(request).instrument(span).await;
     let mut response = problem::write_out(response, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -121,6 +124,7 @@ async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request,
     }
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     let route = path.as_ref().map_or("none", |path| path.as_str());
+    tracing::debug!(id, route, status = response.status().as_u16(), "answered");
     api.metrics.http_requests.with_label_values(&[route, response.status().as_str()]).inc();
     api.metrics.http_seconds.observe(started.elapsed().as_secs_f64());
     response
@@ -131,7 +135,9 @@ fn json(value: &impl serde::Serialize) -> Response {
     json_text(serde_json::to_string(value).unwrap_or_default())
 }
 
-fn json_text(text: String) -> Response {
+/// The line end is for people at a terminal.
+fn json_text(mut text: String) -> Response {
+    text.push('\n');
     let mut response = Response::new(text.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

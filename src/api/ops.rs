@@ -46,6 +46,7 @@ pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
         "tags": limits.tags,
         "metadata_bytes": limits.metadata.0,
         "headers": limits.headers,
+        "webhooks": limits.webhooks,
     }))
 }
 

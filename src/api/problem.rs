@@ -45,7 +45,12 @@ impl Problem {
     }
 
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", "there is nothing at this address")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "Not found",
+            "there is no such thing here, or not for this credential",
+        )
     }
 
     pub fn method_not_allowed() -> Self {
@@ -158,7 +163,7 @@ pub fn write_out(mut response: Response<Body>, request: &str) -> Response<Body> 
     if !problem.errors.is_empty() {
         body["errors"] = json!(problem.errors);
     }
-    *response.body_mut() = Body::from(body.to_string());
+    *response.body_mut() = Body::from(format!("{body}\n"));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(delay) = problem.retry_after {

@@ -23,7 +23,7 @@ use crate::webhook::sign;
 
 const DISABLED: &str = "disabled by request";
 const DESCRIPTION_MAX: usize = 500;
-const TAGS_MAX: usize = 50;
+const LIST_MAX: usize = 50;
 
 /// `POST /v1/webhooks`: the answer carries the secret, once.
 pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Result<Response, Problem> {
@@ -43,7 +43,12 @@ pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Res
     };
     let mut secret = [0; sign::SECRET_BYTES];
     api.chance.fill(&mut secret);
-    api.store.insert_endpoint(caller.project, &endpoint, &secret).await?;
+    let limit = api.limits.webhooks;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    if !api.store.insert_endpoint(caller.project, &endpoint, &secret, most).await? {
+        let detail = format!("the project has {limit} webhook endpoints, which is the limit");
+        return Err(Problem::validation(vec![Fault::new("", "too_many_webhooks", detail)]));
+    }
     let mut body = show(&endpoint);
     body["secret"] = json!(sign::secret_text(&secret));
     let mut response = answer(&body);
@@ -175,11 +180,11 @@ impl Change {
         if let Some(Err(error)) = &target {
             fields.fault("url", "invalid_url", error.to_string());
         }
-        let events = fields.strings("events");
+        let events = fields.strings("events", LIST_MAX);
         check_events(&mut fields, events.as_deref());
-        let tags = fields.strings("tags");
-        if tags.as_ref().is_some_and(|tags| tags.len() > TAGS_MAX || tags.iter().any(|tag| tag.contains('\0'))) {
-            fields.fault("tags", "invalid_tags", format!("must be at most {TAGS_MAX} tags"));
+        let tags = fields.strings("tags", LIST_MAX);
+        if tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag.contains('\0'))) {
+            fields.fault("tags", "control_character", "must not hold a NUL");
         }
         let description = fields.string("description");
         if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX || text.contains('\0')) {

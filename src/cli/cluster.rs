@@ -16,6 +16,8 @@ use crate::config::{Database, Span};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
+/// The file that marks a data directory as ours, and is locked while it is used.
+const LOCK: &str = "lock";
 /// Longest wait for a cluster to be made, or to answer.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is asked whether it answers.
@@ -83,15 +85,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Makes the cluster beside its place and moves it there, so that a run that was broken off leaves nothing
+    /// that looks like a cluster, and nothing of anybody else is touched.
     async fn make(&self) -> Result<(), CliError> {
-        // A first run that was broken off leaves files that initdb would refuse.
         if self.directory.exists() {
-            fs::remove_dir_all(&self.directory).map_err(CliError::new)?;
+            return Err(CliError(format!("{} exists and is no cluster of ours; remove it", self.directory.display())));
+        }
+        let unfinished = self.directory.with_extension("unfinished");
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).map_err(CliError::new)?;
         }
         let mut initdb = self.command("initdb");
-        initdb.arg("-D").arg(&self.directory);
+        initdb.arg("-D").arg(&unfinished);
         initdb.args(["-U", "mailwright", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
-        run(initdb).await
+        run(initdb).await?;
+        fs::rename(&unfinished, &self.directory).map_err(CliError::new)
     }
 
     fn launch(&mut self) -> Result<(), CliError> {
@@ -198,9 +206,20 @@ fn unprivileged_user() -> Result<Option<User>, CliError> {
     })
 }
 
+/// Makes the data directory, or takes one that is empty or already ours.
 fn make_directory(directory: &Path, user: Option<User>) -> Result<(), CliError> {
     let named = |error: std::io::Error| CliError(format!("{}: {error}", directory.display()));
+    let is_ours = directory.join(LOCK).exists();
+    if !is_ours && fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
+        let why = "is not empty and is no data directory of Mailwright; give another --data-dir";
+        return Err(CliError(format!("{} {why}", directory.display())));
+    }
+    let missing: Vec<_> = directory.ancestors().skip(1).take_while(|parent| !parent.exists()).collect();
     fs::create_dir_all(directory).map_err(named)?;
+    // Whatever the umask: the server's user must get through.
+    for parent in missing {
+        fs::set_permissions(parent, Permissions::from_mode(0o755)).map_err(named)?;
+    }
     fs::set_permissions(directory, Permissions::from_mode(0o700)).map_err(named)?;
     if let Some(user) = user {
         std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid)).map_err(named)?;
@@ -209,7 +228,7 @@ fn make_directory(directory: &Path, user: Option<User>) -> Result<(), CliError> 
 }
 
 fn lock(directory: &Path) -> Result<File, CliError> {
-    let path = directory.join("lock");
+    let path = directory.join(LOCK);
     let file = File::create(&path).map_err(|error| CliError(format!("{}: {error}", path.display())))?;
     file.try_lock().map_err(|_| {
         CliError(format!("{} is in use by another mailwright; give this one its own --data-dir", directory.display()))
@@ -224,6 +243,7 @@ fn socket_directory(directory: &Path, user: Option<User>) -> Result<PathBuf, Cli
     }
     let short = std::env::temp_dir().join(format!("mailwright-{}", short_name(directory)));
     make_directory(&short, user)?;
+    File::create(short.join(LOCK)).map_err(CliError::new)?;
     Ok(short)
 }
 

@@ -47,7 +47,11 @@ pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CliError
     lay_defaults(&mut layers)?;
     let mut config = layers.finish().map_err(CliError::new)?;
     config.http.listen = match args.listen {
-        Some(address) => address,
+        Some(address) => {
+            let free = TcpListener::bind(address).await;
+            free.map_err(|error| CliError(format!("--listen {address}: {error}")))?;
+            address
+        }
         None => free_address(config.http.listen).await?,
     };
     let directory = args.data_dir.unwrap_or_else(|| {
@@ -98,7 +102,10 @@ async fn free_address(wanted: SocketAddr) -> Result<SocketAddr, CliError> {
         let address = SocketAddr::new(wanted.ip(), wanted.port().saturating_add(step));
         match TcpListener::bind(address).await {
             Ok(_) => return Ok(address),
-            Err(error) => last = Some(error),
+            Err(error) => {
+                out::note(&format!("{address} is taken; trying the next port"));
+                last = Some(error);
+            }
         }
     }
     let why = last.map_or_else(String::new, |error| error.to_string());
@@ -144,8 +151,13 @@ Mailwright is ready. {fate}
   Test key  {test}
   Live key  {live}
   Data      {data}   (the next start finds it again)
+  Postgres  {database}
 
-Send a message (paste this into another terminal):
+For the README's tour, in another terminal:
+
+  export URL={url} KEY={test}
+
+Send a message:
 
   curl -sS {url}/v1/send -H 'Authorization: Bearer {test}' -H 'Content-Type: application/json' -d '{{"from":"Ada <ada@example.com>","to":"you@example.com","subject":"Hello","text":"It works."}}'
 
@@ -155,5 +167,6 @@ See what became of it:
 
 Ctrl-C stops everything."#,
         data = directory.display(),
+        database = service.database_url(),
     )
 }

@@ -33,10 +33,8 @@ pub async fn call(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<
 
 async fn exchange(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<Answer, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let uri: Uri = url.parse().map_err(|error| text(&error))?;
-    if uri.scheme_str() != Some("http") {
-        return Err("must be an http:// URL of a service on this machine or network".to_owned());
-    }
+    let uri: Option<Uri> = url.parse().ok().filter(|uri: &Uri| uri.scheme_str() == Some("http"));
+    let uri = uri.ok_or("must be an http:// URL of a service on this machine or network")?;
     let authority = uri.authority().ok_or("names no host")?;
     let address = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
     let stream = TcpStream::connect(address).await.map_err(|error| text(&error))?;

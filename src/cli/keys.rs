@@ -13,8 +13,8 @@ use crate::config::{Config, Span};
 use crate::domain::access::{Mode, Scope, key_prefix, key_text};
 use crate::domain::clock::{Chance, Clock, rfc3339};
 use crate::domain::id::{KeyId, ProjectId};
-use crate::store::Store;
 use crate::store::projects::NewKey;
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -105,9 +105,13 @@ pub(super) async fn create(
     let mut secret = [0; 32];
     SystemChance.fill(&mut secret);
     let key = key_text(mode, &URL_SAFE_NO_PAD.encode(secret));
-    let project = store.ensure_project(ProjectId::new(now, &SystemChance), project, now).await.map_err(|error| {
-        CliError(format!("--project {project}: must be 1 to 64 letters, digits or any of ._- ({error})"))
-    })?;
+    let project = match store.ensure_project(ProjectId::new(now, &SystemChance), project, now).await {
+        Ok(id) => id,
+        Err(StoreError::Refused(_)) => {
+            return Err(CliError(format!("--project {project}: must be 1 to 64 letters, digits or any of ._-")));
+        }
+        Err(error) => return Err(CliError::new(error)),
+    };
     let id = KeyId::new(now, &SystemChance);
     let new = NewKey {
         id,

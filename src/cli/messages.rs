@@ -1,5 +1,6 @@
 //! `mailwright send`, `status` and `healthcheck`: clients of a running service.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, call};
 use super::{CliError, out};
+use crate::config::Config;
 
 /// How often a message's status is asked for.
 const POLL: Duration = Duration::from_millis(100);
@@ -15,7 +17,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Which service, and by which key.
 #[derive(Debug, Args)]
 pub struct Connection {
-    /// The service; also `MAILWRIGHT_URL`.
+    /// The service; also `MAILWRIGHT_URL`. Default: this machine, at the port of `http.listen`.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// An API key; also `MAILWRIGHT_KEY`.
@@ -32,8 +34,8 @@ pub struct SendArgs {
     to: Vec<String>,
     #[arg(long)]
     subject: String,
-    #[arg(long, default_value = "")]
-    text: String,
+    #[arg(long, required_unless_present = "html")]
+    text: Option<String>,
     #[arg(long)]
     html: Option<String>,
     /// Wait until every recipient has reached a final state; exit 1 unless all were delivered.
@@ -53,22 +55,29 @@ pub struct StatusArgs {
 
 impl Connection {
     #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
-    fn read(self) -> (String, Option<String>) {
+    fn read(self, config: &Config) -> (String, Option<String>) {
         let url = self.url.or_else(|| std::env::var("MAILWRIGHT_URL").ok());
-        let url = url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
+        let url = url.unwrap_or_else(|| {
+            let listen = config.http.listen;
+            let host = if listen.ip().is_unspecified() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { listen.ip() };
+            format!("http://{}", SocketAddr::new(host, listen.port()))
+        });
         (url.trim_end_matches('/').to_owned(), self.key.or_else(|| std::env::var("MAILWRIGHT_KEY").ok()))
     }
 }
 
-pub async fn send(args: SendArgs) -> Result<ExitCode, CliError> {
-    let (url, key) = args.connection.read();
-    let mut message = json!({"from": args.from, "to": args.to, "subject": args.subject, "text": args.text});
+pub async fn send(args: SendArgs, config: &Config) -> Result<ExitCode, CliError> {
+    let (url, key) = args.connection.read(config);
+    let mut message = json!({"from": args.from, "to": args.to, "subject": args.subject});
+    if let Some(text) = args.text {
+        message["text"] = json!(text);
+    }
     if let Some(html) = args.html {
         message["html"] = json!(html);
     }
     let answer = call(&format!("{url}/v1/send"), key.as_deref(), Some(&message)).await?;
     if answer.status != 202 {
-        return refused(&answer);
+        return refused(&url, &answer);
     }
     if !args.wait {
         return print(&answer.body);
@@ -87,16 +96,16 @@ pub async fn send(args: SendArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-pub async fn status(args: StatusArgs) -> Result<ExitCode, CliError> {
-    let (url, key) = args.connection.read();
+pub async fn status(args: StatusArgs, config: &Config) -> Result<ExitCode, CliError> {
+    let (url, key) = args.connection.read(config);
     let answer = call(&format!("{url}/v1/messages/{}", args.id), key.as_deref(), None).await?;
-    if answer.status == 200 { print(&answer.body) } else { refused(&answer) }
+    if answer.status == 200 { print(&answer.body) } else { refused(&url, &answer) }
 }
 
-pub async fn healthcheck(connection: Connection) -> Result<ExitCode, CliError> {
-    let (url, _) = connection.read();
+pub async fn healthcheck(connection: Connection, config: &Config) -> Result<ExitCode, CliError> {
+    let (url, _) = connection.read(config);
     let answer = call(&format!("{url}/readyz"), None, None).await?;
-    if answer.status == 200 { Ok(ExitCode::SUCCESS) } else { refused(&answer) }
+    if answer.status == 200 { Ok(ExitCode::SUCCESS) } else { refused(&url, &answer) }
 }
 
 fn print(body: &Value) -> Result<ExitCode, CliError> {
@@ -104,7 +113,8 @@ fn print(body: &Value) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(answer: &Answer) -> Result<ExitCode, CliError> {
+fn refused(url: &str, answer: &Answer) -> Result<ExitCode, CliError> {
     let text = serde_json::to_string_pretty(&answer.body).unwrap_or_default();
-    Err(CliError(format!("the service answered {}:\n{text}", answer.status)))
+    let hint = if answer.status == 401 { "\ngive a key of this service by --key or MAILWRIGHT_KEY" } else { "" };
+    Err(CliError(format!("{url} answered {}:\n{text}{hint}", answer.status)))
 }

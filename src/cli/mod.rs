@@ -105,10 +105,10 @@ impl Cli {
             Command::Serve(args) => serve::run(args, layers.read()?.finish().map_err(CliError::new)?).await,
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
-            Command::Send(args) => messages::send(args).await,
-            Command::Status(args) => messages::status(args).await,
+            Command::Send(args) => messages::send(args, &layers.finish()?).await,
+            Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Config(command) => config::run(&command, &layers.finish()?),
-            Command::Healthcheck(connection) => messages::healthcheck(connection).await,
+            Command::Healthcheck(connection) => messages::healthcheck(connection, &layers.finish()?).await,
             Command::WithPostgres(args) => with_postgres::run(args).await,
         }
     }

@@ -9,6 +9,11 @@ pub fn line(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Writes a word about what is going on to standard error, as far as that is possible.
+pub fn note(text: &str) {
+    error(text);
+}
+
 /// Writes an error to standard error, as far as that is possible.
 pub fn error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "mailwright: {text}");

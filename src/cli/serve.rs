@@ -65,7 +65,7 @@ impl Signals {
     /// Serves until a signal, then stops; the exit code says whether everything in hand was finished.
     pub async fn serve(mut self, service: Service) -> ExitCode {
         self.next().await;
-        tracing::info!("stopping: work in hand is finished first; a second signal drops it");
+        out::note("stopping: work in hand is finished first; a second signal drops it");
         let abort = CancellationToken::new();
         let stopping = service.stop(&abort);
         tokio::pin!(stopping);

@@ -3,8 +3,10 @@
 
 use std::time::SystemTime;
 
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment as FilePart, Body, Mailbox, Message, MessageBuilder, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers, To};
+use lettre::message::{
+    Attachment as FilePart, Body, Mailbox, Mailboxes, Message, MessageBuilder, MultiPart, SinglePart,
+};
 
 use crate::domain::address::NamedAddress;
 use crate::domain::clock::Timestamp;
@@ -79,20 +81,31 @@ fn headers(draft: &Draft, stamp: &Stamp) -> Result<MessageBuilder, ComposeError>
         .message_id(Some(format!("<{}>", stamp.message_id)))
         .from(from)
         .subject(draft.subject.clone());
-    for to in &draft.to {
-        builder = builder.to(mailbox(to)?);
-    }
-    for cc in &draft.cc {
-        builder = builder.cc(mailbox(cc)?);
-    }
-    for reply_to in &draft.reply_to {
-        builder = builder.reply_to(mailbox(reply_to)?);
+    for (name, list) in [("To", &draft.to), ("Cc", &draft.cc), ("Reply-To", &draft.reply_to)] {
+        if !list.is_empty() {
+            builder = builder.raw_header(address_list(name, list)?);
+        }
     }
     for (name, value) in &draft.headers {
         let name = HeaderName::new_from_ascii(name.clone()).map_err(failed)?;
         builder = builder.raw_header(HeaderValue::new(name, value.clone()));
     }
     Ok(builder)
+}
+
+/// An address list, one mailbox a line: lettre folds only where a name is encoded, and would put a thousand
+/// bare addresses into one line.
+fn address_list(name: &'static str, list: &[NamedAddress]) -> Result<HeaderValue, ComposeError> {
+    let mut lines = Vec::with_capacity(list.len());
+    for named in list {
+        let mut alone = Headers::new();
+        alone.set(To::from(Mailboxes::from(mailbox(named)?)));
+        let line = alone.to_string();
+        lines.push(line.trim_start_matches("To:").trim().to_owned());
+    }
+    let encoded = lines.join(",\r\n ");
+    let name = HeaderName::new_from_ascii(name.to_owned()).map_err(failed)?;
+    Ok(HeaderValue::dangerous_new_pre_encoded(name, encoded.clone(), encoded))
 }
 
 fn mailbox(named: &NamedAddress) -> Result<Mailbox, ComposeError> {
@@ -263,6 +276,22 @@ mod tests {
         assert_eq!(files[0].content_id(), Some("logo"));
         assert_eq!(files[1].contents(), b"l1\nl2\r\x00");
         assert_eq!(files[1].attachment_name(), Some("naïve \"name\".txt"));
+    }
+
+    #[test]
+    fn a_thousand_recipients_fit_with_and_without_names() {
+        let mut draft = draft();
+        draft.to = (0..1000).map(|n| NamedAddress::parse(&format!("r{n}@example.net")).unwrap()).collect();
+        let long = "Ünïcödé Nàme ".repeat(20);
+        draft.cc =
+            (0..1000).map(|n| NamedAddress::from_parts(Some(&long), &format!("c{n}@example.net")).unwrap()).collect();
+        let raw = write(&draft);
+        let message = MessageParser::default().parse(&raw).unwrap();
+        let addresses =
+            |list: &mail_parser::Address<'_>| list.iter().map(|a| a.address().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(addresses(message.to().unwrap()).len(), 1000);
+        assert_eq!(addresses(message.cc().unwrap())[999], "c999@example.net");
+        assert_eq!(message.cc().unwrap().first().unwrap().name().unwrap(), long.trim());
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Layers {
                 "MAILWRIGHT_DATA_DIR" => "data.dir".to_owned(),
                 // Read by the command line, not settings of the service.
                 "MAILWRIGHT_CONFIG" | "MAILWRIGHT_URL" | "MAILWRIGHT_KEY" => continue,
+                // Kubernetes describes a service of our name to every container beside it.
+                other if other.starts_with("MAILWRIGHT_SERVICE_") || other.starts_with("MAILWRIGHT_PORT") => continue,
                 other => match other.strip_prefix("MAILWRIGHT_") {
                     Some(rest) => rest.to_ascii_lowercase().replacen("__", ".", 1),
                     None => continue,

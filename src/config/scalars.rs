@@ -27,6 +27,8 @@ macro_rules! written_as_text {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
+/// Ten years: beyond it instants could not be reckoned with.
+const SPAN_MAX: u64 = 3650 * 86_400_000;
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl FromStr for Span {
@@ -39,7 +41,8 @@ impl FromStr for Span {
         let millis = UNITS
             .iter()
             .find(|(name, _)| *name == unit)
-            .and_then(|(_, millis)| number.parse::<u64>().ok()?.checked_mul(*millis));
+            .and_then(|(_, millis)| number.parse::<u64>().ok()?.checked_mul(*millis))
+            .filter(|millis| *millis <= SPAN_MAX);
         millis
             .map(|millis| Self(Duration::from_millis(millis)))
             .ok_or_else(|| format!("'{text}' is not a duration such as 500ms, 30s, 5m, 2h or 3d"))

@@ -40,9 +40,6 @@ macro_rules! settings {
     };
 }
 
-const fn ms(n: u64) -> Span {
-    Span(Duration::from_millis(n))
-}
 const fn secs(n: u64) -> Span {
     Span(Duration::from_secs(n))
 }
@@ -71,8 +68,9 @@ settings! {
         connections: usize = 1024, "Most open connections; further ones wait to be accepted.";
         header_timeout: Span = secs(10), "Longest time for a request's head.";
         body_timeout: Span = secs(60), "Longest time for a request's body.";
+        write_timeout: Span = secs(30), "Longest time for a client to take the next bytes of an answer.";
         body_limit: ByteSize = mib(40), "Largest request body.";
-        body_bytes_in_flight: ByteSize = mib(256), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
+        body_bytes_in_flight: ByteSize = mib(64), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
     }
     limits: Limits {
         recipients: usize = 1000, "Most recipients of one message.";
@@ -81,6 +79,7 @@ settings! {
         tags: usize = 10, "Most tags of one message.";
         metadata: ByteSize = ByteSize(10 << 10), "Most bytes of keys and values in `metadata`.";
         headers: usize = 50, "Most custom headers of one message.";
+        webhooks: usize = 50, "Most webhook endpoints of one project.";
     }
     auth: Auth {
         cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
@@ -98,7 +97,7 @@ settings! {
         retry: Delays = delays(&[60, 300, 900, 1800, 3600, 7200, 14400]), "Waits between tries, spread by ±10 %; the last one repeats until `lifetime`.";
         uncertain_delay: Span = secs(60), "Least wait after a try whose reply to the final dot was lost.";
         lifetime: Span = Span(Duration::from_hours(72)), "After this a message without `expires_at` expires.";
-        concurrency: usize = 512, "Most deliveries in hand at once.";
+        concurrency: usize = 2048, "Most deliveries in hand at once; most of them wait for a session.";
         sessions: usize = 20, "Most SMTP sessions to one next hop.";
         messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
         session_idle: Span = secs(10), "How long an idle SMTP session is kept.";
@@ -132,12 +131,11 @@ settings! {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
     }
     log: Log {
-        level: String = "info".to_owned(), "Log filter: a level, or `target=level` pairs with commas between.";
+        level: String = "info,sqlx=warn".to_owned(), "Log filter: a level, or `target=level` pairs with commas between.";
         format: LogFormat = LogFormat::Text, "`text` or `json`.";
     }
     shutdown: Shutdown {
         drain: Span = secs(30), "After SIGTERM: longest wait for work in hand.";
-        poll: Span = ms(100), "How often the end of the work is looked for.";
     }
 }
 

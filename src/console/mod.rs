@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use axum::routing::get;
 
 use crate::api::Api;
@@ -19,6 +19,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 pub fn pages() -> Router<Arc<Api>> {
     let script = "text/javascript; charset=utf-8";
     Router::new()
+        .route("/", get(async || Redirect::temporary("/console/inbox")))
         .route("/console", get(async || page(include_str!("inbox.html"))))
         .route("/console/inbox", get(async || page(include_str!("inbox.html"))))
         .route("/console/inbox.js", get(async move || asset(include_str!("inbox.js"), script)))

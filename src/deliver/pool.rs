@@ -69,16 +69,12 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An idle session with that host, the one used last.
+    /// An idle session with that host, the one used last. What is too old is left for the sweep.
     pub fn take_idle(&self, peer: &Peer) -> Option<Session> {
         let mut idle = self.map();
-        let key = Key::of(peer);
-        let sessions = idle.get_mut(&key)?;
-        let found = sessions.pop().filter(|(_, since)| since.elapsed() < self.idle_for);
-        if sessions.is_empty() {
-            idle.remove(&key);
-        }
-        found.map(|(session, _)| session)
+        let sessions = idle.get_mut(&Key::of(peer))?;
+        let is_fresh = sessions.last().is_some_and(|(_, since)| since.elapsed() < self.idle_for);
+        if is_fresh { sessions.pop().map(|(session, _)| session) } else { None }
     }
 
     /// A new session with that host; an error comes with the transcript of the opening.

@@ -90,6 +90,7 @@ impl Task {
             Err(error) => {
                 tracing::error!(%error, "a batch of outcomes was refused; writing it row by row");
                 for settlement in &settlements {
+                    // What was written before the refusal is found to be settled already.
                     if let Err(error) = self.write_until_taken(std::slice::from_ref(settlement)).await {
                         give_up(settlement, &error);
                     }
@@ -102,21 +103,26 @@ impl Task {
         }
     }
 
-    /// Offers outcomes until the store answers; gives only errors that a repetition cannot mend.
+    /// Offers outcomes until the store answers; gives only errors that a repetition cannot mend. What the
+    /// store did not take in time is offered in smaller parts.
     async fn write_until_taken(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
-        loop {
-            match self.link.settle_deliveries(settlements, &*self.parts.chance).await {
+        let (mut rest, mut part) = (settlements, settlements.len());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(part.min(rest.len()));
+            match self.link.settle_deliveries(now, &*self.parts.chance).await {
                 Ok(lost) => {
-                    self.count(settlements, &lost);
-                    return Ok(());
+                    self.count(now, &lost);
+                    rest = later;
                 }
                 Err(error) if error.is_away() => {
-                    tracing::warn!(%error, outcomes = settlements.len(), "outcomes wait for the store");
+                    tracing::warn!(%error, outcomes = rest.len(), "outcomes wait for the store");
+                    part = (part / 2).max(1);
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn count(&self, settlements: &[Settlement], lost: &std::collections::HashSet<crate::domain::id::RecipientId>) {

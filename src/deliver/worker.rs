@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::classify;
@@ -17,6 +16,7 @@ use super::smtp::session::{Deadlines, Failure, FailureKind, Peer, Session};
 use crate::config::Config;
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
+use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
@@ -27,7 +27,7 @@ use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{Claiming, Work};
 use crate::shutdown::Shutdown;
-use crate::store::deliveries::{Claim, Loaded};
+use crate::store::deliveries::{Claim, Load, Loaded};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -43,9 +43,6 @@ pub struct Deliverer {
     router: Router,
     lanes: Lanes,
     pool: Pool,
-    /// KiB of messages held by sessions.
-    kib_in_flight: Arc<Semaphore>,
-    kib_max: u32,
     retry: RetryPolicy,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
@@ -67,12 +64,11 @@ impl Deliverer {
     pub fn new(config: &Config, parts: DelivererParts) -> Result<Self, String> {
         let delivery = &config.delivery;
         let schedule = Schedule::new(delivery.retry.0.clone()).map_err(|error| format!("delivery.retry: {error}"))?;
-        let kib_max = u32::try_from(delivery.bytes_in_flight.0 >> 10).unwrap_or(u32::MAX).max(1);
         Ok(Self {
             store: parts.store,
             settler: parts.settler,
             router: Router { route: delivery.route.route.clone(), resolver: parts.resolver, mx_port: delivery.mx_port },
-            lanes: Lanes::new(delivery.sessions),
+            lanes: Lanes::new(delivery.sessions, delivery.bytes_in_flight.0 >> 10),
             pool: Pool::new(PoolParts {
                 hello: if delivery.hello.is_empty() { host_name() } else { delivery.hello.clone() },
                 deadlines: Deadlines::new(delivery),
@@ -81,8 +77,6 @@ impl Deliverer {
                 transactions_max: delivery.messages_per_session,
                 metrics: parts.metrics,
             }),
-            kib_in_flight: Arc::new(Semaphore::new(kib_max as usize)),
-            kib_max,
             retry: RetryPolicy { schedule, uncertain: delivery.uncertain_delay.0 },
             clock: parts.clock,
             chance: parts.chance,
@@ -102,14 +96,24 @@ impl Deliverer {
             return Some(AttemptReport::without_session(Outcome::Expired, "expiry"));
         }
         if delivery.next_hop == SANDBOX_LANE {
-            return Some(self.deliver_to_sandbox(delivery).await);
+            return self.deliver_to_sandbox(delivery).await;
         }
-        let _turn = self.lanes.session(&delivery.next_hop).await?;
-        let _room = self.room_for(delivery).await?;
-        let Some(loaded) = self.load(delivery).await else {
-            let trouble = Trouble::new("message_gone", "the message is no longer stored");
-            return Some(AttemptReport::without_session(Outcome::Rejected(trouble), "load"));
+        let _turn = self.lanes.turn(&delivery.next_hop, delivery.size).await?;
+        let loaded = match self.load(delivery).await? {
+            Load::Ready(loaded) => loaded,
+            Load::LeaseLost => {
+                tracing::warn!(message = %delivery.message, "a lease ran out before its message was sent");
+                return None;
+            }
+            Load::Gone => {
+                let trouble = Trouble::new("message_gone", "the message is no longer stored");
+                return Some(AttemptReport::without_session(Outcome::Rejected(trouble), "load"));
+            }
         };
+        // The turn may have been long in coming.
+        if delivery.expires_at <= self.clock.now() {
+            return Some(AttemptReport::without_session(Outcome::Expired, "expiry"));
+        }
         let report = match self.router.peers(loaded.recipient.domain(), &*self.chance).await {
             Ok(peers) => self.try_peers(peers, &loaded).await,
             Err(outcome) => AttemptReport::without_session(outcome, "resolve"),
@@ -117,37 +121,38 @@ impl Deliverer {
         Some(report)
     }
 
-    /// Waits for room in memory for the message.
-    async fn room_for(&self, delivery: &LeasedDelivery) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let kib = u32::try_from(delivery.size / 1024 + 1).unwrap_or(u32::MAX).min(self.kib_max);
-        Arc::clone(&self.kib_in_flight).acquire_many_owned(kib).await.ok()
-    }
-
-    /// Reads the message; waits while the store is away. `None` when it is gone.
-    async fn load(&self, delivery: &LeasedDelivery) -> Option<Loaded> {
+    /// Reads the message; waits while the store is away. `None` when it cannot be read: its lease runs out.
+    async fn load(&self, delivery: &LeasedDelivery) -> Option<Load> {
         loop {
             match self.store.load_delivery(delivery).await {
-                Ok(loaded) => return loaded,
-                Err(error) => {
+                Ok(load) => return Some(load),
+                Err(error) if error.is_away() => {
                     tracing::warn!(message = %delivery.message, %error, "a message cannot be read yet");
                     tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::error!(message = %delivery.message, %error, "a message cannot be read");
+                    return None;
                 }
             }
         }
     }
 
-    async fn deliver_to_sandbox(&self, delivery: &LeasedDelivery) -> AttemptReport {
+    async fn deliver_to_sandbox(&self, delivery: &LeasedDelivery) -> Option<AttemptReport> {
         while let Err(error) = self.store.deliver_to_sandbox(delivery, self.clock.now()).await {
-            tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written yet");
+            tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written");
+            if !error.is_away() {
+                return None;
+            }
             tokio::time::sleep(STORE_PAUSE).await;
         }
         let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });
         let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };
-        AttemptReport {
+        Some(AttemptReport {
             host: Some("sandbox".to_owned()),
             tls: Some("none".to_owned()),
             ..AttemptReport::without_session(Outcome::Accepted(reply), "sandbox")
-        }
+        })
     }
 
     /// Speaks to one host after the other, until one gives a verdict or may have taken the message.
@@ -268,14 +273,15 @@ impl Work for Deliverer {
         link: &mut Link,
         shard: Shard,
         claiming: Claiming,
-    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+    ) -> Result<(Vec<LeasedDelivery>, bool), StoreError> {
         let full = self.lanes.full();
         let Claiming { owner, token, span, limit } = claiming;
-        let claimed = link.claim_deliveries(shard, &Claim { owner, token, span, limit, full: &full }).await?;
-        for delivery in &claimed {
+        let claim = Claim { owner, token, span, limit, full: &full, per_lane: self.lanes.per_claim() };
+        let claimed = link.claim_deliveries(shard, &claim).await?;
+        for delivery in &claimed.deliveries {
             self.lanes.enter(&delivery.next_hop);
         }
-        Ok(claimed)
+        Ok((claimed.deliveries, claimed.has_more))
     }
 
     fn is_holding_back(&self) -> bool {
@@ -293,7 +299,8 @@ impl Work for Deliverer {
         let finished_at = self.clock.now();
         let transition = delivery.conclude(&report.outcome, &self.retry, finished_at, &*self.chance);
         tracing::debug!(message = %delivery.message, outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
-        self.settler.settle(Settlement { delivery, transition, report, started_at, finished_at }).await;
+        let attempt = AttemptId::new(finished_at, &*self.chance);
+        self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
     }
 }
 

@@ -63,7 +63,7 @@ pub fn rfc3339(at: Timestamp) -> String {
 /// The instant that an RFC 3339 text names; any offset is accepted.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let at = Timestamp::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
-    Some(at.to_offset(time::UtcOffset::UTC))
+    at.checked_to_offset(time::UtcOffset::UTC)
 }
 
 #[cfg(test)]
@@ -75,6 +75,7 @@ mod tests {
         let at = parse_rfc3339("2026-11-22T10:00:00.5+08:00").unwrap();
         assert_eq!(rfc3339(at), "2026-11-22T02:00:00.500000Z");
         assert_eq!(parse_rfc3339("2026-11-22 10:00"), None);
+        assert_eq!(parse_rfc3339("9999-12-31T23:59:59-23:59"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clock::{Chance, Timestamp};
 use super::event::EventType;
-use super::id::{MessageId, ProjectId, RecipientId};
+use super::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use super::lease::Lease;
 use super::outcome::{AttemptReport, Outcome};
 use super::recipient::RecipientStatus;
@@ -80,6 +80,8 @@ impl LeasedDelivery {
 /// A try and what follows from it, to be written in one commit.
 #[derive(Debug, Clone)]
 pub struct Settlement {
+    /// Made once, so that a commit whose answer was lost can be repeated.
+    pub attempt: AttemptId,
     pub delivery: LeasedDelivery,
     pub transition: Transition,
     pub report: AttemptReport,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -11,11 +12,14 @@ use crate::domain::lease::Lease;
 
 /// Leases by job id, each with the instant of its claim or last renewal.
 #[derive(Debug, Default)]
-pub struct InHand(Mutex<HashMap<Uuid, (Lease, Instant)>>);
+pub struct InHand {
+    leases: Mutex<HashMap<Uuid, (Lease, Instant)>>,
+    emptied: Notify,
+}
 
 impl InHand {
     fn map(&self) -> MutexGuard<'_, HashMap<Uuid, (Lease, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn insert(&self, lease: Lease) {
@@ -26,6 +30,20 @@ impl InHand {
         let mut map = self.map();
         if map.get(&lease.id).is_some_and(|(held, _)| held.token == lease.token) {
             map.remove(&lease.id);
+        }
+        if map.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing is held.
+    pub async fn drained(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
         }
     }
 
@@ -55,6 +73,9 @@ impl InHand {
             } else if map.remove(&lease.id).is_some() {
                 lost += 1;
             }
+        }
+        if map.is_empty() {
+            self.emptied.notify_waiters();
         }
         lost
     }

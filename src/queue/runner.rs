@@ -44,13 +44,14 @@ pub trait Work: Send + Sync + 'static {
     /// The shards that have something due.
     fn shards_due(link: &mut Link) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
 
-    /// Claims due jobs of one shard, leaving out lanes that are full; notes what it takes in its lanes.
+    /// Claims due jobs of one shard, leaving out lanes that are full; notes what it takes in its lanes. Also
+    /// says whether the shard may have more.
     fn claim(
         &self,
         link: &mut Link,
         shard: Shard,
         claiming: Claiming,
-    ) -> impl Future<Output = Result<Vec<Self::Job>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<(Vec<Self::Job>, bool), StoreError>> + Send;
 
     /// Whether some lane is full, so that due rows may have been left out.
     fn is_holding_back(&self) -> bool;
@@ -177,14 +178,14 @@ impl<W: Work> Running<W> {
             chance.fill(&mut token);
             let token = Uuid::from_bytes(token);
             let claiming = Claiming { owner: *owner, token, span: pace.lease, limit };
-            let jobs = match work.claim(link, shard, claiming).await {
-                Ok(jobs) => jobs,
+            let (jobs, has_more) = match work.claim(link, shard, claiming).await {
+                Ok(claimed) => claimed,
                 Err(error) => {
                     pending.push_back(shard);
                     return Err(error);
                 }
             };
-            if jobs.len() == limit || work.is_holding_back() {
+            if has_more || work.is_holding_back() {
                 pending.push_back(shard);
             }
             empty = if jobs.is_empty() { empty + 1 } else { 0 };
@@ -241,9 +242,13 @@ async fn renew_while_held<W: Work>(
 ) {
     let third = span / 3;
     loop {
-        tokio::time::sleep(third / 2).await;
-        if shutdown.soft.is_cancelled() && in_hand.is_empty() {
-            return;
+        let done = async {
+            shutdown.soft.cancelled().await;
+            in_hand.drained().await;
+        };
+        tokio::select! {
+            () = done => return,
+            () = tokio::time::sleep(third / 2) => {}
         }
         let leases = in_hand.older_than(third);
         for run in by_shard(leases, link.max_shards_per_tx(), |lease| lease.shard) {

@@ -29,6 +29,26 @@ pub struct Claim<'a> {
     pub limit: usize,
     /// Lanes that are full.
     pub full: &'a [String],
+    /// Rows of one lane in one claim.
+    pub per_lane: usize,
+}
+
+/// What a claim gave.
+#[derive(Debug)]
+pub struct Claimed {
+    pub deliveries: Vec<LeasedDelivery>,
+    /// The shard may have more that is due.
+    pub has_more: bool,
+}
+
+/// What became of loading a delivery.
+#[derive(Debug)]
+pub enum Load {
+    Ready(Loaded),
+    /// The lease is no longer ours: somebody else delivers.
+    LeaseLost,
+    /// The message is no longer stored.
+    Gone,
 }
 
 /// What a delivery puts on the wire.
@@ -39,7 +59,7 @@ pub struct Loaded {
     pub raw: Vec<u8>,
 }
 
-/// How many rows are due, counted up to a bound, and for how long the oldest has been.
+/// How many rows are due, and for how long the oldest has been.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DueCount {
     pub rows: i64,
@@ -47,32 +67,30 @@ pub struct DueCount {
 }
 
 impl Store {
-    /// The envelope and the bytes of a leased delivery; `None` when the message is gone.
-    pub async fn load_delivery(&self, delivery: &LeasedDelivery) -> Result<Option<Loaded>, StoreError> {
+    /// The envelope and the bytes of a delivery, if its lease is still ours.
+    pub async fn load_delivery(&self, delivery: &LeasedDelivery) -> Result<Load, StoreError> {
         let row = on_pool!(
             self,
             conn,
             sqlx::query!(
-                "SELECT m.sender, r.address, b.raw FROM messages m \
-                 JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id AND r.id = $3 \
-                 JOIN message_bodies b ON b.shard = m.shard AND b.message_id = m.id \
-                 WHERE m.shard = $1 AND m.id = $2",
+                "SELECT m.sender AS \"sender?\", r.address AS \"address?\", b.raw AS \"raw?\" FROM deliveries d \
+                 LEFT JOIN messages m ON m.shard = d.shard AND m.id = d.message_id \
+                 LEFT JOIN recipients r ON r.shard = d.shard AND r.message_id = d.message_id AND r.id = d.id \
+                 LEFT JOIN message_bodies b ON b.shard = d.shard AND b.message_id = d.message_id \
+                 WHERE d.shard = $1 AND d.id = $2 AND d.lease_token = $3",
                 delivery.lease.shard.value(),
-                delivery.message.uuid(),
-                delivery.recipient.uuid(),
+                delivery.lease.id,
+                delivery.lease.token,
             )
             .fetch_optional(conn)
         )?;
-        row.map(|row| {
-            let address =
-                |column, text: &str| Address::parse(text).map_err(|_| StoreError::corrupt("messages", column, text));
-            Ok(Loaded {
-                sender: address("sender", &row.sender)?,
-                recipient: address("address", &row.address)?,
-                raw: row.raw,
-            })
-        })
-        .transpose()
+        let Some(row) = row else { return Ok(Load::LeaseLost) };
+        let (Some(sender), Some(recipient), Some(raw)) = (row.sender, row.address, row.raw) else {
+            return Ok(Load::Gone);
+        };
+        let address =
+            |column, text: &str| Address::parse(text).map_err(|_| StoreError::corrupt("messages", column, text));
+        Ok(Load::Ready(Loaded { sender: address("sender", &sender)?, recipient: address("address", &recipient)?, raw }))
     }
 }
 
@@ -84,11 +102,7 @@ impl Link {
     }
 
     /// Claims due deliveries of one shard, by priority and then by time.
-    pub async fn claim_deliveries(
-        &mut self,
-        shard: Shard,
-        claim: &Claim<'_>,
-    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+    pub async fn claim_deliveries(&mut self, shard: Shard, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
         let link = self;
         on_link!(link, conn, claim_due(conn, shard, claim))
     }
@@ -129,7 +143,7 @@ impl Link {
         on_link!(link, conn, rescue(conn, shard, window, now, chance))
     }
 
-    /// How many deliveries are due, counted up to `bound`.
+    /// How many deliveries are due, counted up to `bound` for each shard and priority.
     pub async fn count_due_deliveries(&mut self, bound: i64) -> Result<DueCount, StoreError> {
         let link = self;
         on_link!(link, conn, count_due(conn, bound))
@@ -150,33 +164,33 @@ async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreEr
     Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
-async fn claim_due(
-    conn: &mut PgConnection,
-    shard: Shard,
-    claim: &Claim<'_>,
-) -> Result<Vec<LeasedDelivery>, StoreError> {
+async fn claim_due(conn: &mut PgConnection, shard: Shard, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     let rows = sqlx::query!(
         "WITH picked AS ( \
-             SELECT due.id FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
-             LATERAL (SELECT d.id FROM deliveries d \
+             SELECT due.id, due.next_hop FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
+             LATERAL (SELECT d.id, d.next_hop FROM deliveries d \
                       WHERE d.shard = $1 AND d.priority = p.priority AND d.lease_token IS NULL \
                         AND d.due_at <= now() AND d.next_hop <> ALL ($6) \
                       ORDER BY d.due_at, d.id LIMIT $2 FOR UPDATE SKIP LOCKED) AS due \
-             LIMIT $2) \
+             LIMIT $2), \
+         shared AS (SELECT id, row_number() OVER (PARTITION BY next_hop) AS place, count(*) OVER () AS found FROM picked) \
          UPDATE deliveries d SET lease_owner = $3, lease_token = $4, lease_until = now() + make_interval(secs => $5), \
              attempt = d.attempt + 1 \
-         FROM picked WHERE d.shard = $1 AND d.id = picked.id \
-         RETURNING d.id, d.message_id, d.project_id, d.next_hop, d.size, d.due_at, d.expires_at, d.attempt",
+         FROM shared WHERE d.shard = $1 AND d.id = shared.id AND shared.place <= $7 \
+         RETURNING d.id, d.message_id, d.project_id, d.next_hop, d.size, d.due_at, d.expires_at, d.attempt, \
+             shared.found AS \"found!\"",
         shard.value(),
         i64::try_from(claim.limit).unwrap_or(i64::MAX),
         claim.owner,
         claim.token,
         claim.span.as_secs_f64(),
         claim.full,
+        i64::try_from(claim.per_lane).unwrap_or(i64::MAX),
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
+    let has_more = rows.first().is_some_and(|row| usize::try_from(row.found).is_ok_and(|found| found == claim.limit));
+    let deliveries = rows
         .into_iter()
         .map(|row| LeasedDelivery {
             lease: Lease { shard, id: row.id, token: claim.token, attempt: row.attempt },
@@ -188,7 +202,8 @@ async fn claim_due(
             due_at: row.due_at,
             expires_at: row.expires_at,
         })
-        .collect())
+        .collect();
+    Ok(Claimed { deliveries, has_more })
 }
 
 async fn settle(
@@ -200,7 +215,7 @@ async fn settle(
     let mut ours = remove_settled(&mut tx, settlements).await?;
     ours.extend(put_back_deferred(&mut tx, settlements).await?);
     let (owned, lost): (Vec<_>, Vec<_>) = settlements.iter().partition(|s| ours.contains(&s.delivery.lease.id));
-    insert_attempts(&mut tx, settlements, chance).await?;
+    insert_attempts(&mut tx, settlements).await?;
     if !owned.is_empty() {
         update_recipients(&mut tx, &owned).await?;
         let events: Vec<_> = owned.iter().map(|s| event_of(s, chance)).collect();
@@ -257,11 +272,7 @@ async fn put_back_deferred(conn: &mut PgConnection, settlements: &[Settlement]) 
     .await?)
 }
 
-async fn insert_attempts(
-    conn: &mut PgConnection,
-    settlements: &[Settlement],
-    chance: &dyn Chance,
-) -> Result<(), StoreError> {
+async fn insert_attempts(conn: &mut PgConnection, settlements: &[Settlement]) -> Result<(), StoreError> {
     let reports = || settlements.iter().map(|s| &s.report);
     let replies = || reports().map(|r| r.outcome.reply());
     sqlx::query!(
@@ -269,10 +280,10 @@ async fn insert_attempts(
              stage, host, ip, source_ip, tls, reply_code, reply_status, reply_text, transcript) \
          SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::text[], \
              $8::timestamptz[], $9::int[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], \
-             $15::smallint[], $16::text[], $17::text[], $18::text[])",
+             $15::smallint[], $16::text[], $17::text[], $18::text[]) ON CONFLICT DO NOTHING",
         &settlements.iter().map(|s| s.delivery.lease.shard.value()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.delivery.message.uuid()).collect::<Vec<_>>(),
-        &settlements.iter().map(|s| AttemptId::new(s.finished_at, chance).uuid()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.attempt.uuid()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.delivery.recipient.uuid()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.delivery.lease.attempt).collect::<Vec<_>>(),
         &reports().map(|r| r.outcome.name().to_owned()).collect::<Vec<_>>(),
@@ -387,9 +398,13 @@ async fn rescue(
 }
 
 async fn count_due(conn: &mut PgConnection, bound: i64) -> Result<DueCount, StoreError> {
+    let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
     let row = sqlx::query!(
-        "SELECT count(*) AS \"rows!\", COALESCE(EXTRACT(EPOCH FROM now() - min(due_at)), 0)::float8 AS \"oldest!\" \
-         FROM (SELECT due_at FROM deliveries WHERE lease_token IS NULL AND due_at <= now() LIMIT $1) AS due",
+        "SELECT count(due.due_at) AS \"rows!\", COALESCE(EXTRACT(EPOCH FROM now() - min(due.due_at)), 0)::float8 AS \"oldest!\" \
+         FROM unnest($1::int[]) AS s (shard), (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
+         LATERAL (SELECT d.due_at FROM deliveries d WHERE d.shard = s.shard AND d.priority = p.priority \
+                  AND d.lease_token IS NULL AND d.due_at <= now() ORDER BY d.due_at LIMIT $2) AS due",
+        &shards,
         bound,
     )
     .fetch_one(conn)

@@ -34,15 +34,18 @@ pub struct EndpointDelivery {
 }
 
 impl Store {
+    /// Stores a new endpoint; `false` when the project has `limit` of them already.
     pub async fn insert_endpoint(
         &self,
         project: ProjectId,
         endpoint: &Endpoint,
         secret: &[u8],
-    ) -> Result<(), StoreError> {
-        on_pool!(self, conn, sqlx::query!(
+        limit: i64,
+    ) -> Result<bool, StoreError> {
+        let done = on_pool!(self, conn, sqlx::query!(
             "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+             WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11",
             endpoint.id.uuid(),
             project.uuid(),
             endpoint.url,
@@ -53,9 +56,10 @@ impl Store {
             endpoint.enabled,
             endpoint.disabled_reason,
             endpoint.created_at,
+            limit,
         )
         .execute(conn))?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
     }
 
     /// The project's endpoints, newest first, from below `before` on.

@@ -47,10 +47,12 @@ impl From<sqlx::Error> for StoreError {
                 // Classes 08 connection, 25 transaction state (idle timeout), 53 resources, 57 operator
                 // intervention, 58 system error: about the server, not about the statement. 40 (deadlock,
                 // serialization) passes by itself too.
+                // 28 and 3D: the login or the database is not there (yet).
                 let code = database.code().unwrap_or_default();
+                let text = format!("{} (SQLSTATE {code})", database.message());
                 match code.get(..2) {
-                    Some("08" | "25" | "40" | "53" | "57" | "58") => Self::Away(format!("{code}: {error}")),
-                    _ => Self::Failed(format!("{code}: {error}")),
+                    Some("08" | "25" | "28" | "3D" | "40" | "53" | "57" | "58") => Self::Away(text),
+                    _ => Self::Failed(text),
                 }
             }
             sqlx::Error::Io(_)

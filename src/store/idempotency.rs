@@ -1,9 +1,34 @@
-//! Idempotency keys past their day.
+//! Idempotency keys: answers given before, and keys past their day.
 
 use sqlx::PgConnection;
 
-use super::{Link, StoreError, on_link};
+use super::{Link, Store, StoreError, on_link, on_pool};
+use crate::domain::id::ProjectId;
 use crate::domain::shard::Shard;
+
+impl Store {
+    /// The answer that a key was given with that body.
+    pub async fn find_answer(
+        &self,
+        project: ProjectId,
+        key: &str,
+        fingerprint: &[u8; 32],
+    ) -> Result<Option<String>, StoreError> {
+        on_pool!(
+            self,
+            conn,
+            sqlx::query_scalar!(
+                "SELECT answer FROM idempotency_keys \
+             WHERE shard = $1 AND project_id = $2 AND key = $3 AND fingerprint = $4 AND expires_at > now()",
+                Shard::of_key(project.uuid(), key).value(),
+                project.uuid(),
+                key,
+                &fingerprint[..],
+            )
+            .fetch_optional(conn)
+        )
+    }
+}
 
 impl Link {
     /// Removes keys that have expired, in small batches of one shard each.

@@ -25,6 +25,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
 
+use tokio::time::Instant;
+
 pub use error::StoreError;
 pub use leases::Window;
 
@@ -45,6 +47,12 @@ pub struct Store {
 impl Store {
     /// Prepares the pool; connects to nothing yet. The error names what is wrong with the URL.
     pub fn new(config: &Database, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let scheme = config.url.split_once("://").map_or("", |(scheme, _)| scheme);
+        if !["postgres", "postgresql"].contains(&scheme) {
+            return Err(StoreError::Unusable(
+                "database.url: must be postgres://user:password@host/database".to_owned(),
+            ));
+        }
         let options: PgConnectOptions =
             config.url.parse().map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))?;
         let millis = config.timeout.0.as_millis().to_string();
@@ -128,8 +136,11 @@ const BY_INDEX: [(&str, &str); 4] = [
 /// A connection that one task owns. It is opened when needed and thrown away after any error.
 pub struct Link {
     store: Store,
-    conn: Option<PgConnection>,
+    conn: Option<(PgConnection, Instant)>,
 }
+
+/// A connection that was idle for longer is tried before it is used.
+const IDLE: Duration = Duration::from_millis(500);
 
 impl Link {
     /// How many shards one transaction may touch.
@@ -140,14 +151,23 @@ impl Link {
     /// Takes the connection, opening it if need be.
     async fn open(&mut self) -> Result<PgConnection, StoreError> {
         match self.conn.take() {
-            Some(conn) => Ok(conn),
-            None => Ok(PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await?),
+            Some((conn, since)) if since.elapsed() < IDLE => Ok(conn),
+            // A server that was restarted meanwhile must not cost a caller its answer.
+            Some((mut conn, _)) => match conn.ping().await {
+                Ok(()) => Ok(conn),
+                Err(_) => self.connect().await,
+            },
+            None => self.connect().await,
         }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, StoreError> {
+        Ok(PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await?)
     }
 
     /// Keeps the connection for the next call.
     fn keep(&mut self, conn: PgConnection) {
-        self.conn = Some(conn);
+        self.conn = Some((conn, Instant::now()));
     }
 }
 

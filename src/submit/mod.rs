@@ -24,6 +24,7 @@ use crate::domain::shard::Shard;
 pub use writer::{WriteError, Writer, WriterParts};
 
 use crate::store::accept::Stored;
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// How long an idempotency key is remembered.
@@ -37,6 +38,7 @@ const LARGE: usize = 128 << 10;
 
 /// The door.
 pub struct Door {
+    pub store: Store,
     pub writer: Writer,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
@@ -95,8 +97,16 @@ pub struct RequestKey {
     pub fingerprint: [u8; 32],
 }
 
+impl RequestKey {
+    /// The key as it is stored: live and test mail have keys of their own.
+    fn of(self, caller: &Caller) -> Self {
+        Self { key: format!("{}:{}", caller.mode.name(), self.key), ..self }
+    }
+}
+
 impl Door {
     pub fn new(
+        store: Store,
         writer: Writer,
         delivery: &Delivery,
         limits: &Limits,
@@ -109,7 +119,7 @@ impl Door {
             lifetime: delivery.lifetime.0,
             message_limit: limits.message.0,
         };
-        Self { writer, clock, chance, metrics, rules }
+        Self { store, writer, clock, chance, metrics, rules }
     }
 
     /// Composes and stores one message.
@@ -123,6 +133,7 @@ impl Door {
         if !caller.may_send_as(domain) {
             return Err(SubmitError::ForeignDomain(domain.to_owned()));
         }
+        let key = key.map(|key| key.of(caller));
         let now = self.clock.now();
         let message = self.compose(caller, draft, key, now).await?;
         let (id, answer) = (message.id, message.answer.clone());
@@ -142,6 +153,13 @@ impl Door {
             }
             Stored::Mismatch => Err(SubmitError::KeyReused),
         }
+    }
+
+    /// The answer that this key and body were given before, if they were.
+    pub async fn answered(&self, caller: &Caller, key: RequestKey) -> Result<Option<Accepted>, StoreError> {
+        let key = key.of(caller);
+        let found = self.store.find_answer(caller.project, &key.key, &key.fingerprint).await?;
+        Ok(found.and_then(|answer| Some(Accepted { id: answered_id(&answer)?, answer, replayed: true })))
     }
 
     async fn compose(

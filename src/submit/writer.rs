@@ -18,6 +18,9 @@ use crate::wake::Wake;
 /// Messages that may wait for a writer; beyond it the caller is told to come back.
 const WAITING: usize = 2048;
 
+/// From so many recipients on a commit takes no further message.
+const RECIPIENTS: usize = 1000;
+
 /// Why a message was not written.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
@@ -129,10 +132,12 @@ impl Task {
         let mut entries = self.entries.lock().await;
         let first = entries.recv().await?;
         let mut bytes = first.message.raw.len();
+        let mut recipients = first.message.recipients.len();
         let mut batch = vec![first];
-        while batch.len() < self.bounds.count && bytes < self.bounds.bytes {
+        while batch.len() < self.bounds.count && bytes < self.bounds.bytes && recipients < RECIPIENTS {
             let Ok(entry) = entries.try_recv() else { break };
             bytes += entry.message.raw.len();
+            recipients += entry.message.recipients.len();
             batch.push(entry);
         }
         Some(batch)

@@ -24,6 +24,8 @@ use crate::net::tls::TlsConfigs;
 
 /// Bytes of an answer that are read at most.
 const ANSWER_MAX: usize = 64 << 10;
+/// The status is the answer; its body is not waited for any longer.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// A URL that webhooks may be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +129,7 @@ impl Client {
             let status = answer.status().as_u16();
             let retry_after = answer.headers().get(RETRY_AFTER).and_then(seconds);
             // Read a little, so that the endpoint sees its answer taken; what it holds is of no interest.
-            let _ = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            let _ = tokio::time::timeout(ANSWER_WAIT, Limited::new(answer.into_body(), ANSWER_MAX).collect()).await;
             Ok(Posted::Answered { status, retry_after })
         };
         tokio::pin!(connection);

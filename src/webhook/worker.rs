@@ -172,7 +172,12 @@ impl Work for Poster {
     }
 
     /// Claims few at a time: with one endpoint in a claim at most its bound and one claim are in hand.
-    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<Vec<LeasedJob>, StoreError> {
+    async fn claim(
+        &self,
+        link: &mut Link,
+        shard: Shard,
+        claiming: Claiming,
+    ) -> Result<(Vec<LeasedJob>, bool), StoreError> {
         let full = self.full();
         let limit = claiming.limit.min(self.per_endpoint);
         let Claiming { owner, token, span, .. } = claiming;
@@ -181,7 +186,8 @@ impl Work for Poster {
         for job in &claimed {
             *calls.entry(job.endpoint.uuid()).or_default() += 1;
         }
-        Ok(claimed)
+        let has_more = claimed.len() == limit;
+        Ok((claimed, has_more))
     }
 
     fn is_holding_back(&self) -> bool {

@@ -146,6 +146,35 @@ async fn what_is_no_request_gets_its_own_answer() {
 }
 
 #[tokio::test]
+async fn a_body_of_countless_values_is_refused_for_little() {
+    let app = Setup::new().paused().start().await;
+    let zeros = format!("{{\"to\":[{}0]}}", "0,".repeat(1_000_000));
+    let answer = app.call_as(&app.live, "POST", "/v1/send", &[], zeros.into_bytes()).await;
+    assert_eq!((answer.status, answer.bytes.len() < 1000), (400, true), "{} bytes", answer.bytes.len());
+    let many: Vec<_> = (0..5000).collect();
+    let answer = app.post("/v1/send", &json!({"to": many, "attachments": many, "tags": many})).await;
+    assert_eq!((answer.status, answer.bytes.len() < 5000), (422, true), "{} bytes", answer.bytes.len());
+}
+
+#[tokio::test]
+async fn instants_at_the_end_of_time_are_faults() {
+    let app = Setup::new().paused().start().await;
+    for at in ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00+23:59"] {
+        assert_eq!(app.post("/v1/send", &with("expires_at", json!(at))).await.status, 422, "{at}");
+    }
+    assert_eq!(app.get("/v1/messages?since=9999-12-31T23:59:59-23:59").await.status, 422);
+    assert_eq!(app.post("/v1/send", &with("ttl_seconds", json!(i64::MAX))).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_thousand_recipients_are_one_message() {
+    let app = Setup::new().paused().start().await;
+    let many: Vec<_> = (0..1000).map(|n| format!("r{n}@example.net")).collect();
+    let id = app.send(&with("to", json!(many))).await;
+    assert_eq!(app.message(&id).await["counts"]["queued"], 1000);
+}
+
+#[tokio::test]
 async fn a_gzip_body_is_a_body() {
     let app = Setup::new().paused().start().await;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -211,6 +240,15 @@ async fn a_key_is_bound_to_its_body_and_its_project_and_not_burnt_by_a_refusal()
     let foreign = send(&neighbour, &message_to("b@example.net")).await;
     assert_eq!(foreign.status, 202, "another project's key is another key");
     assert_ne!(foreign.json()["id"], first.json()["id"]);
+    let test = send(&app.test, &message_to("a@example.net")).await;
+    assert_eq!((test.status, test.header("idempotent-replayed")), (202, ""), "test mail has keys of its own");
+    let mut short = message_to("s@example.net");
+    short["ttl_seconds"] = json!(1);
+    let short_lived = async || {
+        let body = short.to_string().into_bytes();
+        app.call_as(&app.live, "POST", "/v1/send", &[("idempotency-key", "k-2")], body).await
+    };
+    assert_eq!(short_lived().await.text(), short_lived().await.text());
     for bad in ["", "has space", &"k".repeat(256)] {
         let body = message_to("a@example.net").to_string().into_bytes();
         assert_eq!(

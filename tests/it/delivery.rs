@@ -139,6 +139,69 @@ async fn a_refused_recipient_does_not_cost_the_session() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_and_hangs_up_has_refused() {
+    for extensions in [&["PIPELINING"][..], &[]] {
+        let sink = Sink::setup()
+            .extensions(extensions)
+            .script(|step, _| match step {
+                Step::Rcpt(_) => Do::ReplyAndDrop("550 5.1.1 no such user"),
+                _ => Do::Usual,
+            })
+            .start()
+            .await;
+        let app = Setup::new().route_to(sink.address).start().await;
+        let message = app.settled(&app.send(&message_to("a@example.net")).await).await;
+        assert_eq!(message["recipients"][0]["last_reply"]["class"], "bad_mailbox");
+        assert_eq!(message["recipients"][0]["attempts"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_destination_does_not_hold_up_another() {
+    let slow = Sink::setup().script(|step, _| if *step == Step::Connect { Do::Stall } else { Do::Usual }).start().await;
+    let fast = Sink::setup().at(std::net::SocketAddr::from(([127, 0, 0, 2], slow.address.port()))).start().await;
+    let zone = [
+        ("slow.example", crate::support::dns::Zone::A(std::net::Ipv4Addr::LOCALHOST)),
+        ("fast.example", crate::support::dns::Zone::A(std::net::Ipv4Addr::new(127, 0, 0, 2))),
+    ];
+    let dns = crate::support::dns::Dns::start(&zone).await;
+    let app = Setup::new()
+        .set("dns.servers", dns.address)
+        .set("delivery.mx_port", fast.address.port())
+        .set("delivery.sessions", 2)
+        .set("delivery.concurrency", 64)
+        .start()
+        .await;
+    for n in 0..100 {
+        app.send(&message_to(&format!("r{n}@slow.example"))).await;
+    }
+    let id = app.send(&message_to("a@fast.example")).await;
+    assert_eq!(app.settled(&id).await["status"], "delivered");
+    assert!(slow.most_open() <= 2);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_lease_was_lost_while_it_waited_is_not_sent() {
+    // One session, held by the first message; the second waits for its turn and loses its lease meanwhile.
+    let (release, released) = tokio::sync::watch::channel(false);
+    let sink = Sink::start().await;
+    let front = slow_front(sink.address, released).await;
+    let app = Setup::new().route_to(front).set("delivery.sessions", 1).set("queue.lease", "1h").start().await;
+    let first = app.send(&message_to("first@example.net")).await;
+    sink.until_taken(1).await;
+    let second = app.send(&message_to("second@example.net")).await;
+    app.until(&second, "the second to be claimed", |m| status_of(m, "second@example.net") == "sending").await;
+    let stolen = "UPDATE deliveries SET lease_token = gen_random_uuid(), lease_owner = gen_random_uuid() \
+                  WHERE id IN (SELECT id FROM recipients WHERE address = 'second@example.net')";
+    app.database.execute(stolen).await;
+    release.send(true).unwrap();
+    app.settled(&first).await;
+    let third = app.send(&message_to("third@example.net")).await;
+    app.settled(&third).await;
+    assert!(sink.ledger().iter().all(|taken| taken.recipient != "second@example.net"));
+}
+
+#[tokio::test]
 async fn a_lost_reply_to_the_final_dot_is_uncertain_and_retried_with_the_same_bytes() {
     let first = std::sync::atomic::AtomicBool::new(true);
     let sink = Sink::setup()

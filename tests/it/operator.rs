@@ -140,9 +140,25 @@ async fn send_and_status_speak_to_a_running_service() {
     assert_eq!(message["status"], "delivered");
     let status = run("", &["status", message["id"].as_str().unwrap(), "--url", &url, "--key", &key]).await;
     assert_eq!(serde_json::from_slice::<Value>(&status.stdout).unwrap()["id"], message["id"]);
-    let refused =
-        run("", &["send", "--url", &url, "--key", &key, "--from", "x", "--to", "b@example.net", "--subject", "Hi"])
-            .await;
+    let refused = run(
+        "",
+        &[
+            "send",
+            "--url",
+            &url,
+            "--key",
+            &key,
+            "--from",
+            "x",
+            "--to",
+            "b@example.net",
+            "--subject",
+            "Hi",
+            "--text",
+            "x",
+        ],
+    )
+    .await;
     assert!(error_of(&refused).contains("422"));
     assert!(run("", &["healthcheck", "--url", &url]).await.status.success());
     server.kill().await;
@@ -156,8 +172,21 @@ async fn a_paused_service_accepts_and_delivers_nothing() {
     let arguments = ["serve", "--paused", "--set", "http.listen=127.0.0.1:0", "--set", "delivery.route=sandbox"];
     let server = Server::from_command(command(&database.url, &arguments)).await;
     let url = format!("http://{}", server.address);
-    let arguments =
-        ["send", "--url", &url, "--key", &key, "--from", "a@example.org", "--to", "b@example.net", "--subject", "Hi"];
+    let arguments = [
+        "send",
+        "--url",
+        &url,
+        "--key",
+        &key,
+        "--from",
+        "a@example.org",
+        "--to",
+        "b@example.net",
+        "--subject",
+        "Hi",
+        "--text",
+        "x",
+    ];
     assert!(run("", &arguments).await.status.success());
     server.signal("TERM").await;
     assert_eq!(server.ended().await, Some(0));
@@ -208,6 +237,11 @@ async fn dev_needs_no_configuration_and_leaves_nothing_running() {
     signal(child.id().unwrap(), "INT").await;
     assert!(within("dev to end", child.wait()).await.unwrap().success());
     assert!(!std::path::Path::new(&format!("/proc/{server_pid}")).exists(), "Postgres is gone");
+    let foreign = std::env::temp_dir().join(format!("mailwright-foreign-{}", std::process::id()));
+    std::fs::create_dir_all(foreign.join("cluster")).unwrap();
+    let refused = run("", &["dev", "--data-dir", foreign.to_str().unwrap()]).await;
+    assert!(error_of(&refused).contains("no data directory of Mailwright"), "what is there is left alone");
+    std::fs::remove_dir_all(foreign).unwrap();
     let (mut child, again) = dev(&directory).await;
     assert!(again.contains(&key), "the second start has the same keys");
     let new_url = again

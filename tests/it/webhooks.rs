@@ -174,6 +174,15 @@ async fn urls_that_must_not_be_called_are_refused() {
 }
 
 #[tokio::test]
+async fn a_project_has_a_bounded_number_of_endpoints() {
+    let app = Setup::new().paused().set("limits.webhooks", 2).start().await;
+    let body = json!({"url": "http://127.0.0.1:9/x"});
+    for status in [201, 201, 422] {
+        assert_eq!(app.post("/v1/webhooks", &body).await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn an_address_is_judged_again_when_it_is_called() {
     let (app, _sink) = start().await;
     let receiver = Receiver::start().await;

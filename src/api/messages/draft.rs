@@ -24,6 +24,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Characters of a subject (RFC 5322 folds it; no client shows more).
 const SUBJECT_MAX: usize = 998;
 const TAG_MAX: usize = 64;
+const REPLY_TO_MAX: usize = 50;
 const FILENAME_MAX: usize = 255;
 const CONTENT_ID_MAX: usize = 128;
 const HEADER_NAME_MAX: usize = 76;
@@ -58,10 +59,10 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
     let mut faults = Vec::new();
     let mut fields = Fields::new(map, "", &mut faults);
     let from = from(&mut fields);
-    let to = addresses(&mut fields, "to");
-    let cc = addresses(&mut fields, "cc");
-    let bcc = addresses(&mut fields, "bcc");
-    let reply_to = addresses(&mut fields, "reply_to");
+    let to = addresses(&mut fields, "to", limits.recipients);
+    let cc = addresses(&mut fields, "cc", limits.recipients);
+    let bcc = addresses(&mut fields, "bcc", limits.recipients);
+    let reply_to = addresses(&mut fields, "reply_to", REPLY_TO_MAX);
     check_recipients(&mut fields, to.len() + cc.len() + bcc.len(), limits);
     let subject = subject(&mut fields);
     let (text, html) = bodies(&mut fields);
@@ -102,11 +103,15 @@ fn from(fields: &mut Fields<'_>) -> Option<NamedAddress> {
     address(value, pointer, fields.faults)
 }
 
-/// One address or a list of them.
-fn addresses(fields: &mut Fields<'_>, name: &str) -> Vec<NamedAddress> {
+/// One address or a list of at most `limit`; what is in a longer list is not looked at.
+fn addresses(fields: &mut Fields<'_>, name: &str, limit: usize) -> Vec<NamedAddress> {
     let pointer = fields.pointer(name);
     match fields.take(name) {
         None => Vec::new(),
+        Some(Value::Array(items)) if items.len() > limit => {
+            fields.fault(name, "too_many_recipients", format!("{} addresses; the limit is {limit}", items.len()));
+            Vec::new()
+        }
         Some(Value::Array(items)) => items
             .into_iter()
             .enumerate()
@@ -189,6 +194,7 @@ fn attachments(fields: &mut Fields<'_>, limits: &Limits) -> Vec<Attachment> {
     let Some(items) = fields.list("attachments") else { return Vec::new() };
     if items.len() > limits.attachments {
         fields.fault("attachments", "too_many", format!("{}; the limit is {}", items.len(), limits.attachments));
+        return Vec::new();
     }
     let at = fields.pointer("attachments");
     items
@@ -254,7 +260,9 @@ fn is_media_type(text: &str) -> bool {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let kinds = essence.trim().split_once('/');
     text.len() <= 255
-        && kinds.is_some_and(|(kind, subtype)| token(kind) && token(subtype) && !kind.eq_ignore_ascii_case("multipart"))
+        && kinds.is_some_and(|(kind, subtype)| {
+            token(kind) && token(subtype) && !["multipart", "message"].contains(&&*kind.to_ascii_lowercase())
+        })
         && parameters.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
@@ -267,6 +275,7 @@ fn headers(fields: &mut Fields<'_>, limits: &Limits) -> Vec<(String, String)> {
     let Some(map) = fields.object("headers") else { return Vec::new() };
     if map.len() > limits.headers {
         fields.fault("headers", "too_many", format!("{}; the limit is {}", map.len(), limits.headers));
+        return Vec::new();
     }
     let at = fields.pointer("headers");
     let names: Vec<String> = map.keys().cloned().collect();
@@ -302,10 +311,7 @@ fn is_field_name(name: &str) -> bool {
 }
 
 fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Vec<String> {
-    let Some(tags) = fields.strings("tags") else { return Vec::new() };
-    if tags.len() > limits.tags {
-        fields.fault("tags", "too_many", format!("{}; the limit is {}", tags.len(), limits.tags));
-    }
+    let Some(tags) = fields.strings("tags", limits.tags) else { return Vec::new() };
     for (index, tag) in tags.iter().enumerate() {
         if tag.is_empty() || tag.chars().count() > TAG_MAX || tag.chars().any(char::is_control) {
             let pointer = format!("/tags/{index}");

@@ -19,8 +19,11 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let caller = authed.with(Scope::MessagesRead)?;
     let address = |text: &str| Address::parse(text).ok().map(|address| address.to_string());
     let filter = MessageFilter {
-        status: params
-            .parsed("status", "the status of a message", |text| MessageStatus::parse(text).map(|_| text.to_owned())),
+        status: params.parsed(
+            "status",
+            "queued, sending, delivered, partially_delivered, failed or cancelled",
+            |text| MessageStatus::parse(text).map(|_| text.to_owned()),
+        ),
         to: params.parsed("to", "an address", address),
         from: params.parsed("from", "an address", address),
         tag: params.text("tag"),

@@ -33,8 +33,14 @@ pub async fn send(
         RequestKey { key, fingerprint }
     });
     let JsonObject { map, .. } = body;
-    let draft = draft::parse(map, &api.limits, api.clock.now()).map_err(Problem::validation)?;
-    let accepted = api.door.accept(&caller, draft, key).await?;
+    let accepted = match draft::parse(map, &api.limits, api.clock.now()) {
+        Ok(draft) => api.door.accept(&caller, draft, key).await?,
+        // What was accepted once may be refused by now: its last instant has passed.
+        Err(faults) => match key {
+            Some(key) => api.door.answered(&caller, key).await?.ok_or(Problem::validation(faults))?,
+            None => return Err(Problem::validation(faults)),
+        },
+    };
     let mut response = json_text(accepted.answer);
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();

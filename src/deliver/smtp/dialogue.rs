@@ -153,6 +153,11 @@ impl Dialogue {
         !self.closing && self.awaited.is_empty() && self.queued.is_empty()
     }
 
+    /// The refusal of this transaction that was heard before the session ended, if one was.
+    pub fn take_refusal(&mut self) -> Option<Verdict> {
+        self.refused.take().map(|(stage, reply)| Verdict::Refused(stage, reply))
+    }
+
     /// Begins a transaction. The message's size is announced when the server wants to know.
     pub fn begin(&mut self, sender: &Address, recipient: &Address, size: usize) -> Action {
         self.refused = None;

@@ -21,6 +21,8 @@ use crate::net::tls::TlsConfigs;
 
 /// Bytes written under one deadline.
 const BLOCK: usize = 64 << 10;
+/// Bytes a second below which a body's transfer is given up, once its first deadline is over.
+const RATE_MIN: u64 = 10 << 10;
 /// Bytes of transcript kept of one transaction.
 const TRANSCRIPT_MAX: usize = 16 << 10;
 
@@ -210,6 +212,14 @@ impl Session {
     /// its opening) is [`Session::take_transcript`]'s.
     pub async fn transact(&mut self, sender: &Address, recipient: &Address, raw: &[u8]) -> Result<Verdict, Failure> {
         self.transactions += 1;
+        match self.exchange(sender, recipient, raw).await {
+            Ok(verdict) => Ok(verdict),
+            // A server that refuses and hangs up has refused.
+            Err(failure) => self.dialogue.take_refusal().ok_or(failure),
+        }
+    }
+
+    async fn exchange(&mut self, sender: &Address, recipient: &Address, raw: &[u8]) -> Result<Verdict, Failure> {
         let mut action = self.dialogue.begin(sender, recipient, raw.len());
         loop {
             action = match action {
@@ -297,11 +307,14 @@ impl Session {
     async fn send_body(&mut self, raw: &[u8]) -> Result<Option<Verdict>, Failure> {
         let stuffed = dot_stuffed(raw);
         self.note(&format!("C: [{} bytes]\n", raw.len()));
+        let slowest = Duration::from_secs(stuffed.len() as u64 / RATE_MIN);
+        let end = Instant::now() + self.deadlines.body + slowest;
         let mut blocks = stuffed.chunks(BLOCK).peekable();
         while let Some(block) = blocks.next() {
             // Once the last block is under way the server may have all of it.
             let stage = if blocks.peek().is_some() { Stage::Body } else { Stage::Dot };
-            let written = timeout(self.deadlines.body, self.wire.write(block)).await;
+            let deadline = (Instant::now() + self.deadlines.body).min(end);
+            let written = timeout_at(deadline, self.wire.write(block)).await;
             let why = match written {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
