@@ -129,10 +129,15 @@ impl<W: Work> Running<W> {
             };
             let claimed = match polled {
                 Ok(shards) => {
-                    for shard in wake.take().into_iter().chain(shards) {
+                    for shard in shards {
                         if !pending.contains(&shard) {
                             pending.push_back(shard);
                         }
+                    }
+                    // Fresh work goes before shards that a full lane keeps pending.
+                    for shard in wake.take() {
+                        pending.retain(|waiting| *waiting != shard);
+                        pending.push_front(shard);
                     }
                     self.claim_pending(&mut link, &mut pending, &shutdown).await
                 }

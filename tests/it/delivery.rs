@@ -181,6 +181,32 @@ async fn a_slow_destination_does_not_hold_up_another() {
 }
 
 #[tokio::test]
+async fn fresh_mail_goes_before_shards_that_a_full_lane_keeps_pending() {
+    let slow = Sink::setup().script(|step, _| if *step == Step::Connect { Do::Stall } else { Do::Usual }).start().await;
+    let fast = Sink::setup().at(std::net::SocketAddr::from(([127, 0, 0, 2], slow.address.port()))).start().await;
+    let zone = [
+        ("slow.example", crate::support::dns::Zone::A(std::net::Ipv4Addr::LOCALHOST)),
+        ("fast.example", crate::support::dns::Zone::A(std::net::Ipv4Addr::new(127, 0, 0, 2))),
+    ];
+    let dns = crate::support::dns::Dns::start(&zone).await;
+    // No poll will come to the rescue: only the signal of the fresh message itself.
+    let app = Setup::new()
+        .set("dns.servers", dns.address)
+        .set("delivery.mx_port", fast.address.port())
+        .set("delivery.sessions", 1)
+        .set("queue.poll", "1h")
+        .start()
+        .await;
+    for n in 0..40 {
+        let (key, to) = (format!("slow-{n}"), format!("r{n}@slow.example"));
+        let body = message_to(&to).to_string().into_bytes();
+        assert_eq!(app.call_as(&app.live, "POST", "/v1/send", &[("idempotency-key", &key)], body).await.status, 202);
+    }
+    let id = app.send(&message_to("a@fast.example")).await;
+    assert_eq!(app.settled(&id).await["status"], "delivered");
+}
+
+#[tokio::test]
 async fn a_delivery_whose_lease_was_lost_while_it_waited_is_not_sent() {
     // One session, held by the first message; the second waits for its turn and loses its lease meanwhile.
     let (release, released) = tokio::sync::watch::channel(false);
