@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::smtp::session::{Deadlines, Failure, Peer, Session};
+use super::smtp::deadlines::Deadlines;
+use super::smtp::session::{Failure, Peer, Session};
 use crate::domain::route::TlsPolicy;
 use crate::net::tls::TlsConfigs;
 use crate::telemetry::metrics::Metrics;

@@ -62,10 +62,6 @@ impl ShardSet {
         self.0.fetch_or(1 << shard.index(), Ordering::AcqRel);
     }
 
-    pub fn mark_all(&self) {
-        self.0.store(u64::MAX, Ordering::Release);
-    }
-
     /// Takes all marked shards, leaving none.
     pub fn take(&self) -> Vec<Shard> {
         let bits = self.0.swap(0, Ordering::AcqRel);

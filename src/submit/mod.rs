@@ -38,11 +38,11 @@ const LARGE: usize = 128 << 10;
 
 /// The door.
 pub struct Door {
-    pub store: Store,
-    pub writer: Writer,
-    pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
-    pub metrics: Arc<Metrics>,
+    store: Store,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    metrics: Arc<Metrics>,
     rules: Rules,
 }
 

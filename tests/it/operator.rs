@@ -109,56 +109,26 @@ async fn a_service_with_a_full_disk_behind_its_output_serves_on() {
     signal(child.id().unwrap(), "KILL").await;
 }
 
+/// `mailwright send` of a small message.
+fn send_hi<'a>(url: &'a str, key: &'a str, from: &'a str) -> [&'a str; 13] {
+    let to = "b@example.net";
+    ["send", "--url", url, "--key", key, "--from", from, "--to", to, "--subject", "Hi", "--text", "x"]
+}
+
 #[tokio::test]
 async fn send_and_status_speak_to_a_running_service() {
     let database = Database::new().await;
     let server = Server::start(&database.url, &[("delivery.route", "sandbox")]).await;
     let key = crate::support::process::create_key(&database.url, "shop", "live", "").await;
     let url = format!("http://{}", server.address);
-    let sent = run(
-        "",
-        &[
-            "send",
-            "--url",
-            &url,
-            "--key",
-            &key,
-            "--from",
-            "a@example.org",
-            "--to",
-            "b@example.net",
-            "--subject",
-            "Hi",
-            "--text",
-            "x",
-            "--wait",
-        ],
-    )
-    .await;
+    let wait = [&send_hi(&url, &key, "a@example.org")[..], &["--wait"]].concat();
+    let sent = run("", &wait).await;
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let message: Value = serde_json::from_slice(&sent.stdout).unwrap();
     assert_eq!(message["status"], "delivered");
     let status = run("", &["status", message["id"].as_str().unwrap(), "--url", &url, "--key", &key]).await;
     assert_eq!(serde_json::from_slice::<Value>(&status.stdout).unwrap()["id"], message["id"]);
-    let refused = run(
-        "",
-        &[
-            "send",
-            "--url",
-            &url,
-            "--key",
-            &key,
-            "--from",
-            "x",
-            "--to",
-            "b@example.net",
-            "--subject",
-            "Hi",
-            "--text",
-            "x",
-        ],
-    )
-    .await;
+    let refused = run("", &send_hi(&url, &key, "x")).await;
     assert!(error_of(&refused).contains("422"));
     assert!(run("", &["healthcheck", "--url", &url]).await.status.success());
     server.kill().await;
@@ -172,21 +142,7 @@ async fn a_paused_service_accepts_and_delivers_nothing() {
     let arguments = ["serve", "--paused", "--set", "http.listen=127.0.0.1:0", "--set", "delivery.route=sandbox"];
     let server = Server::from_command(command(&database.url, &arguments)).await;
     let url = format!("http://{}", server.address);
-    let arguments = [
-        "send",
-        "--url",
-        &url,
-        "--key",
-        &key,
-        "--from",
-        "a@example.org",
-        "--to",
-        "b@example.net",
-        "--subject",
-        "Hi",
-        "--text",
-        "x",
-    ];
+    let arguments = send_hi(&url, &key, "a@example.org");
     assert!(run("", &arguments).await.status.success());
     server.signal("TERM").await;
     assert_eq!(server.ended().await, Some(0));

@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::deadlines::Deadlines;
 use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
 use super::reply::{RawReply, ReplyReader};
-use crate::config::Delivery;
 use crate::domain::address::Address;
 use crate::domain::route::{Credentials, TlsPolicy};
 use crate::net::tls::TlsConfigs;
@@ -25,56 +25,6 @@ const BLOCK: usize = 64 << 10;
 const RATE_MIN: u64 = 10 << 10;
 /// Bytes of transcript kept of one transaction.
 const TRANSCRIPT_MAX: usize = 16 << 10;
-
-/// Deadlines of every stage.
-#[derive(Debug, Clone)]
-pub struct Deadlines {
-    connect: Duration,
-    greeting: Duration,
-    ehlo: Duration,
-    starttls: Duration,
-    auth: Duration,
-    mail: Duration,
-    rcpt: Duration,
-    data: Duration,
-    body: Duration,
-    dot: Duration,
-    quit: Duration,
-}
-
-impl Deadlines {
-    pub fn new(config: &Delivery) -> Self {
-        Self {
-            connect: config.timeout_connect.0,
-            greeting: config.timeout_greeting.0,
-            ehlo: config.timeout_ehlo.0,
-            starttls: config.timeout_starttls.0,
-            auth: config.timeout_auth.0,
-            mail: config.timeout_mail.0,
-            rcpt: config.timeout_rcpt.0,
-            data: config.timeout_data.0,
-            body: config.timeout_body.0,
-            dot: config.timeout_dot.0,
-            quit: config.timeout_quit.0,
-        }
-    }
-
-    const fn of(&self, stage: Stage) -> Duration {
-        match stage {
-            Stage::Connect => self.connect,
-            Stage::Greeting => self.greeting,
-            Stage::Ehlo => self.ehlo,
-            Stage::StartTls | Stage::Handshake => self.starttls,
-            Stage::Auth => self.auth,
-            Stage::Mail | Stage::Rset => self.mail,
-            Stage::Rcpt => self.rcpt,
-            Stage::Data => self.data,
-            Stage::Body => self.body,
-            Stage::Dot => self.dot,
-            Stage::Quit => self.quit,
-        }
-    }
-}
 
 /// A host to speak to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +115,7 @@ impl Session {
         tls: &TlsConfigs,
     ) -> Result<Self, (Failure, String)> {
         let nothing_said = |failure| (failure, String::new());
-        let stream = match timeout(deadlines.connect, TcpStream::connect(peer.address)).await {
+        let stream = match timeout(deadlines.of(Stage::Connect), TcpStream::connect(peer.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(nothing_said(Failure::broken(Stage::Connect, error))),
             Err(_) => return Err(nothing_said(Failure::broken(Stage::Connect, "no connection within the deadline"))),
@@ -246,7 +196,7 @@ impl Session {
     /// Says goodbye and waits for no answer: best effort, and never on a stuck connection.
     pub async fn quit(mut self) {
         if self.is_reusable() {
-            let _ = timeout(self.deadlines.quit, self.wire.write(b"QUIT\r\n")).await;
+            let _ = timeout(self.deadlines.of(Stage::Quit), self.wire.write(b"QUIT\r\n")).await;
         }
     }
 
@@ -308,19 +258,19 @@ impl Session {
         let stuffed = dot_stuffed(raw);
         self.note(&format!("C: [{} bytes]\n", raw.len()));
         let slowest = Duration::from_secs(stuffed.len() as u64 / RATE_MIN);
-        let end = Instant::now() + self.deadlines.body + slowest;
+        let end = Instant::now() + self.deadlines.of(Stage::Body) + slowest;
         let mut blocks = stuffed.chunks(BLOCK).peekable();
         while let Some(block) = blocks.next() {
             // Once the last block is under way the server may have all of it.
             let stage = if blocks.peek().is_some() { Stage::Body } else { Stage::Dot };
-            let deadline = (Instant::now() + self.deadlines.body).min(end);
+            let deadline = (Instant::now() + self.deadlines.of(Stage::Body)).min(end);
             let written = timeout_at(deadline, self.wire.write(block)).await;
             let why = match written {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "the server takes no bytes".to_owned(),
             };
-            let deadline = Instant::now() + self.deadlines.quit;
+            let deadline = Instant::now() + self.deadlines.of(Stage::Quit);
             if let Ok(reply) = self.read_reply_until(Stage::Body, deadline).await
                 && reply.code >= 400
             {
