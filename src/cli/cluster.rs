@@ -35,6 +35,7 @@ pub struct Cluster {
     directory: PathBuf,
     socket: PathBuf,
     user: Option<User>,
+    settings: Vec<(&'static str, &'static str)>,
     /// None when a cluster that was left running was taken over.
     server: Option<Child>,
     _lock: File,
@@ -51,13 +52,26 @@ impl Cluster {
     /// Starts the cluster in `directory`, making it first if need be. A cluster that a killed process left
     /// running is taken over.
     pub async fn start(directory: &Path) -> Result<Self, CliError> {
+        Self::start_with(directory, &[]).await
+    }
+
+    /// As [`Cluster::start`], with settings for the server (`postgresql.conf`).
+    pub async fn start_with(directory: &Path, settings: &[(&'static str, &'static str)]) -> Result<Self, CliError> {
         let programs = find_programs().ok_or_else(|| CliError(ADVICE.to_owned()))?;
         let user = unprivileged_user()?;
         make_directory(directory, user)?;
         let lock = lock(directory)?;
         let socket = socket_directory(directory, user)?;
         let mut cluster =
-            Self { programs, directory: directory.join("cluster"), socket, user, server: None, _lock: lock };
+            Self {
+                programs,
+                directory: directory.join("cluster"),
+                socket,
+                user,
+                settings: settings.to_vec(),
+                server: None,
+                _lock: lock,
+            };
         if !cluster.directory.join("PG_VERSION").exists() {
             cluster.make().await?;
         }
@@ -74,10 +88,26 @@ impl Cluster {
         format!("postgres://mailwright@localhost/postgres?host={socket}")
     }
 
+    /// The server's process; `None` when it was taken over.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().and_then(Child::id)
+    }
+
+    /// Ends the server without a checkpoint, as a crash would, and starts it again.
+    pub async fn crash_and_restart(&mut self) -> Result<(), CliError> {
+        self.end("immediate").await?;
+        self.launch()?;
+        self.wait_until_it_answers().await
+    }
+
     /// Stops the server; sessions are ended, what they committed stays.
     pub async fn stop(mut self) -> Result<(), CliError> {
+        self.end("fast").await
+    }
+
+    async fn end(&mut self, mode: &str) -> Result<(), CliError> {
         let mut stop = self.command("pg_ctl");
-        stop.arg("-D").arg(&self.directory).args(["-m", "fast", "-w", "stop"]);
+        stop.arg("-D").arg(&self.directory).args(["-m", mode, "-w", "stop"]);
         run(stop).await?;
         if let Some(server) = &mut self.server {
             server.wait().await.map_err(CliError::new)?;
@@ -108,6 +138,7 @@ impl Cluster {
         let mut server = self.command("postgres");
         server.arg("-D").arg(&self.directory).arg("-k").arg(&self.socket);
         server.args(["-c", "listen_addresses=", "-c", "max_connections=200"]);
+        server.args(self.settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
         // In a group of its own: a Ctrl-C at the terminal is for us, and we stop it in order.
         server.process_group(0).stdin(Stdio::null()).stdout(log).stderr(errors);
         self.server = Some(server.spawn().map_err(CliError::new)?);

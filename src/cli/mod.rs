@@ -1,5 +1,6 @@
 //! The command line: each command is a file; this one knows their names and the layers of configuration.
 
+mod bench;
 pub mod cluster;
 mod config;
 mod dev;
@@ -62,6 +63,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Exit 0 if the service at --url is ready.
     Healthcheck(messages::Connection),
+    /// Measure the whole pipeline on this machine: private Postgres, services, load and sink on loopback.
+    Bench(Box<bench::BenchArgs>),
     /// Run a command with `DATABASE_URL` set to a private Postgres that ends with it.
     #[command(hide = true)]
     WithPostgres(with_postgres::WithPostgresArgs),
@@ -109,6 +112,7 @@ impl Cli {
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Config(command) => config::run(&command, &layers.finish()?),
             Command::Healthcheck(connection) => messages::healthcheck(connection, &layers.finish()?).await,
+            Command::Bench(args) => Box::pin(bench::run(*args)).await,
             Command::WithPostgres(args) => with_postgres::run(args).await,
         }
     }

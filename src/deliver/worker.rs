@@ -47,6 +47,7 @@ pub struct Deliverer {
     retry: RetryPolicy,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
+    metrics: Arc<Metrics>,
 }
 
 /// What a deliverer is made of.
@@ -76,11 +77,12 @@ impl Deliverer {
                 tls: parts.tls,
                 idle_for: delivery.session_idle.0,
                 transactions_max: delivery.messages_per_session,
-                metrics: parts.metrics,
+                metrics: Arc::clone(&parts.metrics),
             }),
             retry: RetryPolicy { schedule, uncertain: delivery.uncertain_delay.0 },
             clock: parts.clock,
             chance: parts.chance,
+            metrics: parts.metrics,
         })
     }
 
@@ -279,6 +281,7 @@ impl Work for Deliverer {
         let Claiming { owner, token, span, limit } = claiming;
         let claim = Claim { owner, token, span, limit, full: &full, per_lane: self.lanes.per_claim() };
         let claimed = link.claim_deliveries(shard, &claim).await?;
+        self.metrics.claim_batch.observe(claimed.deliveries.len() as f64);
         for delivery in &claimed.deliveries {
             self.lanes.enter(&delivery.next_hop);
         }

@@ -16,6 +16,7 @@ pub mod messages;
 pub mod migrate;
 pub mod projects;
 pub mod sandbox;
+pub mod stats;
 pub mod webhook_jobs;
 
 use std::sync::Arc;

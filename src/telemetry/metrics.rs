@@ -59,6 +59,7 @@ metrics! {
     attempts: IntCounterVec = counters("mailwright_delivery_attempts_total", "Tries, by outcome and class.", &["outcome", "class"]);
     settled: IntCounterVec = counters("mailwright_recipients_settled_total", "Recipients that reached a final state.", &["status"]);
     settle_batch: Histogram = sizes("mailwright_settle_batch_deliveries", "Outcomes in one settling commit.");
+    claim_batch: Histogram = sizes("mailwright_claim_batch_deliveries", "Deliveries in one claim.");
     first_attempt_seconds: Histogram = seconds("mailwright_accept_to_first_attempt_seconds", "From accept to the first try.");
     delivered_seconds: Histogram = seconds("mailwright_accept_to_delivered_seconds", "From accept to the receiving server's 250.");
     uncertain: IntCounter = counter("mailwright_delivery_uncertain_total", "Tries whose reply to the final dot was lost.");

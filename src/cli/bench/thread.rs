@@ -1,0 +1,33 @@
+//! A runtime on one thread with a name, so that the machine counts its CPU time apart.
+
+use tokio::sync::mpsc;
+
+use crate::cli::CliError;
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs what it is given until it is dropped.
+pub struct Thread {
+    tasks: mpsc::UnboundedSender<Task>,
+}
+
+impl Thread {
+    pub fn start(name: &'static str) -> Result<Self, CliError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::new)?;
+        let (tasks, mut given) = mpsc::unbounded_channel::<Task>();
+        let run = move || {
+            runtime.block_on(async {
+                while let Some(task) = given.recv().await {
+                    tokio::spawn(task);
+                }
+            });
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(CliError::new)?;
+        Ok(Self { tasks })
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // The thread ends only after this sender.
+        let _ = self.tasks.send(Box::pin(task));
+    }
+}
