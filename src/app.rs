@@ -15,9 +15,10 @@ use crate::ambient::{SystemChance, SystemClock};
 use crate::api::{self, Api, Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
-use crate::deliver::{Deliverer, DelivererParts, Settler, SettlerParts};
+use crate::deliver::{Deliverer, DelivererParts, Loader, Settler, SettlerParts};
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::net::NetPolicy;
+use crate::handover::{Handover, Places};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{Pace, Runner};
@@ -111,8 +112,7 @@ struct Common {
     metrics: Arc<Metrics>,
     deliveries: Arc<Wake>,
     webhooks: Arc<Wake>,
-    /// Names this process in leases.
-    owner: Uuid,
+    handover: Arc<Handover>,
 }
 
 impl Service {
@@ -163,6 +163,10 @@ impl Common {
     fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let chance: Arc<dyn Chance> = Arc::new(SystemChance);
         let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+        let deliveries = Arc::<Wake>::default();
+        let places = Arc::new(Places::new(config.delivery.concurrency, Arc::clone(&deliveries)));
+        // Half of the memory for messages is for those that are handed over, half for those that are read back.
+        let kib = config.delivery.bytes_in_flight.0 >> 11;
         let mut owner = [0; 16];
         chance.fill(&mut owner);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -173,9 +177,9 @@ impl Common {
             clock: Arc::new(SystemClock),
             chance,
             metrics,
-            deliveries: Arc::default(),
+            deliveries,
             webhooks: Arc::default(),
-            owner: Uuid::from_bytes(owner),
+            handover: Arc::new(Handover::new(places, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
         })
     }
 
@@ -188,7 +192,7 @@ impl Common {
     ) -> Result<(), StartError> {
         let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
         let parts = WriterParts {
-            deliveries: Arc::clone(&self.deliveries),
+            handover: Arc::clone(&self.handover),
             webhooks: Arc::clone(&self.webhooks),
             clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
@@ -231,6 +235,8 @@ impl Common {
         let parts = DelivererParts {
             store: self.store.clone(),
             settler,
+            loader: Loader::start(&self.store, shutdown),
+            handover: Arc::clone(&self.handover),
             resolver: self.resolver.clone(),
             tls: self.tls.clone(),
             clock: Arc::clone(&self.clock),
@@ -239,8 +245,9 @@ impl Common {
         };
         let deliverer = Arc::new(Deliverer::new(config, parts).map_err(StartError::Config)?);
         shutdown.spawn(Arc::clone(&deliverer).sweep_sessions(shutdown.clone()));
-        let pace = Pace { concurrency: config.delivery.concurrency, ..pace(config) };
-        self.runner(deliverer, &self.deliveries, pace).start(shutdown);
+        self.handover.places.open();
+        let fresh = self.handover.receive();
+        Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) }.start(shutdown);
         Ok(())
     }
 
@@ -248,23 +255,24 @@ impl Common {
         let parts = PosterParts {
             store: self.store.clone(),
             client: self.client(config),
+            wake: Arc::clone(&self.webhooks),
             clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         };
         let poster = Arc::new(Poster::new(&config.webhooks, parts).map_err(StartError::Config)?);
-        let pace = Pace { concurrency: config.webhooks.concurrency, ..pace(config) };
-        self.runner(poster, &self.webhooks, pace).start(shutdown);
+        self.runner(poster, &self.webhooks, config).start(shutdown);
         Ok(())
     }
 
-    fn runner<W: crate::queue::Work>(&self, work: Arc<W>, wake: &Arc<Wake>, pace: Pace) -> Runner<W> {
+    fn runner<W: crate::queue::Work>(&self, work: Arc<W>, wake: &Arc<Wake>, config: &Config) -> Runner<W> {
         Runner {
             work,
             store: self.store.clone(),
             wake: Arc::clone(wake),
-            pace,
-            owner: self.owner,
+            fresh: None,
+            pace: Pace { lease: config.queue.lease.0, poll: config.queue.poll.0, batch: config.queue.batch },
+            owner: self.handover.owner,
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         }
@@ -284,8 +292,4 @@ impl Common {
     fn client(&self, config: &Config) -> Client {
         Client { resolver: self.resolver.clone(), tls: self.tls.clone(), timeout: config.webhooks.timeout.0 }
     }
-}
-
-fn pace(config: &Config) -> Pace {
-    Pace { lease: config.queue.lease.0, poll: config.queue.poll.0, batch: config.queue.batch, concurrency: 1 }
 }

@@ -73,6 +73,7 @@ pub mod config;
 pub mod console;
 pub mod deliver;
 pub mod domain;
+pub mod handover;
 pub mod net;
 pub mod queue;
 pub mod shutdown;

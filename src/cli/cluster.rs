@@ -62,16 +62,15 @@ impl Cluster {
         make_directory(directory, user)?;
         let lock = lock(directory)?;
         let socket = socket_directory(directory, user)?;
-        let mut cluster =
-            Self {
-                programs,
-                directory: directory.join("cluster"),
-                socket,
-                user,
-                settings: settings.to_vec(),
-                server: None,
-                _lock: lock,
-            };
+        let mut cluster = Self {
+            programs,
+            directory: directory.join("cluster"),
+            socket,
+            user,
+            settings: settings.to_vec(),
+            server: None,
+            _lock: lock,
+        };
         if !cluster.directory.join("PG_VERSION").exists() {
             cluster.make().await?;
         }

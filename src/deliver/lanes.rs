@@ -1,13 +1,11 @@
-//! Lanes: one per next hop, so that a slow destination holds up nobody else. A lane bounds how many
-//! deliveries are in hand and how many sessions are open.
+//! Lanes: one per next hop, so that a slow destination holds up nobody else. A lane bounds how many sessions are
+//! open and how much memory its messages take; how many deliveries are in hand is
+//! [`Places`](crate::handover::Places)' to say.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Deliveries in hand for each session that a lane may open: enough that no session waits for a claim.
-const DEPTH: usize = 2;
 
 /// A lane's part of the memory for messages: one slow destination cannot hold it all.
 const MEMORY_SHARE: usize = 4;
@@ -22,7 +20,7 @@ pub struct Lanes {
 }
 
 struct Lane {
-    in_hand: usize,
+    users: usize,
     sessions: Arc<Semaphore>,
     memory: Arc<Semaphore>,
 }
@@ -30,8 +28,7 @@ struct Lane {
 /// The right to a session and to the memory for one message.
 pub struct Turn {
     _session: OwnedSemaphorePermit,
-    _share: OwnedSemaphorePermit,
-    _memory: OwnedSemaphorePermit,
+    _memory: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
 impl Lanes {
@@ -40,57 +37,67 @@ impl Lanes {
         Self { by_name: Mutex::default(), sessions, kib, memory: Arc::new(Semaphore::new(kib)) }
     }
 
-    /// Deliveries of one lane that one claim may take.
-    pub const fn per_claim(&self) -> usize {
-        self.sessions * DEPTH
-    }
-
     fn map(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a claimed delivery.
-    pub fn enter(&self, name: &str) {
-        let mut lanes = self.map();
-        let lane = lanes.entry(name.to_owned()).or_insert_with(|| Lane {
-            in_hand: 0,
-            sessions: Arc::new(Semaphore::new(self.sessions)),
-            memory: Arc::new(Semaphore::new((self.kib / MEMORY_SHARE).max(1))),
-        });
-        lane.in_hand += 1;
+    /// Waits for a session of the lane, and for the memory that a message of `size` bytes takes; 0 for one that
+    /// is in memory already.
+    pub async fn turn(&self, name: &str, size: usize) -> Option<Turn> {
+        let (sessions, memory) = self.enter(name);
+        let _user = User { lanes: self, name };
+        let session = sessions.acquire_owned().await.ok()?;
+        if size == 0 {
+            return Some(Turn { _session: session, _memory: None });
+        }
+        let share = (self.kib / MEMORY_SHARE).max(1);
+        let kib = u32::try_from((size / 1024 + 1).min(share)).unwrap_or(u32::MAX);
+        let of_lane = memory.acquire_many_owned(kib).await.ok()?;
+        let of_all = Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()?;
+        Some(Turn { _session: session, _memory: Some((of_lane, of_all)) })
     }
 
-    /// Notes its end; an empty lane is forgotten.
-    pub fn leave(&self, name: &str) {
+    fn enter(&self, name: &str) -> (Arc<Semaphore>, Arc<Semaphore>) {
         let mut lanes = self.map();
         if let Some(lane) = lanes.get_mut(name) {
-            lane.in_hand = lane.in_hand.saturating_sub(1);
-            if lane.in_hand == 0 {
-                lanes.remove(name);
-            }
+            lane.users += 1;
+            return (Arc::clone(&lane.sessions), Arc::clone(&lane.memory));
+        }
+        let sessions = Arc::new(Semaphore::new(self.sessions));
+        let memory = Arc::new(Semaphore::new((self.kib / MEMORY_SHARE).max(1)));
+        let lane = Lane { users: 1, sessions: Arc::clone(&sessions), memory: Arc::clone(&memory) };
+        lanes.insert(name.to_owned(), lane);
+        (sessions, memory)
+    }
+
+    /// Notes that one waits no more; a lane that nobody uses or waits for is forgotten.
+    fn leave(&self, name: &str) {
+        let mut lanes = self.map();
+        let Some(lane) = lanes.get_mut(name) else { return };
+        lane.users = lane.users.saturating_sub(1);
+        // A turn that was given outlives its wait, and holds a permit of this lane.
+        let is_unused = lane.users == 0 && lane.sessions.available_permits() == self.sessions;
+        if is_unused {
+            lanes.remove(name);
         }
     }
 
-    /// Lanes for which nothing may be claimed.
-    pub fn full(&self) -> Vec<String> {
-        let bound = self.sessions * DEPTH;
-        self.map().iter().filter(|(_, lane)| lane.in_hand >= bound).map(|(name, _)| name.clone()).collect()
+    /// Forgets lanes that nobody uses.
+    pub fn sweep(&self) {
+        let sessions = self.sessions;
+        self.map().retain(|_, lane| lane.users > 0 || lane.sessions.available_permits() < sessions);
     }
+}
 
-    /// Waits for a session of the lane and for the memory that a message of `size` bytes takes.
-    pub async fn turn(&self, name: &str, size: usize) -> Option<Turn> {
-        let (sessions, memory) = {
-            let lanes = self.map();
-            let lane = lanes.get(name)?;
-            (Arc::clone(&lane.sessions), Arc::clone(&lane.memory))
-        };
-        let share = (self.kib / MEMORY_SHARE).max(1);
-        let kib = u32::try_from((size / 1024 + 1).min(share)).unwrap_or(u32::MAX);
-        Some(Turn {
-            _session: sessions.acquire_owned().await.ok()?,
-            _share: memory.acquire_many_owned(kib).await.ok()?,
-            _memory: Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()?,
-        })
+/// One that waits for a turn.
+struct User<'a> {
+    lanes: &'a Lanes,
+    name: &'a str,
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        self.lanes.leave(self.name);
     }
 }
 
@@ -98,19 +105,16 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_lane_is_full_at_its_depth_and_forgotten_when_empty() {
+    #[tokio::test]
+    async fn a_lane_has_its_sessions_and_is_forgotten_when_unused() {
         let lanes = Lanes::new(1, 1024);
-        for _ in 0..DEPTH {
-            assert!(lanes.full().is_empty());
-            lanes.enter("a");
-        }
-        lanes.enter("b");
-        assert_eq!(lanes.full(), ["a"]);
-        for _ in 0..DEPTH {
-            lanes.leave("a");
-        }
-        assert!(lanes.full().is_empty());
-        assert_eq!(lanes.map().len(), 1);
+        let first = lanes.turn("a", 0).await.unwrap();
+        let mut second = Box::pin(lanes.turn("a", 10));
+        assert!(futures_util::poll!(&mut second).is_pending(), "the only session is taken");
+        assert!(lanes.turn("b", 0).await.is_some(), "another lane is another's");
+        drop(first);
+        drop(second.await.unwrap());
+        lanes.sweep();
+        assert!(lanes.map().is_empty());
     }
 }

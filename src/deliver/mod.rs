@@ -5,11 +5,13 @@
 
 mod classify;
 mod lanes;
+mod loader;
 mod pool;
 mod route;
 mod settler;
 pub mod smtp;
 mod worker;
 
+pub use loader::Loader;
 pub use settler::{Settler, SettlerParts};
 pub use worker::{Deliverer, DelivererParts};

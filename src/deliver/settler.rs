@@ -9,6 +9,7 @@ use crate::domain::clock::Chance;
 use crate::domain::delivery::Settlement;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
+use crate::store::deliveries::Settled;
 use crate::store::{Link, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -17,6 +18,8 @@ use crate::wake::Wake;
 const BATCH: usize = 256;
 /// Tasks that write outcomes, each with a connection.
 const TASKS: usize = 2;
+/// How long a first outcome waits for others, so that one commit serves many.
+const LINGER: Duration = Duration::from_millis(5);
 /// Wait before outcomes are offered again to a store that was away.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -71,7 +74,7 @@ impl Task {
     async fn run(mut self) {
         loop {
             let mut batch = Vec::with_capacity(BATCH);
-            if self.entries.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+            if !self.gather(&mut batch).await {
                 return;
             }
             let max = self.link.max_shards_per_tx();
@@ -79,6 +82,22 @@ impl Task {
                 self.write_run(run).await;
             }
         }
+    }
+
+    /// Takes what comes within [`LINGER`] of the first, up to [`BATCH`]; `false` at the end.
+    async fn gather(&self, batch: &mut Vec<Entry>) -> bool {
+        let mut entries = self.entries.lock().await;
+        if entries.recv_many(batch, BATCH).await == 0 {
+            return false;
+        }
+        let end = tokio::time::Instant::now() + LINGER;
+        while batch.len() < BATCH {
+            match tokio::time::timeout_at(end, entries.recv_many(batch, BATCH - batch.len())).await {
+                Ok(count) if count > 0 => {}
+                _ => break,
+            }
+        }
+        true
     }
 
     async fn write_run(&mut self, run: Vec<Entry>) {
@@ -110,8 +129,8 @@ impl Task {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(part.min(rest.len()));
             match self.link.settle_deliveries(now, &*self.parts.chance).await {
-                Ok(lost) => {
-                    self.count(now, &lost);
+                Ok(settled) => {
+                    self.count(now, &settled);
                     rest = later;
                 }
                 Err(error) if error.is_away() => {
@@ -125,7 +144,8 @@ impl Task {
         Ok(())
     }
 
-    fn count(&self, settlements: &[Settlement], lost: &std::collections::HashSet<crate::domain::id::RecipientId>) {
+    fn count(&self, settlements: &[Settlement], settled: &Settled) {
+        let Settled { lost, webhook_jobs } = settled;
         let metrics = &self.parts.metrics;
         metrics.settle_batch.observe(settlements.len() as f64);
         metrics.leases_lost.with_label_values(&["deliveries"]).inc_by(lost.len() as u64);
@@ -139,7 +159,9 @@ impl Task {
                 tracing::warn!(message = %settlement.delivery.message, "an outcome came after its lease had run out");
                 continue;
             }
-            self.parts.webhooks.ring(settlement.delivery.lease.shard);
+            if *webhook_jobs > 0 {
+                self.parts.webhooks.ring(settlement.delivery.lease.shard);
+            }
             let status = settlement.transition.status;
             if status.is_settled() {
                 metrics.settled.with_label_values(&[status.name()]).inc();

@@ -1,13 +1,15 @@
 //! One delivery, as a list of steps: still wanted → not expired → route → lane → load → session →
 //! transact → classify → settle. Each step may end the attempt with a report.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::classify;
 use super::lanes::Lanes;
+use super::loader::Loader;
 use super::pool::{Pool, PoolParts};
 use super::route::Router;
 use super::settler::Settler;
@@ -16,7 +18,7 @@ use super::smtp::dialogue::{Stage, Verdict};
 use super::smtp::session::{Failure, FailureKind, Peer, Session};
 use crate::config::Config;
 use crate::domain::clock::{Chance, Clock};
-use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
+use crate::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
 use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
@@ -24,16 +26,21 @@ use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::retry::Schedule;
 use crate::domain::route::{SANDBOX_LANE, TlsPolicy};
 use crate::domain::shard::Shard;
+use crate::handover::{Carried, Fresh, Handover};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::queue::{Claiming, Work};
+use crate::queue::{Claiming, Work, shares};
 use crate::shutdown::Shutdown;
-use crate::store::deliveries::{Claim, Load, Loaded};
+use crate::store::claims::{Claim, Cursor, Load, Loaded};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Wait before a message is read again from a store that was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// Groups of one priority that a claim looks at; the next claim goes on behind them.
+const GROUPS: i64 = 200;
+/// Deliveries of a shard that become ready at one look.
+const RIPE: i64 = 1000;
 /// How often idle sessions are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -41,8 +48,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct Deliverer {
     store: Store,
     settler: Settler,
+    loader: Loader,
+    handover: Arc<Handover>,
     router: Router,
     lanes: Lanes,
+    /// Where the next look at a shard's groups begins, when it did not reach the end.
+    cursors: Mutex<HashMap<Shard, [Option<Cursor>; 3]>>,
     pool: Pool,
     retry: RetryPolicy,
     clock: Arc<dyn Clock>,
@@ -54,6 +65,8 @@ pub struct Deliverer {
 pub struct DelivererParts {
     pub store: Store,
     pub settler: Settler,
+    pub loader: Loader,
+    pub handover: Arc<Handover>,
     pub resolver: Resolver,
     pub tls: TlsConfigs,
     pub clock: Arc<dyn Clock>,
@@ -69,6 +82,9 @@ impl Deliverer {
         Ok(Self {
             store: parts.store,
             settler: parts.settler,
+            loader: parts.loader,
+            handover: parts.handover,
+            cursors: Mutex::default(),
             router: Router { route: delivery.route.route.clone(), resolver: parts.resolver, mx_port: delivery.mx_port },
             lanes: Lanes::new(delivery.sessions, delivery.bytes_in_flight.0 >> 10),
             pool: Pool::new(PoolParts {
@@ -90,19 +106,21 @@ impl Deliverer {
     pub async fn sweep_sessions(self: Arc<Self>, shutdown: Shutdown) {
         while shutdown.pause(SWEEP).await {
             self.pool.sweep(false).await;
+            self.lanes.sweep();
         }
         self.pool.sweep(true).await;
     }
 
-    async fn attempt(&self, delivery: &LeasedDelivery) -> Option<AttemptReport> {
+    async fn attempt(&self, delivery: &LeasedDelivery, carried: Option<Carried>) -> Option<AttemptReport> {
         if delivery.expires_at <= self.clock.now() {
             return Some(AttemptReport::without_session(Outcome::Expired, "expiry"));
         }
         if delivery.next_hop == SANDBOX_LANE {
             return self.deliver_to_sandbox(delivery).await;
         }
-        let _turn = self.lanes.turn(&delivery.next_hop, delivery.size).await?;
-        let loaded = match self.load(delivery).await? {
+        let size = if carried.is_some() { 0 } else { delivery.size };
+        let _turn = self.lanes.turn(&delivery.next_hop, size).await?;
+        let loaded = match self.message_of(delivery, carried).await? {
             Load::Ready(loaded) => loaded,
             Load::LeaseLost => {
                 tracing::warn!(message = %delivery.message, "a lease ran out before its message was sent");
@@ -124,20 +142,14 @@ impl Deliverer {
         Some(report)
     }
 
-    /// Reads the message; waits while the store is away. `None` when it cannot be read: its lease runs out.
-    async fn load(&self, delivery: &LeasedDelivery) -> Option<Load> {
-        loop {
-            match self.store.load_delivery(delivery).await {
-                Ok(load) => return Some(load),
-                Err(error) if error.is_away() => {
-                    tracing::warn!(message = %delivery.message, %error, "a message cannot be read yet");
-                    tokio::time::sleep(STORE_PAUSE).await;
-                }
-                Err(error) => {
-                    tracing::error!(message = %delivery.message, %error, "a message cannot be read");
-                    return None;
-                }
+    /// What goes on the wire: as it was handed over while the lease is young, else from the store, which also says
+    /// whether the lease is still ours.
+    async fn message_of(&self, delivery: &LeasedDelivery, carried: Option<Carried>) -> Option<Load> {
+        match carried {
+            Some(Carried { sender, recipient, raw, since, .. }) if since.elapsed() < self.handover.span / 2 => {
+                Some(Load::Ready(Loaded { sender, recipient, raw }))
             }
+            _ => self.loader.load(delivery).await,
         }
     }
 
@@ -156,6 +168,10 @@ impl Deliverer {
             tls: Some("none".to_owned()),
             ..AttemptReport::without_session(Outcome::Accepted(reply), "sandbox")
         })
+    }
+
+    fn cursors(&self) -> std::sync::MutexGuard<'_, HashMap<Shard, [Option<Cursor>; 3]>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Speaks to one host after the other, until one gives a verdict or may have taken the message.
@@ -260,64 +276,93 @@ impl Tried {
 }
 
 impl Work for Deliverer {
-    type Job = LeasedDelivery;
+    type Job = Fresh;
     const NAME: &'static str = "deliveries";
+    const EMPTY_MAX: usize = 64;
 
-    fn lease(job: &LeasedDelivery) -> Lease {
-        job.lease
+    fn lease(job: &Fresh) -> Lease {
+        job.delivery.lease
     }
 
-    async fn shards_due(link: &mut Link) -> Result<Vec<Shard>, StoreError> {
-        link.shards_with_due_deliveries().await
+    fn room(&self) -> usize {
+        self.handover.places.free()
     }
 
-    async fn claim(
-        &self,
-        link: &mut Link,
-        shard: Shard,
-        claiming: Claiming,
-    ) -> Result<(Vec<LeasedDelivery>, bool), StoreError> {
-        let full = self.lanes.full();
-        let Claiming { owner, token, span, limit } = claiming;
-        let claim = Claim { owner, token, span, limit, full: &full, per_lane: self.lanes.per_claim() };
-        let claimed = link.claim_deliveries(shard, &claim).await?;
-        self.metrics.claim_batch.observe(claimed.deliveries.len() as f64);
-        for delivery in &claimed.deliveries {
-            self.lanes.enter(&delivery.next_hop);
+    fn close(&self) {
+        self.handover.places.close();
+    }
+
+    async fn idle(&self) {
+        self.handover.places.idle().await;
+    }
+
+    async fn shards_due(&self, link: &mut Link) -> Result<Vec<Shard>, StoreError> {
+        let shards = link.ready_shards(RIPE).await?;
+        self.handover.places.only_ready(&shards);
+        Ok(shards)
+    }
+
+    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<(Vec<Fresh>, bool), StoreError> {
+        let behind = self.cursors().remove(&shard).unwrap_or_default();
+        let groups = link.ready_groups(shard, &behind, GROUPS).await?;
+        let goes_on = cursors_behind(&groups);
+        let is_all = goes_on.is_none() && behind == [const { None }; 3];
+        let rooms = self.handover.places.rooms(shard, &groups, is_all);
+        let shares = shares(&groups, rooms, claiming.limit);
+        let wanted: Vec<_> = groups.iter().zip(shares).filter(|(_, share)| *share > 0).collect();
+        let goes_on = goes_on.map(|cursors| self.cursors().insert(shard, cursors)).is_some();
+        if wanted.is_empty() {
+            return Ok((Vec::new(), goes_on));
         }
-        Ok((claimed.deliveries, claimed.has_more))
+        let Claiming { owner, token, span, .. } = claiming;
+        let claimed = link.claim_deliveries(shard, &Claim { owner, token, span, shares: &wanted }).await?;
+        self.metrics.claim_batch.observe(claimed.len() as f64);
+        let of = |group: &Group| {
+            claimed.iter().filter(|d| d.project == group.project && d.next_hop == group.next_hop).count()
+        };
+        // A group that gave its whole share may have more.
+        let has_more = goes_on || !is_all || wanted.iter().any(|(group, share)| of(group) >= *share);
+        let in_place = |delivery: LeasedDelivery| {
+            let place = self.handover.places.take(&delivery.next_hop, delivery.project);
+            Fresh { delivery, place, carried: None }
+        };
+        Ok((claimed.into_iter().map(in_place).collect(), has_more))
     }
 
+    /// Never: places ring for what found no room.
     fn is_holding_back(&self) -> bool {
-        !self.lanes.full().is_empty()
+        false
     }
 
     async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         link.renew_deliveries(leases, span).await
     }
 
-    async fn perform(&self, delivery: LeasedDelivery) {
-        let _in_lane = InLane { lanes: &self.lanes, name: delivery.next_hop.clone() };
+    async fn perform(&self, job: Fresh) {
+        let Fresh { delivery, place, carried } = job;
         let started_at = self.clock.now();
-        let Some(report) = self.attempt(&delivery).await else { return };
+        let Some(report) = self.attempt(&delivery, carried).await else { return };
         let finished_at = self.clock.now();
         let transition = delivery.conclude(&report.outcome, &self.retry, finished_at, &*self.chance);
         tracing::debug!(message = %delivery.message, outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
         let attempt = AttemptId::new(finished_at, &*self.chance);
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
+        drop(place);
     }
 }
 
-/// Leaves the lane however the job ends.
-struct InLane<'a> {
-    lanes: &'a Lanes,
-    name: String,
-}
-
-impl Drop for InLane<'_> {
-    fn drop(&mut self) {
-        self.lanes.leave(&self.name);
+/// Where the walk over a shard's groups goes on; `None` when it reached the end in every priority.
+fn cursors_behind(groups: &[Group]) -> Option<[Option<Cursor>; 3]> {
+    let mut cursors = [const { None }; 3];
+    for class in groups.chunk_by(|a, b| a.priority == b.priority) {
+        let (Some(last), Ok(rank)) = (class.last(), usize::try_from(class[0].priority)) else { continue };
+        if i64::try_from(class.len()).is_ok_and(|count| count >= GROUPS)
+            && let Some(cursor) = cursors.get_mut(rank)
+        {
+            *cursor = Some(Cursor { project: last.project, next_hop: last.next_hop.clone() });
+        }
     }
+    cursors.iter().any(Option::is_some).then_some(cursors)
 }
 
 /// The machine's name for EHLO; an address literal when it has none that could be one.

@@ -28,6 +28,15 @@ pub struct LeasedDelivery {
     pub expires_at: Timestamp,
 }
 
+/// Deliveries that are alike to a claim: of one priority, one project, for one next hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Lower is served first.
+    pub priority: i16,
+    pub project: ProjectId,
+    pub next_hop: String,
+}
+
 /// When tries are repeated.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {

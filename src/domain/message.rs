@@ -1,6 +1,7 @@
 //! A message: what the client asked to send, ready to be stored.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -107,7 +108,7 @@ pub struct NewMessage {
     /// The instant after which nothing is tried any more.
     pub give_up_at: Timestamp,
     pub recipients: Vec<NewRecipient>,
-    pub raw: Vec<u8>,
+    pub raw: Arc<Vec<u8>>,
     pub idempotency: Option<Idempotency>,
     /// The body of the 202, kept with the idempotency key.
     pub answer: String,

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -14,7 +13,6 @@ use crate::domain::lease::Lease;
 #[derive(Debug, Default)]
 pub struct InHand {
     leases: Mutex<HashMap<Uuid, (Lease, Instant)>>,
-    emptied: Notify,
 }
 
 impl InHand {
@@ -31,28 +29,6 @@ impl InHand {
         if map.get(&lease.id).is_some_and(|(held, _)| held.token == lease.token) {
             map.remove(&lease.id);
         }
-        if map.is_empty() {
-            self.emptied.notify_waiters();
-        }
-    }
-
-    /// Waits until nothing is held.
-    pub async fn drained(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.is_empty() {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.map().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Leases that were claimed or renewed at least `age` ago.
@@ -73,9 +49,6 @@ impl InHand {
             } else if map.remove(&lease.id).is_some() {
                 lost += 1;
             }
-        }
-        if map.is_empty() {
-            self.emptied.notify_waiters();
         }
         lost
     }

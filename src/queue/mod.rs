@@ -1,11 +1,13 @@
 //! Leases at work: claim, renew, and hand each job to whoever performs it. Knows nothing of mail.
 //!
 //! A queue is a [`Work`]; [`Runner`] is its loop. Polling is the truth, a [`Wake`](crate::wake::Wake) is a
-//! hint. Permits decide how much is claimed: a claimed job starts at once. No transaction is open while
+//! hint. Room decides how much is claimed: a claimed job starts at once. No transaction is open while
 //! a job is performed.
 
 mod in_hand;
 mod runner;
+mod share;
 
 pub use in_hand::InHand;
 pub use runner::{Claiming, Pace, Runner, Work};
+pub use share::shares;

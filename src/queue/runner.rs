@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,8 +19,8 @@ use crate::wake::Wake;
 
 /// After a job ends while others wait for its place, others that end too are waited for this long.
 const COALESCE: Duration = Duration::from_millis(2);
-/// Shards that gave nothing, asked in one pass before the next signal is waited for.
-const EMPTY_MAX: usize = 4;
+/// Handed-over jobs that are started at once.
+const INTAKE: usize = 64;
 /// Wait after a store error.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -38,14 +38,24 @@ pub trait Work: Send + Sync + 'static {
     type Job: Send + 'static;
     /// The queue's name in logs and metrics.
     const NAME: &'static str;
+    /// Shards that gave nothing, asked in one pass before the next signal is waited for.
+    const EMPTY_MAX: usize;
 
     fn lease(job: &Self::Job) -> Lease;
 
-    /// The shards that have something due.
-    fn shards_due(link: &mut Link) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
+    /// How many jobs may be claimed now. A job holds its place until it is dropped.
+    fn room(&self) -> usize;
 
-    /// Claims due jobs of one shard, leaving out lanes that are full; notes what it takes in its lanes. Also
-    /// says whether the shard may have more.
+    /// Takes nothing that was not claimed any more.
+    fn close(&self) {}
+
+    /// Waits until no place is taken.
+    fn idle(&self) -> impl Future<Output = ()> + Send;
+
+    /// The shards that have something due.
+    fn shards_due(&self, link: &mut Link) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
+
+    /// Claims due jobs of one shard, leaving out lanes that are full. Also says whether the shard may have more.
     fn claim(
         &self,
         link: &mut Link,
@@ -53,7 +63,7 @@ pub trait Work: Send + Sync + 'static {
         claiming: Claiming,
     ) -> impl Future<Output = Result<(Vec<Self::Job>, bool), StoreError>> + Send;
 
-    /// Whether some lane is full, so that due rows may have been left out.
+    /// Whether due rows may have been left out of a claim without anybody ringing for them later.
     fn is_holding_back(&self) -> bool;
 
     /// Puts off the expiry of leases; gives the ids that are still ours.
@@ -73,7 +83,6 @@ pub struct Pace {
     pub lease: Duration,
     pub poll: Duration,
     pub batch: usize,
-    pub concurrency: usize,
 }
 
 /// A queue about to be run.
@@ -81,6 +90,8 @@ pub struct Runner<W: Work> {
     pub work: Arc<W>,
     pub store: Store,
     pub wake: Arc<Wake>,
+    /// Jobs that come with a lease, from where they were made.
+    pub fresh: Option<mpsc::UnboundedReceiver<W::Job>>,
     pub pace: Pace,
     /// Names this process in the leases.
     pub owner: Uuid,
@@ -91,31 +102,40 @@ pub struct Runner<W: Work> {
 /// A queue being run.
 struct Running<W: Work> {
     runner: Runner<W>,
+    starter: Starter<W>,
+}
+
+/// Starts jobs, and holds their leases while they go on.
+struct Starter<W: Work> {
+    work: Arc<W>,
     in_hand: Arc<InHand>,
-    permits: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+impl<W: Work> Clone for Starter<W> {
+    fn clone(&self) -> Self {
+        let Self { work, in_hand, metrics } = self;
+        Self { work: Arc::clone(work), in_hand: Arc::clone(in_hand), metrics: Arc::clone(metrics) }
+    }
 }
 
 impl<W: Work> Runner<W> {
     /// Starts the loop and the renewal of its leases. After the soft token nothing is claimed; what is
     /// in hand goes on until it is done or the hard token falls.
-    pub fn start(self, shutdown: &Shutdown) {
-        let in_hand = Arc::<InHand>::default();
-        let renewal = renew_while_held::<W>(
-            self.store.link(),
-            Arc::clone(&in_hand),
-            self.pace.lease,
-            Arc::clone(&self.metrics),
-            shutdown.clone(),
-        );
-        shutdown.spawn(renewal);
-        let permits = Arc::new(Semaphore::new(self.pace.concurrency));
-        shutdown.spawn(Running { runner: self, in_hand, permits }.run(shutdown.clone()));
+    pub fn start(mut self, shutdown: &Shutdown) {
+        let (work, metrics) = (Arc::clone(&self.work), Arc::clone(&self.metrics));
+        let starter = Starter { work, in_hand: Arc::default(), metrics };
+        shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.pace.lease, shutdown.clone()));
+        if let Some(fresh) = self.fresh.take() {
+            shutdown.spawn(starter.clone().take_in(fresh, shutdown.clone()));
+        }
+        shutdown.spawn(Running { runner: self, starter }.run(shutdown.clone()));
     }
 }
 
 impl<W: Work> Running<W> {
     async fn run(self, shutdown: Shutdown) {
-        let Runner { chance, pace, wake, .. } = &self.runner;
+        let Runner { chance, pace, wake, work, .. } = &self.runner;
         let mut link = self.runner.store.link();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
@@ -123,7 +143,7 @@ impl<W: Work> Running<W> {
         loop {
             let polled = if Instant::now() >= next_poll {
                 next_poll = Instant::now() + chance.jitter(pace.poll, 0.2);
-                W::shards_due(&mut link).await
+                work.shards_due(&mut link).await
             } else {
                 Ok(Vec::new())
             };
@@ -163,7 +183,7 @@ impl<W: Work> Running<W> {
         }
     }
 
-    /// Claims from pending shards while there are permits, in turn. A shard stays pending while it may
+    /// Claims from pending shards while there is room, in turn. A shard stays pending while it may
     /// have more: its claim came back full, or rows were left out.
     async fn claim_pending(
         &self,
@@ -174,8 +194,8 @@ impl<W: Work> Running<W> {
         let Runner { work, chance, pace, owner, .. } = &self.runner;
         let mut empty = 0;
         while let Some(shard) = pending.front().copied() {
-            let limit = self.permits.available_permits().min(pace.batch);
-            if limit == 0 || empty == EMPTY_MAX || shutdown.soft.is_cancelled() {
+            let limit = work.room().min(pace.batch);
+            if limit == 0 || empty == W::EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
             pending.pop_front();
@@ -195,75 +215,84 @@ impl<W: Work> Running<W> {
             }
             empty = if jobs.is_empty() { empty + 1 } else { 0 };
             for job in jobs {
-                self.start_job(job, shutdown);
+                self.starter.start(job, shutdown);
             }
         }
         Ok(())
     }
+}
 
-    fn start_job(&self, job: W::Job, shutdown: &Shutdown) {
-        // The limit of the claim was what is available, and only this task takes permits.
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            tracing::error!(queue = W::NAME, "a claimed job found no permit; its lease will run out");
-            return;
-        };
+impl<W: Work> Starter<W> {
+    fn start(&self, job: W::Job, shutdown: &Shutdown) {
         let lease = W::lease(&job);
         self.in_hand.insert(lease);
-        let gauge = self.runner.metrics.in_hand.with_label_values(&[W::NAME]);
+        let gauge = self.metrics.in_hand.with_label_values(&[W::NAME]);
         gauge.inc();
-        let (work, wake) = (Arc::clone(&self.runner.work), Arc::clone(&self.runner.wake));
-        let in_hand = Arc::clone(&self.in_hand);
+        let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
         let end = OnDrop(Some(move || {
             in_hand.remove(&lease);
             gauge.dec();
-            drop(permit);
-            wake.nudge();
         }));
         shutdown.spawn(async move {
             work.perform(job).await;
             drop(end);
         });
     }
+
+    /// Waits until this process is stopping and has nothing in hand.
+    async fn done(&self, shutdown: &Shutdown) {
+        shutdown.soft.cancelled().await;
+        self.work.close();
+        self.work.idle().await;
+    }
+
+    /// Starts what is handed over, until stopping and nothing more can come.
+    async fn take_in(self, mut fresh: mpsc::UnboundedReceiver<W::Job>, shutdown: Shutdown) {
+        let mut jobs = Vec::with_capacity(INTAKE);
+        loop {
+            tokio::select! {
+                () = self.done(&shutdown) => return,
+                count = fresh.recv_many(&mut jobs, INTAKE) => {
+                    if count == 0 {
+                        return;
+                    }
+                    for job in jobs.drain(..) {
+                        self.start(job, &shutdown);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Renews every third of a lease what has been held that long, until stopping and nothing is held.
+    async fn renew_while_held(self, mut link: Link, span: Duration, shutdown: Shutdown) {
+        let third = span / 3;
+        loop {
+            tokio::select! {
+                () = self.done(&shutdown) => return,
+                () = tokio::time::sleep(third / 2) => {}
+            }
+            let leases = self.in_hand.older_than(third);
+            for run in by_shard(leases, link.max_shards_per_tx(), |lease| lease.shard) {
+                match W::renew(&mut link, &run, span).await {
+                    Ok(still_ours) => {
+                        let lost = self.in_hand.renewed(&run, &still_ours);
+                        self.metrics.leases_lost.with_label_values(&[W::NAME]).inc_by(lost as u64);
+                    }
+                    Err(error) => tracing::warn!(queue = W::NAME, %error, "leases could not be renewed"),
+                }
+            }
+        }
+    }
 }
 
-/// Runs once when dropped: a job that panics gives back its permit as well.
+/// Runs once when dropped: a job that panics is no longer in hand either.
 struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         if let Some(end) = self.0.take() {
             end();
-        }
-    }
-}
-
-/// Renews every third of a lease what has been held that long, until stopping and nothing is held.
-async fn renew_while_held<W: Work>(
-    mut link: Link,
-    in_hand: Arc<InHand>,
-    span: Duration,
-    metrics: Arc<Metrics>,
-    shutdown: Shutdown,
-) {
-    let third = span / 3;
-    loop {
-        let done = async {
-            shutdown.soft.cancelled().await;
-            in_hand.drained().await;
-        };
-        tokio::select! {
-            () = done => return,
-            () = tokio::time::sleep(third / 2) => {}
-        }
-        let leases = in_hand.older_than(third);
-        for run in by_shard(leases, link.max_shards_per_tx(), |lease| lease.shard) {
-            match W::renew(&mut link, &run, span).await {
-                Ok(still_ours) => {
-                    let lost = in_hand.renewed(&run, &still_ours);
-                    metrics.leases_lost.with_label_values(&[W::NAME]).inc_by(lost as u64);
-                }
-                Err(error) => tracing::warn!(queue = W::NAME, %error, "leases could not be renewed"),
-            }
         }
     }
 }

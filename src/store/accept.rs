@@ -2,6 +2,7 @@
 //! their webhook jobs, for a whole batch in one transaction of set-based statements.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -24,40 +25,62 @@ pub enum Stored {
     Mismatch,
 }
 
+/// Which deliveries are born under a lease, and what lease that is.
+#[derive(Clone, Copy)]
+pub struct Birth<'a> {
+    pub owner: Uuid,
+    pub token: Uuid,
+    pub span: Duration,
+    /// Whether the delivery of a recipient is born leased.
+    pub is_leased: &'a (dyn Fn(&Uuid) -> bool + Sync),
+}
+
+/// What a commit wrote.
+#[derive(Debug)]
+pub struct Written {
+    /// In order of the batch.
+    pub stored: Vec<Stored>,
+    pub webhook_jobs: u64,
+}
+
 impl Link {
     /// Stores a batch in one transaction, in order of the batch. Two messages with one idempotency key
     /// must not stand in one batch. On any error nothing is stored.
     pub async fn accept(
         &mut self,
         batch: &[NewMessage],
+        birth: &Birth<'_>,
         now: Timestamp,
         chance: &dyn Chance,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Written, StoreError> {
         let link = self;
-        on_link!(link, conn, accept(conn, batch, now, chance))
+        on_link!(link, conn, accept(conn, batch, birth, now, chance))
     }
 }
 
 async fn accept(
     conn: &mut PgConnection,
     batch: &[NewMessage],
+    birth: &Birth<'_>,
     now: Timestamp,
     chance: &dyn Chance,
-) -> Result<Vec<Stored>, StoreError> {
+) -> Result<Written, StoreError> {
     let mut tx = conn.begin().await?;
     let repeated = claim_keys(&mut tx, batch).await?;
     let fresh: Vec<_> = batch.iter().filter(|m| !repeated.contains_key(&m.id.uuid())).collect();
+    let mut webhook_jobs = 0;
     if !fresh.is_empty() {
         insert_messages(&mut tx, &fresh).await?;
         insert_bodies(&mut tx, &fresh).await?;
         insert_recipients(&mut tx, &fresh).await?;
-        insert_deliveries(&mut tx, &fresh).await?;
+        insert_deliveries(&mut tx, &fresh, birth).await?;
         let events = queued_events(&fresh, now, chance);
         insert_events(&mut tx, &events).await?;
-        webhook_jobs::enqueue(&mut tx, &events).await?;
+        webhook_jobs = webhook_jobs::enqueue(&mut tx, &events).await?;
     }
     tx.commit().await?;
-    Ok(batch.iter().map(|m| repeated.get(&m.id.uuid()).cloned().unwrap_or(Stored::Accepted)).collect())
+    let stored = batch.iter().map(|m| repeated.get(&m.id.uuid()).cloned().unwrap_or(Stored::Accepted)).collect();
+    Ok(Written { stored, webhook_jobs })
 }
 
 /// Claims the idempotency keys of the batch; gives what was found for those that were taken already.
@@ -193,11 +216,20 @@ async fn insert_recipients(conn: &mut PgConnection, batch: &[&NewMessage]) -> Re
     Ok(())
 }
 
-async fn insert_deliveries(conn: &mut PgConnection, batch: &[&NewMessage]) -> Result<(), StoreError> {
+async fn insert_deliveries(
+    conn: &mut PgConnection,
+    batch: &[&NewMessage],
+    birth: &Birth<'_>,
+) -> Result<(), StoreError> {
     let rows = || batch.iter().flat_map(|m| m.recipients.iter().map(move |r| (m, r)));
     sqlx::query!(
-        "INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, expires_at, due_at) \
-         SELECT *, now() FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::smallint[], $7::int[], $8::timestamptz[])",
+        "INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, expires_at, due_at, \
+             attempt, lease_owner, lease_token, lease_until) \
+         SELECT r.shard, r.id, r.message_id, r.project_id, r.next_hop, r.priority, r.size, r.expires_at, now(), \
+             CASE WHEN r.leased THEN 1 ELSE 0 END, CASE WHEN r.leased THEN $10::uuid END, CASE WHEN r.leased THEN $11::uuid END, \
+             CASE WHEN r.leased THEN now() + make_interval(secs => $12) END \
+         FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::smallint[], $7::int[], $8::timestamptz[], $9::bool[]) \
+             AS r (shard, id, message_id, project_id, next_hop, priority, size, expires_at, leased)",
         &rows().map(|(m, _)| m.id.shard().value()).collect::<Vec<_>>(),
         &rows().map(|(_, r)| r.id.uuid()).collect::<Vec<_>>(),
         &rows().map(|(m, _)| m.id.uuid()).collect::<Vec<_>>(),
@@ -206,6 +238,10 @@ async fn insert_deliveries(conn: &mut PgConnection, batch: &[&NewMessage]) -> Re
         &rows().map(|(m, _)| m.priority.rank()).collect::<Vec<_>>(),
         &rows().map(|(m, _)| i32::try_from(m.raw.len()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
         &rows().map(|(m, _)| m.give_up_at).collect::<Vec<_>>(),
+        &rows().map(|(_, r)| (birth.is_leased)(&r.id.uuid())).collect::<Vec<_>>(),
+        birth.owner,
+        birth.token,
+        birth.span.as_secs_f64(),
     )
     .execute(conn)
     .await?;

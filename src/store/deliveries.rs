@@ -1,4 +1,4 @@
-//! The queue of deliveries: claim, load, renew, settle, rescue.
+//! The queue of deliveries under a lease: renew, settle, rescue.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,54 +9,22 @@ use uuid::Uuid;
 
 use super::accept::{NewEvent, insert_events};
 use super::leases::{Rescued, Window, lease_statements};
-use super::{Link, Store, StoreError, on_link, on_pool, webhook_jobs};
-use crate::domain::address::Address;
+use super::{Link, StoreError, on_link, webhook_jobs};
 use crate::domain::clock::{Chance, Timestamp};
-use crate::domain::delivery::{LeasedDelivery, Next, Settlement};
-use crate::domain::id::{AttemptId, EventId, MessageId, ProjectId, RecipientId};
+use crate::domain::delivery::{Next, Settlement};
+use crate::domain::id::{AttemptId, EventId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::outcome::AttemptReport;
 use crate::domain::shard::Shard;
 
 lease_statements!("deliveries");
 
-/// Who claims, how much, and what may not be claimed.
+/// What a settling commit wrote.
 #[derive(Debug)]
-pub struct Claim<'a> {
-    pub owner: Uuid,
-    pub token: Uuid,
-    pub span: Duration,
-    pub limit: usize,
-    /// Lanes that are full.
-    pub full: &'a [String],
-    /// Rows of one lane in one claim.
-    pub per_lane: usize,
-}
-
-/// What a claim gave.
-#[derive(Debug)]
-pub struct Claimed {
-    pub deliveries: Vec<LeasedDelivery>,
-    /// The shard may have more that is due.
-    pub has_more: bool,
-}
-
-/// What became of loading a delivery.
-#[derive(Debug)]
-pub enum Load {
-    Ready(Loaded),
-    /// The lease is no longer ours: somebody else delivers.
-    LeaseLost,
-    /// The message is no longer stored.
-    Gone,
-}
-
-/// What a delivery puts on the wire.
-#[derive(Debug)]
-pub struct Loaded {
-    pub sender: Address,
-    pub recipient: Address,
-    pub raw: Vec<u8>,
+pub struct Settled {
+    /// Recipients whose lease was no longer ours: of those only the attempt is recorded.
+    pub lost: HashSet<RecipientId>,
+    pub webhook_jobs: u64,
 }
 
 /// How many rows are due, and for how long the oldest has been.
@@ -66,60 +34,19 @@ pub struct DueCount {
     pub oldest: Duration,
 }
 
-impl Store {
-    /// The envelope and the bytes of a delivery, if its lease is still ours.
-    pub async fn load_delivery(&self, delivery: &LeasedDelivery) -> Result<Load, StoreError> {
-        let row = on_pool!(
-            self,
-            conn,
-            sqlx::query!(
-                "SELECT m.sender AS \"sender?\", r.address AS \"address?\", b.raw AS \"raw?\" FROM deliveries d \
-                 LEFT JOIN messages m ON m.shard = d.shard AND m.id = d.message_id \
-                 LEFT JOIN recipients r ON r.shard = d.shard AND r.message_id = d.message_id AND r.id = d.id \
-                 LEFT JOIN message_bodies b ON b.shard = d.shard AND b.message_id = d.message_id \
-                 WHERE d.shard = $1 AND d.id = $2 AND d.lease_token = $3",
-                delivery.lease.shard.value(),
-                delivery.lease.id,
-                delivery.lease.token,
-            )
-            .fetch_optional(conn)
-        )?;
-        let Some(row) = row else { return Ok(Load::LeaseLost) };
-        let (Some(sender), Some(recipient), Some(raw)) = (row.sender, row.address, row.raw) else {
-            return Ok(Load::Gone);
-        };
-        let address =
-            |column, text: &str| Address::parse(text).map_err(|_| StoreError::corrupt("messages", column, text));
-        Ok(Load::Ready(Loaded { sender: address("sender", &sender)?, recipient: address("address", &recipient)?, raw }))
-    }
-}
-
 impl Link {
-    /// The shards that have a delivery due: three index probes each, whatever the backlog.
-    pub async fn shards_with_due_deliveries(&mut self) -> Result<Vec<Shard>, StoreError> {
-        let link = self;
-        on_link!(link, conn, shards_where_due(conn))
-    }
-
-    /// Claims due deliveries of one shard, by priority and then by time.
-    pub async fn claim_deliveries(&mut self, shard: Shard, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
-        let link = self;
-        on_link!(link, conn, claim_due(conn, shard, claim))
-    }
-
     /// Puts off the expiry of leases; gives the ids that are still ours.
     pub async fn renew_deliveries(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         let link = self;
         on_link!(link, conn, renew_leases(conn, leases, span))
     }
 
-    /// Writes what tries led to: attempts, states, events and webhook jobs, in one commit. Gives the
-    /// recipients whose lease was no longer ours; of those only the attempt is recorded.
+    /// Writes what tries led to: attempts, states, events and webhook jobs, in one commit.
     pub async fn settle_deliveries(
         &mut self,
         settlements: &[Settlement],
         chance: &dyn Chance,
-    ) -> Result<HashSet<RecipientId>, StoreError> {
+    ) -> Result<Settled, StoreError> {
         let link = self;
         on_link!(link, conn, settle(conn, settlements, chance))
     }
@@ -143,87 +70,32 @@ impl Link {
         on_link!(link, conn, rescue(conn, shard, window, now, chance))
     }
 
-    /// How many deliveries are due, counted up to `bound` for each shard and priority.
+    /// How many deliveries are ready, counted up to `bound` for each shard, and the age of the oldest of these.
     pub async fn count_due_deliveries(&mut self, bound: i64) -> Result<DueCount, StoreError> {
         let link = self;
         on_link!(link, conn, count_due(conn, bound))
     }
 }
 
-async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreError> {
-    let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
-    let rows = sqlx::query_scalar!(
-        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard) WHERE EXISTS ( \
-             SELECT 1 FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
-             LATERAL (SELECT 1 FROM deliveries d WHERE d.shard = s.shard AND d.priority = p.priority \
-                      AND d.lease_token IS NULL AND d.due_at <= now() ORDER BY d.due_at LIMIT 1) AS due)",
-        &shards,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().filter_map(Shard::of_value).collect())
-}
-
-async fn claim_due(conn: &mut PgConnection, shard: Shard, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
-    let rows = sqlx::query!(
-        "WITH picked AS ( \
-             SELECT due.id, due.next_hop FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
-             LATERAL (SELECT d.id, d.next_hop FROM deliveries d \
-                      WHERE d.shard = $1 AND d.priority = p.priority AND d.lease_token IS NULL \
-                        AND d.due_at <= now() AND d.next_hop <> ALL ($6) \
-                      ORDER BY d.due_at, d.id LIMIT $2 FOR UPDATE SKIP LOCKED) AS due \
-             LIMIT $2), \
-         shared AS (SELECT id, row_number() OVER (PARTITION BY next_hop) AS place, count(*) OVER () AS found FROM picked) \
-         UPDATE deliveries d SET lease_owner = $3, lease_token = $4, lease_until = now() + make_interval(secs => $5), \
-             attempt = d.attempt + 1 \
-         FROM shared WHERE d.shard = $1 AND d.id = shared.id AND shared.place <= $7 \
-         RETURNING d.id, d.message_id, d.project_id, d.next_hop, d.size, d.due_at, d.expires_at, d.attempt, \
-             shared.found AS \"found!\"",
-        shard.value(),
-        i64::try_from(claim.limit).unwrap_or(i64::MAX),
-        claim.owner,
-        claim.token,
-        claim.span.as_secs_f64(),
-        claim.full,
-        i64::try_from(claim.per_lane).unwrap_or(i64::MAX),
-    )
-    .fetch_all(conn)
-    .await?;
-    let has_more = rows.first().is_some_and(|row| usize::try_from(row.found).is_ok_and(|found| found == claim.limit));
-    let deliveries = rows
-        .into_iter()
-        .map(|row| LeasedDelivery {
-            lease: Lease { shard, id: row.id, token: claim.token, attempt: row.attempt },
-            message: MessageId::from_uuid(row.message_id),
-            recipient: RecipientId::from_uuid(row.id),
-            project: ProjectId::from_uuid(row.project_id),
-            next_hop: row.next_hop,
-            size: usize::try_from(row.size).unwrap_or(0),
-            due_at: row.due_at,
-            expires_at: row.expires_at,
-        })
-        .collect();
-    Ok(Claimed { deliveries, has_more })
-}
-
 async fn settle(
     conn: &mut PgConnection,
     settlements: &[Settlement],
     chance: &dyn Chance,
-) -> Result<HashSet<RecipientId>, StoreError> {
+) -> Result<Settled, StoreError> {
     let mut tx = conn.begin().await?;
     let mut ours = remove_settled(&mut tx, settlements).await?;
     ours.extend(put_back_deferred(&mut tx, settlements).await?);
     let (owned, lost): (Vec<_>, Vec<_>) = settlements.iter().partition(|s| ours.contains(&s.delivery.lease.id));
     insert_attempts(&mut tx, settlements).await?;
+    let mut webhook_jobs = 0;
     if !owned.is_empty() {
         update_recipients(&mut tx, &owned).await?;
         let events: Vec<_> = owned.iter().map(|s| event_of(s, chance)).collect();
         insert_events(&mut tx, &events).await?;
-        webhook_jobs::enqueue(&mut tx, &events).await?;
+        webhook_jobs = webhook_jobs::enqueue(&mut tx, &events).await?;
     }
     tx.commit().await?;
-    Ok(lost.into_iter().map(|s| s.delivery.recipient).collect())
+    Ok(Settled { lost: lost.into_iter().map(|s| s.delivery.recipient).collect(), webhook_jobs })
 }
 
 /// Deletes the rows of final outcomes. The row of a lease that ran out and was not claimed again
@@ -260,7 +132,7 @@ async fn put_back_deferred(conn: &mut PgConnection, settlements: &[Settlement]) 
         return Ok(Vec::new());
     }
     Ok(sqlx::query_scalar!(
-        "UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = l.due_at \
+        "UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = l.due_at, ready = false \
          FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::timestamptz[]) AS l (shard, id, token, due_at) \
          WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token = l.token RETURNING d.id",
         &deferred.iter().map(|(l, _)| l.shard.value()).collect::<Vec<_>>(),
@@ -401,9 +273,8 @@ async fn count_due(conn: &mut PgConnection, bound: i64) -> Result<DueCount, Stor
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
     let row = sqlx::query!(
         "SELECT count(due.due_at) AS \"rows!\", COALESCE(EXTRACT(EPOCH FROM now() - min(due.due_at)), 0)::float8 AS \"oldest!\" \
-         FROM unnest($1::int[]) AS s (shard), (VALUES (0::smallint), (1::smallint), (2::smallint)) AS p (priority), \
-         LATERAL (SELECT d.due_at FROM deliveries d WHERE d.shard = s.shard AND d.priority = p.priority \
-                  AND d.lease_token IS NULL AND d.due_at <= now() ORDER BY d.due_at LIMIT $2) AS due",
+         FROM unnest($1::int[]) AS s (shard), \
+         LATERAL (SELECT d.due_at FROM deliveries d WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready LIMIT $2) AS due",
         &shards,
         bound,
     )

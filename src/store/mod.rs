@@ -6,6 +6,7 @@
 //! the pool with a transaction open; accepting, claiming and settling own theirs ([`Link`]).
 
 pub mod accept;
+pub mod claims;
 pub mod deliveries;
 pub mod endpoints;
 mod error;

@@ -74,9 +74,9 @@ pub struct JobSettlement {
 }
 
 /// Writes the jobs of `events`: one for each enabled endpoint of the project that wants the type and
-/// the tags. The id follows from event and endpoint, so that writing twice is a no-op.
-pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Result<(), StoreError> {
-    sqlx::query!(
+/// the tags; gives their number. The id follows from event and endpoint, so that writing twice is a no-op.
+pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
         "INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at) \
          SELECT e.shard, md5(e.id::text || w.id::text)::uuid, w.id, e.message_id, e.id, now() \
          FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[]) AS e (shard, id, message_id, project_id, type) \
@@ -92,7 +92,7 @@ pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Res
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 impl Store {

@@ -250,7 +250,7 @@ impl Door {
             give_up_at: draft.expires_at.map_or(last, |at| at.min(last)),
             answer: serde_json::to_string(&answer).unwrap_or_default(),
             recipients,
-            raw,
+            raw: Arc::new(raw),
             idempotency: key.map(|key| Idempotency {
                 key: key.key,
                 fingerprint: key.fingerprint,

@@ -2,15 +2,19 @@
 //! lingering, writes it in one transaction, and answers every caller after the COMMIT. While it commits,
 //! the next batch fills.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::domain::clock::{Chance, Clock};
+use crate::domain::delivery::LeasedDelivery;
+use crate::domain::lease::Lease;
 use crate::domain::message::NewMessage;
+use crate::handover::{Fresh, Handover, Place};
 use crate::shutdown::Shutdown;
-use crate::store::accept::Stored;
+use crate::store::accept::{Birth, Stored};
 use crate::store::{Link, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -67,7 +71,7 @@ struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
     link: Link,
     bounds: Bounds,
-    deliveries: Arc<Wake>,
+    handover: Arc<Handover>,
     webhooks: Arc<Wake>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
@@ -76,7 +80,7 @@ struct Task {
 
 /// What the writing tasks share with the rest of the service.
 pub struct WriterParts {
-    pub deliveries: Arc<Wake>,
+    pub handover: Arc<Handover>,
     pub webhooks: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
@@ -93,7 +97,7 @@ impl Writer {
                 entries: Arc::clone(&receiver),
                 link: store.link(),
                 bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
-                deliveries: Arc::clone(&parts.deliveries),
+                handover: Arc::clone(&parts.handover),
                 webhooks: Arc::clone(&parts.webhooks),
                 clock: Arc::clone(&parts.clock),
                 chance: Arc::clone(&parts.chance),
@@ -152,45 +156,82 @@ impl Task {
         }
         let (messages, answers): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.message, e.answer)).unzip();
         self.metrics.accept_batch.observe(messages.len() as f64);
-        match self.link.accept(&messages, self.clock.now(), &*self.chance).await {
+        match self.write_together(&messages).await {
             Ok(stored) => {
-                for ((message, answer), stored) in messages.iter().zip(answers).zip(stored) {
-                    self.finish(message, answer, Ok(stored));
+                for (answer, stored) in answers.into_iter().zip(stored) {
+                    // The caller may be gone; the message is stored all the same.
+                    let _ = answer.send(Ok(stored));
                 }
             }
             Err(error) if error.is_away() || messages.len() == 1 => {
                 tracing::warn!(%error, messages = messages.len(), "messages were not stored");
-                for (message, answer) in messages.iter().zip(answers) {
-                    self.finish(message, answer, Err(WriteError::from(&error)));
+                for answer in answers {
+                    let _ = answer.send(Err(WriteError::from(&error)));
                 }
             }
             // One bad row fails only itself.
             Err(error) => {
                 tracing::error!(%error, "a batch was refused; writing it row by row");
                 for (message, answer) in messages.iter().zip(answers) {
-                    let alone = std::slice::from_ref(message);
-                    let result = self.link.accept(alone, self.clock.now(), &*self.chance).await;
+                    let result = self.write_together(std::slice::from_ref(message)).await;
                     let result = result
                         .map_err(|error| WriteError::from(&error))
                         .and_then(|mut stored| stored.pop().ok_or_else(|| WriteError::Failed("no answer".to_owned())));
-                    self.finish(message, answer, result);
+                    let _ = answer.send(result);
                 }
             }
         }
     }
 
-    fn finish(
-        &self,
-        message: &NewMessage,
-        answer: oneshot::Sender<Result<Stored, WriteError>>,
-        result: Result<Stored, WriteError>,
-    ) {
-        if matches!(result, Ok(Stored::Accepted)) {
-            self.deliveries.ring(message.id.shard());
-            self.webhooks.ring(message.id.shard());
+    /// One commit: deliveries that find a place are born leased, and handed over once they are on disk.
+    async fn write_together(&mut self, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
+        let mut token = [0; 16];
+        self.chance.fill(&mut token);
+        let token = Uuid::from_bytes(token);
+        let mut places: HashMap<Uuid, Place> = HashMap::new();
+        for message in messages {
+            for recipient in &message.recipients {
+                if let Some(place) = self.handover.places.reserve(&recipient.next_hop, message.project) {
+                    places.insert(recipient.id.uuid(), place);
+                }
+            }
         }
-        // The caller may be gone; the message is stored all the same.
-        let _ = answer.send(result);
+        let is_leased = |id: &Uuid| places.contains_key(id);
+        let birth = Birth { owner: self.handover.owner, token, span: self.handover.span, is_leased: &is_leased };
+        let written = self.link.accept(messages, &birth, self.clock.now(), &*self.chance).await?;
+        for (message, stored) in messages.iter().zip(&written.stored) {
+            if *stored == Stored::Accepted {
+                self.pass_on(message, token, &mut places, written.webhook_jobs > 0);
+            }
+        }
+        Ok(written.stored)
+    }
+
+    /// Gives an accepted message's deliveries to this process, or says where they wait.
+    fn pass_on(&self, message: &NewMessage, token: Uuid, places: &mut HashMap<Uuid, Place>, has_jobs: bool) {
+        let shard = message.id.shard();
+        for recipient in &message.recipients {
+            let id = recipient.id.uuid();
+            let Some(place) = places.remove(&id) else {
+                self.handover.places.left_waiting(shard, &recipient.next_hop, message.project);
+                continue;
+            };
+            let delivery = LeasedDelivery {
+                lease: Lease { shard, id, token, attempt: 1 },
+                message: message.id,
+                recipient: recipient.id,
+                project: message.project,
+                next_hop: recipient.next_hop.clone(),
+                size: message.raw.len(),
+                due_at: message.created_at,
+                expires_at: message.give_up_at,
+            };
+            let carried = self.handover.carry(&message.sender, &recipient.address, &message.raw);
+            self.handover.hand_over(Fresh { delivery, place, carried });
+        }
+        if has_jobs {
+            self.webhooks.ring(shard);
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! One webhook job: load, sign, post, decide, settle.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::post::{Client, Posted, Target};
@@ -17,6 +18,7 @@ use crate::queue::{Claiming, Work};
 use crate::store::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
+use crate::wake::Wake;
 
 /// Wait before the store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
@@ -28,9 +30,11 @@ pub struct Poster {
     store: Store,
     client: Client,
     schedule: Schedule,
+    concurrency: usize,
     per_endpoint: usize,
     disable_after: Duration,
-    calls: Mutex<HashMap<Uuid, usize>>,
+    calls: Arc<Calls>,
+    wake: Arc<Wake>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     metrics: Arc<Metrics>,
@@ -40,6 +44,8 @@ pub struct Poster {
 pub struct PosterParts {
     pub store: Store,
     pub client: Client,
+    /// Nudged when a call ends.
+    pub wake: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub metrics: Arc<Metrics>,
@@ -51,9 +57,11 @@ impl Poster {
             store: parts.store,
             client: parts.client,
             schedule: Schedule::new(config.retry.0.clone()).map_err(|error| format!("webhooks.retry: {error}"))?,
+            concurrency: config.concurrency,
             per_endpoint: config.per_endpoint,
             disable_after: config.disable_after.0,
-            calls: Mutex::default(),
+            calls: Arc::default(),
+            wake: parts.wake,
             clock: parts.clock,
             chance: parts.chance,
             metrics: parts.metrics,
@@ -150,60 +158,67 @@ impl Poster {
         }
     }
 
-    fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, usize>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn full(&self) -> Vec<Uuid> {
-        self.calls().iter().filter(|(_, count)| **count >= self.per_endpoint).map(|(id, _)| *id).collect()
+        self.calls.map().iter().filter(|(_, count)| **count >= self.per_endpoint).map(|(id, _)| *id).collect()
     }
 }
 
 impl Work for Poster {
-    type Job = LeasedJob;
+    type Job = Call;
     const NAME: &'static str = "webhooks";
+    const EMPTY_MAX: usize = 4;
 
-    fn lease(job: &LeasedJob) -> Lease {
-        job.lease
+    fn lease(call: &Call) -> Lease {
+        call.job.lease
     }
 
-    async fn shards_due(link: &mut Link) -> Result<Vec<Shard>, StoreError> {
+    fn room(&self) -> usize {
+        self.concurrency.saturating_sub(self.calls.map().values().sum())
+    }
+
+    async fn idle(&self) {
+        loop {
+            let ended = self.calls.ended.notified();
+            if self.calls.map().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    async fn shards_due(&self, link: &mut Link) -> Result<Vec<Shard>, StoreError> {
         link.shards_with_due_jobs().await
     }
 
     /// Claims few at a time: with one endpoint in a claim at most its bound and one claim are in hand.
-    async fn claim(
-        &self,
-        link: &mut Link,
-        shard: Shard,
-        claiming: Claiming,
-    ) -> Result<(Vec<LeasedJob>, bool), StoreError> {
+    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<(Vec<Call>, bool), StoreError> {
         let full = self.full();
         let limit = claiming.limit.min(self.per_endpoint);
         let Claiming { owner, token, span, .. } = claiming;
         let claimed = link.claim_jobs(shard, &Claim { owner, token, span, limit, full: &full }).await?;
-        let mut calls = self.calls();
+        let has_more = claimed.len() == limit;
+        let mut calls = self.calls.map();
         for job in &claimed {
             *calls.entry(job.endpoint.uuid()).or_default() += 1;
         }
-        let has_more = claimed.len() == limit;
-        Ok((claimed, has_more))
+        drop(calls);
+        let under_way = |job| Call { calls: Arc::clone(&self.calls), wake: Arc::clone(&self.wake), job };
+        Ok((claimed.into_iter().map(under_way).collect(), has_more))
     }
 
     fn is_holding_back(&self) -> bool {
-        !self.calls().is_empty()
+        !self.calls.map().is_empty()
     }
 
     async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         link.renew_jobs(leases, span).await
     }
 
-    async fn perform(&self, job: LeasedJob) {
-        let endpoint = job.endpoint.uuid();
-        let _call = Call { poster: self, endpoint };
-        let settlement = match self.load(&job).await {
-            Ok(Some(loaded)) => self.call(&job, &loaded).await,
-            Ok(None) => self.settlement(&job, JobNext::Failed, None, "the endpoint or the event is gone"),
+    async fn perform(&self, call: Call) {
+        let job = &call.job;
+        let settlement = match self.load(job).await {
+            Ok(Some(loaded)) => self.call(job, &loaded).await,
+            Ok(None) => self.settlement(job, JobNext::Failed, None, "the endpoint or the event is gone"),
             Err(error) => {
                 tracing::error!(%error, "a webhook job cannot be read; its lease will run out");
                 return;
@@ -213,20 +228,38 @@ impl Work for Poster {
     }
 }
 
-/// Frees the endpoint's place however the job ends.
-struct Call<'a> {
-    poster: &'a Poster,
-    endpoint: Uuid,
+/// A job under our lease; its endpoint's place is free again when this is dropped.
+pub struct Call {
+    job: LeasedJob,
+    calls: Arc<Calls>,
+    wake: Arc<Wake>,
 }
 
-impl Drop for Call<'_> {
+/// Calls under way, by endpoint.
+#[derive(Default)]
+struct Calls {
+    by_endpoint: Mutex<HashMap<Uuid, usize>>,
+    ended: Notify,
+}
+
+impl Calls {
+    fn map(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+        self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Call {
     fn drop(&mut self) {
-        let mut calls = self.poster.calls();
-        if let Some(count) = calls.get_mut(&self.endpoint) {
+        let endpoint = self.job.endpoint.uuid();
+        let mut calls = self.calls.map();
+        if let Some(count) = calls.get_mut(&endpoint) {
             *count -= 1;
             if *count == 0 {
-                calls.remove(&self.endpoint);
+                calls.remove(&endpoint);
             }
         }
+        drop(calls);
+        self.calls.ended.notify_waiters();
+        self.wake.nudge();
     }
 }

@@ -149,10 +149,13 @@ pub async fn run(args: BenchArgs) -> Result<ExitCode, CliError> {
     let mut reports = reports?;
     if args.runs > 1 {
         reports.sort_by(|a, b| a.delivered_per_second.total_cmp(&b.delivered_per_second));
-        out::line(&format!("median of {} runs by rate:\n{}", reports.len(), reports[reports.len() / 2])).map_err(CliError::new)?;
+        out::line(&format!("median of {} runs by rate:\n{}", reports.len(), reports[reports.len() / 2]))
+            .map_err(CliError::new)?;
     }
     write_json(args.json.as_deref(), &reports)?;
-    let is_whole = reports.iter().all(|r| r.ledger.lost == 0 && i64::try_from(r.ledger.extra).is_ok_and(|n| n <= r.ledger.uncertain));
+    let is_whole = reports
+        .iter()
+        .all(|r| r.ledger.lost == 0 && i64::try_from(r.ledger.extra).is_ok_and(|n| n <= r.ledger.uncertain));
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -406,7 +409,8 @@ async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CliError> {
     }
     out::note(&format!("writing a backlog of {} deliveries", args.backlog));
     let now = SystemClock.now();
-    let project = store.ensure_project(ProjectId::new(now, &SystemChance), "backlog", now).await.map_err(CliError::new)?;
+    let project =
+        store.ensure_project(ProjectId::new(now, &SystemChance), "backlog", now).await.map_err(CliError::new)?;
     let week = Duration::from_hours(24 * 7);
     let lane = |domain| if args.route == Way::Mx { domain } else { crate::domain::route::SMARTHOST_LANE };
     let (next_hop, domain, due_at) = match args.waiting {

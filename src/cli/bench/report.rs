@@ -67,10 +67,12 @@ pub fn compare(sent: &Sent, taken: &[Taken], recipients: usize, uncertain: i64) 
             }
         }
     }
-    let lost = sent.acknowledged.iter().map(|a| recipients - of_message.get(&a.message).copied().unwrap_or(0).min(recipients));
+    let lost =
+        sent.acknowledged.iter().map(|a| recipients - of_message.get(&a.message).copied().unwrap_or(0).min(recipients));
     let lost = lost.sum();
     let started: HashMap<u128, Instant> = sent.acknowledged.iter().map(|a| (a.message, a.started)).collect();
-    let times = first.iter().filter_map(|((message, _), at)| Some(at.saturating_duration_since(*started.get(message)?)));
+    let times =
+        first.iter().filter_map(|((message, _), at)| Some(at.saturating_duration_since(*started.get(message)?)));
     let times = Times::of(times.collect());
     let ledger = Ledger {
         acknowledged: sent.acknowledged.len(),
@@ -147,16 +149,32 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{} messages of {} bytes, {} connections, {} recipients each, {} processes, DKIM {}, route {}, round trip {} ms, backlog {}",
-            self.messages, self.size, self.connections, self.recipients, self.processes, self.dkim, self.route, self.round_trip_ms, self.backlog
+            self.messages,
+            self.size,
+            self.connections,
+            self.recipients,
+            self.processes,
+            self.dkim,
+            self.route,
+            self.round_trip_ms,
+            self.backlog
         )?;
         writeln!(f, "accepted   {:>8.0} /s   {}", self.accepted_per_second, self.accept_ms)?;
-        writeln!(f, "delivered  {:>8.0} /s   {}   (from request to the sink's 250)", self.delivered_per_second, self.accept_to_delivered_ms)?;
+        writeln!(
+            f,
+            "delivered  {:>8.0} /s   {}   (from request to the sink's 250)",
+            self.delivered_per_second, self.accept_to_delivered_ms
+        )?;
         writeln!(
             f,
             "CPU        {:>8.0} us per copy: service {:.0}, Postgres {:.0}, load {:.0}, sink {:.0}",
             self.cpu_micros_total, cpu.service, cpu.postgres, cpu.load, cpu.sink
         )?;
-        writeln!(f, "store      {:>8.3} commits and {:.0} bytes of WAL per message", self.commits_per_message, self.wal_bytes_per_message)?;
+        writeln!(
+            f,
+            "store      {:>8.3} commits and {:.0} bytes of WAL per message",
+            self.commits_per_message, self.wal_bytes_per_message
+        )?;
         writeln!(f, "  accept   {}", self.accept_batches)?;
         writeln!(f, "  settle   {}", self.settle_batches)?;
         writeln!(f, "  claim    {}", self.claim_batches)?;

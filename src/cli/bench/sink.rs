@@ -153,8 +153,13 @@ enum Step {
 async fn converse(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     stream.write_all(b"220 sink\r\n").await?;
-    let mut talk =
-        Conversation { buffer: Vec::with_capacity(READ), recipient: Vec::new(), scanned: 0, in_data: false, chunk: None };
+    let mut talk = Conversation {
+        buffer: Vec::with_capacity(READ),
+        recipient: Vec::new(),
+        scanned: 0,
+        in_data: false,
+        chunk: None,
+    };
     let mut replies = Vec::new();
     loop {
         if stream.read_buf(&mut talk.buffer).await? == 0 {
@@ -242,7 +247,10 @@ impl Conversation {
                 Step::Reply(b"354 go\r\n")
             }
             b"BDAT" => {
-                let length = line[4..].split(|b| *b == b' ').nth(1).and_then(|n| std::str::from_utf8(n).ok()?.trim().parse().ok());
+                let length = line[4..]
+                    .split(|b| *b == b' ')
+                    .nth(1)
+                    .and_then(|n| std::str::from_utf8(n).ok()?.trim().parse().ok());
                 self.chunk = Some(length.unwrap_or(0));
                 Step::Reply(b"")
             }
@@ -260,9 +268,7 @@ impl Conversation {
 /// The UUID at the start of the `Message-ID`, 0 when there is none.
 fn message_of(raw: &[u8]) -> u128 {
     let Some(at) = memmem::find(raw, b"Message-ID: <") else { return 0 };
-    raw.get(at + 13..at + 45)
-        .and_then(|hex| u128::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok())
-        .unwrap_or(0)
+    raw.get(at + 13..at + 45).and_then(|hex| u128::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()).unwrap_or(0)
 }
 
 /// FNV-1a.

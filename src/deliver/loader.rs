@@ -1,0 +1,107 @@
+//! Messages on their way from disk: the bytes of deliveries that were claimed, read in batches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::domain::delivery::LeasedDelivery;
+use crate::shutdown::Shutdown;
+use crate::store::claims::{Load, Wanted};
+use crate::store::{Link, Store, by_shard};
+
+/// Messages in one statement; their memory was granted before.
+const BATCH: usize = 64;
+/// Tasks that read, each with a connection.
+const TASKS: usize = 2;
+/// Wait before a message is read again from a store that was away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+struct Entry {
+    wanted: Wanted,
+    loaded: oneshot::Sender<Load>,
+}
+
+/// The workers' side.
+#[derive(Clone)]
+pub struct Loader {
+    entries: mpsc::Sender<Entry>,
+}
+
+impl Loader {
+    pub fn start(store: &Store, shutdown: &Shutdown) -> Self {
+        let (sender, receiver) = mpsc::channel(BATCH);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..TASKS {
+            let task = Task { entries: Arc::clone(&receiver), link: store.link() };
+            shutdown.spawn(task.run());
+        }
+        Self { entries: sender }
+    }
+
+    /// Reads a message; waits while the store is away. `None` when it cannot be read: its lease runs out.
+    pub async fn load(&self, delivery: &LeasedDelivery) -> Option<Load> {
+        let (loaded, load) = oneshot::channel();
+        let wanted = Wanted { lease: delivery.lease, message: delivery.message };
+        self.entries.send(Entry { wanted, loaded }).await.ok()?;
+        load.await.ok()
+    }
+}
+
+struct Task {
+    entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
+    link: Link,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let mut batch = Vec::with_capacity(BATCH);
+            if self.entries.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+            let max = self.link.max_shards_per_tx();
+            for run in by_shard(batch, max, |entry| entry.wanted.lease.shard) {
+                self.read_run(run).await;
+            }
+        }
+    }
+
+    async fn read_run(&mut self, run: Vec<Entry>) {
+        let wanted: Vec<_> = run.iter().map(|entry| entry.wanted).collect();
+        match self.read_until_answered(&wanted).await {
+            Some(loads) => {
+                for (entry, load) in run.into_iter().zip(loads) {
+                    // The worker may have been stopped.
+                    let _ = entry.loaded.send(load);
+                }
+            }
+            // One that cannot be read fails only itself.
+            None => {
+                for entry in run {
+                    if let Some(load) =
+                        self.read_until_answered(&[entry.wanted]).await.and_then(|mut loads| loads.pop())
+                    {
+                        let _ = entry.loaded.send(load);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read_until_answered(&mut self, wanted: &[Wanted]) -> Option<Vec<Load>> {
+        loop {
+            match self.link.load_deliveries(wanted).await {
+                Ok(loads) => return Some(loads),
+                Err(error) if error.is_away() => {
+                    tracing::warn!(%error, messages = wanted.len(), "messages cannot be read yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, messages = wanted.len(), "messages cannot be read");
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where accepting and delivering of one process meet in memory: the places that deliveries may take, and the
+//! hand-over of *born leased* ones into them.
+//!
+//! While a place is free, an accepted delivery's row is written with this process's lease, and after the commit
+//! the delivery is handed over with its bytes: one insert and one settle, no claim in between. Like
+//! [`wake`](crate::wake), it is a hint and never the truth: a delivery that was written but not handed over, or
+//! handed over but not delivered, is found in its row when the lease runs out. It knows nothing of SMTP or HTTP.
+
+mod places;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+pub use places::{Place, Places, Rooms};
+
+use crate::domain::address::Address;
+use crate::domain::delivery::LeasedDelivery;
+
+/// A delivery that was accepted under this process's lease, in its place.
+#[derive(Debug)]
+pub struct Fresh {
+    pub delivery: LeasedDelivery,
+    pub place: Place,
+    /// What goes on the wire, while there is memory to carry it.
+    pub carried: Option<Carried>,
+}
+
+/// A message in memory, so that it need not be read back.
+#[derive(Debug)]
+pub struct Carried {
+    pub sender: Address,
+    pub recipient: Address,
+    pub raw: Arc<Vec<u8>>,
+    /// Since when the lease is held: past its span the row must be asked.
+    pub since: Instant,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// The hand-over of one process.
+#[derive(Debug)]
+pub struct Handover {
+    pub places: Arc<Places>,
+    /// Names this process in leases.
+    pub owner: Uuid,
+    /// How long a lease lasts.
+    pub span: Duration,
+    /// KiB of messages that may be carried.
+    memory: Arc<Semaphore>,
+    sender: mpsc::UnboundedSender<Fresh>,
+    receiver: Mutex<Option<mpsc::UnboundedReceiver<Fresh>>>,
+}
+
+impl Handover {
+    /// At most `kib` KiB of messages are carried at once.
+    pub fn new(places: Arc<Places>, owner: Uuid, span: Duration, kib: usize) -> Self {
+        // Every entry holds a place, so that their number bounds the channel.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let memory = Arc::new(Semaphore::new(kib));
+        Self { places, owner, span, memory, sender, receiver: Mutex::new(Some(receiver)) }
+    }
+
+    /// Carries a message if there is memory for it.
+    pub fn carry(&self, sender: &Address, recipient: &Address, raw: &Arc<Vec<u8>>) -> Option<Carried> {
+        let kib = u32::try_from(raw.len() / 1024 + 1).ok()?;
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(kib).ok()?;
+        Some(Carried {
+            sender: sender.clone(),
+            recipient: recipient.clone(),
+            raw: Arc::clone(raw),
+            since: Instant::now(),
+            _memory: memory,
+        })
+    }
+
+    /// Gives a delivery to whoever delivers in this process. When nobody does any more, its lease runs out.
+    pub fn hand_over(&self, fresh: Fresh) {
+        let _ = self.sender.send(fresh);
+    }
+
+    /// Opens the places and gives what is handed over; the second call gives `None`.
+    pub fn receive(&self) -> Option<mpsc::UnboundedReceiver<Fresh>> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,351 @@
+//! Places: how many deliveries this process has in hand, by lane and by project, and which shards hold rows
+//! that wait for one.
+//!
+//! No bound is a constant: a lane may have as many deliveries in hand as places are free, a project twice as
+//! many (dynamic thresholds, Choudhury and Hahne 1998). A busy lane alone may fill half of all places, a hundred
+//! slow ones share them evenly, and some are always free for whoever comes next.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::domain::delivery::Group;
+use crate::domain::id::ProjectId;
+use crate::domain::shard::Shard;
+use crate::wake::Wake;
+
+/// A project's threshold, in multiples of what is free.
+const PROJECT_FACTOR: usize = 2;
+/// Waiting rows are asked for again once so much room is there (or half of what could be).
+const ROOM_MIN: usize = 64;
+
+/// All places of the process.
+#[derive(Debug)]
+pub struct Places {
+    state: Mutex<State>,
+    wake: Arc<Wake>,
+    total: usize,
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: usize,
+    /// Whether somebody delivers in this process.
+    is_open: bool,
+    lanes: HashMap<String, Usage>,
+    projects: HashMap<ProjectId, Usage>,
+}
+
+/// What one lane, or one project, has in hand and left waiting.
+#[derive(Debug, Default, Clone, Copy)]
+struct Usage {
+    in_hand: usize,
+    /// Shards that hold rows which found no room.
+    waiting: ShardBits,
+}
+
+type ShardBits = u64;
+
+const fn bit(shard: Shard) -> ShardBits {
+    1 << shard.index()
+}
+
+impl Usage {
+    const fn is_forgotten(self) -> bool {
+        self.in_hand == 0 && self.waiting == 0
+    }
+}
+
+/// How many more deliveries each group's lane and project may have.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    pub lanes: HashMap<String, usize>,
+    pub projects: HashMap<ProjectId, usize>,
+}
+
+/// One delivery's place; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
+    lane: String,
+    project: ProjectId,
+}
+
+impl Places {
+    /// `total` places, closed until [`Places::open`]; `wake` is rung for shards whose rows have room again.
+    pub fn new(total: usize, wake: Arc<Wake>) -> Self {
+        Self { state: Mutex::new(State { free: total, ..State::default() }), wake, total, emptied: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets fresh deliveries in.
+    pub fn open(&self) {
+        self.state().is_open = true;
+    }
+
+    /// Lets no fresh delivery in any more.
+    pub fn close(&self) {
+        self.state().is_open = false;
+    }
+
+    pub fn free(&self) -> usize {
+        self.state().free
+    }
+
+    /// Waits until no place is taken.
+    pub async fn idle(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.free() == self.total {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// A place for a delivery about to be accepted; `None` when there is no room, or older rows wait for it.
+    pub fn reserve(self: &Arc<Self>, lane: &str, project: ProjectId) -> Option<Place> {
+        let mut state = self.state();
+        let (lane_usage, project_usage) = (usage(&state.lanes, lane), usage(&state.projects, &project));
+        let is_behind = lane_usage.waiting | project_usage.waiting != 0;
+        let has_room = state.lane_room(lane) > 0 && state.project_room(project) > 0;
+        (state.is_open && has_room && !is_behind).then(|| {
+            state.enter(lane, project);
+            self.place(lane, project)
+        })
+    }
+
+    /// The place of a delivery that was claimed: its share was reckoned from [`Places::rooms`].
+    pub fn take(self: &Arc<Self>, lane: &str, project: ProjectId) -> Place {
+        self.state().enter(lane, project);
+        self.place(lane, project)
+    }
+
+    fn place(self: &Arc<Self>, lane: &str, project: ProjectId) -> Place {
+        Place { places: Arc::clone(self), lane: lane.to_owned(), project }
+    }
+
+    /// Notes rows of `shard` that were accepted without a lease.
+    pub fn left_waiting(&self, shard: Shard, lane: &str, project: ProjectId) {
+        let mut state = self.state();
+        if !state.is_open {
+            drop(state);
+            self.wake.ring(shard);
+            return;
+        }
+        state.wait(shard, lane, project);
+        let has_room = state.lane_room(lane) > 0 && state.project_room(project) > 0;
+        drop(state);
+        if has_room {
+            self.wake.ring(shard);
+        }
+    }
+
+    /// The room of these groups, which are what is ready in `shard`; notes the shard for those that have none, and
+    /// forgets it for the others. `is_all`: there are no other groups.
+    pub fn rooms(&self, shard: Shard, groups: &[Group], is_all: bool) -> Rooms {
+        let mut state = self.state();
+        if is_all {
+            state.forget(!bit(shard));
+        }
+        let mut rooms = Rooms::default();
+        for group in groups {
+            let lane = state.lane_room(&group.next_hop);
+            let project = state.project_room(group.project);
+            if lane == 0 || project == 0 {
+                state.wait(shard, &group.next_hop, group.project);
+            } else if let Some(usage) = state.lanes.get_mut(&group.next_hop) {
+                usage.waiting &= !bit(shard);
+            }
+            rooms.lanes.insert(group.next_hop.clone(), lane);
+            rooms.projects.insert(group.project, project);
+        }
+        rooms
+    }
+
+    /// Nothing is ready but in `shards`: what was noted of others is forgotten.
+    pub fn only_ready(&self, shards: &[Shard]) {
+        let ready = shards.iter().fold(0, |bits, shard| bits | bit(*shard));
+        self.state().forget(ready);
+    }
+
+    fn leave(&self, lane: &str, project: ProjectId) {
+        let mut state = self.state();
+        state.free += 1;
+        if let Some(usage) = state.lanes.get_mut(lane) {
+            usage.in_hand = usage.in_hand.saturating_sub(1);
+        }
+        if let Some(usage) = state.projects.get_mut(&project) {
+            usage.in_hand = usage.in_hand.saturating_sub(1);
+        }
+        let (of_lane, of_project) = (usage(&state.lanes, lane), usage(&state.projects, &project));
+        let enough = ROOM_MIN.min(self.total.div_ceil(4));
+        let mut ask = 0;
+        let wanted = |usage: Usage| enough.min(usage.in_hand).max(1);
+        if of_lane.waiting != 0 && state.lane_room(lane) >= wanted(of_lane) {
+            ask |= of_lane.waiting;
+        }
+        if of_project.waiting != 0 && state.project_room(project) >= wanted(of_project) {
+            ask |= of_project.waiting;
+        }
+        if of_lane.is_forgotten() {
+            state.lanes.remove(lane);
+        }
+        if of_project.is_forgotten() {
+            state.projects.remove(&project);
+        }
+        let (was_full, is_idle) = (state.free == 1, state.free == self.total);
+        drop(state);
+        if is_idle {
+            self.emptied.notify_waiters();
+        }
+        for shard in Shard::all().filter(|shard| ask & bit(*shard) != 0) {
+            self.wake.ring(shard);
+        }
+        if was_full {
+            self.wake.nudge();
+        }
+    }
+}
+
+fn usage<K: Borrow<Q> + Eq + Hash, Q: Eq + Hash + ?Sized>(usages: &HashMap<K, Usage>, key: &Q) -> Usage {
+    usages.get(key).copied().unwrap_or_default()
+}
+
+impl State {
+    fn lane_room(&self, lane: &str) -> usize {
+        self.free.saturating_sub(usage(&self.lanes, lane).in_hand)
+    }
+
+    fn project_room(&self, project: ProjectId) -> usize {
+        let threshold = self.free * PROJECT_FACTOR;
+        threshold.saturating_sub(usage(&self.projects, &project).in_hand).min(self.free)
+    }
+
+    fn enter(&mut self, lane: &str, project: ProjectId) {
+        self.free = self.free.saturating_sub(1);
+        match self.lanes.get_mut(lane) {
+            Some(usage) => usage.in_hand += 1,
+            None => {
+                self.lanes.insert(lane.to_owned(), Usage { in_hand: 1, waiting: 0 });
+            }
+        }
+        self.projects.entry(project).or_default().in_hand += 1;
+    }
+
+    fn wait(&mut self, shard: Shard, lane: &str, project: ProjectId) {
+        // Whichever has no room is what is waited for; a lane that has is not behind because of a project.
+        if self.lane_room(lane) == 0 || self.project_room(project) > 0 {
+            self.lanes.entry(lane.to_owned()).or_default().waiting |= bit(shard);
+        }
+        if self.project_room(project) == 0 {
+            self.projects.entry(project).or_default().waiting |= bit(shard);
+        }
+    }
+
+    /// Keeps only the marks in `kept`.
+    fn forget(&mut self, kept: ShardBits) {
+        self.lanes.retain(|_, usage| {
+            usage.waiting &= kept;
+            !usage.is_forgotten()
+        });
+        self.projects.retain(|_, usage| {
+            usage.waiting &= kept;
+            !usage.is_forgotten()
+        });
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.leave(&self.lane, self.project);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const S: Shard = Shard::of_low_bits(7);
+
+    fn project(n: u128) -> ProjectId {
+        ProjectId::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn places(total: usize) -> (Arc<Places>, Arc<Wake>) {
+        let wake = Arc::<Wake>::default();
+        let places = Arc::new(Places::new(total, Arc::clone(&wake)));
+        places.open();
+        (places, wake)
+    }
+
+    fn fill(places: &Arc<Places>, lane: &str, of: u128) -> Vec<Place> {
+        std::iter::from_fn(|| places.reserve(lane, project(of))).collect()
+    }
+
+    #[test]
+    fn a_lane_alone_fills_half_and_every_newcomer_finds_a_place() {
+        let (places, _) = places(1000);
+        let first = fill(&places, "slow", 1);
+        assert_eq!(first.len(), 500);
+        let mut held = vec![first];
+        for n in 0..200 {
+            let more = fill(&places, &format!("slow{n}"), n + 2);
+            assert!(places.free() > 0);
+            held.push(more);
+        }
+        assert!(held.iter().take(6).all(|h| !h.is_empty()));
+    }
+
+    #[test]
+    fn a_project_with_many_lanes_leaves_a_third() {
+        let (places, _) = places(900);
+        let held: Vec<_> = (0..500).flat_map(|n| fill(&places, &format!("d{n}"), 1)).collect();
+        assert!((590..=610).contains(&held.len()), "{}", held.len());
+        assert!(places.reserve("e", project(2)).is_some());
+    }
+
+    #[test]
+    fn fresh_deliveries_do_not_overtake_rows_that_wait() {
+        let (places, wake) = places(10);
+        let mut held = fill(&places, "a", 1);
+        places.left_waiting(S, "a", project(1));
+        assert!(wake.take().is_empty(), "there is no room yet");
+        held.truncate(1);
+        assert_eq!(wake.take(), [S], "room came");
+        assert!(places.reserve("a", project(1)).is_none(), "the row goes first");
+        let group = Group { priority: 1, project: project(1), next_hop: "a".into() };
+        assert!(places.rooms(S, &[group], true).lanes["a"] > 0);
+        assert!(places.reserve("a", project(1)).is_some());
+    }
+
+    #[test]
+    fn marks_that_no_row_stands_for_any_more_are_forgotten() {
+        let (places, _) = places(10);
+        let held = fill(&places, "a", 1);
+        places.left_waiting(S, "a", project(1));
+        drop(held);
+        assert!(places.reserve("a", project(1)).is_none());
+        places.only_ready(&[]);
+        assert!(places.reserve("a", project(1)).is_some());
+        assert!(places.state().lanes.is_empty());
+    }
+
+    #[test]
+    fn closed_places_take_nothing_fresh() {
+        let (places, wake) = places(10);
+        places.close();
+        assert!(places.reserve("a", project(1)).is_none());
+        places.left_waiting(S, "a", project(1));
+        assert_eq!(wake.take(), [S]);
+    }
+}

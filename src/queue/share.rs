@@ -1,0 +1,127 @@
+//! Whose turn it is: how many deliveries of each group one claim takes. Priorities strictly; within one, projects
+//! in turn; within a project, its next hops in turn. Pure.
+
+use std::collections::HashMap;
+
+use crate::domain::delivery::Group;
+use crate::domain::id::ProjectId;
+use crate::handover::Rooms;
+
+/// Shares of `limit`, in order of `groups`, which come sorted by priority, project and next hop. No lane and no
+/// project gets more than its room.
+pub fn shares(groups: &[Group], mut rooms: Rooms, limit: usize) -> Vec<usize> {
+    let mut shares = vec![0; groups.len()];
+    let mut left = limit;
+    let mut from = 0;
+    for class in groups.chunk_by(|a, b| a.priority == b.priority) {
+        let mut turns = turns(class, from);
+        while left > 0 && !turns.is_empty() {
+            // One round: each project gives one delivery of the next hop whose turn it is.
+            turns.retain_mut(|turn| left > 0 && turn.take_one(groups, &mut rooms, &mut shares, &mut left));
+        }
+        from += class.len();
+    }
+    shares
+}
+
+/// A project's groups of one priority, and which is next.
+struct Turn {
+    project: ProjectId,
+    groups: Vec<usize>,
+    next: usize,
+}
+
+fn turns(class: &[Group], from: usize) -> Vec<Turn> {
+    let mut turns: Vec<Turn> = Vec::new();
+    let mut places: HashMap<ProjectId, usize> = HashMap::new();
+    for (offset, group) in class.iter().enumerate() {
+        let place = *places.entry(group.project).or_insert_with(|| {
+            turns.push(Turn { project: group.project, groups: Vec::new(), next: 0 });
+            turns.len() - 1
+        });
+        turns[place].groups.push(from + offset);
+    }
+    turns
+}
+
+impl Turn {
+    /// Gives one delivery to the next group that has room; `false` when none has.
+    fn take_one(&mut self, groups: &[Group], rooms: &mut Rooms, shares: &mut [usize], left: &mut usize) -> bool {
+        let Some(of_project) = rooms.projects.get_mut(&self.project).filter(|room| **room > 0) else { return false };
+        for _ in 0..self.groups.len() {
+            let index = self.groups[self.next % self.groups.len()];
+            self.next += 1;
+            if let Some(of_lane) = rooms.lanes.get_mut(&groups[index].next_hop).filter(|room| **room > 0) {
+                *of_lane -= 1;
+                *of_project -= 1;
+                shares[index] += 1;
+                *left -= 1;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn group(priority: i16, project: u128, hop: &str) -> Group {
+        Group { priority, project: ProjectId::from_uuid(Uuid::from_u128(project)), next_hop: hop.to_owned() }
+    }
+
+    fn rooms(groups: &[Group], room: usize) -> Rooms {
+        Rooms {
+            lanes: groups.iter().map(|g| (g.next_hop.clone(), room)).collect(),
+            projects: groups.iter().map(|g| (g.project, room)).collect(),
+        }
+    }
+
+    #[test]
+    fn projects_share_evenly_however_many_next_hops_they_have() {
+        let mut groups: Vec<_> = (0..9).map(|n| group(1, 1, &format!("d{n}"))).collect();
+        groups.push(group(1, 2, "x"));
+        let shares = shares(&groups, rooms(&groups, 1000), 90);
+        assert_eq!(shares, [5, 5, 5, 5, 5, 5, 5, 5, 5, 45]);
+    }
+
+    #[test]
+    fn what_a_person_waits_for_goes_first() {
+        let groups = [group(0, 1, "a"), group(1, 2, "b"), group(2, 3, "c")];
+        assert_eq!(shares(&groups, rooms(&groups, 6), 10), [6, 4, 0]);
+    }
+
+    #[test]
+    fn a_full_lane_gives_its_turn_to_the_next() {
+        let groups = [group(1, 1, "full"), group(1, 1, "open"), group(1, 2, "full")];
+        let mut rooms = rooms(&groups, 50);
+        rooms.lanes.insert("full".into(), 0);
+        assert_eq!(shares(&groups, rooms, 10), [0, 10, 0]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bound_is_passed_and_nothing_is_left_over(
+            given in proptest::collection::vec((0..3_i16, 0..4_u128, 0..5_u8), 0..30), room in 0..20_usize, limit in 0..100_usize,
+        ) {
+            let mut groups: Vec<_> = given.iter().map(|(p, o, h)| group(*p, *o, &h.to_string())).collect();
+            groups.sort_by(|a, b| (a.priority, a.project, &a.next_hop).cmp(&(b.priority, b.project, &b.next_hop)));
+            groups.dedup();
+            let shares = shares(&groups, rooms(&groups, room), limit);
+            let total: usize = shares.iter().sum();
+            proptest::prop_assert!(total <= limit);
+            let sum = |wanted: &dyn Fn(&Group) -> bool| -> usize {
+                groups.iter().zip(&shares).filter(|(g, _)| wanted(g)).map(|(_, s)| s).sum()
+            };
+            for g in &groups {
+                let (lane, project) = (sum(&|o| o.next_hop == g.next_hop), sum(&|o| o.project == g.project));
+                proptest::prop_assert!(lane <= room && project <= room);
+                // Whoever could still have one was stopped by the limit alone.
+                proptest::prop_assert!(total == limit || lane == room || project == room);
+            }
+        }
+    }
+}
