@@ -1,5 +1,7 @@
 //! The machine's clock and chance: the only room that asks for them.
 
+use std::cell::RefCell;
+
 use time::OffsetDateTime;
 
 use crate::domain::clock::{Chance, Clock, Timestamp};
@@ -17,14 +19,38 @@ impl Clock for SystemClock {
     }
 }
 
-/// The cryptographic generator of the machine.
+/// Bytes drawn from the generator at once.
+const POOL: usize = 1024;
+
+thread_local! {
+    /// Random bytes that nobody was given yet, and how many of them are left.
+    static DRAWN: RefCell<([u8; POOL], usize)> = const { RefCell::new(([0; POOL], 0)) };
+}
+
+/// The cryptographic generator of the machine, asked for many bytes at a time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemChance;
 
 impl Chance for SystemChance {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for chance")]
     fn fill(&self, bytes: &mut [u8]) {
-        // aws-lc aborts the process when the machine has no entropy; the error never comes.
-        let _ = aws_lc_rs::rand::fill(bytes);
+        DRAWN.with_borrow_mut(|(pool, left)| {
+            for part in bytes.chunks_mut(POOL) {
+                if *left < part.len() {
+                    draw(pool);
+                    *left = POOL;
+                }
+                let given = &mut pool[*left - part.len()..*left];
+                part.copy_from_slice(given);
+                // What was given is nobody else's to know.
+                given.fill(0);
+                *left -= part.len();
+            }
+        });
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for chance")]
+fn draw(bytes: &mut [u8]) {
+    // aws-lc aborts the process when the machine has no entropy; the error never comes.
+    let _ = aws_lc_rs::rand::fill(bytes);
 }

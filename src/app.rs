@@ -164,7 +164,8 @@ impl Common {
         let chance: Arc<dyn Chance> = Arc::new(SystemChance);
         let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
         let deliveries = Arc::<Wake>::default();
-        let places = Arc::new(Places::new(config.delivery.concurrency, Arc::clone(&deliveries)));
+        let places =
+            Arc::new(Places::new(config.delivery.concurrency, config.delivery.sessions * 2, Arc::clone(&deliveries)));
         // Half of the memory for messages is for those that are handed over, half for those that are read back.
         let kib = config.delivery.bytes_in_flight.0 >> 11;
         let mut owner = [0; 16];

@@ -49,25 +49,23 @@ pub fn compose(draft: &Draft, stamp: &Stamp) -> Result<Vec<u8>, ComposeError> {
 
 /// The first thing in `raw` that must not go on the wire.
 pub fn wire_fault(raw: &[u8]) -> Option<&'static str> {
-    let mut line = 0;
-    let mut previous = 0;
-    for &byte in raw {
-        match byte {
-            b'\n' if previous != b'\r' => return Some("a bare LF"),
-            b'\n' => line = 0,
-            _ if previous == b'\r' => return Some("a bare CR"),
-            0 => return Some("a NUL"),
-            b'\r' => {}
-            _ => {
-                line += 1;
-                if line > LINE_MAX {
-                    return Some("a line over 998 octets");
-                }
-            }
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest);
+        let (line, tail) = end.map_or((rest, &rest[rest.len()..]), |at| (&rest[..at], &rest[at + 1..]));
+        let text = match (line.strip_suffix(b"\r"), end) {
+            (Some(text), Some(_)) => text,
+            (None, Some(_)) => return Some("a bare LF"),
+            (_, None) => line,
+        };
+        match memchr::memchr2(b'\r', 0, text).map(|at| text[at]) {
+            Some(0) => return Some("a NUL"),
+            Some(_) => return Some("a bare CR"),
+            None if text.len() > LINE_MAX => return Some("a line over 998 octets"),
+            None => rest = tail,
         }
-        previous = byte;
     }
-    (previous == b'\r').then_some("a bare CR")
+    None
 }
 
 fn headers(draft: &Draft, stamp: &Stamp) -> Result<MessageBuilder, ComposeError> {
@@ -163,16 +161,21 @@ fn html_structure(html: &str, inline: &[&Attachment]) -> Result<Structure, Compo
     Ok(Structure::Multi(related))
 }
 
-/// A text part: quoted-printable when it is mostly ASCII, base64 otherwise.
+/// A text part: as it is when nothing on the way could want to change it, else quoted-printable, or base64
+/// when it is mostly not ASCII.
 fn text_part(text: &str, content_type: ContentType) -> Result<SinglePart, ComposeError> {
     let text = with_crlf(text);
-    let foreign = text.bytes().filter(|byte| !byte.is_ascii()).count();
-    let encoding = if foreign * 3 > text.len() {
-        ContentTransferEncoding::Base64
+    let foreign = if text.is_ascii() { 0 } else { text.bytes().filter(|byte| !byte.is_ascii()).count() };
+    let body = if foreign == 0 && is_plain(text.as_bytes()) {
+        Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::SevenBit)
     } else {
-        ContentTransferEncoding::QuotedPrintable
+        let encoding = if foreign * 3 > text.len() {
+            ContentTransferEncoding::Base64
+        } else {
+            ContentTransferEncoding::QuotedPrintable
+        };
+        Body::new_with_encoding(text, encoding).map_err(|_| ComposeError("cannot be encoded".to_owned()))?
     };
-    let body = Body::new_with_encoding(text, encoding).map_err(|_| ComposeError("cannot be encoded".to_owned()))?;
     Ok(SinglePart::builder().header(content_type).body(body))
 }
 
@@ -186,18 +189,41 @@ fn file_part(file: &Attachment, content_id: Option<&str>) -> Result<SinglePart, 
     })
 }
 
+/// Octets of a line that every relay passes on (RFC 5322 §2.1.1, less what a quote mark takes).
+const PLAIN_LINE_MAX: usize = 76;
+
+/// Whether ASCII text with CRLF line ends travels unchanged as 7bit: it ends with a line end, its lines are
+/// short, none begins with `From ` (mbox), a dot or ends in white space, and it has no control characters.
+fn is_plain(text: &[u8]) -> bool {
+    let Some(text) = text.strip_suffix(b"\r\n") else { return false };
+    let mut from = 0;
+    memchr::memchr_iter(b'\n', text).chain(std::iter::once(text.len())).all(|end| {
+        let line = &text[from.min(end)..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        from = end + 1;
+        line.len() <= PLAIN_LINE_MAX
+            && !line.starts_with(b"From ")
+            && !line.starts_with(b".")
+            && !line.ends_with(b" ")
+            && line.iter().all(|byte| (b' '..0x7f).contains(byte))
+    })
+}
+
 /// `text` with every line end (LF, CR, CRLF) as CRLF.
 fn with_crlf(text: &str) -> String {
-    let mut lines = String::with_capacity(text.len() + text.len() / 32);
-    let mut previous = '\0';
-    for c in text.chars() {
-        match c {
-            '\n' if previous == '\r' => {}
-            '\n' | '\r' => lines.push_str("\r\n"),
-            c => lines.push(c),
+    let mut lines = String::with_capacity(text.len() + text.len() / 16);
+    let mut from = 0;
+    for at in memchr::memchr2_iter(b'\n', b'\r', text.as_bytes()) {
+        // The LF of a CRLF was written with its CR.
+        if text.as_bytes()[at] == b'\n' && at > 0 && text.as_bytes()[at - 1] == b'\r' {
+            from = at + 1;
+            continue;
         }
-        previous = c;
+        lines.push_str(&text[from..at]);
+        lines.push_str("\r\n");
+        from = at + 1;
     }
+    lines.push_str(&text[from..]);
     lines
 }
 
@@ -248,6 +274,29 @@ mod tests {
         assert!(text.contains("X-Campaign: =?utf-8?b?w6Q=?= value\r\n"), "{text}");
         assert!(!text.contains("secret@"));
         assert_eq!(message.body_text(0).unwrap(), "line one\r\nline two\r\n.\r\nend\r\n");
+    }
+
+    #[test]
+    fn plain_text_travels_as_it_is_and_what_could_be_changed_is_encoded() {
+        let encoding = |text: &str| {
+            let mut draft = draft();
+            draft.text = Some(text.into());
+            let raw = String::from_utf8(write(&draft)).unwrap();
+            raw.split_once("Content-Transfer-Encoding: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned()
+        };
+        assert_eq!(encoding("Hello,\n\nyour code is 123456.\n"), "7bit");
+        for risky in [
+            "no line end",
+            "From here\n",
+            ".dot\n",
+            "white space \n",
+            "tab\there\n",
+            "Grüße an alle\n",
+            &format!("{}\n", "x".repeat(77)),
+        ] {
+            assert_eq!(encoding(risky), "quoted-printable", "{risky:?}");
+        }
+        assert_eq!(encoding("中文邮件\n"), "base64");
     }
 
     #[test]

@@ -97,7 +97,7 @@ settings! {
         retry: Delays = delays(&[60, 300, 900, 1800, 3600, 7200, 14400]), "Waits between tries, spread by ±10 %; the last one repeats until `lifetime`.";
         uncertain_delay: Span = secs(60), "Least wait after a try whose reply to the final dot was lost.";
         lifetime: Span = Span(Duration::from_hours(72)), "After this a message without `expires_at` expires.";
-        concurrency: usize = 2048, "Most deliveries in hand at once; most of them wait for a session. One next hop has at most half of them, one project two thirds.";
+        concurrency: usize = 4096, "Most deliveries in hand at once; most of them wait for a session. One next hop has at most a third of them, one project half.";
         sessions: usize = 20, "Most SMTP sessions to one next hop.";
         messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
         session_idle: Span = secs(10), "How long an idle SMTP session is kept.";

@@ -111,13 +111,14 @@ impl Deliverer {
         self.pool.sweep(true).await;
     }
 
-    async fn attempt(&self, delivery: &LeasedDelivery, carried: Option<Carried>) -> Option<AttemptReport> {
+    async fn attempt(&self, delivery: &LeasedDelivery, mut carried: Option<Carried>) -> Option<AttemptReport> {
         if delivery.expires_at <= self.clock.now() {
             return Some(AttemptReport::without_session(Outcome::Expired, "expiry"));
         }
         if delivery.next_hop == SANDBOX_LANE {
             return self.deliver_to_sandbox(delivery).await;
         }
+        let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
         let size = if carried.is_some() { 0 } else { delivery.size };
         let _turn = self.lanes.turn(&delivery.next_hop, size).await?;
         let loaded = match self.message_of(delivery, carried).await? {

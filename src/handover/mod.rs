@@ -37,7 +37,8 @@ pub struct Carried {
     pub raw: Arc<Vec<u8>>,
     /// Since when the lease is held: past its span the row must be asked.
     pub since: Instant,
-    _memory: OwnedSemaphorePermit,
+    /// Of the memory that may be carried; kept until the message has left.
+    pub memory: Option<OwnedSemaphorePermit>,
 }
 
 /// The hand-over of one process.
@@ -72,7 +73,7 @@ impl Handover {
             recipient: recipient.clone(),
             raw: Arc::clone(raw),
             since: Instant::now(),
-            _memory: memory,
+            memory: Some(memory),
         })
     }
 

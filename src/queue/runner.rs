@@ -233,10 +233,12 @@ impl<W: Work> Starter<W> {
             in_hand.remove(&lease);
             gauge.dec();
         }));
-        shutdown.spawn(async move {
+        // On the heap at once: a large future would be moved from hand to hand.
+        let performed = Box::pin(async move {
             work.perform(job).await;
             drop(end);
         });
+        shutdown.spawn(performed);
     }
 
     /// Waits until this process is stopping and has nothing in hand.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Link, StoreError, on_link};
+use super::{Link, StoreError, bounds, on_link};
 use crate::domain::address::Address;
 use crate::domain::delivery::{Group, LeasedDelivery};
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
@@ -220,17 +220,21 @@ async fn claim_shares(
 }
 
 async fn load(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Load>, StoreError> {
+    let (first, last) = bounds(wanted.iter().map(|w| w.message.uuid()));
     let rows = sqlx::query!(
         "SELECT w.id AS \"id!\", m.sender AS \"sender?\", r.address AS \"address?\", b.raw AS \"raw?\" \
          FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) AS w (shard, id, token, message_id) \
          JOIN deliveries d ON d.shard = w.shard AND d.id = w.id AND d.lease_token = w.token \
-         LEFT JOIN messages m ON m.shard = w.shard AND m.id = w.message_id \
+         LEFT JOIN messages m ON m.shard = w.shard AND m.id = w.message_id AND m.id BETWEEN $5 AND $6 \
          LEFT JOIN recipients r ON r.shard = w.shard AND r.message_id = w.message_id AND r.id = w.id \
-         LEFT JOIN message_bodies b ON b.shard = w.shard AND b.message_id = w.message_id",
+             AND r.message_id BETWEEN $5 AND $6 \
+         LEFT JOIN message_bodies b ON b.shard = w.shard AND b.message_id = w.message_id AND b.message_id BETWEEN $5 AND $6",
         &wanted.iter().map(|w| w.lease.shard.value()).collect::<Vec<_>>(),
         &wanted.iter().map(|w| w.lease.id).collect::<Vec<_>>(),
         &wanted.iter().map(|w| w.lease.token).collect::<Vec<_>>(),
         &wanted.iter().map(|w| w.message.uuid()).collect::<Vec<_>>(),
+        first,
+        last,
     )
     .fetch_all(conn)
     .await?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::accept::{NewEvent, insert_events};
 use super::leases::{Rescued, Window, lease_statements};
-use super::{Link, StoreError, on_link, webhook_jobs};
+use super::{Link, StoreError, bounds, on_link, webhook_jobs};
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
 use crate::domain::id::{AttemptId, EventId, RecipientId};
@@ -184,6 +184,7 @@ fn duration_ms(settlement: &Settlement) -> i32 {
 }
 
 async fn update_recipients(conn: &mut PgConnection, owned: &[&Settlement]) -> Result<(), StoreError> {
+    let (first, last) = bounds(owned.iter().map(|s| s.delivery.message.uuid()));
     let outcomes = || owned.iter().map(|s| &s.report.outcome);
     let replies = || outcomes().map(|o| o.reply());
     sqlx::query!(
@@ -192,7 +193,8 @@ async fn update_recipients(conn: &mut PgConnection, owned: &[&Settlement]) -> Re
          FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::timestamptz[], $7::smallint[], \
              $8::text[], $9::text[], $10::text[], $11::text[]) \
              AS u (shard, message_id, id, status, attempts, settled_at, code, enhanced, text, host, class) \
-         WHERE r.shard = u.shard AND r.message_id = u.message_id AND r.id = u.id AND r.settled_at IS NULL",
+         WHERE r.shard = u.shard AND r.message_id = u.message_id AND r.id = u.id AND r.settled_at IS NULL \
+           AND r.message_id BETWEEN $12 AND $13",
         &owned.iter().map(|s| s.delivery.lease.shard.value()).collect::<Vec<_>>(),
         &owned.iter().map(|s| s.delivery.message.uuid()).collect::<Vec<_>>(),
         &owned.iter().map(|s| s.delivery.recipient.uuid()).collect::<Vec<_>>(),
@@ -204,6 +206,8 @@ async fn update_recipients(conn: &mut PgConnection, owned: &[&Settlement]) -> Re
         &outcomes().map(|o| o.text().to_owned()).collect::<Vec<_>>(),
         &owned.iter().map(|s| s.report.host.clone()).collect::<Vec<_>>() as &[Option<String>],
         &outcomes().map(|o| o.class().to_owned()).collect::<Vec<_>>(),
+        first,
+        last,
     )
     .execute(conn)
     .await?;

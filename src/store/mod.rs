@@ -28,6 +28,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 pub use error::StoreError;
 pub use leases::Window;
@@ -205,6 +206,12 @@ macro_rules! on_link {
     }};
 }
 use on_link;
+
+/// The least and the greatest of some message ids. Given to a statement as parameters they are known before it
+/// starts, and the partitions of other days stay unopened.
+fn bounds(messages: impl Iterator<Item = Uuid>) -> (Uuid, Uuid) {
+    messages.fold((Uuid::max(), Uuid::nil()), |(first, last), id| (first.min(id), last.max(id)))
+}
 
 /// Cuts `items` into runs that one transaction may hold: all together, or shard by shard.
 pub fn by_shard<T>(mut items: Vec<T>, max_shards: usize, shard: impl Fn(&T) -> Shard) -> Vec<Vec<T>> {

@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 
 /// Every room, the rooms it may use, and the crates that only it and its like may name.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("ambient", &["domain"]),
     ("wake", &["domain"]),
+    ("handover", &["domain", "wake"]),
     ("shutdown", &[]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("net", &["domain", "config"]),
     ("compose", &["domain"]),
     ("store", &["domain", "config", "telemetry"]),
-    ("submit", &["domain", "config", "telemetry", "store", "compose", "wake", "shutdown"]),
-    ("queue", &["domain", "telemetry", "store", "wake", "shutdown"]),
-    ("deliver", &["domain", "config", "telemetry", "store", "queue", "net", "wake", "shutdown"]),
-    ("webhook", &["domain", "config", "telemetry", "store", "queue", "net"]),
+    ("submit", &["domain", "config", "telemetry", "store", "compose", "handover", "wake", "shutdown"]),
+    ("queue", &["domain", "telemetry", "store", "handover", "wake", "shutdown"]),
+    ("deliver", &["domain", "config", "telemetry", "store", "queue", "net", "handover", "wake", "shutdown"]),
+    ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "wake", "shutdown"]),
     ("api", &["domain", "config", "telemetry", "store", "submit", "webhook", "shutdown"]),
     ("console", &["api"]),

@@ -208,11 +208,13 @@ async fn fresh_mail_goes_before_shards_that_a_full_lane_keeps_pending() {
 
 #[tokio::test]
 async fn a_delivery_whose_lease_was_lost_while_it_waited_is_not_sent() {
-    // One session, held by the first message; the second waits for its turn and loses its lease meanwhile.
+    // One session, and the memory to carry one message, held by the first; the second waits for its turn and loses its
+    // lease meanwhile.
     let (release, released) = tokio::sync::watch::channel(false);
     let sink = Sink::start().await;
     let front = slow_front(sink.address, released).await;
-    let app = Setup::new().route_to(front).set("delivery.sessions", 1).set("queue.lease", "1h").start().await;
+    let app = Setup::new().route_to(front).set("delivery.sessions", 1).set("queue.lease", "1h");
+    let app = app.set("limits.message", "2KiB").set("delivery.bytes_in_flight", "2KiB").start().await;
     let first = app.send(&message_to("first@example.net")).await;
     sink.until_taken(1).await;
     let second = app.send(&message_to("second@example.net")).await;

@@ -103,7 +103,9 @@ async fn a_due_shard_is_found_and_a_deferred_one_is_not() {
     let id = app.send(&message_to("a@example.net")).await;
     let shard = mailwright::domain::id::MessageId::parse(&id).unwrap().shard();
     let mut link = store(&app.database.url).link();
-    assert_eq!(link.shards_with_due_deliveries().await.unwrap(), [shard]);
-    app.database.execute("UPDATE deliveries SET due_at = now() + interval '1 hour'").await;
-    assert_eq!(link.shards_with_due_deliveries().await.unwrap(), Vec::<Shard>::new());
+    assert_eq!(link.ready_shards(10).await.unwrap(), [shard]);
+    app.database.execute("UPDATE deliveries SET ready = false, due_at = now() + interval '1 hour'").await;
+    assert_eq!(link.ready_shards(10).await.unwrap(), Vec::<Shard>::new());
+    app.database.execute("UPDATE deliveries SET due_at = now()").await;
+    assert_eq!(link.ready_shards(10).await.unwrap(), [shard], "what is due becomes ready");
 }

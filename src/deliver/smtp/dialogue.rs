@@ -1,7 +1,8 @@
 //! The conversation without I/O: replies in, actions out.
 //!
 //! One recipient per transaction. With PIPELINING (RFC 2920) RSET, MAIL, RCPT and DATA leave in one
-//! write; without it each waits for its reply. The driver carries out each [`Action`] and comes back with
+//! write; without it each waits for its reply. With CHUNKING as well (RFC 3030) a small message follows its
+//! envelope in the same write, as one BDAT chunk: one round trip for the whole transaction. The driver carries out each [`Action`] and comes back with
 //! what it asked for. A whole session: [`Dialogue::new`], replies until [`Action::Ready`], then any
 //! number of [`Dialogue::begin`].
 
@@ -64,8 +65,10 @@ pub enum Action {
     Secure,
     /// The session can take a message.
     Ready,
-    /// Write the message with its final dot, then read a reply.
+    /// Write the message with its final dot, then [`Dialogue::on_body_sent`].
     SendBody,
+    /// Write these bytes and the message, as it is, behind them; then [`Dialogue::on_body_sent`].
+    SendChunk(Vec<u8>),
     /// The transaction is over.
     Done(Verdict),
     /// The session is of no use; nothing of a message was handed over.
@@ -96,6 +99,7 @@ struct Capabilities {
     starttls: bool,
     /// `None` is no SIZE extension, `Some(0)` no fixed limit (RFC 1870).
     size: Option<usize>,
+    chunking: bool,
     auth_plain: bool,
     auth_login: bool,
 }
@@ -121,7 +125,14 @@ pub struct Dialogue {
     login_step: u8,
     /// Only the reply to an empty message is awaited.
     discarding: bool,
+    /// Bytes of the message that a chunk is to carry; `None` when DATA does.
+    chunk: Option<usize>,
+    /// The message was written, whichever reply is awaited.
+    body_sent: bool,
 }
+
+/// A message of at most so many bytes follows its envelope unasked.
+const UNASKED_MAX: usize = 64 << 10;
 
 impl Dialogue {
     /// A conversation in which the server speaks first. Under [`TlsPolicy::Implicit`] TLS is there already.
@@ -140,6 +151,8 @@ impl Dialogue {
             refused: None,
             login_step: 0,
             discarding: false,
+            chunk: None,
+            body_sent: false,
         }
     }
 
@@ -158,20 +171,38 @@ impl Dialogue {
         self.refused.take().map(|(stage, reply)| Verdict::Refused(stage, reply))
     }
 
-    /// Begins a transaction. The message's size is announced when the server wants to know.
-    pub fn begin(&mut self, sender: &Address, recipient: &Address, size: usize) -> Action {
+    /// The stage at which a session that ends now leaves the message: once all of it was written, the server may
+    /// have taken it, whichever reply is awaited.
+    pub fn stage_at_risk(&self) -> Stage {
+        if self.body_sent { Stage::Dot } else { self.awaited() }
+    }
+
+    /// Begins a transaction. The message's size is announced when the server wants to know. `is_hot`: the server
+    /// was heard a moment ago, so that the session will not turn out to be stale.
+    pub fn begin(&mut self, sender: &Address, recipient: &Address, size: usize, is_hot: bool) -> Action {
         self.refused = None;
         self.discarding = false;
+        self.body_sent = false;
+        self.chunk = None;
         if self.capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
             return Action::Done(Verdict::Refused(Stage::Mail, too_big(size, self.capabilities.size)));
         }
-        let size = if self.capabilities.size.is_some() { format!(" SIZE={size}") } else { String::new() };
+        let announced = if self.capabilities.size.is_some() { format!(" SIZE={size}") } else { String::new() };
         if self.open {
             self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
         }
-        self.queued.push_back((Stage::Mail, format!("MAIL FROM:<{sender}>{size}\r\n")));
+        self.queued.push_back((Stage::Mail, format!("MAIL FROM:<{sender}>{announced}\r\n")));
         self.queued.push_back((Stage::Rcpt, format!("RCPT TO:<{recipient}>\r\n")));
-        self.queued.push_back((Stage::Data, "DATA\r\n".to_owned()));
+        if !self.capabilities.chunking {
+            self.queued.push_back((Stage::Data, "DATA\r\n".to_owned()));
+            return self.send_queued();
+        }
+        self.chunk = Some(size);
+        if self.capabilities.pipelining && is_hot && size <= UNASKED_MAX {
+            let mut bytes = self.take_queued();
+            bytes.extend_from_slice(chunk_head(size).as_bytes());
+            return Action::SendChunk(bytes);
+        }
         self.send_queued()
     }
 
@@ -182,8 +213,9 @@ impl Dialogue {
         self.say_hello()
     }
 
-    /// The body and its final dot were written.
+    /// The message was written to its end.
     pub fn on_body_sent(&mut self) -> Action {
+        self.body_sent = true;
         self.awaited.push_back(Stage::Dot);
         Action::Read
     }
@@ -317,8 +349,11 @@ impl Dialogue {
     }
 
     fn on_dot(&mut self, reply: Reply) -> Action {
-        self.open = false;
-        if self.discarding {
+        // RFC 3030 §2: after a refused chunk the state is in doubt until RSET.
+        self.open = self.chunk.is_some() && !reply.is_positive();
+        self.body_sent = false;
+        // A chunk behind a refused envelope was refused too, or is nobody's.
+        if self.discarding || self.refused.is_some() {
             return self.done();
         }
         if reply.is_positive() {
@@ -341,7 +376,10 @@ impl Dialogue {
             self.queued.clear();
             return self.done();
         }
-        self.send_queued()
+        match self.chunk {
+            Some(size) if self.queued.is_empty() => Action::SendChunk(chunk_head(size).into_bytes()),
+            _ => self.send_queued(),
+        }
     }
 
     fn done(&mut self) -> Action {
@@ -359,14 +397,23 @@ impl Dialogue {
     }
 
     fn send_queued(&mut self) -> Action {
+        Action::Send(self.take_queued())
+    }
+
+    /// The commands that may leave now: all with PIPELINING, one without.
+    fn take_queued(&mut self) -> Vec<u8> {
         let count = if self.capabilities.pipelining { self.queued.len() } else { 1 };
         let mut bytes = Vec::new();
         for (stage, line) in self.queued.drain(..count.min(self.queued.len())) {
             self.awaited.push_back(stage);
             bytes.extend_from_slice(line.as_bytes());
         }
-        Action::Send(bytes)
+        bytes
     }
+}
+
+fn chunk_head(size: usize) -> String {
+    format!("BDAT {size} LAST\r\n")
 }
 
 impl Capabilities {
@@ -377,6 +424,7 @@ impl Capabilities {
             let mut words = upper.split([' ', '=']);
             match words.next() {
                 Some("PIPELINING") => capabilities.pipelining = true,
+                Some("CHUNKING") => capabilities.chunking = true,
                 Some("STARTTLS") => capabilities.starttls = true,
                 Some("SIZE") => capabilities.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
                 Some("AUTH") => {

@@ -6,6 +6,8 @@ use crate::domain::reply::{EnhancedStatus, Reply};
 const LINE_MAX: usize = 2048;
 const LINES_MAX: usize = 100;
 const BYTES_MAX: usize = 64 << 10;
+/// Room for one read.
+const READ: usize = 1024;
 /// Characters of a reply's text that are kept.
 const TEXT_MAX: usize = 1000;
 
@@ -59,6 +61,13 @@ pub struct ReplyReader {
 }
 
 impl ReplyReader {
+    /// Room for the next read, behind the bytes that stand here.
+    pub fn space(&mut self) -> &mut Vec<u8> {
+        self.buffer.reserve(READ);
+        &mut self.buffer
+    }
+
+    #[cfg(test)]
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }

@@ -71,10 +71,11 @@ enum Wire {
 }
 
 impl Wire {
-    async fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    /// Reads behind what is in `buffer`, as far as it has room.
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.read(buffer).await,
-            Self::Tls(stream) => stream.read(buffer).await,
+            Self::Plain(stream) => stream.read_buf(buffer).await,
+            Self::Tls(stream) => stream.read_buf(buffer).await,
             Self::Gone => Ok(0),
         }
     }
@@ -104,7 +105,12 @@ pub struct Session {
     pub tls: String,
     /// Transactions begun on this session.
     pub transactions: usize,
+    /// When the server last said something.
+    heard: Instant,
 }
+
+/// A server that was heard so long ago or less still holds the session.
+const HOT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Connects, greets, secures and authenticates.
@@ -134,6 +140,7 @@ impl Session {
             peer,
             tls: "none".to_owned(),
             transactions: 0,
+            heard: Instant::now(),
         };
         match session.greet(tls).await {
             Ok(()) => Ok(session),
@@ -170,12 +177,21 @@ impl Session {
     }
 
     async fn exchange(&mut self, sender: &Address, recipient: &Address, raw: &[u8]) -> Result<Verdict, Failure> {
-        let mut action = self.dialogue.begin(sender, recipient, raw.len());
+        let is_hot = self.heard.elapsed() < HOT;
+        let mut action = self.dialogue.begin(sender, recipient, raw.len(), is_hot);
         loop {
             action = match action {
                 Action::Done(verdict) => return Ok(verdict),
                 Action::SendBody => {
-                    if let Some(early) = self.send_body(raw).await? {
+                    if let Some(early) = self.send_message(&dot_stuffed(raw), raw.len()).await? {
+                        return Ok(early);
+                    }
+                    self.dialogue.on_body_sent()
+                }
+                Action::SendChunk(mut bytes) => {
+                    self.note_sent(Stage::Mail, &bytes);
+                    bytes.extend_from_slice(raw);
+                    if let Some(early) = self.send_message(&bytes, raw.len()).await? {
                         return Ok(early);
                     }
                     self.dialogue.on_body_sent()
@@ -210,8 +226,9 @@ impl Session {
                 Ok(Action::Read)
             }
             Action::Read => {
-                let stage = self.dialogue.awaited();
-                let reply = self.read_reply(stage).await?;
+                let deadline = Instant::now() + self.deadlines.of(self.dialogue.awaited());
+                let reply = self.read_reply_until(self.dialogue.stage_at_risk(), deadline).await?;
+                self.heard = Instant::now();
                 Ok(self.dialogue.on_reply(&reply))
             }
             Action::Close(stage, refusal) => Err(Failure { stage, kind: FailureKind::Refused(refusal) }),
@@ -227,13 +244,7 @@ impl Session {
         }
     }
 
-    async fn read_reply(&mut self, stage: Stage) -> Result<RawReply, Failure> {
-        let deadline = Instant::now() + self.deadlines.of(stage);
-        self.read_reply_until(stage, deadline).await
-    }
-
     async fn read_reply_until(&mut self, stage: Stage, deadline: Instant) -> Result<RawReply, Failure> {
-        let mut buffer = [0; 4096];
         loop {
             match self.reader.next_reply() {
                 Ok(Some(reply)) => {
@@ -243,23 +254,22 @@ impl Session {
                 Ok(None) => {}
                 Err(fault) => return Err(self.break_off(stage, fault)),
             }
-            match timeout_at(deadline, self.wire.read(&mut buffer)).await {
+            match timeout_at(deadline, self.wire.read(self.reader.space())).await {
                 Ok(Ok(0)) => return Err(self.break_off(stage, "the server closed the connection")),
-                Ok(Ok(count)) => self.reader.push(&buffer[..count]),
+                Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(self.break_off(stage, error)),
                 Err(_) => return Err(self.break_off(stage, "no whole reply within the deadline")),
             }
         }
     }
 
-    /// Writes the message, dot-stuffed, and the final dot. When the server breaks off before the last
-    /// block, a reply that it left behind is the verdict.
-    async fn send_body(&mut self, raw: &[u8]) -> Result<Option<Verdict>, Failure> {
-        let stuffed = dot_stuffed(raw);
-        self.note(&format!("C: [{} bytes]\n", raw.len()));
-        let slowest = Duration::from_secs(stuffed.len() as u64 / RATE_MIN);
+    /// Writes `bytes`, which end with the message of `size` bytes and whatever ends it. When the server breaks off
+    /// before the last block, a reply that it left behind is the verdict.
+    async fn send_message(&mut self, bytes: &[u8], size: usize) -> Result<Option<Verdict>, Failure> {
+        self.note(&format!("C: [{size} bytes]\n"));
+        let slowest = Duration::from_secs(bytes.len() as u64 / RATE_MIN);
         let end = Instant::now() + self.deadlines.of(Stage::Body) + slowest;
-        let mut blocks = stuffed.chunks(BLOCK).peekable();
+        let mut blocks = bytes.chunks(BLOCK).peekable();
         while let Some(block) = blocks.next() {
             // Once the last block is under way the server may have all of it.
             let stage = if blocks.peek().is_some() { Stage::Body } else { Stage::Dot };
@@ -345,15 +355,16 @@ impl Session {
 /// The message as DATA carries it (RFC 5321 §4.5.2): leading dots doubled, ended by `CRLF.CRLF`.
 fn dot_stuffed(raw: &[u8]) -> Vec<u8> {
     let mut stuffed = Vec::with_capacity(raw.len() + raw.len() / 64 + 5);
-    let mut line_start = true;
-    for &byte in raw {
-        if line_start && byte == b'.' {
+    let mut from = 0;
+    for dot in memchr::memchr_iter(b'.', raw) {
+        if dot == 0 || raw[dot - 1] == b'\n' {
+            stuffed.extend_from_slice(&raw[from..dot]);
             stuffed.push(b'.');
+            from = dot;
         }
-        stuffed.push(byte);
-        line_start = byte == b'\n';
     }
-    if !line_start {
+    stuffed.extend_from_slice(&raw[from..]);
+    if !raw.is_empty() && !raw.ends_with(b"\n") {
         stuffed.extend_from_slice(b"\r\n");
     }
     stuffed.extend_from_slice(b".\r\n");

@@ -33,14 +33,18 @@ impl Play {
     }
 
     fn note(&mut self, action: &Action) {
-        if let Action::Send(bytes) = action {
+        if let Action::Send(bytes) | Action::SendChunk(bytes) = action {
             self.sent.push(String::from_utf8(bytes.clone()).unwrap());
         }
     }
 
     fn begin(&mut self) -> Action {
+        self.begin_with(1000, true)
+    }
+
+    fn begin_with(&mut self, size: usize, is_hot: bool) -> Action {
         let address = |text| Address::parse(text).unwrap();
-        let action = self.dialogue.begin(&address("a@b.example"), &address("c@d.example"), 1000);
+        let action = self.dialogue.begin(&address("a@b.example"), &address("c@d.example"), size, is_hot);
         self.note(&action);
         action
     }
@@ -200,4 +204,58 @@ fn a_reply_that_nothing_asked_for_closes_the_session() {
     let mut play = Play::ready("250 x");
     assert!(matches!(play.hear(&["250 what"]), Action::Close(..)));
     assert!(!play.dialogue.is_reusable());
+}
+
+const CHUNKING: &str = "250 me|250 PIPELINING|250 CHUNKING";
+
+#[test]
+fn a_small_message_follows_its_envelope_as_one_chunk() {
+    let mut play = Play::ready(CHUNKING);
+    assert!(matches!(play.begin(), Action::SendChunk(_)));
+    assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 1000 LAST\r\n"]);
+    assert_eq!(play.dialogue.stage_at_risk(), Stage::Mail);
+    assert_eq!(play.dialogue.on_body_sent(), Action::Read);
+    assert_eq!(play.dialogue.stage_at_risk(), Stage::Dot, "the server may have it all, whichever reply is awaited");
+    assert!(matches!(play.hear(&["250 ok", "250 ok", "250 taken"]), Action::Done(Verdict::Accepted(_))));
+    assert!(play.dialogue.is_reusable());
+    assert_eq!(play.dialogue.stage_at_risk(), Stage::Quit);
+}
+
+#[test]
+fn a_chunk_behind_a_refused_recipient_is_the_recipients_refusal_and_is_reset() {
+    for answer in ["503 no recipients", "250 whatever"] {
+        let mut play = Play::ready(CHUNKING);
+        play.begin();
+        play.dialogue.on_body_sent();
+        assert_eq!(refused(&play.hear(&["250 ok", "550 5.1.1 nobody", answer])), (Stage::Rcpt, 550));
+        assert!(play.dialogue.is_reusable());
+        play.sent.clear();
+        play.begin();
+        assert_eq!(play.sent[0].starts_with("RSET\r\n"), answer.starts_with('5'));
+    }
+}
+
+#[test]
+fn a_session_that_was_quiet_and_a_large_message_are_asked_for_first() {
+    for (size, is_hot) in [(1000, false), (1 << 20, true)] {
+        let mut play = Play::ready(CHUNKING);
+        assert!(matches!(play.begin_with(size, is_hot), Action::Send(_)));
+        assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"]);
+        let action = play.hear(&["250 ok", "250 ok"]);
+        assert_eq!(action, Action::SendChunk(format!("BDAT {size} LAST\r\n").into_bytes()));
+        play.dialogue.on_body_sent();
+        assert!(matches!(play.hear(&["250 taken"]), Action::Done(Verdict::Accepted(_))));
+    }
+}
+
+#[test]
+fn chunking_without_pipelining_waits_for_each_reply() {
+    let mut play = Play::ready("250 me|250 CHUNKING");
+    play.begin();
+    let action = play.hear(&["250 ok", "250 ok"]);
+    assert!(matches!(action, Action::SendChunk(_)));
+    assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "BDAT 1000 LAST\r\n"]);
+    let mut refusing = Play::ready("250 me|250 CHUNKING");
+    refusing.begin();
+    assert_eq!(refused(&refusing.hear(&["250 ok", "550 nobody"])), (Stage::Rcpt, 550));
 }
