@@ -14,6 +14,7 @@ mod leases;
 pub mod listing;
 pub mod messages;
 pub mod migrate;
+pub mod partitions;
 pub mod projects;
 pub mod sandbox;
 pub mod webhook_jobs;
