@@ -100,7 +100,17 @@ fn all(suffix: &str) -> Vec<String> {
     WIDE.iter().map(|table| format!("{table}_p{suffix}")).collect()
 }
 
-/// The partitions of all tables, and which relation each of them is.
+/// Sends a message once somebody waits for a lock of a table; it must not have to wait with them.
+async fn send_while_a_lock_is_waited_for(database: &Database, app: &App) {
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('relation', 'virtualxid')";
+    while database.count(waiting).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    app.send(&message_to("a@example.net")).await;
+    assert_eq!(database.count(waiting).await, 1, "the message was stored while somebody still waited");
+}
+
+/// The partitions of all tables, and the relation that each of them is.
 async fn partitions(database: &Database) -> Vec<(String, i64)> {
     let sql =
         "SELECT c.relname::text, c.oid::int8 FROM pg_class c WHERE c.relispartition AND c.relkind = 'r' ORDER BY 1";
@@ -224,14 +234,9 @@ async fn messages_are_accepted_while_a_partition_is_being_attached() {
     let store = store(&database.url);
     let ensuring = store.ensure_partitions();
     tokio::pin!(ensuring);
-    let sending = async {
-        while database.count("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
-            tokio::task::yield_now().await;
-        }
-        app.send(&message_to("a@example.net")).await
-    };
+    let sending = send_while_a_lock_is_waited_for(&database, &app);
     tokio::select! {
-        _ = sending => {}
+        () = sending => {}
         result = &mut ensuring => panic!("attaching did not wait, or sending did: {result:?}"),
     }
     let error = within("the lock's timeout", ensuring).await.unwrap_err();
@@ -319,14 +324,9 @@ async fn a_reader_puts_a_detach_off_without_stopping_writers_and_the_next_tick_f
     sqlx::query("SELECT count(*) FROM messages").execute(&mut *tx).await.unwrap();
     let retiring = retire(&database, MONTH);
     tokio::pin!(retiring);
-    let sending = async {
-        while database.count("SELECT count(*) FROM pg_locks WHERE NOT granted").await == 0 {
-            tokio::task::yield_now().await;
-        }
-        app.send(&message_to("a@example.net")).await
-    };
+    let sending = send_while_a_lock_is_waited_for(&database, &app);
     tokio::select! {
-        _ = sending => {}
+        () = sending => {}
         _ = &mut retiring => panic!("detaching did not wait, or sending did"),
     }
     let retired = within("the lock's timeout", retiring).await;
