@@ -23,10 +23,11 @@ use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{Pace, Runner};
 use crate::shutdown::Shutdown;
+use crate::store::partitions::Retention;
 use crate::store::{Store, StoreError};
 use crate::submit::{Door, Writer, WriterParts};
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Partitions, Upkeep};
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{Poster, PosterParts};
@@ -120,6 +121,7 @@ impl Service {
     pub async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let common = Common::new(&config, metrics)?;
         common.store.check_schema().await?;
+        Box::pin(common.ensure_partitions()).await?;
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
@@ -133,6 +135,7 @@ impl Service {
         }
         if plan.roles.contains(&Role::Upkeep) {
             shutdown.spawn(common.upkeep().run(shutdown.clone()));
+            shutdown.spawn(common.partitions(&config).run(shutdown.clone()));
         }
         Ok(Self { address, store: common.store.clone(), metrics: Arc::clone(&common.metrics), shutdown, config })
     }
@@ -287,6 +290,30 @@ impl Common {
             clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn partitions(&self, config: &Config) -> Partitions {
+        Partitions {
+            store: self.store.clone(),
+            retention: Retention { messages: config.retention.messages.0, bodies: config.retention.bodies.0 },
+            chance: Arc::clone(&self.chance),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// Where today cannot be stored, nothing can be accepted; later days may wait for upkeep.
+    async fn ensure_partitions(&self) -> Result<(), StoreError> {
+        let made = self.store.ensure_partitions().await;
+        let ahead = self.store.partition_days_ahead().await?;
+        self.metrics.partitions_days_ahead.set(ahead);
+        match made {
+            Err(error) if ahead < 0 => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, ahead, "the partitions of the next days are not all there yet");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 

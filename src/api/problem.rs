@@ -53,6 +53,11 @@ impl Problem {
         )
     }
 
+    pub fn body_not_kept() -> Self {
+        let detail = "the bytes of this message are older than `retention.bodies` and are no longer kept";
+        Self::new(StatusCode::NOT_FOUND, "body-not-kept", "No longer kept", detail)
+    }
+
     pub fn method_not_allowed() -> Self {
         let detail = "this address does not take that method";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)

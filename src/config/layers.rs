@@ -250,6 +250,8 @@ mod tests {
             (("MAILWRIGHT_QUEUE__LEASE", "30"), "queue.lease: '30' is not a duration"),
             (("MAILWRIGHT_DELIVERY__MX_PORT", "x"), "delivery.mx_port: must be a whole number"),
             (("MAILWRIGHT_DELIVERY__SESSIONS", "0"), "delivery.sessions: must be at least 1"),
+            (("MAILWRIGHT_RETENTION__BODIES", "0d"), "retention.bodies: must be at least 1d"),
+            (("MAILWRIGHT_RETENTION__BODIES", "31d"), "retention.bodies: must be at most retention.messages"),
             (("MAILWRIGHT_DELIVERY__ROUTE", "smtp://u:hunter2@h?tls=none"), "over validated TLS only"),
         ] {
             let error = env(&[pairs]).unwrap_err().to_string();

@@ -43,6 +43,9 @@ macro_rules! settings {
 const fn secs(n: u64) -> Span {
     Span(Duration::from_secs(n))
 }
+const fn days(n: u64) -> Span {
+    Span(Duration::from_secs(n * 86_400))
+}
 const fn mib(n: usize) -> ByteSize {
     ByteSize(n << 20)
 }
@@ -127,6 +130,10 @@ settings! {
         per_endpoint: usize = 8, "Most calls to one endpoint at once.";
         disable_after: Span = Span(Duration::from_hours(120)), "An endpoint that only fails for this long is disabled.";
     }
+    retention: Retention {
+        messages: Span = days(30), "How long settled messages, their recipients, events and attempts are kept. Whole days are dropped at once, and none that holds anything unsettled.";
+        bodies: Span = days(30), "How long the bytes of settled messages and the sandbox inbox are kept; at most `retention.messages`.";
+    }
     net: Net {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
     }
@@ -197,6 +204,16 @@ impl Config {
         }
         if self.queue.lease.0 < Duration::from_secs(1) {
             return fault("queue.lease", "must be at least 1s: it is renewed every third of it");
+        }
+        for (name, span) in
+            [("retention.messages", self.retention.messages), ("retention.bodies", self.retention.bodies)]
+        {
+            if span.0 < days(1).0 {
+                return fault(name, "must be at least 1d: a day is the least that can be dropped");
+            }
+        }
+        if self.retention.bodies.0 > self.retention.messages.0 {
+            return fault("retention.bodies", "must be at most retention.messages: no body outlives its message");
         }
         if self.delivery.bytes_in_flight.0 < self.limits.message.0 {
             return fault(

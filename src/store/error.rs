@@ -50,6 +50,10 @@ impl From<sqlx::Error> for StoreError {
                 // 28 and 3D: the login or the database is not there (yet).
                 let code = database.code().unwrap_or_default();
                 let text = format!("{} (SQLSTATE {code})", database.message());
+                if code == "55P03" {
+                    // A lock was not to be had within its timeout.
+                    return Self::Away(text);
+                }
                 match code.get(..2) {
                     Some("08" | "25" | "28" | "3D" | "40" | "53" | "57" | "58") => Self::Away(text),
                     _ => Self::Failed(text),

@@ -31,6 +31,7 @@ impl Store {
         project: ProjectId,
         filter: &MessageFilter,
     ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
+        // An address is sought within its domain: one index serves both.
         // `message_status` is the rule of `MessageStatus::of`, in SQL; a test holds the two together.
         let rows = on_pool!(self, conn, sqlx::query!(
             "SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at, \
@@ -62,7 +63,8 @@ impl Store {
                AND ($5::text IS NULL OR m.sender = $5) \
                AND ($6::text IS NULL OR m.tags ? $6) \
                AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0) \
-               AND ($8::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r WHERE r.address = $8)) \
+               AND ($8::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r \
+                    WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND r.address = $8)) \
                AND ($9::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r WHERE split_part(r.address, '@', -1) = $9)) \
                AND ($10::text IS NULL OR c.message_status = $10) \
              ORDER BY m.id DESC LIMIT $11",

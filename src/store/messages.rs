@@ -77,6 +77,16 @@ pub struct StoredAttempt {
     pub transcript: String,
 }
 
+/// What is left of a message's bytes.
+#[derive(Debug)]
+pub enum StoredRaw {
+    Kept(Vec<u8>),
+    /// The message is there, its bytes are past their retention.
+    NotKept,
+    /// There is no such message in the project.
+    Absent,
+}
+
 /// The name of a stored priority.
 pub(super) fn priority_name(rank: i16) -> &'static str {
     usize::try_from(rank).ok().and_then(|rank| Priority::NAMES.get(rank)).copied().unwrap_or("normal")
@@ -226,12 +236,12 @@ impl Store {
     }
 
     /// The bytes of a message as they went, or will go, on the wire.
-    pub async fn load_raw(&self, project: ProjectId, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+    pub async fn load_raw(&self, project: ProjectId, id: MessageId) -> Result<StoredRaw, StoreError> {
         let row = on_pool!(
             self,
             conn,
             sqlx::query!(
-                "SELECT b.raw FROM messages m JOIN message_bodies b ON b.shard = m.shard AND b.message_id = m.id \
+                "SELECT b.raw AS \"raw?\" FROM messages m LEFT JOIN message_bodies b ON b.shard = m.shard AND b.message_id = m.id \
                  WHERE m.shard = $1 AND m.id = $2 AND m.project_id = $3",
                 id.shard().value(),
                 id.uuid(),
@@ -239,6 +249,10 @@ impl Store {
             )
             .fetch_optional(conn)
         )?;
-        Ok(row.map(|row| row.raw))
+        Ok(match row.map(|row| row.raw) {
+            None => StoredRaw::Absent,
+            Some(None) => StoredRaw::NotKept,
+            Some(Some(raw)) => StoredRaw::Kept(raw),
+        })
     }
 }

@@ -15,13 +15,13 @@ fn failed(error: MigrateError) -> StoreError {
 }
 
 impl Store {
-    /// Brings the schema up to this binary's. Safe to run twice, and by two processes at once: an
+    /// Brings the schema up to this binary's, with the partitions of the next days. Safe to run twice, and by two processes at once: an
     /// advisory lock makes one wait for the other.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut conn = PgConnection::connect_with(&self.migration_options()).await?;
         MIGRATOR.run(&mut conn).await.map_err(failed)?;
         conn.close().await?;
-        Ok(())
+        self.ensure_partitions().await
     }
 
     /// Refuses a schema that is older than this binary, or one that it does not know.

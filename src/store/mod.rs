@@ -15,6 +15,7 @@ mod leases;
 pub mod listing;
 pub mod messages;
 pub mod migrate;
+pub mod partitions;
 pub mod projects;
 pub mod sandbox;
 pub mod stats;

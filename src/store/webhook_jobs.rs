@@ -82,13 +82,17 @@ pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Res
          FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[]) AS e (shard, id, message_id, project_id, type) \
          JOIN webhook_endpoints w ON w.project_id = e.project_id AND w.enabled \
               AND ('*' = ANY (w.events) OR e.type = ANY (w.events)) \
-         WHERE w.tags = '{}' OR EXISTS (SELECT 1 FROM messages m WHERE m.shard = e.shard AND m.id = e.message_id AND m.tags ?| w.tags) \
+         WHERE w.tags = '{}' OR EXISTS (SELECT 1 FROM messages m \
+             WHERE m.shard = e.shard AND m.id = e.message_id AND m.id BETWEEN $6 AND $7 AND m.tags ?| w.tags) \
          ON CONFLICT DO NOTHING",
         &events.iter().map(|e| e.shard.value()).collect::<Vec<_>>(),
         &events.iter().map(|e| e.id.uuid()).collect::<Vec<_>>(),
         &events.iter().map(|e| e.message).collect::<Vec<_>>(),
         &events.iter().map(|e| e.project.uuid()).collect::<Vec<_>>(),
         &events.iter().map(|e| e.event.name().to_owned()).collect::<Vec<_>>(),
+        // Bounds that are known before the statement starts leave the partitions of other days unopened.
+        events.iter().map(|e| e.message).min(),
+        events.iter().map(|e| e.message).max(),
     )
     .execute(conn)
     .await?;

@@ -68,6 +68,7 @@ metrics! {
     in_hand: IntGaugeVec = gauges("mailwright_queue_in_hand", "Jobs that this process holds a lease for.", &["queue"]);
     queue_due: IntGaugeVec = gauges("mailwright_queue_due", "Rows that are due now, counted up to 10,000.", &["queue"]);
     queue_oldest_due_seconds: IntGaugeVec = gauges("mailwright_queue_oldest_due_seconds", "Age of the row that has been due longest.", &["queue"]);
+    partitions_days_ahead: IntGauge = gauge("mailwright_partitions_days_ahead", "Days after today whose partitions are prepared; below 0 nothing can be stored.");
     smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");
     smtp_connects: IntCounterVec = counters("mailwright_smtp_connects_total", "SMTP sessions opened, by result.", &["result"]);
     webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);

@@ -1,5 +1,7 @@
-//! Ticks that keep the house: leases that ran out, idempotency keys past their day, gauges. Every process
-//! may tick; each tick is harmless twice.
+//! Ticks that keep the house: leases that ran out, idempotency keys past their day, days' partitions, gauges.
+//! Every process may tick; each tick is harmless twice.
+
+mod partitions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crate::shutdown::Shutdown;
 use crate::store::{Link, Store, StoreError, Window};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
+
+pub use partitions::Partitions;
 
 /// How often leases are looked through.
 const RESCUE: Duration = Duration::from_secs(5);

@@ -21,6 +21,7 @@ mod listing;
 mod mx;
 mod openapi;
 mod operator;
+mod partitions;
 mod store;
 mod support;
 mod tls;

@@ -23,15 +23,24 @@ async fn hot_tables_are_keyed_by_shard_and_bound_to_nothing() {
     let database = Database::new().await;
     let hot = "('messages', 'message_bodies', 'recipients', 'deliveries', 'attempts', 'events', 'webhook_jobs', \
                 'webhook_deliveries', 'idempotency_keys', 'sandbox_messages')";
+    // The tables, and the partitions of those that have them.
+    let all = format!(
+        "(SELECT c.oid FROM pg_class c WHERE c.relname IN {hot} AND c.relkind IN ('r', 'p') \
+          UNION SELECT i.inhrelid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent WHERE p.relname IN {hot})"
+    );
     let unique_without_shard = format!(
-        "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
-         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
-         WHERE c.relname IN {hot} AND i.indisunique AND a.attname <> 'shard'"
+        "SELECT count(*) FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+         WHERE i.indrelid IN {all} AND i.indisunique AND a.attname <> 'shard'"
     );
     assert_eq!(database.count(&unique_without_shard).await, 0);
-    let foreign_keys =
-        format!("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text IN {hot}");
+    let keyless = format!(
+        "SELECT count(*) FROM {all} AS t (oid) WHERE NOT EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = t.oid AND i.indisprimary)"
+    );
+    assert_eq!(database.count(&keyless).await, 0);
+    let foreign_keys = format!("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid IN {all}");
     assert_eq!(database.count(&foreign_keys).await, 0);
+    let triggers = format!("SELECT count(*) FROM pg_trigger WHERE tgname <> 'announce' AND tgrelid IN {all}");
+    assert_eq!(database.count(&triggers).await, 0);
     assert_eq!(database.count("SELECT count(*) FROM pg_class WHERE relkind = 'S'").await, 0, "no sequences");
 }
 

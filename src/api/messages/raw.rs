@@ -10,12 +10,17 @@ use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::domain::access::Scope;
 use crate::domain::id::MessageId;
+use crate::store::messages::StoredRaw;
 
 /// The bytes that go on the wire, as a file.
 pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
-    let bytes = api.store.load_raw(caller.project, id).await?.ok_or_else(Problem::not_found)?;
+    let bytes = match api.store.load_raw(caller.project, id).await? {
+        StoredRaw::Kept(bytes) => bytes,
+        StoredRaw::NotKept => return Err(Problem::body_not_kept()),
+        StoredRaw::Absent => return Err(Problem::not_found()),
+    };
     let mut response = Response::new(bytes.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("message/rfc822"));

@@ -50,6 +50,12 @@ impl Setup {
         self
     }
 
+    /// Plays these parts only.
+    pub fn roles(mut self, roles: &[Role]) -> Self {
+        roles.clone_into(&mut self.plan.roles);
+        self
+    }
+
     pub fn paused(mut self) -> Self {
         self.plan.paused = true;
         self
