@@ -12,7 +12,10 @@ use serde_json::json;
 use crate::domain::access::Scope;
 use crate::domain::fault::Fault;
 use crate::store::StoreError;
-use crate::submit::{SubmitError, WriteError};
+use crate::submit::{Full, SubmitError, WriteError};
+
+/// A queue that is full needs a moment.
+const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// An error as the client sees it.
 #[derive(Debug, Clone)]
@@ -92,6 +95,19 @@ impl Problem {
         }
     }
 
+    fn backlog(full: Full) -> Self {
+        let problem = match full {
+            Full::All => Self::busy("too many deliveries are in the queue already"),
+            Full::Project => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "backlog",
+                "Too much is waiting",
+                "this project has too many deliveries in the queue already",
+            ),
+        };
+        Self { retry_after: Some(BACKLOG_RETRY_AFTER), ..problem }
+    }
+
     fn store_away() -> Self {
         // A COMMIT whose answer was lost may have happened: no promise either way.
         let detail = "the store did not answer; try again, with the same Idempotency-Key if there was one";
@@ -135,6 +151,7 @@ impl From<SubmitError> for Problem {
                 "Idempotency key used before",
                 "this Idempotency-Key was used with another request body; nothing was sent",
             ),
+            SubmitError::Backlog(full) => Self::backlog(full),
             SubmitError::Write(WriteError::Busy) => Self::busy("too many messages are waiting to be stored"),
             SubmitError::Write(WriteError::Away(_)) => Self::store_away(),
             SubmitError::Write(WriteError::Failed(reason)) => {

@@ -83,6 +83,8 @@ settings! {
         metadata: ByteSize = ByteSize(10 << 10), "Most bytes of keys and values in `metadata`.";
         headers: usize = 50, "Most custom headers of one message.";
         webhooks: usize = 50, "Most webhook endpoints of one project.";
+        backlog: usize = 10_000_000, "Deliveries in the queue from which on sends are answered with 503 and Retry-After; counted every few seconds.";
+        project_backlog: usize = 2_000_000, "Deliveries of one project in the queue from which on its sends are answered with 429 and Retry-After.";
     }
     auth: Auth {
         cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
@@ -192,6 +194,8 @@ impl Config {
             ("database.batch_count", self.database.batch_count),
             ("http.connections", self.http.connections),
             ("limits.recipients", self.limits.recipients),
+            ("limits.backlog", self.limits.backlog),
+            ("limits.project_backlog", self.limits.project_backlog),
             ("queue.batch", self.queue.batch),
             ("delivery.concurrency", self.delivery.concurrency),
             ("delivery.sessions", self.delivery.sessions),

@@ -1,6 +1,6 @@
 //! The queue of deliveries under a lease: renew, settle, rescue.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use super::leases::{Rescued, Window, lease_statements};
 use super::{Link, StoreError, bounds, on_link, webhook_jobs};
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
-use crate::domain::id::{AttemptId, EventId, RecipientId};
+use crate::domain::id::{AttemptId, EventId, ProjectId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::outcome::AttemptReport;
 use crate::domain::shard::Shard;
@@ -70,11 +70,26 @@ impl Link {
         on_link!(link, conn, rescue(conn, shard, window, now, chance))
     }
 
+    /// How many deliveries each project has in the queue.
+    pub async fn count_backlog(&mut self) -> Result<HashMap<ProjectId, u64>, StoreError> {
+        let link = self;
+        on_link!(link, conn, census(conn))
+    }
+
     /// How many deliveries are ready, counted up to `bound` for each shard, and the age of the oldest of these.
     pub async fn count_due_deliveries(&mut self, bound: i64) -> Result<DueCount, StoreError> {
         let link = self;
         on_link!(link, conn, count_due(conn, bound))
     }
+}
+
+/// A walk over the whole queue: for now and then, not for the way in.
+async fn census(conn: &mut PgConnection) -> Result<HashMap<ProjectId, u64>, StoreError> {
+    let rows = sqlx::query!("SELECT project_id, count(*) AS \"rows!\" FROM deliveries GROUP BY project_id")
+        .fetch_all(conn)
+        .await?;
+    let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
+    Ok(rows.into_iter().map(|row| (ProjectId::from_uuid(row.project_id), count(row.rows))).collect())
 }
 
 async fn settle(

@@ -3,6 +3,7 @@
 //! Takes a caller and a draft whose parts were parsed; gives an answer once the message is on disk, and
 //! not before. What can be wrong is found before the store is touched.
 
+mod backlog;
 mod writer;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::domain::recipient::RecipientStatus;
 use crate::domain::route::Route;
 use crate::domain::shard::Shard;
 
+pub use backlog::{Backlog, Full};
 pub use writer::{WriteError, Writer, WriterParts};
 
 use crate::store::accept::Stored;
@@ -40,6 +42,7 @@ const LARGE: usize = 128 << 10;
 pub struct Door {
     store: Store,
     writer: Writer,
+    backlog: Arc<Backlog>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     metrics: Arc<Metrics>,
@@ -86,6 +89,9 @@ pub enum SubmitError {
     ForeignDomain(String),
     #[error("the idempotency key was used with another request body")]
     KeyReused,
+    /// Too much waits in the queue already.
+    #[error("the queue is at its limit")]
+    Backlog(Full),
     #[error(transparent)]
     Write(#[from] WriteError),
 }
@@ -132,6 +138,14 @@ impl Door {
         let domain = draft.from.address.domain();
         if !caller.may_send_as(domain) {
             return Err(SubmitError::ForeignDomain(domain.to_owned()));
+        }
+        if let Err(full) = self.backlog.check(caller.project) {
+            // What was accepted before keeps its answer.
+            let known = match key {
+                Some(key) => self.answered(caller, key).await.map_err(|error| WriteError::from(&error))?,
+                None => None,
+            };
+            return known.ok_or(SubmitError::Backlog(full));
         }
         let key = key.map(|key| key.of(caller));
         let now = self.clock.now();

@@ -13,6 +13,7 @@ use crate::domain::delivery::LeasedDelivery;
 use crate::domain::lease::Lease;
 use crate::domain::message::NewMessage;
 use crate::handover::{Fresh, Handover, Place};
+use super::backlog::Backlog;
 use crate::shutdown::Shutdown;
 use crate::store::accept::{Birth, Stored};
 use crate::store::{Link, Store, StoreError, by_shard};
@@ -72,6 +73,7 @@ struct Task {
     link: Link,
     bounds: Bounds,
     handover: Arc<Handover>,
+    backlog: Arc<Backlog>,
     webhooks: Arc<Wake>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
@@ -81,6 +83,7 @@ struct Task {
 /// What the writing tasks share with the rest of the service.
 pub struct WriterParts {
     pub handover: Arc<Handover>,
+    pub backlog: Arc<Backlog>,
     pub webhooks: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
@@ -98,6 +101,7 @@ impl Writer {
                 link: store.link(),
                 bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
                 handover: Arc::clone(&parts.handover),
+                backlog: Arc::clone(&parts.backlog),
                 webhooks: Arc::clone(&parts.webhooks),
                 clock: Arc::clone(&parts.clock),
                 chance: Arc::clone(&parts.chance),
@@ -215,6 +219,7 @@ impl Task {
         for recipient in &message.recipients {
             let id = recipient.id.uuid();
             let Some(place) = places.remove(&id) else {
+                self.backlog.add(message.project);
                 self.handover.places.left_waiting(shard, &recipient.next_hop, message.project);
                 continue;
             };
