@@ -199,8 +199,7 @@ impl Common {
             door: Door::new(
                 self.store.clone(),
                 writer,
-                &config.delivery,
-                &config.limits,
+                config,
                 Arc::clone(&self.clock),
                 Arc::clone(&self.chance),
                 Arc::clone(&self.metrics),

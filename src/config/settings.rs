@@ -127,6 +127,9 @@ settings! {
         per_endpoint: usize = 8, "Most calls to one endpoint at once.";
         disable_after: Span = Span(Duration::from_hours(120)), "An endpoint that only fails for this long is disabled.";
     }
+    dkim: Dkim {
+        cache: Span = secs(30), "How long the DKIM keys of a domain that were looked up are believed; a new key signs after that time at most, and a retired one no longer.";
+    }
     net: Net {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
     }

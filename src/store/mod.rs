@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod deliveries;
+pub mod dkim_keys;
 pub mod endpoints;
 mod error;
 pub mod idempotency;
