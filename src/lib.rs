@@ -63,6 +63,9 @@
 //! * 2026-11-22 The text part of HTML mail is made by our own single pass over the tags: a renderer of full HTML
 //!   took 24 s for 100 kB of nested elements. Transfer encodings are always set by us.
 //! * 2026-11-22 The console is static pages over the public API; the key stays in the browser's session.
+//! * 2026-11-24 DKIM signatures are made at accept, before the message is stored, and not at delivery: the stored
+//!   bytes are those on the wire, a message to a thousand recipients is signed once, and a retry is byte for
+//!   byte the same across a change of keys.
 
 pub mod ambient;
 pub mod api;

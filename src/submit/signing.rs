@@ -16,6 +16,7 @@ use crate::compose::dkim::SigningKey;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
 use crate::store::Store;
+use crate::store::dkim_keys::FoundDkimKey;
 
 /// Author domains whose keys are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -31,7 +32,7 @@ pub struct Signing {
     store: Store,
     cache: Duration,
     known: Mutex<HashMap<(ProjectId, String), (Lookup, Instant)>>,
-    parsed: Arc<Mutex<HashMap<DkimKeyId, Arc<SigningKey>>>>,
+    parsed: Arc<Parsed>,
     cores: Arc<Semaphore>,
 }
 
@@ -88,32 +89,28 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn find(
-    store: Store,
-    parsed: Arc<Mutex<HashMap<DkimKeyId, Arc<SigningKey>>>>,
-    project: ProjectId,
-    domain: String,
-) -> Result<Keys, WriteError> {
+/// Keys that were parsed once, by their rows; a row never changes its key.
+#[derive(Default)]
+struct Parsed(Mutex<HashMap<DkimKeyId, Arc<SigningKey>>>);
+
+impl Parsed {
+    fn key(&self, row: &FoundDkimKey) -> Result<Arc<SigningKey>, WriteError> {
+        if let Some(key) = locked(&self.0).get(&row.id) {
+            return Ok(Arc::clone(key));
+        }
+        let key = SigningKey::parse(&row.domain, &row.selector, row.algorithm, &row.private_key);
+        let key = Arc::new(key.map_err(|error| WriteError::Failed(format!("{}: {error}", row.id)))?);
+        let mut parsed = locked(&self.0);
+        if parsed.len() >= PARSED {
+            parsed.clear();
+        }
+        parsed.insert(row.id, Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+async fn find(store: Store, parsed: Arc<Parsed>, project: ProjectId, domain: String) -> Result<Keys, WriteError> {
     let domains: Vec<_> = aligned(&domain).map(str::to_owned).collect();
     let found = store.find_dkim_keys(project, &domains).await.map_err(|error| WriteError::from(&error))?;
-    let mut keys = Vec::with_capacity(found.len());
-    for row in found {
-        let known = locked(&parsed).get(&row.id).cloned();
-        let key = match known {
-            Some(key) => key,
-            None => {
-                let key = SigningKey::parse(&row.domain, &row.selector, row.algorithm, &row.private_key);
-                let key = key.map_err(|error| WriteError::Failed(format!("{}: {error}", row.id)))?;
-                let key = Arc::new(key);
-                let mut parsed = locked(&parsed);
-                if parsed.len() >= PARSED {
-                    parsed.clear();
-                }
-                parsed.insert(row.id, Arc::clone(&key));
-                key
-            }
-        };
-        keys.push(key);
-    }
-    Ok(keys.into())
+    found.iter().map(|row| parsed.key(row)).collect()
 }

@@ -173,13 +173,14 @@ mod tests {
                         c => reduced.push(c),
                     }
                 }
-                reduced.trim_end_matches(' ').to_owned()
+                reduced.truncate(reduced.trim_end_matches(' ').len());
+                reduced + "\r\n"
             })
             .collect();
-        while lines.last().is_some_and(String::is_empty) {
+        while lines.last().is_some_and(|line| line == "\r\n") {
             lines.pop();
         }
-        lines.iter().map(|line| format!("{line}\r\n")).collect()
+        lines.concat()
     }
 
     proptest::proptest! {
