@@ -34,7 +34,11 @@ async fn signers(app: &App, domain: &str) -> Vec<String> {
 
 /// Retires a key of `example.org`.
 async fn retire(url: &str, selector: &str) -> Output {
-    run(url, &["domains", "retire", "--project", "shop", "example.org", selector]).await
+    retire_of(url, "example.org", selector).await
+}
+
+async fn retire_of(url: &str, domain: &str, selector: &str) -> Output {
+    run(url, &["domains", "retire", "--project", "shop", domain, selector]).await
 }
 
 /// A service that delivers nothing and looks up keys every time.
@@ -145,9 +149,11 @@ async fn the_closest_domain_with_keys_signs_and_only_of_the_same_project() {
     assert!(signers(&app, "notexample.org").await.is_empty());
     let message = raw(&app, &app.send(&message_from("mail.example.org")).await).await;
     assert!(verdicts(&message, &records).await[0].ends_with("good"));
-    add_domain(url, "mail.example.org", &only).await;
+    add_domain(url, "mail.example.org", &["--selector", "m", "--algorithm", "ed25519-sha256"]).await;
     assert_eq!(signers(&app, "a.mail.example.org").await, ["mail.example.org"]);
     assert_eq!(signers(&app, "example.org").await, ["example.org"]);
+    assert!(retire_of(url, "mail.example.org", "m").await.status.success());
+    assert_eq!(signers(&app, "a.mail.example.org").await, ["example.org"], "the closer one has none that signs");
 }
 
 #[tokio::test]
