@@ -25,7 +25,7 @@ use crate::queue::{Pace, Runner};
 use crate::shutdown::Shutdown;
 use crate::store::partitions::Retention;
 use crate::store::{Store, StoreError};
-use crate::submit::{Door, Writer, WriterParts};
+use crate::submit::{Backlog, Door, Writer, WriterParts};
 use crate::telemetry::metrics::Metrics;
 use crate::upkeep::{Partitions, Upkeep};
 use crate::wake::Wake;
@@ -195,7 +195,10 @@ impl Common {
         shutdown: &Shutdown,
     ) -> Result<(), StartError> {
         let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
+        let backlog = Arc::new(Backlog::new(&config.limits));
+        shutdown.spawn(Arc::clone(&backlog).keep_counting(self.store.clone(), shutdown.clone()));
         let parts = WriterParts {
+            backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
             webhooks: Arc::clone(&self.webhooks),
             clock: Arc::clone(&self.clock),
@@ -207,8 +210,8 @@ impl Common {
             door: Door::new(
                 self.store.clone(),
                 writer,
-                &config.delivery,
-                &config.limits,
+                backlog,
+                config,
                 Arc::clone(&self.clock),
                 Arc::clone(&self.chance),
                 Arc::clone(&self.metrics),

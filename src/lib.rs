@@ -67,6 +67,9 @@
 //!   whole: deleting row by row would cost as much as writing. A day with anything unsettled stays whole. Days are
 //!   detached concurrently, since a plain detach would queue every writer behind the longest reader. Statements
 //!   over a batch name the least and the greatest message id, so that other days' partitions are never opened.
+//! * 2026-11-24 DKIM signatures are made at accept, before the message is stored, and not at delivery: the stored
+//!   bytes are those on the wire, a message to a thousand recipients is signed once, and a retry is byte for
+//!   byte the same across a change of keys.
 
 pub mod ambient;
 pub mod api;

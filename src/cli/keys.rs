@@ -11,7 +11,7 @@ use crate::ambient::{SystemChance, SystemClock};
 use crate::api::auth;
 use crate::config::{Config, Span};
 use crate::domain::access::{Mode, Scope, key_prefix, key_text};
-use crate::domain::clock::{Chance, Clock, rfc3339};
+use crate::domain::clock::{Chance, Clock, Timestamp, rfc3339};
 use crate::domain::id::{KeyId, ProjectId};
 use crate::store::projects::NewKey;
 use crate::store::{Store, StoreError};
@@ -105,13 +105,7 @@ pub(super) async fn create(
     let mut secret = [0; 32];
     SystemChance.fill(&mut secret);
     let key = key_text(mode, &URL_SAFE_NO_PAD.encode(secret));
-    let project = match store.ensure_project(ProjectId::new(now, &SystemChance), project, now).await {
-        Ok(id) => id,
-        Err(StoreError::Refused(_)) => {
-            return Err(CliError(format!("--project {project}: must be 1 to 64 letters, digits or any of ._-")));
-        }
-        Err(error) => return Err(CliError::new(error)),
-    };
+    let project = ensure_project(store, project, now).await?;
     let id = KeyId::new(now, &SystemChance);
     let new = NewKey {
         id,
@@ -125,4 +119,15 @@ pub(super) async fn create(
     };
     store.insert_key(&new).await.map_err(CliError::new)?;
     Ok((id, key))
+}
+
+/// The project of that name, made if it is new.
+pub(super) async fn ensure_project(store: &Store, name: &str, now: Timestamp) -> Result<ProjectId, CliError> {
+    match store.ensure_project(ProjectId::new(now, &SystemChance), name, now).await {
+        Ok(id) => Ok(id),
+        Err(StoreError::Refused(_)) => {
+            Err(CliError(format!("--project {name}: must be 1 to 64 letters, digits or any of ._-")))
+        }
+        Err(error) => Err(CliError::new(error)),
+    }
 }

@@ -4,6 +4,7 @@ mod bench;
 pub mod cluster;
 mod config;
 mod dev;
+mod domains;
 mod http;
 mod keys;
 mod messages;
@@ -54,6 +55,9 @@ enum Command {
     /// Create, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Make, list and retire the DKIM keys of domains.
+    #[command(subcommand)]
+    Domains(domains::DomainsCommand),
     /// Send a message through a running service.
     Send(messages::SendArgs),
     /// Show what became of a message.
@@ -108,6 +112,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args, layers.read()?.finish().map_err(CliError::new)?).await,
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
+            Command::Domains(command) => domains::run(command, &layers.finish()?).await,
             Command::Send(args) => messages::send(args, &layers.finish()?).await,
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Config(command) => config::run(&command, &layers.finish()?),

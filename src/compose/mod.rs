@@ -1,8 +1,9 @@
 //! Pure bytes: from a draft to the message that goes on the wire.
 //!
 //! Takes a draft whose parts were checked, and the instant and identity to write into it; gives RFC 5322
-//! bytes that no server can misread. No store, no network, no clock.
+//! bytes that no server can misread, and signs them with the keys it is handed. No store, no network, no clock.
 
+pub mod dkim;
 mod html;
 mod mime;
 

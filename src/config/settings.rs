@@ -136,6 +136,9 @@ settings! {
         messages: Span = days(30), "How long settled messages, their recipients, events and attempts are kept. Whole days are dropped at once, and none that holds anything unsettled.";
         bodies: Span = days(30), "How long the bytes of settled messages and the sandbox inbox are kept; at most `retention.messages`.";
     }
+    dkim: Dkim {
+        cache: Span = secs(30), "How long the DKIM keys of a domain that were looked up are believed; a new key signs after that time at most, and a retired one no longer.";
+    }
     net: Net {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
     }

@@ -36,6 +36,7 @@ kinds! {
     WebhookDelivery WebhookDeliveryId "whd";
     Key KeyId "key";
     Project ProjectId "prj";
+    DkimKey DkimKeyId "dkm";
 }
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]

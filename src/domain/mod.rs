@@ -7,6 +7,7 @@ pub mod access;
 pub mod address;
 pub mod clock;
 pub mod delivery;
+pub mod dkim;
 pub mod event;
 pub mod fault;
 pub mod id;

@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod claims;
 pub mod deliveries;
+pub mod dkim_keys;
 pub mod endpoints;
 mod error;
 pub mod idempotency;

@@ -4,6 +4,7 @@
 //! not before. What can be wrong is found before the store is touched.
 
 mod backlog;
+mod signing;
 mod writer;
 
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::compose::{Stamp, compose, text_of_html};
-use crate::config::{Delivery, Limits};
+use crate::compose::{Stamp, compose, dkim, text_of_html};
+use crate::config::Config;
 use crate::domain::access::Caller;
 use crate::domain::clock::{Chance, Clock, Timestamp, rfc3339};
 use crate::domain::fault::Fault;
@@ -23,6 +24,7 @@ use crate::domain::route::Route;
 use crate::domain::shard::Shard;
 
 pub use backlog::{Backlog, Full};
+use signing::{Keys, Signing};
 pub use writer::{WriteError, Writer, WriterParts};
 
 use crate::store::accept::Stored;
@@ -35,7 +37,7 @@ const KEY_LIFETIME: Duration = Duration::from_hours(24);
 const SHARD_TURN_MILLIS: i128 = 50;
 /// Longest time to an answer; a message that no writer has taken up by then is not stored.
 const DEADLINE: Duration = Duration::from_secs(9);
-/// From this size on a message is composed off the async threads.
+/// From this size on a message is composed and signed off the async threads; with RSA, always.
 const LARGE: usize = 128 << 10;
 
 /// The door.
@@ -43,6 +45,7 @@ pub struct Door {
     store: Store,
     writer: Writer,
     backlog: Arc<Backlog>,
+    signing: Signing,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     metrics: Arc<Metrics>,
@@ -114,21 +117,22 @@ impl Door {
     pub fn new(
         store: Store,
         writer: Writer,
-        delivery: &Delivery,
-        limits: &Limits,
+        backlog: Arc<Backlog>,
+        config: &Config,
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let rules = Rules {
-            route: delivery.route.route.clone(),
-            lifetime: delivery.lifetime.0,
-            message_limit: limits.message.0,
+            route: config.delivery.route.route.clone(),
+            lifetime: config.delivery.lifetime.0,
+            message_limit: config.limits.message.0,
         };
-        Self { store, writer, clock, chance, metrics, rules }
+        let signing = Signing::new(store.clone(), config.dkim.cache.0);
+        Self { store, writer, backlog, signing, clock, chance, metrics, rules }
     }
 
-    /// Composes and stores one message.
+    /// Composes, signs and stores one message: what is stored is what goes on the wire.
     pub async fn accept(
         &self,
         caller: &Caller,
@@ -149,13 +153,18 @@ impl Door {
         }
         let key = key.map(|key| key.of(caller));
         let now = self.clock.now();
-        let message = self.compose(caller, draft, key, now).await?;
-        let (id, answer) = (message.id, message.answer.clone());
-        let timer = self.metrics.accept_seconds.start_timer();
-        let stored = tokio::time::timeout(DEADLINE, self.writer.write(message))
+        let work = async {
+            let keys = self.signing.keys(caller.project, draft.from.address.domain()).await?;
+            let message = self.compose(caller, draft, keys, key, now).await?;
+            let (id, answer) = (message.id, message.answer.clone());
+            let timer = self.metrics.accept_seconds.start_timer();
+            let stored = self.writer.write(message).await?;
+            timer.observe_duration();
+            Ok::<_, SubmitError>((id, answer, stored))
+        };
+        let (id, answer, stored) = tokio::time::timeout(DEADLINE, work)
             .await
             .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))??;
-        timer.observe_duration();
         match stored {
             Stored::Accepted => {
                 self.metrics.accepted.with_label_values(&[caller.mode.name()]).inc();
@@ -180,6 +189,7 @@ impl Door {
         &self,
         caller: &Caller,
         mut draft: Draft,
+        keys: Keys,
         key: Option<RequestKey>,
         now: Timestamp,
     ) -> Result<NewMessage, SubmitError> {
@@ -192,6 +202,7 @@ impl Door {
         let weight: usize = draft.attachments.iter().map(|a| a.content.len()).sum::<usize>()
             + draft.html.as_ref().map_or(0, String::len)
             + draft.text.as_ref().map_or(0, String::len);
+        let blocks = weight > LARGE || keys.iter().any(|key| key.is_slow());
         let write = move || {
             if let (None, Some(html)) = (&draft.text, &draft.html) {
                 draft.text = Some(text_of_html(html));
@@ -200,18 +211,12 @@ impl Door {
             if draft.html.is_some() && draft.text.as_deref() == Some("") {
                 draft.text = None;
             }
-            let raw = compose(&draft, &stamp);
-            (draft, raw)
+            let raw = compose(&draft, &stamp)
+                .map_err(|error| SubmitError::Invalid(vec![Fault::new("", "not_composable", error.to_string())]))?;
+            let raw = dkim::sign(raw, &keys, now).map_err(|error| WriteError::Failed(error.to_string()))?;
+            Ok::<_, SubmitError>((draft, raw))
         };
-        let (draft, raw) = if weight > LARGE {
-            tokio::task::spawn_blocking(write)
-                .await
-                .map_err(|_| WriteError::Away("composing was interrupted".into()))?
-        } else {
-            write()
-        };
-        let raw =
-            raw.map_err(|error| SubmitError::Invalid(vec![Fault::new("", "not_composable", error.to_string())]))?;
+        let (draft, raw) = if blocks { self.signing.off_thread(write).await?? } else { write()? };
         if raw.len() > self.rules.message_limit {
             let detail =
                 format!("the composed message has {} bytes; the limit is {}", raw.len(), self.rules.message_limit);

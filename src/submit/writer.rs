@@ -8,12 +8,12 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::backlog::Backlog;
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::lease::Lease;
 use crate::domain::message::NewMessage;
 use crate::handover::{Fresh, Handover, Place};
-use super::backlog::Backlog;
 use crate::shutdown::Shutdown;
 use crate::store::accept::{Birth, Stored};
 use crate::store::{Link, Store, StoreError, by_shard};

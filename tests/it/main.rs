@@ -16,6 +16,7 @@ mod access;
 mod architecture;
 mod console;
 mod delivery;
+mod dkim;
 mod durability;
 mod listing;
 mod mx;

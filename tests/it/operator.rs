@@ -76,6 +76,9 @@ async fn a_key_that_cannot_be_printed_does_not_stay_valid() {
     let output = to_a_full_disk(&database.url, &["keys", "create", "--project", "p", "--mode", "live"]).await;
     assert!(error_of(&output).contains("was revoked"));
     assert_eq!(database.count("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL").await, 0);
+    let output = to_a_full_disk(&database.url, &["domains", "add", "--project", "p", "example.org"]).await;
+    assert!(error_of(&output).contains("were retired"));
+    assert_eq!(database.count("SELECT count(*) FROM dkim_keys WHERE retired_at IS NULL").await, 0);
     let output = to_a_full_disk(&database.url, &["config", "show"]).await;
     assert!(error_of(&output).contains("No space left"));
 }

@@ -21,11 +21,14 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, reachable};
 use super::{CliError, keys, out};
 use crate::ambient::{SystemChance, SystemClock};
+use crate::compose::dkim::generate;
 use crate::config::{Database, Span};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
-use crate::domain::id::ProjectId;
+use crate::domain::dkim::Algorithm;
+use crate::domain::id::{DkimKeyId, ProjectId};
 use crate::store::Store;
+use crate::store::dkim_keys::NewDkimKey;
 use crate::store::stats::Backlog;
 use crate::telemetry::metrics::Metrics;
 use load::{Load, Sent};
@@ -38,6 +41,7 @@ pub use weather::Fault;
 
 const PROJECT: &str = "bench";
 const FROM: &str = "Bench <bench@bench.example>";
+const FROM_DOMAIN: &str = "bench.example";
 /// Longest time without a single delivery before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(75);
 /// Postgres as a server would be configured that does nothing else; durability stays as it is.
@@ -200,6 +204,7 @@ impl<'a> Stage<'a> {
         let store = Store::new(&database, metrics).map_err(CliError::new)?;
         store.migrate().await.map_err(CliError::new)?;
         let (_, key) = keys::create(&store, PROJECT, Mode::Live, &keys::default_scopes(), None).await?;
+        sign(args.dkim, &store).await?;
         let sink = Sink::start(Manner { round_trip: args.round_trip.0, chunking: args.chunking }).await?;
         let sender = Thread::start("bench-load")?;
         preload(args, &store).await?;
@@ -401,6 +406,21 @@ fn batches(before: &[String], after: &[String], name: &str) -> Batches {
     }
     let mean = if commits > 0.0 { growth(&format!("{name}_sum")) / commits } else { 0.0 };
     Batches { commits, mean, histogram }
+}
+
+/// A key for the domain that the load sends from.
+async fn sign(dkim: Dkim, store: &Store) -> Result<(), CliError> {
+    let algorithm = match dkim {
+        Dkim::None => return Ok(()),
+        Dkim::Ed25519 => Algorithm::Ed25519Sha256,
+        Dkim::Rsa => Algorithm::RsaSha256,
+    };
+    let now = SystemClock.now();
+    let project = keys::ensure_project(store, PROJECT, now).await?;
+    let private_key = generate(algorithm).map_err(CliError::new)?;
+    let key =
+        NewDkimKey { id: DkimKeyId::new(now, &SystemChance), selector: "bench".to_owned(), algorithm, private_key };
+    store.insert_dkim_keys(project, FROM_DOMAIN, &[key], now).await.map_err(CliError::new)
 }
 
 async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CliError> {

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod browser;
 pub mod database;
+pub mod dkim;
 pub mod dns;
 pub mod http;
 pub mod process;

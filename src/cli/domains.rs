@@ -1,0 +1,162 @@
+//! `mailwright domains add|list|retire`: the DKIM keys that sign a domain's mail.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{CliError, out, store};
+use crate::ambient::{SystemChance, SystemClock};
+use crate::compose::dkim::{SigningKey, generate};
+use crate::config::Config;
+use crate::domain::address::parse_domain;
+use crate::domain::clock::{Clock, Timestamp, rfc3339};
+use crate::domain::dkim::{Algorithm, parse_selector};
+use crate::domain::id::{DkimKeyId, ProjectId};
+use crate::store::dkim_keys::NewDkimKey;
+use crate::store::{Store, StoreError};
+
+#[derive(Debug, Subcommand)]
+pub enum DomainsCommand {
+    /// Make keys for a domain and print the TXT records to publish: name, type, value. Its mail, and that
+    /// of its subdomains without keys, is signed with every key from `dkim.cache` later on.
+    Add(AddArgs),
+    /// List the keys of domains.
+    List {
+        /// Project by name or id. Default: all.
+        #[arg(long)]
+        project: Option<String>,
+    },
+    /// Let a key sign no more. Leave its record published for `delivery.lifetime`: mail that was accepted
+    /// before is on its way.
+    Retire(RetireArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// Project by name; made if it is new.
+    #[arg(long)]
+    project: String,
+    /// The domain in the From of the mail, or a parent of it.
+    #[arg(value_parser = domain)]
+    domain: String,
+    /// Selector of the key; with both algorithms, `r` and `e` are put behind it. Default: mw and the month.
+    #[arg(long, value_parser = selector)]
+    selector: Option<String>,
+    /// `rsa-sha256`, `ed25519-sha256` or `both`: RSA is what every receiver verifies.
+    #[arg(long, default_value = "both", value_parser = algorithms)]
+    algorithm: Algorithms,
+}
+
+#[derive(Debug, Args)]
+pub struct RetireArgs {
+    /// Project by name or id.
+    #[arg(long)]
+    project: String,
+    #[arg(value_parser = domain)]
+    domain: String,
+    #[arg(value_parser = selector)]
+    selector: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Algorithms {
+    One(Algorithm),
+    Both,
+}
+
+fn algorithms(name: &str) -> Result<Algorithms, String> {
+    match Algorithm::parse(name) {
+        Some(algorithm) => Ok(Algorithms::One(algorithm)),
+        None if name == "both" => Ok(Algorithms::Both),
+        None => Err("must be rsa-sha256, ed25519-sha256 or both".to_owned()),
+    }
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    parse_domain(text).map_err(|_| "is not a domain such as example.com".to_owned())
+}
+
+fn selector(text: &str) -> Result<String, String> {
+    parse_selector(text).ok_or_else(|| "must be 1 to 63 letters, digits, hyphens and dots".to_owned())
+}
+
+pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, CliError> {
+    let store = store(config)?;
+    store.check_schema().await.map_err(CliError::new)?;
+    match command {
+        DomainsCommand::Add(args) => add(&store, &args).await?,
+        DomainsCommand::List { project } => {
+            let project = match project {
+                Some(name) => Some(find_project(&store, &name).await?),
+                None => None,
+            };
+            for key in store.list_dkim_keys(project).await.map_err(CliError::new)? {
+                let state = key.retired_at.map_or_else(|| "signs".to_owned(), |at| format!("retired {}", rfc3339(at)));
+                let created = rfc3339(key.created_at);
+                let line =
+                    format!("{}  {}  {}  {}  {created}  {state}", key.project, key.domain, key.selector, key.algorithm);
+                out::line(&line).map_err(CliError::new)?;
+            }
+        }
+        DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {
+            let id = find_project(&store, &project).await?;
+            let retired = store.retire_dkim_key(id, &domain, &selector, SystemClock.now()).await;
+            if !retired.map_err(CliError::new)? {
+                return Err(CliError(format!("{project} has no key {selector} for {domain} that signs")));
+            }
+            out::line("retired").map_err(CliError::new)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find_project(store: &Store, name: &str) -> Result<ProjectId, CliError> {
+    let found = store.find_project(name).await.map_err(CliError::new)?;
+    found.ok_or_else(|| CliError(format!("there is no project '{name}'")))
+}
+
+async fn add(store: &Store, args: &AddArgs) -> Result<(), CliError> {
+    let now = SystemClock.now();
+    let (project, domain) = (super::keys::ensure_project(store, &args.project, now).await?, &args.domain);
+    let mut keys = Vec::new();
+    let mut records = Vec::new();
+    for (algorithm, selector) in selectors(args, now) {
+        let private_key = generate(algorithm).map_err(CliError::new)?;
+        let key = SigningKey::parse(domain, &selector, algorithm, &private_key).map_err(CliError::new)?;
+        records.push(format!("{}  TXT  {}", key.record_name(), key.record().map_err(CliError::new)?));
+        keys.push(NewDkimKey { id: DkimKeyId::new(now, &SystemChance), selector, algorithm, private_key });
+    }
+    match store.insert_dkim_keys(project, domain, &keys, now).await {
+        Ok(()) => {}
+        Err(StoreError::Refused(constraint)) if constraint == "dkim_keys_selector_key" => {
+            let names: Vec<_> = keys.iter().map(|key| key.selector.as_str()).collect();
+            let taken = format!("{domain} has, or had, a key with selector {}", names.join(" or "));
+            return Err(CliError(format!("{taken}: choose another by --selector")));
+        }
+        Err(error) => return Err(CliError::new(error)),
+    }
+    // Keys whose records nobody could read must not sign.
+    if let Err(error) = out::line(&records.join("\n")) {
+        for key in &keys {
+            store.retire_dkim_key(project, domain, &key.selector, SystemClock.now()).await.map_err(CliError::new)?;
+        }
+        return Err(CliError(format!("the records could not be printed and the keys were retired: {error}")));
+    }
+    Ok(())
+}
+
+/// The keys to make, by algorithm and selector.
+fn selectors(args: &AddArgs, now: Timestamp) -> Vec<(Algorithm, String)> {
+    match (args.algorithm, &args.selector) {
+        (Algorithms::One(algorithm), Some(selector)) => vec![(algorithm, selector.clone())],
+        (Algorithms::One(algorithm), None) => vec![(algorithm, format!("{}{}", of_month(now), algorithm.letter()))],
+        (Algorithms::Both, selector) => {
+            let stem = selector.clone().unwrap_or_else(|| of_month(now));
+            Algorithm::ALL.map(|algorithm| (algorithm, format!("{stem}{}", algorithm.letter()))).into()
+        }
+    }
+}
+
+fn of_month(now: Timestamp) -> String {
+    format!("mw{:04}{:02}", now.year(), u8::from(now.month()))
+}

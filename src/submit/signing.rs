@@ -1,0 +1,116 @@
+//! Which keys sign an author's mail, and where signing is done. Keys are looked up in the store, parsed once
+//! and believed for a short time, and so is the answer that there are none; whoever asks meanwhile waits for
+//! the same answer. A store that is away is an error, never "no keys".
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::WriteError;
+use crate::compose::dkim::SigningKey;
+use crate::domain::dkim::aligned;
+use crate::domain::id::{DkimKeyId, ProjectId};
+use crate::store::Store;
+use crate::store::dkim_keys::FoundDkimKey;
+
+/// Author domains whose keys are remembered; beyond it all are forgotten.
+const REMEMBERED: usize = 10_000;
+/// Parsed keys that are remembered, at some kilobytes each; beyond it all are forgotten.
+const PARSED: usize = 4096;
+
+/// The keys that sign for a domain.
+pub type Keys = Arc<[Arc<SigningKey>]>;
+type Lookup = Shared<BoxFuture<'static, Result<Keys, WriteError>>>;
+
+/// What finds keys and signs off the async threads.
+pub struct Signing {
+    store: Store,
+    cache: Duration,
+    known: Mutex<HashMap<(ProjectId, String), (Lookup, Instant)>>,
+    parsed: Arc<Parsed>,
+    cores: Arc<Semaphore>,
+}
+
+impl Signing {
+    pub fn new(store: Store, cache: Duration) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { store, cache, known: Mutex::default(), parsed: Arc::default(), cores: Arc::new(Semaphore::new(cores)) }
+    }
+
+    /// The keys of `domain`, or of its closest parent that has any, in the project.
+    pub async fn keys(&self, project: ProjectId, domain: &str) -> Result<Keys, WriteError> {
+        self.lookup(project, domain).await
+    }
+
+    /// An answer that is still believed, or one that is under way.
+    fn lookup(&self, project: ProjectId, domain: &str) -> Lookup {
+        let name = (project, domain.to_owned());
+        let mut known = locked(&self.known);
+        if let Some((lookup, since)) = known.get(&name)
+            && since.elapsed() < self.cache
+            && !matches!(lookup.peek(), Some(Err(_)))
+        {
+            return lookup.clone();
+        }
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        let found = find(self.store.clone(), Arc::clone(&self.parsed), project, domain.to_owned());
+        // A task of its own, so that a caller who goes away leaves no one waiting.
+        let task = tokio::spawn(found);
+        let lookup = async { task.await.unwrap_or_else(|_| Err(WriteError::Away("looking up keys broke off".into()))) };
+        let lookup = lookup.boxed().shared();
+        known.insert(name, (lookup.clone(), Instant::now()));
+        lookup
+    }
+
+    /// Runs work for a processor off the async threads, as many at once as there are cores.
+    pub async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let broken = || WriteError::Away("composing was interrupted".to_owned());
+        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| broken())?;
+        let run = move || {
+            let done = work();
+            drop(core);
+            done
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| broken())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keys that were parsed once, by their rows; a row never changes its key.
+#[derive(Default)]
+struct Parsed(Mutex<HashMap<DkimKeyId, Arc<SigningKey>>>);
+
+impl Parsed {
+    fn key(&self, row: &FoundDkimKey) -> Result<Arc<SigningKey>, WriteError> {
+        if let Some(key) = locked(&self.0).get(&row.id) {
+            return Ok(Arc::clone(key));
+        }
+        let key = SigningKey::parse(&row.domain, &row.selector, row.algorithm, &row.private_key);
+        let key = Arc::new(key.map_err(|error| WriteError::Failed(format!("{}: {error}", row.id)))?);
+        let mut parsed = locked(&self.0);
+        if parsed.len() >= PARSED {
+            parsed.clear();
+        }
+        parsed.insert(row.id, Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+async fn find(store: Store, parsed: Arc<Parsed>, project: ProjectId, domain: String) -> Result<Keys, WriteError> {
+    let domains: Vec<_> = aligned(&domain).map(str::to_owned).collect();
+    let found = store.find_dkim_keys(project, &domains).await.map_err(|error| WriteError::from(&error))?;
+    found.iter().map(|row| parsed.key(row)).collect()
+}

@@ -1,0 +1,51 @@
+//! Another program's DKIM verifier: dkimpy, as Debian packages it.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::process::run;
+use super::within;
+
+/// Prints algorithm, domain, selector and verdict of every signature of the message on standard input.
+/// The arguments are TXT records as `mailwright domains add` prints them.
+const VERIFY: &str = r"
+import sys, dkim
+records = dict(line.split('  TXT  ') for line in sys.argv[1:])
+def txt(name, timeout=5):
+    return records.get((name.decode() if isinstance(name, bytes) else name).rstrip('.'), '').encode() or None
+message = sys.stdin.buffer.read()
+for index in range(sum(name.lower() == b'dkim-signature' for name, _ in dkim.DKIM(message).headers)):
+    verifier = dkim.DKIM(message)
+    try:
+        verdict = 'good' if verifier.verify(index, txt) else 'bad'
+    except dkim.DKIMException as error:
+        verdict = 'bad: %s' % error
+    tag = lambda name: verifier.signature_fields.get(name, b'?').decode()
+    print(tag(b'a'), tag(b'd'), tag(b's'), verdict)
+";
+
+/// What dkimpy says of every signature: `algorithm domain selector good`.
+pub async fn verdicts(message: &[u8], records: &[String]) -> Vec<String> {
+    // Not whatever `python3` is on PATH: the packages belong to the system's.
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", VERIFY]).args(records).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut python = python.kill_on_drop(true).spawn().expect("python3: run the tests by scripts/test");
+    let mut stdin = python.stdin.take().unwrap();
+    let output = within("the verifier to end", async {
+        stdin.write_all(message).await.unwrap();
+        drop(stdin);
+        python.wait_with_output().await.unwrap()
+    })
+    .await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// `mailwright domains add` in the project `shop`; gives the records that it printed.
+pub async fn add_domain(url: &str, domain: &str, arguments: &[&str]) -> Vec<String> {
+    let output = run(url, &[&["domains", "add", "--project", "shop", domain], arguments].concat()).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
