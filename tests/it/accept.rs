@@ -320,3 +320,29 @@ async fn limits_health_and_metrics_are_readable() {
     assert!(metrics.contains("process_resident_memory_bytes"));
     assert!(!metrics.contains("example.invalid"), "no domain becomes a label");
 }
+
+#[tokio::test]
+async fn a_queue_at_its_limit_answers_with_back_pressure_and_keeps_its_word() {
+    let app = Setup::new().paused().set("limits.project_backlog", 2).set("limits.backlog", 3).start().await;
+    let key = [("idempotency-key", "k1")];
+    let first = message_to("a@example.net").to_string().into_bytes();
+    let kept = app.call_as(&app.live, "POST", "/v1/send", &key, first.clone()).await;
+    assert_eq!(kept.status, 202);
+    app.send(&message_to("b@example.net")).await;
+    let refused = app.post("/v1/send", &message_to("c@example.net")).await;
+    assert_eq!((refused.status, refused.json()["type"].as_str().unwrap()), (429, "/problems/backlog"));
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() >= 1);
+    let again = app.call_as(&app.live, "POST", "/v1/send", &key, first).await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (202, "true"), "what was accepted stays accepted");
+    let neighbour = super::support::process::create_key(&app.database.url, "neighbour", "live", "").await;
+    let send =
+        |body: serde_json::Value| app.call_as(&neighbour, "POST", "/v1/send", &[], body.to_string().into_bytes());
+    assert_eq!(send(message_to("d@example.net")).await.status, 202, "another project is not meant");
+    let busy = send(message_to("e@example.net")).await;
+    assert_eq!(
+        (busy.status, busy.json()["type"].as_str().unwrap()),
+        (503, "/problems/busy"),
+        "the whole queue is full"
+    );
+    assert_eq!(app.database.count("SELECT count(*) FROM messages").await, 3);
+}

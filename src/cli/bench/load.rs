@@ -120,20 +120,16 @@ impl Shared {
             };
             request.number(self.load.first + sequence);
             loop {
-                match exchange(&mut stream, service, &request.bytes).await {
-                    Some(message) => {
-                        let entry = Acknowledged { message, started, answered: Instant::now() };
-                        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-                        break;
-                    }
-                    None => {
-                        self.refused.fetch_add(1, Ordering::Relaxed);
-                        if self.stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        sleep(PAUSE).await;
-                    }
+                if let Some(message) = exchange(&mut stream, service, &request.bytes).await {
+                    let entry = Acknowledged { message, started, answered: Instant::now() };
+                    self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+                    break;
                 }
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                if self.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                sleep(PAUSE).await;
             }
         }
     }
@@ -178,13 +174,12 @@ impl Request {
 
 /// One request and its answer: the message's UUID if it was a 202.
 async fn exchange(stream: &mut Option<TcpStream>, service: SocketAddr, request: &[u8]) -> Option<u128> {
-    let mut open = match stream.take() {
-        Some(open) => open,
-        None => {
-            let open = TcpStream::connect(service).await.ok()?;
-            open.set_nodelay(true).ok()?;
-            open
-        }
+    let mut open = if let Some(open) = stream.take() {
+        open
+    } else {
+        let open = TcpStream::connect(service).await.ok()?;
+        open.set_nodelay(true).ok()?;
+        open
     };
     let answer = async {
         open.write_all(request).await.ok()?;

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use crate::cli::CliError;
 
 /// Longest wait for a service to start or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One service.
 pub struct Served {

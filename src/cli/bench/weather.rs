@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Looks that make a rate.
 const WINDOW: usize = 4;
 /// Longest wait for the rate to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Lets `fault` happen; gives the seconds until the rate of a second was back at half of `rate`.
 pub async fn strike(
@@ -58,7 +58,7 @@ pub async fn strike(
         counts.push(sink.taken());
         let window = counts.len().checked_sub(WINDOW + 1).map(|first| counts[counts.len() - 1] - counts[first]);
         if window.is_some_and(|taken| taken as f64 >= rate / 2.0) {
-            return Ok(Some((began.elapsed() - LOOK * 4).as_secs_f64()));
+            return Ok(Some(began.elapsed().saturating_sub(LOOK * 4).as_secs_f64()));
         }
     }
     Ok(None)
