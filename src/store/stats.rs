@@ -54,6 +54,7 @@ impl Store {
         }
         // The server's own upkeep of so many new rows would fall into what is measured.
         on_pool!(self, conn, sqlx::query!("VACUUM (ANALYZE)").execute(conn))?;
+        on_pool!(self, conn, sqlx::query!("CHECKPOINT").execute(conn))?;
         Ok(())
     }
 
