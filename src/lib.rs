@@ -5,9 +5,10 @@
 //! them:
 //!
 //! ```text
+//!                                          ┌─────── handover: born leased, in memory ───────┐
 //!  POST /v1/send ─► api ─► submit ─► batch writer ─► store ─► queue ─► deliver ─► SMTP sessions
 //!                  parse   compose   (1 commit       rows     leases   route, lane,   │ reply
-//!                                     for many)                        session        ▼
+//!                          sign       for many)                        session        ▼
 //!       202 after COMMIT ◄───────────────┘             ▲               classify ─► settler (1 commit for many)
 //!                                                      └── state + attempt + event + webhook jobs ◄──┘
 //!       your endpoint ◄─ signed POST ◄─ webhook ◄─ queue ◄─ webhook jobs
@@ -15,7 +16,7 @@
 //!
 //! `SendRequest → Draft → NewMessage → (rows) → LeasedDelivery → AttemptReport → Settlement → (rows) → LeasedJob`:
 //! each stage's output is the next one's only input. Accepting and delivering never call each other; they
-//! meet in rows. `tests/it/architecture.rs` holds which room may use which.
+//! meet in rows, and for a row that was born leased in the memory of one process as well ([`handover`]). `tests/it/architecture.rs` holds which room may use which.
 //!
 //! # States
 //!
@@ -24,8 +25,10 @@
 //!
 //! | from | by | to | written with it |
 //! |---|---|---|---|
-//! | – | accepting commit | due | message, body, recipient `queued`, event `message.queued` |
-//! | due | claim: attempt + 1, lease | leased (public: `sending`) | – |
+//! | – | accepting commit, a place is free here | leased, attempt 1 (*born leased*) | message, body, recipient `queued`, event `message.queued` |
+//! | – | accepting commit, no place is free | due, ready | the same |
+//! | due | its time comes | due, ready | – |
+//! | due, ready | claim: attempt + 1, lease | leased (public: `sending`) | – |
 //! | leased | 2yz to the final dot | settled `delivered` | attempt, event `message.delivered` |
 //! | leased | 5yz, or a domain that takes no mail | settled `bounced` | attempt, event `message.bounced` |
 //! | leased | 4yz, or trouble before the final dot | due (public: `deferred`) | attempt, event `message.deferred` |
@@ -67,6 +70,19 @@
 //!   whole: deleting row by row would cost as much as writing. A day with anything unsettled stays whole. Days are
 //!   detached concurrently, since a plain detach would queue every writer behind the longest reader. Statements
 //!   over a batch name the least and the greatest message id, so that other days' partitions are never opened.
+//! * 2026-11-24 Deliveries are born leased while places are free: one insert and one settle, no claim and no read
+//!   in between (530 → 300 µs of CPU for a message's whole life). Places are counted by lane and by project with
+//!   dynamic thresholds instead of constants, and never given to fresh mail while older rows wait for them.
+//! * 2026-11-24 What waits is either not ready or ready. Claims walk the ready index from one (project, next hop) to
+//!   the next, and a pure function shares a claim's size among them; before, 100,000 due rows of a full lane cost
+//!   0.4 s per empty claim.
+//! * 2026-11-24 Outcomes wait up to 5 ms for others, so that settling commits are as large as accepting ones.
+//! * 2026-11-24 A small message follows its envelope as one BDAT chunk where the server offers CHUNKING and was
+//!   heard within the last second: one round trip a message instead of two. A session that breaks then leaves the
+//!   message uncertain, as after the final dot; on a session that was quiet the envelope is asked for first.
+//! * 2026-11-24 ASCII text with short lines travels as 7bit instead of quoted-printable: nothing on the way can
+//!   want to change it, and a third of composing was encoding it.
+//! * 2026-11-24 Back-pressure follows a census of the queue, at most 1 % of the time, and never a count on the way in.
 //! * 2026-11-24 DKIM signatures are made at accept, before the message is stored, and not at delivery: the stored
 //!   bytes are those on the wire, a message to a thousand recipients is signed once, and a retry is byte for
 //!   byte the same across a change of keys.
