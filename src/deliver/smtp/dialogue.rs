@@ -6,6 +6,8 @@
 //! what it asked for. A whole session: [`Dialogue::new`], replies until [`Action::Ready`], then any
 //! number of [`Dialogue::begin`].
 
+mod capabilities;
+
 use std::collections::VecDeque;
 
 use base64::Engine;
@@ -15,6 +17,7 @@ use super::reply::RawReply;
 use crate::domain::address::Address;
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::route::{Credentials, TlsPolicy};
+use capabilities::Capabilities;
 
 /// Where in the conversation something happened, or which reply is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,19 +92,6 @@ pub enum Refusal {
     Reply(Reply),
     /// We say so: policy or protocol.
     Policy(&'static str, &'static str),
-}
-
-/// What EHLO offered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an extension that is offered or not")]
-struct Capabilities {
-    pipelining: bool,
-    starttls: bool,
-    /// `None` is no SIZE extension, `Some(0)` no fixed limit (RFC 1870).
-    size: Option<usize>,
-    chunking: bool,
-    auth_plain: bool,
-    auth_login: bool,
 }
 
 /// One conversation.
@@ -414,30 +404,6 @@ impl Dialogue {
 
 fn chunk_head(size: usize) -> String {
     format!("BDAT {size} LAST\r\n")
-}
-
-impl Capabilities {
-    fn of(raw: &RawReply) -> Self {
-        let mut capabilities = Self::default();
-        for line in raw.lines.iter().skip(1) {
-            let upper = line.to_ascii_uppercase();
-            let mut words = upper.split([' ', '=']);
-            match words.next() {
-                Some("PIPELINING") => capabilities.pipelining = true,
-                Some("CHUNKING") => capabilities.chunking = true,
-                Some("STARTTLS") => capabilities.starttls = true,
-                Some("SIZE") => capabilities.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
-                Some("AUTH") => {
-                    for mechanism in words {
-                        capabilities.auth_plain |= mechanism == "PLAIN";
-                        capabilities.auth_login |= mechanism == "LOGIN";
-                    }
-                }
-                _ => {}
-            }
-        }
-        capabilities
-    }
 }
 
 fn too_big(size: usize, limit: Option<usize>) -> Reply {
