@@ -1,5 +1,5 @@
 //! The accepting commit: idempotency keys, messages, bodies, recipients, deliveries, first events and
-//! their webhook jobs, for a whole batch in one transaction of set-based statements.
+//! their webhook jobs, for a whole batch in one statement, with keys in one transaction of two.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,12 +7,11 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Link, StoreError, on_link, webhook_jobs};
+use super::{Link, StoreError, on_link};
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::event::EventType;
-use crate::domain::id::{EventId, ProjectId};
+use crate::domain::id::EventId;
 use crate::domain::message::{Idempotency, NewMessage};
-use crate::domain::shard::Shard;
 
 /// What became of one message of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,19 +64,16 @@ async fn accept(
     now: Timestamp,
     chance: &dyn Chance,
 ) -> Result<Written, StoreError> {
+    let all: Vec<_> = batch.iter().collect();
+    // Without keys one statement is the whole transaction.
+    if batch.iter().all(|message| message.idempotency.is_none()) {
+        let webhook_jobs = insert(conn, &all, birth, now, chance).await?;
+        return Ok(Written { stored: vec![Stored::Accepted; batch.len()], webhook_jobs });
+    }
     let mut tx = conn.begin().await?;
     let repeated = claim_keys(&mut tx, batch).await?;
-    let fresh: Vec<_> = batch.iter().filter(|m| !repeated.contains_key(&m.id.uuid())).collect();
-    let mut webhook_jobs = 0;
-    if !fresh.is_empty() {
-        insert_messages(&mut tx, &fresh).await?;
-        insert_bodies(&mut tx, &fresh).await?;
-        insert_recipients(&mut tx, &fresh).await?;
-        insert_deliveries(&mut tx, &fresh, birth).await?;
-        let events = queued_events(&fresh, now, chance);
-        insert_events(&mut tx, &events).await?;
-        webhook_jobs = webhook_jobs::enqueue(&mut tx, &events).await?;
-    }
+    let fresh: Vec<_> = all.into_iter().filter(|m| !repeated.contains_key(&m.id.uuid())).collect();
+    let webhook_jobs = if fresh.is_empty() { 0 } else { insert(&mut tx, &fresh, birth, now, chance).await? };
     tx.commit().await?;
     let stored = batch.iter().map(|m| repeated.get(&m.id.uuid()).cloned().unwrap_or(Stored::Accepted)).collect();
     Ok(Written { stored, webhook_jobs })
@@ -150,25 +146,47 @@ async fn claim_keys(conn: &mut PgConnection, batch: &[NewMessage]) -> Result<Has
         .collect()
 }
 
-fn shards(messages: &[&NewMessage]) -> Vec<i32> {
-    messages.iter().map(|m| m.id.shard().value()).collect()
-}
-
-fn ids(messages: &[&NewMessage]) -> Vec<Uuid> {
-    messages.iter().map(|m| m.id.uuid()).collect()
-}
-
 fn json(value: impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-async fn insert_messages(conn: &mut PgConnection, batch: &[&NewMessage]) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size, created_at, expires_at) \
-         SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], \
-             $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[])",
-        &shards(batch),
-        &ids(batch),
+/// Messages, bodies, recipients, deliveries, first events and their webhook jobs, in one statement: a round trip each
+/// would cost more than the rows. Gives the number of jobs, which are for each enabled endpoint of the project that
+/// wants the type and the tags; their ids follow from event and endpoint.
+async fn insert(
+    conn: &mut PgConnection,
+    batch: &[&NewMessage],
+    birth: &Birth<'_>,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> Result<u64, StoreError> {
+    let rows = || batch.iter().flat_map(|m| m.recipients.iter().enumerate().map(move |(n, r)| (m, n, r)));
+    let bodies: Vec<&[u8]> = batch.iter().map(|m| m.raw.as_slice()).collect();
+    let jobs = sqlx::query_scalar!(
+        "WITH m AS (INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size, created_at, expires_at) \
+             SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], \
+                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[])), \
+         b AS (INSERT INTO message_bodies (shard, message_id, raw) SELECT * FROM unnest($1::int[], $2::uuid[], $14::bytea[])), \
+         r AS MATERIALIZED (SELECT * FROM unnest($15::int[], $16::uuid[], $17::uuid[], $18::uuid[], $19::smallint[], $20::text[], \
+                 $21::text[], $22::text[], $23::smallint[], $24::int[], $25::timestamptz[], $26::bool[], $27::uuid[], $28::timestamptz[], $29::jsonb[]) \
+             AS r (shard, message_id, id, project_id, position, kind, address, next_hop, priority, size, expires_at, leased, event_id, created_at, tags)), \
+         p AS (INSERT INTO recipients (shard, message_id, id, position, kind, address, status) \
+             SELECT r.shard, r.message_id, r.id, r.position, r.kind, r.address, 'queued' FROM r), \
+         d AS (INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, expires_at, due_at, \
+                 attempt, lease_owner, lease_token, lease_until) \
+             SELECT r.shard, r.id, r.message_id, r.project_id, r.next_hop, r.priority, r.size, r.expires_at, now(), \
+                 CASE WHEN r.leased THEN 1 ELSE 0 END, CASE WHEN r.leased THEN $30::uuid END, CASE WHEN r.leased THEN $31::uuid END, \
+                 CASE WHEN r.leased THEN now() + make_interval(secs => $32) END FROM r), \
+         e AS (INSERT INTO events (shard, message_id, id, project_id, recipient_id, sequence, type, occurred_at, data) \
+             SELECT r.shard, r.message_id, r.event_id, r.project_id, r.id, 1, $33, r.created_at, '{}' FROM r), \
+         j AS (INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at) \
+             SELECT r.shard, md5(r.event_id::text || w.id::text)::uuid, w.id, r.message_id, r.event_id, now() \
+             FROM r JOIN webhook_endpoints w ON w.project_id = r.project_id AND w.enabled \
+                  AND ('*' = ANY (w.events) OR $33 = ANY (w.events)) \
+             WHERE w.tags = '{}' OR r.tags ?| w.tags ON CONFLICT DO NOTHING RETURNING 1) \
+         SELECT count(*) AS \"jobs!\" FROM j",
+        &batch.iter().map(|m| m.id.shard().value()).collect::<Vec<_>>(),
+        &batch.iter().map(|m| m.id.uuid()).collect::<Vec<_>>(),
         &batch.iter().map(|m| m.project.uuid()).collect::<Vec<_>>(),
         &batch.iter().map(|m| m.mode.name().to_owned()).collect::<Vec<_>>(),
         &batch.iter().map(|m| m.sender.to_string()).collect::<Vec<_>>(),
@@ -177,125 +195,35 @@ async fn insert_messages(conn: &mut PgConnection, batch: &[&NewMessage]) -> Resu
         &batch.iter().map(|m| json(&m.tags)).collect::<Vec<_>>(),
         &batch.iter().map(|m| json(&m.metadata)).collect::<Vec<_>>(),
         &batch.iter().map(|m| m.priority.rank()).collect::<Vec<_>>(),
-        &batch.iter().map(|m| i32::try_from(m.raw.len()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
+        &batch.iter().map(|m| size_of(m)).collect::<Vec<_>>(),
         &batch.iter().map(|m| m.created_at).collect::<Vec<_>>(),
         &batch.iter().map(|m| m.expires_at).collect::<Vec<_>>() as &[Option<Timestamp>],
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn insert_bodies(conn: &mut PgConnection, batch: &[&NewMessage]) -> Result<(), StoreError> {
-    let bodies: Vec<&[u8]> = batch.iter().map(|m| m.raw.as_slice()).collect();
-    sqlx::query!(
-        "INSERT INTO message_bodies (shard, message_id, raw) SELECT * FROM unnest($1::int[], $2::uuid[], $3::bytea[])",
-        &shards(batch),
-        &ids(batch),
         &bodies as &[&[u8]],
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn insert_recipients(conn: &mut PgConnection, batch: &[&NewMessage]) -> Result<(), StoreError> {
-    let rows = || batch.iter().flat_map(|m| m.recipients.iter().enumerate().map(move |(n, r)| (m, n, r)));
-    sqlx::query!(
-        "INSERT INTO recipients (shard, message_id, id, position, kind, address, status) \
-         SELECT *, 'queued' FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::text[])",
         &rows().map(|(m, _, _)| m.id.shard().value()).collect::<Vec<_>>(),
         &rows().map(|(m, _, _)| m.id.uuid()).collect::<Vec<_>>(),
         &rows().map(|(_, _, r)| r.id.uuid()).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| m.project.uuid()).collect::<Vec<_>>(),
         &rows().map(|(_, n, _)| i16::try_from(n).unwrap_or(i16::MAX)).collect::<Vec<_>>(),
         &rows().map(|(_, _, r)| r.kind.name().to_owned()).collect::<Vec<_>>(),
         &rows().map(|(_, _, r)| r.address.to_string()).collect::<Vec<_>>(),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn insert_deliveries(
-    conn: &mut PgConnection,
-    batch: &[&NewMessage],
-    birth: &Birth<'_>,
-) -> Result<(), StoreError> {
-    let rows = || batch.iter().flat_map(|m| m.recipients.iter().map(move |r| (m, r)));
-    sqlx::query!(
-        "INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, expires_at, due_at, \
-             attempt, lease_owner, lease_token, lease_until) \
-         SELECT r.shard, r.id, r.message_id, r.project_id, r.next_hop, r.priority, r.size, r.expires_at, now(), \
-             CASE WHEN r.leased THEN 1 ELSE 0 END, CASE WHEN r.leased THEN $10::uuid END, CASE WHEN r.leased THEN $11::uuid END, \
-             CASE WHEN r.leased THEN now() + make_interval(secs => $12) END \
-         FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::smallint[], $7::int[], $8::timestamptz[], $9::bool[]) \
-             AS r (shard, id, message_id, project_id, next_hop, priority, size, expires_at, leased)",
-        &rows().map(|(m, _)| m.id.shard().value()).collect::<Vec<_>>(),
-        &rows().map(|(_, r)| r.id.uuid()).collect::<Vec<_>>(),
-        &rows().map(|(m, _)| m.id.uuid()).collect::<Vec<_>>(),
-        &rows().map(|(m, _)| m.project.uuid()).collect::<Vec<_>>(),
-        &rows().map(|(_, r)| r.next_hop.clone()).collect::<Vec<_>>(),
-        &rows().map(|(m, _)| m.priority.rank()).collect::<Vec<_>>(),
-        &rows().map(|(m, _)| i32::try_from(m.raw.len()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
-        &rows().map(|(m, _)| m.give_up_at).collect::<Vec<_>>(),
-        &rows().map(|(_, r)| (birth.is_leased)(&r.id.uuid())).collect::<Vec<_>>(),
+        &rows().map(|(_, _, r)| r.next_hop.clone()).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| m.priority.rank()).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| size_of(m)).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| m.give_up_at).collect::<Vec<_>>(),
+        &rows().map(|(_, _, r)| (birth.is_leased)(&r.id.uuid())).collect::<Vec<_>>(),
+        &rows().map(|_| EventId::new(now, chance).uuid()).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| m.created_at).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| json(&m.tags)).collect::<Vec<_>>(),
         birth.owner,
         birth.token,
         birth.span.as_secs_f64(),
+        EventType::Queued.name(),
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(jobs.unsigned_abs())
 }
 
-/// An event about to be stored.
-#[derive(Debug)]
-pub struct NewEvent {
-    pub shard: Shard,
-    pub message: Uuid,
-    pub id: EventId,
-    pub project: ProjectId,
-    pub recipient: Uuid,
-    pub sequence: i32,
-    pub event: EventType,
-    pub occurred_at: Timestamp,
-    pub data: serde_json::Value,
-}
-
-fn queued_events(batch: &[&NewMessage], now: Timestamp, chance: &dyn Chance) -> Vec<NewEvent> {
-    batch
-        .iter()
-        .flat_map(|m| m.recipients.iter().map(move |r| (m, r)))
-        .map(|(m, r)| NewEvent {
-            shard: m.id.shard(),
-            message: m.id.uuid(),
-            id: EventId::new(now, chance),
-            project: m.project,
-            recipient: r.id.uuid(),
-            sequence: 1,
-            event: EventType::Queued,
-            occurred_at: m.created_at,
-            data: serde_json::json!({}),
-        })
-        .collect()
-}
-
-/// Writes events; the caller's transaction makes them true together with what they report.
-pub(super) async fn insert_events(conn: &mut PgConnection, events: &[NewEvent]) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO events (shard, message_id, id, project_id, recipient_id, sequence, type, occurred_at, data) \
-         SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::int[], $7::text[], $8::timestamptz[], $9::jsonb[])",
-        &events.iter().map(|e| e.shard.value()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.message).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.id.uuid()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.project.uuid()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.recipient).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.sequence).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.event.name().to_owned()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.occurred_at).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.data.clone()).collect::<Vec<_>>(),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+fn size_of(message: &NewMessage) -> i32 {
+    i32::try_from(message.raw.len()).unwrap_or(i32::MAX)
 }

@@ -7,9 +7,8 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::accept::{NewEvent, insert_events};
 use super::leases::{Rescued, Window, lease_statements};
-use super::{Link, StoreError, bounds, on_link, webhook_jobs};
+use super::{Link, StoreError, bounds, on_link};
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
 use crate::domain::id::{AttemptId, EventId, ProjectId, RecipientId};
@@ -92,87 +91,61 @@ async fn census(conn: &mut PgConnection) -> Result<HashMap<ProjectId, u64>, Stor
     Ok(rows.into_iter().map(|row| (ProjectId::from_uuid(row.project_id), count(row.rows))).collect())
 }
 
+/// One statement is the whole transaction: a round trip for each table would cost more than the rows. The row of a
+/// final outcome is ours too when its lease ran out and it was not claimed again (same attempt, no token): nobody else
+/// has tried meanwhile. Attempts are written for all; what follows, only for what was ours.
 async fn settle(
     conn: &mut PgConnection,
     settlements: &[Settlement],
     chance: &dyn Chance,
 ) -> Result<Settled, StoreError> {
-    let mut tx = conn.begin().await?;
-    let mut ours = remove_settled(&mut tx, settlements).await?;
-    ours.extend(put_back_deferred(&mut tx, settlements).await?);
-    let (owned, lost): (Vec<_>, Vec<_>) = settlements.iter().partition(|s| ours.contains(&s.delivery.lease.id));
-    insert_attempts(&mut tx, settlements).await?;
-    let mut webhook_jobs = 0;
-    if !owned.is_empty() {
-        update_recipients(&mut tx, &owned).await?;
-        let events: Vec<_> = owned.iter().map(|s| event_of(s, chance)).collect();
-        insert_events(&mut tx, &events).await?;
-        webhook_jobs = webhook_jobs::enqueue(&mut tx, &events).await?;
-    }
-    tx.commit().await?;
-    Ok(Settled { lost: lost.into_iter().map(|s| s.delivery.recipient).collect(), webhook_jobs })
-}
-
-/// Deletes the rows of final outcomes. The row of a lease that ran out and was not claimed again
-/// (same attempt, no token) is ours too: nobody else has tried meanwhile.
-async fn remove_settled(conn: &mut PgConnection, settlements: &[Settlement]) -> Result<HashSet<Uuid>, StoreError> {
-    let leases: Vec<Lease> =
-        settlements.iter().filter(|s| s.transition.next == Next::Settled).map(|s| s.delivery.lease).collect();
-    if leases.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let ids = sqlx::query_scalar!(
-        "DELETE FROM deliveries d USING unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[]) AS l (shard, id, token, attempt) \
-         WHERE d.shard = l.shard AND d.id = l.id AND d.attempt = l.attempt \
-           AND (d.lease_token = l.token OR d.lease_token IS NULL) RETURNING d.id",
-        &leases.iter().map(|l| l.shard.value()).collect::<Vec<_>>(),
-        &leases.iter().map(|l| l.id).collect::<Vec<_>>(),
-        &leases.iter().map(|l| l.token).collect::<Vec<_>>(),
-        &leases.iter().map(|l| l.attempt).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(ids.into_iter().collect())
-}
-
-async fn put_back_deferred(conn: &mut PgConnection, settlements: &[Settlement]) -> Result<Vec<Uuid>, StoreError> {
-    let deferred: Vec<(Lease, Timestamp)> = settlements
-        .iter()
-        .filter_map(|s| match s.transition.next {
-            Next::Due(at) => Some((s.delivery.lease, at)),
-            Next::Settled => None,
-        })
-        .collect();
-    if deferred.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(sqlx::query_scalar!(
-        "UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = l.due_at, ready = false \
-         FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::timestamptz[]) AS l (shard, id, token, due_at) \
-         WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token = l.token RETURNING d.id",
-        &deferred.iter().map(|(l, _)| l.shard.value()).collect::<Vec<_>>(),
-        &deferred.iter().map(|(l, _)| l.id).collect::<Vec<_>>(),
-        &deferred.iter().map(|(l, _)| l.token).collect::<Vec<_>>(),
-        &deferred.iter().map(|(_, at)| *at).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?)
-}
-
-async fn insert_attempts(conn: &mut PgConnection, settlements: &[Settlement]) -> Result<(), StoreError> {
+    let (first, last) = bounds(settlements.iter().map(|s| s.delivery.message.uuid()));
     let reports = || settlements.iter().map(|s| &s.report);
     let replies = || reports().map(|r| r.outcome.reply());
-    sqlx::query!(
-        "INSERT INTO attempts (shard, message_id, id, recipient_id, number, outcome, class, started_at, duration_ms, \
-             stage, host, ip, source_ip, tls, reply_code, reply_status, reply_text, transcript) \
-         SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::text[], \
-             $8::timestamptz[], $9::int[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], \
-             $15::smallint[], $16::text[], $17::text[], $18::text[]) ON CONFLICT DO NOTHING",
+    let rows = sqlx::query!(
+        "WITH s AS MATERIALIZED (SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], \
+                 $7::timestamptz[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::uuid[], $12::text[], $13::jsonb[], \
+                 $14::uuid[], $15::text[], $16::text[], $17::timestamptz[], $18::int[], $19::text[], $20::text[], $21::text[], \
+                 $22::text[], $23::text[], $24::smallint[], $25::text[], $26::text[], $27::text[]) \
+             AS s (shard, id, token, attempt, message_id, project_id, due_at, status, settled_at, finished_at, event_id, event_type, data, \
+                 attempt_id, outcome, class, started_at, duration_ms, stage, host, ip, source_ip, tls, code, enhanced, text, transcript)), \
+         t AS (INSERT INTO attempts (shard, message_id, id, recipient_id, number, outcome, class, started_at, duration_ms, \
+                 stage, host, ip, source_ip, tls, reply_code, reply_status, reply_text, transcript) \
+             SELECT s.shard, s.message_id, s.attempt_id, s.id, s.attempt, s.outcome, s.class, s.started_at, s.duration_ms, \
+                 s.stage, s.host, s.ip, s.source_ip, s.tls, s.code, s.enhanced, s.text, s.transcript FROM s ON CONFLICT DO NOTHING), \
+         gone AS (DELETE FROM deliveries d USING s WHERE s.due_at IS NULL AND d.shard = s.shard AND d.id = s.id \
+                 AND d.attempt = s.attempt AND (d.lease_token = s.token OR d.lease_token IS NULL) RETURNING s.*), \
+         back AS (UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = s.due_at, ready = false \
+             FROM s WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id AND d.lease_token = s.token RETURNING s.*), \
+         o AS MATERIALIZED (SELECT * FROM gone UNION ALL SELECT * FROM back), \
+         p AS (UPDATE recipients r SET status = o.status, attempts = o.attempt, settled_at = o.settled_at, reply_code = o.code, \
+                 reply_status = o.enhanced, reply_text = o.text, reply_host = o.host, reply_class = o.class \
+             FROM o WHERE r.shard = o.shard AND r.message_id = o.message_id AND r.id = o.id AND r.settled_at IS NULL \
+                 AND r.message_id BETWEEN $28 AND $29), \
+         e AS (INSERT INTO events (shard, message_id, id, project_id, recipient_id, sequence, type, occurred_at, data) \
+             SELECT o.shard, o.message_id, o.event_id, o.project_id, o.id, o.attempt + 1, o.event_type, o.finished_at, o.data FROM o), \
+         j AS (INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at) \
+             SELECT o.shard, md5(o.event_id::text || w.id::text)::uuid, w.id, o.message_id, o.event_id, now() \
+             FROM o JOIN webhook_endpoints w ON w.project_id = o.project_id AND w.enabled \
+                  AND ('*' = ANY (w.events) OR o.event_type = ANY (w.events)) \
+             WHERE w.tags = '{}' OR EXISTS (SELECT 1 FROM messages m WHERE m.shard = o.shard AND m.id = o.message_id \
+                  AND m.id BETWEEN $28 AND $29 AND m.tags ?| w.tags) ON CONFLICT DO NOTHING RETURNING 1) \
+         SELECT o.id AS \"id!\", (SELECT count(*) FROM j) AS \"jobs!\" FROM o",
         &settlements.iter().map(|s| s.delivery.lease.shard.value()).collect::<Vec<_>>(),
-        &settlements.iter().map(|s| s.delivery.message.uuid()).collect::<Vec<_>>(),
-        &settlements.iter().map(|s| s.attempt.uuid()).collect::<Vec<_>>(),
-        &settlements.iter().map(|s| s.delivery.recipient.uuid()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.delivery.lease.id).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.delivery.lease.token).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.delivery.lease.attempt).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.delivery.message.uuid()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.delivery.project.uuid()).collect::<Vec<_>>(),
+        &settlements.iter().map(due_at).collect::<Vec<_>>() as &[Option<Timestamp>],
+        &settlements.iter().map(|s| s.transition.status.name().to_owned()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.transition.status.is_settled().then_some(s.finished_at)).collect::<Vec<_>>()
+            as &[Option<Timestamp>],
+        &settlements.iter().map(|s| s.finished_at).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| EventId::new(s.finished_at, chance).uuid()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.transition.event.name().to_owned()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| reply_data(&s.report, s.delivery.lease.attempt)).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.attempt.uuid()).collect::<Vec<_>>(),
         &reports().map(|r| r.outcome.name().to_owned()).collect::<Vec<_>>(),
         &reports().map(|r| r.outcome.class().to_owned()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.started_at).collect::<Vec<_>>(),
@@ -185,64 +158,30 @@ async fn insert_attempts(conn: &mut PgConnection, settlements: &[Settlement]) ->
         &replies().map(|r| r.and_then(|r| i16::try_from(r.code).ok())).collect::<Vec<_>>() as &[Option<i16>],
         &replies().map(|r| r.and_then(|r| r.enhanced).map(|e| e.to_string())).collect::<Vec<_>>()
             as &[Option<String>],
-        &reports().map(|r| Some(r.outcome.text().to_owned())).collect::<Vec<_>>() as &[Option<String>],
+        &reports().map(|r| r.outcome.text().to_owned()).collect::<Vec<_>>(),
         &reports().map(|r| r.transcript.clone()).collect::<Vec<_>>(),
+        first,
+        last,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    let webhook_jobs = rows.first().map_or(0, |row| row.jobs.unsigned_abs());
+    let ours: HashSet<Uuid> = rows.into_iter().map(|row| row.id).collect();
+    let lost = settlements.iter().map(|s| s.delivery.recipient).filter(|recipient| !ours.contains(&recipient.uuid()));
+    Ok(Settled { lost: lost.collect(), webhook_jobs })
+}
+
+/// When a delivery that goes back is due; `None` for one that is settled.
+const fn due_at(settlement: &Settlement) -> Option<Timestamp> {
+    match settlement.transition.next {
+        Next::Due(at) => Some(at),
+        Next::Settled => None,
+    }
 }
 
 fn duration_ms(settlement: &Settlement) -> i32 {
     let spent = settlement.finished_at - settlement.started_at;
     i32::try_from(spent.whole_milliseconds()).unwrap_or(i32::MAX)
-}
-
-async fn update_recipients(conn: &mut PgConnection, owned: &[&Settlement]) -> Result<(), StoreError> {
-    let (first, last) = bounds(owned.iter().map(|s| s.delivery.message.uuid()));
-    let outcomes = || owned.iter().map(|s| &s.report.outcome);
-    let replies = || outcomes().map(|o| o.reply());
-    sqlx::query!(
-        "UPDATE recipients r SET status = u.status, attempts = u.attempts, settled_at = u.settled_at, \
-             reply_code = u.code, reply_status = u.enhanced, reply_text = u.text, reply_host = u.host, reply_class = u.class \
-         FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::timestamptz[], $7::smallint[], \
-             $8::text[], $9::text[], $10::text[], $11::text[]) \
-             AS u (shard, message_id, id, status, attempts, settled_at, code, enhanced, text, host, class) \
-         WHERE r.shard = u.shard AND r.message_id = u.message_id AND r.id = u.id AND r.settled_at IS NULL \
-           AND r.message_id BETWEEN $12 AND $13",
-        &owned.iter().map(|s| s.delivery.lease.shard.value()).collect::<Vec<_>>(),
-        &owned.iter().map(|s| s.delivery.message.uuid()).collect::<Vec<_>>(),
-        &owned.iter().map(|s| s.delivery.recipient.uuid()).collect::<Vec<_>>(),
-        &owned.iter().map(|s| s.transition.status.name().to_owned()).collect::<Vec<_>>(),
-        &owned.iter().map(|s| s.delivery.lease.attempt).collect::<Vec<_>>(),
-        &owned.iter().map(|s| s.transition.status.is_settled().then_some(s.finished_at)).collect::<Vec<_>>() as &[Option<Timestamp>],
-        &replies().map(|r| r.and_then(|r| i16::try_from(r.code).ok())).collect::<Vec<_>>() as &[Option<i16>],
-        &replies().map(|r| r.and_then(|r| r.enhanced).map(|e| e.to_string())).collect::<Vec<_>>() as &[Option<String>],
-        &outcomes().map(|o| o.text().to_owned()).collect::<Vec<_>>(),
-        &owned.iter().map(|s| s.report.host.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &outcomes().map(|o| o.class().to_owned()).collect::<Vec<_>>(),
-        first,
-        last,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-fn event_of(settlement: &Settlement, chance: &dyn Chance) -> NewEvent {
-    let delivery = &settlement.delivery;
-    NewEvent {
-        shard: delivery.lease.shard,
-        message: delivery.message.uuid(),
-        id: EventId::new(settlement.finished_at, chance),
-        project: delivery.project,
-        recipient: delivery.recipient.uuid(),
-        // The claim counted this attempt, and a claim ends in one event at most.
-        sequence: delivery.lease.attempt + 1,
-        event: settlement.transition.event,
-        occurred_at: settlement.finished_at,
-        data: reply_data(&settlement.report, delivery.lease.attempt),
-    }
 }
 
 fn reply_data(report: &AttemptReport, attempt: i32) -> serde_json::Value {

@@ -1,12 +1,11 @@
-//! The outbox of webhooks: jobs are written in the commit of their event, and are a queue under the same
-//! law as deliveries.
+//! The outbox of webhooks: jobs are written in the statement that writes their event (accepting, settling), and are
+//! a queue under the same law as deliveries.
 
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::accept::NewEvent;
 use super::leases::{Rescued, Window, lease_statements};
 use super::{Link, Store, StoreError, on_link, on_pool};
 use crate::domain::clock::Timestamp;
@@ -71,32 +70,6 @@ pub struct JobSettlement {
     /// The endpoint asked to be left alone, or failed for too long.
     pub disable: Option<&'static str>,
     pub finished_at: Timestamp,
-}
-
-/// Writes the jobs of `events`: one for each enabled endpoint of the project that wants the type and
-/// the tags; gives their number. The id follows from event and endpoint, so that writing twice is a no-op.
-pub(super) async fn enqueue(conn: &mut PgConnection, events: &[NewEvent]) -> Result<u64, StoreError> {
-    let done = sqlx::query!(
-        "INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at) \
-         SELECT e.shard, md5(e.id::text || w.id::text)::uuid, w.id, e.message_id, e.id, now() \
-         FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[]) AS e (shard, id, message_id, project_id, type) \
-         JOIN webhook_endpoints w ON w.project_id = e.project_id AND w.enabled \
-              AND ('*' = ANY (w.events) OR e.type = ANY (w.events)) \
-         WHERE w.tags = '{}' OR EXISTS (SELECT 1 FROM messages m \
-             WHERE m.shard = e.shard AND m.id = e.message_id AND m.id BETWEEN $6 AND $7 AND m.tags ?| w.tags) \
-         ON CONFLICT DO NOTHING",
-        &events.iter().map(|e| e.shard.value()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.id.uuid()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.message).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.project.uuid()).collect::<Vec<_>>(),
-        &events.iter().map(|e| e.event.name().to_owned()).collect::<Vec<_>>(),
-        // Bounds that are known before the statement starts leave the partitions of other days unopened.
-        events.iter().map(|e| e.message).min(),
-        events.iter().map(|e| e.message).max(),
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }
 
 impl Store {
