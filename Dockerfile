@@ -4,7 +4,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 # Dependencies first, so that a change of ours does not build them again.
-RUN mkdir src benches && echo 'fn main() {}' | tee src/main.rs > benches/pipeline.rs && touch src/lib.rs \
+RUN mkdir src benches && echo 'fn main() {}' | tee src/main.rs > benches/pieces.rs && touch src/lib.rs \
     && cargo build --release --locked && rm -rf src
 COPY .sqlx .sqlx
 COPY migrations migrations

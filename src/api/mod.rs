@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 pub use auth::Auth;
 pub use jwt::JwtKeys;
+pub use messages::draft;
 use problem::Problem;
 
 use crate::config::{Http, Limits};

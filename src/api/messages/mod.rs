@@ -1,7 +1,7 @@
 //! Messages: send one, and read what became of it.
 
 pub mod attempts;
-mod draft;
+pub mod draft;
 pub mod events;
 pub mod get;
 pub mod list;

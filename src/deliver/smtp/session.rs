@@ -353,7 +353,7 @@ impl Session {
 }
 
 /// The message as DATA carries it (RFC 5321 §4.5.2): leading dots doubled, ended by `CRLF.CRLF`.
-fn dot_stuffed(raw: &[u8]) -> Vec<u8> {
+pub fn dot_stuffed(raw: &[u8]) -> Vec<u8> {
     let mut stuffed = Vec::with_capacity(raw.len() + raw.len() / 64 + 5);
     let mut from = 0;
     for dot in memchr::memchr_iter(b'.', raw) {

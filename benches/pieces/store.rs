@@ -1,0 +1,207 @@
+//! The batch statements, against a real Postgres: each time is a commit that is on disk.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use mailwright::ambient::{SystemChance, SystemClock};
+use mailwright::config::{Database, Span};
+use mailwright::domain::access::Mode;
+use mailwright::domain::clock::{Chance, Clock};
+use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
+use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
+use mailwright::domain::lease::Lease;
+use mailwright::domain::message::{NewMessage, NewRecipient};
+use mailwright::domain::outcome::{AttemptReport, Outcome};
+use mailwright::domain::recipient::RecipientKind;
+use mailwright::domain::reply::Reply;
+use mailwright::domain::retry::Schedule;
+use mailwright::domain::shard::Shard;
+use mailwright::store::accept::Birth;
+use mailwright::store::claims::Claim;
+use mailwright::store::{Link, Store};
+use mailwright::telemetry::metrics::Metrics;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+use crate::{Bencher, Priority, SMALL, composed, draft};
+
+const LANE: &str = "example.net";
+const BATCH: usize = 64;
+const SPAN: Duration = Duration::from_mins(10);
+
+static BED: OnceLock<Bed> = OnceLock::new();
+
+#[expect(clippy::disallowed_methods, reason = "the tests' way to say which server")]
+fn server_url() -> Option<String> {
+    std::env::var("DATABASE_URL").ok()
+}
+
+pub fn is_there() -> bool {
+    server_url().is_some()
+}
+
+pub fn remove() {
+    if let Some(bed) = BED.get() {
+        bed.runtime.block_on(async {
+            bed.store.close().await;
+            on_server(&format!("DROP DATABASE {} WITH (FORCE)", bed.database)).await;
+        });
+    }
+}
+
+async fn on_server(statement: &str) {
+    let mut server = PgConnection::connect(&server_url().unwrap()).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut server).await.unwrap();
+    server.close().await.unwrap();
+}
+
+fn random() -> Uuid {
+    let mut bytes = [0; 16];
+    SystemChance.fill(&mut bytes);
+    Uuid::from_bytes(bytes)
+}
+
+/// A migrated database of its own.
+struct Bed {
+    runtime: Runtime,
+    database: String,
+    store: Store,
+    project: ProjectId,
+    raw: Arc<Vec<u8>>,
+}
+
+impl Bed {
+    fn get() -> &'static Self {
+        BED.get_or_init(|| {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let database = format!("pieces_{}", std::process::id());
+            let (store, project) = runtime.block_on(Self::make(&database));
+            Self { runtime, database, store, project, raw: Arc::new(composed(SMALL)) }
+        })
+    }
+
+    async fn make(database: &str) -> (Store, ProjectId) {
+        on_server(&format!("CREATE DATABASE {database}")).await;
+        let url = server_url().unwrap();
+        let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+        let (server, _) = path.rsplit_once('/').unwrap();
+        let url = format!("{server}/{database}?{query}");
+        let settings = Database { url, timeout: Span(Duration::from_mins(1)), ..Database::default() };
+        let store = Store::new(&settings, Arc::new(Metrics::new().unwrap())).unwrap();
+        store.migrate().await.unwrap();
+        let now = SystemClock.now();
+        let project = store.ensure_project(ProjectId::new(now, &SystemChance), "pieces", now).await.unwrap();
+        (store, project)
+    }
+
+    fn batch(&self, shard: Shard, count: usize) -> Vec<NewMessage> {
+        (0..count).map(|_| self.message(shard)).collect()
+    }
+
+    fn message(&self, shard: Shard) -> NewMessage {
+        let (now, draft) = (SystemClock.now(), draft(SMALL));
+        let recipient = NewRecipient {
+            id: RecipientId::new(now, &SystemChance),
+            kind: RecipientKind::To,
+            address: draft.to[0].address.clone(),
+            next_hop: LANE.to_owned(),
+        };
+        NewMessage {
+            id: MessageId::new_in(shard, now, &SystemChance),
+            project: self.project,
+            mode: Mode::Live,
+            sender: draft.from.address.clone(),
+            author: draft.from.to_string(),
+            subject: draft.subject,
+            tags: draft.tags,
+            metadata: draft.metadata,
+            priority: draft.priority,
+            created_at: now,
+            expires_at: None,
+            give_up_at: now + SPAN,
+            recipients: vec![recipient],
+            raw: Arc::clone(&self.raw),
+            idempotency: None,
+            answer: String::new(),
+        }
+    }
+
+    /// Accepts a batch whose deliveries are born under `token`, or due without one.
+    fn accept(&self, link: &mut Link, batch: &[NewMessage], token: Option<Uuid>) {
+        let is_leased = |_: &Uuid| token.is_some();
+        let birth = Birth { owner: Uuid::nil(), token: token.unwrap_or_default(), span: SPAN, is_leased: &is_leased };
+        self.runtime.block_on(link.accept(batch, &birth, SystemClock.now(), &SystemChance)).unwrap();
+    }
+}
+
+#[divan::bench(args = [1, 16, 64], sample_size = 1)]
+fn accept(bencher: Bencher<'_, '_>, count: usize) {
+    let bed = Bed::get();
+    let mut link = bed.store.link();
+    let token = Some(random());
+    bencher
+        .with_inputs(|| bed.batch(Shard::of_low_bits(0), count))
+        .bench_local_values(|batch| bed.accept(&mut link, &batch, token));
+}
+
+#[divan::bench(sample_size = 1)]
+fn settle_64(bencher: Bencher<'_, '_>) {
+    let bed = Bed::get();
+    let (mut accepting, mut settling) = (bed.store.link(), bed.store.link());
+    let token = random();
+    let inputs = || {
+        let batch = bed.batch(Shard::of_low_bits(1), BATCH);
+        bed.accept(&mut accepting, &batch, Some(token));
+        batch.iter().map(|message| delivered(message, token)).collect::<Vec<_>>()
+    };
+    bencher.with_inputs(inputs).bench_local_values(|settlements| {
+        let settled = bed.runtime.block_on(settling.settle_deliveries(&settlements, &SystemChance)).unwrap();
+        assert!(settled.lost.is_empty(), "every lease was ours");
+    });
+}
+
+fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
+    let (now, recipient) = (SystemClock.now(), &message.recipients[0]);
+    let policy =
+        RetryPolicy { schedule: Schedule::new(vec![Duration::from_secs(1)]).unwrap(), uncertain: Duration::ZERO };
+    let delivery = LeasedDelivery {
+        lease: Lease { shard: message.id.shard(), id: recipient.id.uuid(), token, attempt: 1 },
+        message: message.id,
+        recipient: recipient.id,
+        project: message.project,
+        next_hop: recipient.next_hop.clone(),
+        size: message.raw.len(),
+        due_at: now,
+        expires_at: message.give_up_at,
+    };
+    let reply = Reply { code: 250, enhanced: None, text: "Ok: queued as 4Xr7pQ2m1Zz9".to_owned() };
+    let outcome = Outcome::Accepted(reply);
+    let transition = delivery.conclude(&outcome, &policy, now, &SystemChance);
+    let report = AttemptReport {
+        host: Some("mx.example.net".to_owned()),
+        ip: Some("192.0.2.1".to_owned()),
+        // About what one transaction leaves.
+        transcript: "S: 250 2.1.0 Ok\n".repeat(24),
+        ..AttemptReport::without_session(outcome, "dot")
+    };
+    let attempt = AttemptId::new(now, &SystemChance);
+    Settlement { attempt, delivery, transition, report, started_at: now, finished_at: now }
+}
+
+#[divan::bench(sample_size = 1)]
+fn claim_64(bencher: Bencher<'_, '_>) {
+    let bed = Bed::get();
+    let (mut accepting, mut claiming) = (bed.store.link(), bed.store.link());
+    let shard = Shard::of_low_bits(2);
+    let group = Group { priority: Priority::Normal.rank(), project: bed.project, next_hop: LANE.to_owned() };
+    let inputs = || {
+        bed.accept(&mut accepting, &bed.batch(shard, BATCH), None);
+        random()
+    };
+    bencher.with_inputs(inputs).bench_local_values(|token| {
+        let claim = Claim { owner: Uuid::nil(), token, span: SPAN, shares: &[(&group, BATCH)] };
+        let claimed = bed.runtime.block_on(claiming.claim_deliveries(shard, &claim)).unwrap();
+        assert_eq!(claimed.len(), BATCH, "all that was due was claimed");
+    });
+}
