@@ -131,8 +131,34 @@ mod composing {
     }
 }
 
-/// Where `sign_rsa2048` and `sign_ed25519` stand, over [`SIZES`], as soon as composing can sign.
-mod dkim {}
+mod dkim {
+    use std::sync::Arc;
+
+    use mailwright::compose::dkim::{SigningKey, generate, sign};
+    use mailwright::domain::dkim::Algorithm;
+
+    use super::{Bencher, BytesCount, NOW, SIZES, composed};
+
+    fn bench(bencher: Bencher<'_, '_>, size: usize, algorithm: Algorithm) {
+        let key = generate(algorithm).unwrap();
+        let key = Arc::new(SigningKey::parse("example.org", "bench", algorithm, &key).unwrap());
+        let raw = composed(size);
+        bencher
+            .counter(BytesCount::new(raw.len()))
+            .with_inputs(|| raw.clone())
+            .bench_values(|raw| sign(raw, std::slice::from_ref(&key), NOW).unwrap());
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn sign_rsa2048(bencher: Bencher<'_, '_>, size: usize) {
+        bench(bencher, size, Algorithm::RsaSha256);
+    }
+
+    #[divan::bench(args = SIZES)]
+    fn sign_ed25519(bencher: Bencher<'_, '_>, size: usize) {
+        bench(bencher, size, Algorithm::Ed25519Sha256);
+    }
+}
 
 mod smtp {
     use mailwright::deliver::classify;

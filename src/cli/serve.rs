@@ -55,7 +55,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// The next of either.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 pub use args::BenchArgs;
 
 use super::cluster::{Cluster, reachable};
+use super::serve::Signals;
 use super::{CliError, out};
 use report::Report;
 use stage::Stage;
@@ -29,8 +30,13 @@ const SERVER: [(&str, &str); 4] =
 pub async fn run(args: BenchArgs) -> Result<ExitCode, CliError> {
     let fresh = std::env::temp_dir().join(format!("mailwright-bench-{}", std::process::id()));
     let directory = reachable(args.data_dir.as_deref().unwrap_or(&fresh))?;
+    let mut signals = Signals::new()?;
     let mut cluster = Cluster::start_with(&directory, &SERVER).await?;
-    let reports = measure(&args, &mut cluster).await;
+    let reports = tokio::select! {
+        reports = measure(&args, &mut cluster) => reports,
+        // The services end with what measured them.
+        () = signals.next() => Err(CliError::new("stopped before the end")),
+    };
     cluster.stop().await?;
     if args.data_dir.is_none() {
         std::fs::remove_dir_all(&directory).map_err(CliError::new)?;
