@@ -1,11 +1,14 @@
 //! The batch writer: a few tasks, each with a connection of its own. One takes what waits, without
 //! lingering, writes it in one transaction, and answers every caller after the COMMIT. While it commits,
-//! the next batch fills.
+//! the next batch fills: another task joins in only for as many as make a commit of their own worth its cost.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backlog::Backlog;
@@ -22,6 +25,12 @@ use crate::wake::Wake;
 
 /// Messages that may wait for a writer; beyond it the caller is told to come back.
 const WAITING: usize = 2048;
+
+/// From so many messages on a batch does not wait for a commit that is under way.
+const WORTH_A_COMMIT: usize = 8;
+
+/// The longest that a batch fills while another commits: a slow disk must not make two waits of one.
+const FILL_MAX: Duration = Duration::from_millis(5);
 
 /// From so many recipients on a commit takes no further message.
 const RECIPIENTS: usize = 1000;
@@ -67,11 +76,51 @@ struct Bounds {
     bytes: usize,
 }
 
+impl Bounds {
+    const fn are_reached(self, batch: &Batch) -> bool {
+        batch.entries.len() >= self.count || batch.bytes >= self.bytes || batch.recipients >= RECIPIENTS
+    }
+}
+
+/// What goes into one commit.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    bytes: usize,
+    recipients: usize,
+}
+
+impl Batch {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.message.raw.len();
+        self.recipients += entry.message.recipients.len();
+        self.entries.push(entry);
+    }
+}
+
+/// Commits under way in all tasks.
+#[derive(Default)]
+struct Commits {
+    under_way: AtomicUsize,
+    ended: Notify,
+}
+
+/// Ends the commit of a task however it ends.
+struct OnEnd(Arc<Commits>);
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        self.0.ended.notify_waiters();
+    }
+}
+
 /// What each writing task holds.
 struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
     link: Link,
     bounds: Bounds,
+    commits: Arc<Commits>,
     handover: Arc<Handover>,
     backlog: Arc<Backlog>,
     webhooks: Arc<Wake>,
@@ -95,11 +144,13 @@ impl Writer {
     pub fn start(store: &Store, config: &crate::config::Database, parts: &WriterParts, shutdown: &Shutdown) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let receiver = Arc::new(Mutex::new(receiver));
+        let commits = Arc::<Commits>::default();
         for _ in 0..config.writers {
             let task = Task {
                 entries: Arc::clone(&receiver),
                 link: store.link(),
                 bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
+                commits: Arc::clone(&commits),
                 handover: Arc::clone(&parts.handover),
                 backlog: Arc::clone(&parts.backlog),
                 webhooks: Arc::clone(&parts.webhooks),
@@ -126,6 +177,7 @@ impl Writer {
 impl Task {
     async fn run(mut self) {
         while let Some(batch) = self.take_waiting().await {
+            let _ended = OnEnd(Arc::clone(&self.commits));
             for round in rounds(batch) {
                 let max = self.link.max_shards_per_tx();
                 for run in by_shard(round, max, |entry| entry.message.id.shard()) {
@@ -135,22 +187,35 @@ impl Task {
         }
     }
 
-    /// Waits for one entry, then takes what waits behind it, up to the bounds.
+    /// Waits for one entry, then takes what waits behind it, up to the bounds. A small batch goes on filling while
+    /// another task commits.
     async fn take_waiting(&self) -> Option<Vec<Entry>> {
         let mut entries = self.entries.lock().await;
-        let first = entries.recv().await?;
+        let mut batch = Batch::default();
+        batch.push(entries.recv().await?);
         // Requests that are about to enter do so first: no time is waited, and batches of one are rare.
         tokio::task::yield_now().await;
-        let mut bytes = first.message.raw.len();
-        let mut recipients = first.message.recipients.len();
-        let mut batch = vec![first];
-        while batch.len() < self.bounds.count && bytes < self.bounds.bytes && recipients < RECIPIENTS {
-            let Ok(entry) = entries.try_recv() else { break };
-            bytes += entry.message.raw.len();
-            recipients += entry.message.recipients.len();
-            batch.push(entry);
+        let end = Instant::now() + FILL_MAX;
+        while !self.bounds.are_reached(&batch) {
+            if let Ok(entry) = entries.try_recv() {
+                batch.push(entry);
+                continue;
+            }
+            let ended = self.commits.ended.notified();
+            if batch.entries.len() >= WORTH_A_COMMIT || self.commits.under_way.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            tokio::select! {
+                entry = entries.recv() => match entry {
+                    Some(entry) => batch.push(entry),
+                    None => break,
+                },
+                () = ended => {}
+                () = tokio::time::sleep_until(end) => break,
+            }
         }
-        Some(batch)
+        self.commits.under_way.fetch_add(1, Ordering::AcqRel);
+        Some(batch.entries)
     }
 
     /// Writes one transaction's worth and answers everyone in it.

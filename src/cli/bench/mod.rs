@@ -25,7 +25,7 @@ use stage::Stage;
 
 /// Postgres as a server would be configured that does nothing else; durability stays as it is.
 const SERVER: [(&str, &str); 4] =
-    [("shared_buffers", "512MB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min"), ("max_connections", "300")];
+    [("shared_buffers", "2GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min"), ("max_connections", "300")];
 
 pub async fn run(args: BenchArgs) -> Result<ExitCode, CliError> {
     let fresh = std::env::temp_dir().join(format!("mailwright-bench-{}", std::process::id()));
