@@ -18,6 +18,8 @@ mod console;
 mod delivery;
 mod dkim;
 mod durability;
+mod fair;
+mod handover;
 mod listing;
 mod mx;
 mod openapi;
