@@ -25,6 +25,7 @@ mod mx;
 mod openapi;
 mod operator;
 mod partitions;
+mod plans;
 mod store;
 mod support;
 mod tls;
