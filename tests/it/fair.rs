@@ -28,7 +28,7 @@ async fn database_with(backlogs: &[Backlog<'_>]) -> Arc<Database> {
 async fn send_in(app: &App, shard: Shard, message: &Value) -> String {
     let sql = "SELECT id FROM projects WHERE name = 'shop'";
     let project: Uuid = sqlx::query_scalar(sql).fetch_one(&app.database.pool).await.unwrap();
-    let key = (0..).map(|n| format!("k{n}")).find(|key| Shard::of_key(project, &format!("live:{key}")) == shard);
+    let key = (0..10_000).map(|n| format!("k{n}")).find(|key| Shard::of_key(project, &format!("live:{key}")) == shard);
     let headers = [("idempotency-key", &*key.unwrap())];
     let answer = app.call_as(&app.live, "POST", "/v1/send", &headers, message.to_string().into_bytes()).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
