@@ -26,7 +26,7 @@ const BATCH: usize = 25;
 /// More than this many rows pass through no part of a plan.
 const ROWS_MAX: f64 = 300.0;
 /// Pages that a statement touches at most.
-const PAGES_MAX: i64 = 1_000;
+const PAGES_MAX: i64 = 2_500;
 /// Pages that a long backlog may cost beside a factor of two: two levels more of an index, for each of 64 probes.
 const DEEPER: i64 = 128;
 
@@ -37,37 +37,35 @@ struct Statement {
     arguments: String,
 }
 
-/// Keys of rows to run over, as SQL arrays.
+/// Keys of rows to run over.
 struct Keys {
-    ids: String,
-    messages: String,
-    tokens: String,
+    ids: Vec<Uuid>,
+    messages: Vec<Uuid>,
+    tokens: Vec<Uuid>,
 }
 
 impl Keys {
     async fn of(database: &Database, which: &str) -> Self {
         let sql = format!(
-            "SELECT id, message_id, COALESCE(lease_token, id) FROM deliveries WHERE {which} ORDER BY id LIMIT {BATCH}"
+            "SELECT id, message_id, COALESCE(lease_token, id) FROM deliveries \
+             WHERE shard = {} AND {which} ORDER BY id LIMIT {BATCH}",
+            MIXED.value()
         );
         let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&database.pool).await.unwrap();
         assert_eq!(rows.len(), BATCH, "{which}");
-        let array = |of: fn(&(Uuid, Uuid, Uuid)) -> Uuid| {
-            let list: Vec<_> = rows.iter().map(|row| format!("'{}'", of(row))).collect();
-            format!("ARRAY[{}]::uuid[]", list.join(","))
-        };
-        Self { ids: array(|r| r.0), messages: array(|r| r.1), tokens: array(|r| r.2) }
+        let column = |of: fn(&(Uuid, Uuid, Uuid)) -> Uuid| rows.iter().map(of).collect();
+        Self { ids: column(|r| r.0), messages: column(|r| r.1), tokens: column(|r| r.2) }
     }
+}
+
+fn array(ids: &[Uuid]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| format!("'{id}'")).collect();
+    format!("ARRAY[{}]::uuid[]", ids.join(","))
 }
 
 /// One value for each row of a batch.
 fn repeat(value: &str, kind: &str) -> String {
     format!("array_fill({value}, ARRAY[{BATCH}])::{kind}[]")
-}
-
-/// Ids that no row has.
-fn new_ids() -> String {
-    let ids: Vec<_> = (0..BATCH).map(|n| format!("'{}'", Uuid::from_u128(u128::MAX - n as u128))).collect();
-    format!("ARRAY[{}]::uuid[]", ids.join(","))
 }
 
 /// The text of the one statement in `.sqlx` that has this part.
@@ -137,11 +135,9 @@ async fn statements(database: &Database) -> Vec<Statement> {
     for shard in [MIXED, LATER, HELD] {
         all.extend(over_one_shard(shard.value(), project));
     }
-    let mixed = format!("shard = {}", MIXED.value());
-    let leased = Keys::of(database, &format!("{mixed} AND lease_until > now()")).await;
-    let ready = Keys::of(database, &format!("{mixed} AND lease_token IS NULL AND ready")).await;
-    all.extend(over_leases(&leased));
-    all.extend(settling(&leased));
+    let leased = Keys::of(database, "lease_until > now()").await;
+    let ready = Keys::of(database, "lease_token IS NULL AND ready").await;
+    all.extend(over_leases(&leased, project));
     all.extend(accepting(&ready, project));
     all
 }
@@ -177,12 +173,23 @@ fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
     ]
 }
 
-fn over_leases(leased: &Keys) -> Vec<Statement> {
-    let Keys { ids, messages, tokens } = leased;
+fn over_leases(leased: &Keys, project: Uuid) -> Vec<Statement> {
+    let (ids, messages, tokens) = (array(&leased.ids), array(&leased.messages), array(&leased.tokens));
     let (nil, max) = (Uuid::nil(), Uuid::max());
     let shards = repeat(&MIXED.value().to_string(), "int");
-    let attempts = repeat("1", "int");
-    let due = repeat("now()", "timestamptz");
+    let settle = |name, status: &str, due_at: &str, settled_at: &str| {
+        let projects = repeat(&format!("'{project}'::uuid"), "uuid");
+        let (due_at, settled_at) = (repeat(due_at, "timestamptz"), repeat(settled_at, "timestamptz"));
+        let (one, now, code) = (repeat("1", "int"), repeat("now()", "timestamptz"), repeat("250", "smallint"));
+        let (text, data) = (repeat("'x'::text", "text"), repeat("'{}'::jsonb", "jsonb"));
+        let (status, outcome) = (repeat(&format!("'{status}'::text"), "text"), repeat("'accepted'::text", "text"));
+        let arguments = format!(
+            "{shards}, {ids}, {tokens}, {one}, {messages}, {projects}, {due_at}, {status}, {settled_at}, {now}, {ids}, \
+             {text}, {data}, {ids}, {outcome}, {text}, {now}, {one}, {text}, {text}, {text}, {text}, {text}, {code}, \
+             {text}, {text}, {text}, '{nil}', '{max}'"
+        );
+        statement(name, "gone AS (DELETE FROM deliveries", arguments)
+    };
     vec![
         statement(
             "load",
@@ -190,63 +197,36 @@ fn over_leases(leased: &Keys) -> Vec<Statement> {
             format!("{shards}, {ids}, {tokens}, {messages}, '{nil}', '{max}'"),
         ),
         statement("renew", "UPDATE deliveries d SET lease_until", format!("{shards}, {ids}, {tokens}, 30")),
-        statement("settle: remove", "DELETE FROM deliveries d", format!("{shards}, {ids}, {tokens}, {attempts}")),
-        statement("settle: put back", "due_at = l.due_at, ready = false", format!("{shards}, {ids}, {tokens}, {due}")),
+        settle("settle what was delivered", "delivered", "NULL::timestamptz", "now()"),
+        settle("settle what was deferred", "deferred", "now()", "NULL::timestamptz"),
     ]
 }
 
-fn settling(leased: &Keys) -> Vec<Statement> {
-    let Keys { ids, messages, .. } = leased;
-    let (nil, max, new) = (Uuid::nil(), Uuid::max(), new_ids());
-    let shards = repeat(&MIXED.value().to_string(), "int");
-    let (one, now, code, text) =
-        (repeat("1", "int"), repeat("now()", "timestamptz"), repeat("250", "smallint"), repeat("'x'::text", "text"));
-    let (accepted, delivered) = (repeat("'accepted'::text", "text"), repeat("'delivered'::text", "text"));
-    vec![
-        statement(
-            "settle: attempts",
-            "stage, host, ip, source_ip, tls, reply_code, reply_status, reply_text, transcript) SELECT",
-            format!(
-                "{shards}, {messages}, {new}, {ids}, {one}, {accepted}, {text}, {now}, {one}, {text}, {text}, {text}, \
-                 {text}, {text}, {code}, {text}, {text}, {text}"
-            ),
-        ),
-        statement(
-            "settle: recipients",
-            "UPDATE recipients r SET status = u.status",
-            format!(
-                "{shards}, {messages}, {ids}, {delivered}, {one}, {now}, {code}, {text}, {text}, {text}, {text}, \
-                 '{nil}', '{max}'"
-            ),
-        ),
-    ]
-}
-
-fn accepting(ready: &Keys, project: Uuid) -> Vec<Statement> {
-    let (nil, max, new) = (Uuid::nil(), Uuid::max(), new_ids());
-    let messages = &ready.messages;
+fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
+    // Of the same day, and nobody's.
+    let new: Vec<_> = known.messages.iter().map(|id| Uuid::from_u128(id.as_u128() ^ 0xffff_ffff << 8)).collect();
+    let (new, max) = (array(&new), Uuid::max());
     let shards = repeat(&MIXED.value().to_string(), "int");
     let (text, projects) = (repeat("'x'::text", "text"), repeat(&format!("'{project}'::uuid"), "uuid"));
-    let (now, priority, size) = (repeat("now()", "timestamptz"), repeat("1", "smallint"), repeat("64", "int"));
-    let (leased, hash) = (repeat("true", "bool"), repeat("sha256('')", "bytea"));
+    let (now, size, rank) = (repeat("now()", "timestamptz"), repeat("64", "int"), repeat("1", "smallint"));
+    let (live, to, json) =
+        (repeat("'live'::text", "text"), repeat("'to'::text", "text"), repeat("'[]'::jsonb", "jsonb"));
+    let (leased, bytes) = (repeat("true", "bool"), repeat("sha256('')", "bytea"));
     let keys = new.replace("uuid", "text");
     vec![
         statement(
-            "accept: deliveries",
-            "size, expires_at, due_at, attempt, lease_owner",
+            "accept",
+            "WITH m AS (INSERT INTO messages",
             format!(
-                "{shards}, {new}, {messages}, {projects}, {text}, {priority}, {size}, {now}, {leased}, '{max}', '{max}', 30"
+                "{shards}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
+                 {bytes}, {shards}, {new}, {new}, {projects}, {rank}, {to}, {text}, {text}, {rank}, {size}, {now}, {leased}, \
+                 {new}, {now}, {json}, '{max}', '{max}', 30, 'message.queued'"
             ),
         ),
         statement(
-            "accept: keys",
+            "claim keys",
             "INSERT INTO idempotency_keys",
-            format!("{shards}, {projects}, {keys}, {hash}, {messages}, {text}, {now}"),
-        ),
-        statement(
-            "webhooks: enqueue",
-            "INSERT INTO webhook_jobs",
-            format!("{shards}, {new}, {messages}, {projects}, {text}, '{nil}', '{max}'"),
+            format!("{shards}, {projects}, {keys}, {bytes}, {new}, {text}, {now}"),
         ),
     ]
 }
@@ -291,8 +271,13 @@ struct Cost {
 }
 
 impl Cost {
+    /// Pages touched. What a `WITH` writes after the statement's own rows are out stands beside them.
     fn pages(&self) -> i64 {
-        ["Shared Hit Blocks", "Shared Read Blocks"].iter().map(|name| self.plan[name].as_i64().unwrap()).sum()
+        let of = |part: &Value| -> i64 {
+            ["Shared Hit Blocks", "Shared Read Blocks"].iter().map(|name| part[name].as_i64().unwrap()).sum()
+        };
+        let parts = self.plan["Plans"].as_array().into_iter().flatten();
+        of(&self.plan) + parts.filter(|part| part["Node Type"] == "ModifyTable").map(of).sum::<i64>()
     }
 
     /// What is wrong with it, beside what the same statement did over a short backlog.
