@@ -9,7 +9,7 @@ use mailwright::app::{Ended, Role};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::support::app::{App, Setup, message_to};
+use crate::support::app::{Setup, message_to};
 use crate::support::database::Database;
 use crate::support::http::Client;
 use crate::support::process::{Server, create_key};
@@ -20,9 +20,9 @@ const LEASED: &str =
     "SELECT count(*) FROM deliveries WHERE attempt = 1 AND lease_token IS NOT NULL AND lease_until > now()";
 const READY: &str = "SELECT count(*) FROM deliveries WHERE attempt = 0 AND lease_token IS NULL AND ready";
 
-/// How many claims the service has made.
-async fn claims(app: &App) -> u64 {
-    let text = app.get("/metrics").await.text();
+/// How many claims a service has made.
+async fn claims(address: impl ToString) -> u64 {
+    let text = within("metrics", Client::new(address).request("GET", "/metrics", &[], vec![])).await.unwrap().text();
     let line = text.lines().find_map(|line| line.strip_prefix("mailwright_claim_batch_deliveries_count "));
     line.expect("the metric is there").parse().unwrap()
 }
@@ -71,7 +71,7 @@ async fn what_is_accepted_while_places_are_free_is_born_leased_and_never_claimed
     }
     app.database.until_count("SELECT count(*) FROM deliveries", 0).await;
     assert_eq!(sink.taken_count(), 4);
-    assert_eq!((claims(&app).await, claims(&other).await), (0, 0));
+    assert_eq!((claims(app.address).await, claims(other.address).await), (0, 0));
 }
 
 #[tokio::test]
@@ -83,10 +83,10 @@ async fn what_finds_no_place_waits_in_its_row_and_is_claimed_once_room_comes() {
         app.send(&message_to(&format!("r{n}@example.net"))).await;
     }
     assert_eq!((app.database.count(LEASED).await, app.database.count(READY).await), (2, 4));
-    assert_eq!(claims(&app).await, 0);
+    assert_eq!(claims(app.address).await, 0);
     gate.open();
     app.database.until_count("SELECT count(*) FROM deliveries", 0).await;
-    assert!(claims(&app).await >= 1);
+    assert!(claims(app.address).await >= 1);
     assert_eq!(copies(&sink).values().filter(|count| **count == 1).count(), 6, "each exactly once");
 }
 
@@ -115,6 +115,7 @@ async fn recipients_of_one_message_that_are_handed_over_and_that_wait_get_one_co
     message["to"] = json!(to);
     let id = app.send(&message).await;
     assert_eq!((app.database.count(LEASED).await, app.database.count(READY).await), (2, 5));
+    assert_eq!(claims(app.address).await, 0);
     gate.open();
     assert_eq!(app.settled(&id).await["counts"]["delivered"], 7);
     let copies = copies(&sink);
@@ -130,6 +131,7 @@ async fn a_stop_waits_for_what_was_handed_over() {
     for n in 0..4 {
         app.send(&message_to(&format!("r{n}@example.net"))).await;
     }
+    assert_eq!(claims(app.address).await, 0);
     let (address, database) = (app.address, Arc::clone(&app.database));
     assert_eq!(database.count(LEASED).await, 4, "two in sessions, two that wait for one");
     let stopping = tokio::spawn(app.stop());
@@ -204,6 +206,7 @@ async fn what_a_killed_process_was_handed_is_delivered_when_its_lease_ran_out() 
     }
     sink.until_taken(5).await;
     assert_eq!(database.count(LEASED).await, 20);
+    assert_eq!(claims(&first.address).await, 0);
     first.kill().await;
     let second = Server::start(&database.url, &settings).await;
     database.until_count("SELECT count(*) FROM deliveries", 0).await;

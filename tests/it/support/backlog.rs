@@ -6,7 +6,7 @@ use super::database::Database;
 
 /// Messages of one recipient each, ready to be delivered.
 pub struct Backlog<'a> {
-    /// By name; made if it is new.
+    /// By name; made if it is new, with an id before those of all others: who is favoured by order is the backlog.
     pub project: &'a str,
     pub rows: usize,
     /// `None`: one after the other in all of them.
@@ -22,7 +22,7 @@ impl Backlog<'_> {
         let index = self.shard.map_or_else(|| "n % 64".to_owned(), |shard| shard.index().to_string());
         // A UUIDv7; its lowest six bits are the shard's index.
         let sql = format!(
-            "INSERT INTO projects (id, name, created_at) VALUES (gen_random_uuid(), '{project}', now()) ON CONFLICT (name) DO NOTHING; \
+            "INSERT INTO projects (id, name, created_at) VALUES (('00000000' || substr(md5('{project}'), 9))::uuid, '{project}', now()) ON CONFLICT (name) DO NOTHING; \
              WITH made AS MATERIALIZED ( \
                  SELECT n, {lane} AS lane, (SELECT id FROM projects WHERE name = '{project}') AS project, (ARRAY[{values}])[{index} + 1] AS shard, \
                      (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '7' || substr(md5(random()::text), 1, 3) || '8' || \
