@@ -217,3 +217,55 @@ async fn dev_needs_no_configuration_and_leaves_nothing_running() {
     assert!(within("dev to end", child.wait()).await.unwrap().success());
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+/// Runs `mailwright bench`; gives its one report.
+async fn bench(name: &str, arguments: &[&str]) -> Value {
+    let file = std::env::temp_dir().join(format!("mailwright-bench-{name}-{}.json", std::process::id()));
+    let arguments = [&["bench", "--json", file.to_str().unwrap()], arguments].concat();
+    let output = run("", &arguments).await;
+    assert!(output.status.success(), "{output:?}");
+    let reports: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(reports.as_array().unwrap().len(), 1);
+    reports[0].clone()
+}
+
+#[tokio::test]
+async fn bench_delivers_each_message_once_and_reports_what_it_cost() {
+    let report = bench("plain", &["--messages", "300"]).await;
+    let ledger = &report["ledger"];
+    let counts = ["acknowledged", "taken", "lost", "extra", "uncertain"].map(|name| ledger[name].as_u64().unwrap());
+    assert_eq!(counts, [300, 300, 0, 0, 0]);
+    for figure in [
+        "/accepted_per_second",
+        "/delivered_per_second",
+        "/accept_ms/p50",
+        "/accept_ms/max",
+        "/accept_to_delivered_ms/p99",
+        "/cpu_micros/service",
+        "/cpu_micros/postgres",
+        "/cpu_micros_total",
+        "/wal_bytes_per_message",
+        "/commits_per_message",
+        "/accept_batches/mean",
+        "/settle_batches/commits",
+        "/peak_memory_mib/0",
+    ] {
+        let value = report.pointer(figure).and_then(Value::as_f64);
+        assert!(value.is_some_and(|value| value > 0.0), "{figure}: {value:?}");
+    }
+    assert_eq!(report["messages"], 300);
+    assert!(report["weather"].is_null());
+}
+
+#[tokio::test]
+async fn bench_kills_a_service_and_finds_nothing_lost() {
+    // Slow enough to be under way when the fault comes and when the rate is back.
+    let pace = ["--messages", "600", "--rate", "100", "--service", "queue.lease=2s"];
+    let report = bench("kill", &[&pace[..], &["--fault", "kill", "--processes", "2"]].concat()).await;
+    assert_eq!(report["weather"]["fault"], "kill");
+    assert!(report["weather"]["rate_back_seconds"].as_f64().is_some());
+    let ledger = &report["ledger"];
+    assert_eq!((&ledger["acknowledged"], &ledger["lost"]), (&Value::from(600), &Value::from(0)));
+    assert!(ledger["extra"].as_i64() <= ledger["uncertain"].as_i64(), "{ledger}");
+}

@@ -1,6 +1,7 @@
 //! The real parts that scenarios are played with.
 
 pub mod app;
+pub mod backlog;
 pub mod browser;
 pub mod database;
 pub mod dkim;

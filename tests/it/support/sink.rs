@@ -41,8 +41,28 @@ pub enum Do {
     ReplyAndDrop(&'static str),
     /// Nothing more is said; the connection stays open.
     Stall,
+    /// The usual thing is done and recorded, and said once the gate is open.
+    Held(watch::Receiver<bool>),
     /// These bytes instead of a reply, and on with the conversation.
     Bytes(&'static [u8]),
+}
+
+/// What holds replies back until it is opened.
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self(watch::channel(false).0)
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// What a script does at this gate.
+    pub fn held(&self) -> Do {
+        Do::Held(self.0.subscribe())
+    }
 }
 
 /// A message that was taken: the reply to its dot may or may not have been sent.
@@ -164,6 +184,13 @@ impl Sink {
 
     pub async fn start() -> Self {
         Self::setup().start().await
+    }
+
+    /// A server that greets nobody until `gate` is open.
+    pub async fn behind(gate: &Gate) -> Self {
+        let held = gate.held();
+        let script = move |step: &Step, _| if *step == Step::Connect { held.clone() } else { Do::Usual };
+        Self::setup().script(script).start().await
     }
 
     pub fn ledger(&self) -> Vec<Taken> {
@@ -311,7 +338,7 @@ impl Conversation<'_> {
         let step = Step::Dot(self.recipient.clone());
         let action = self.ask(&step);
         let takes = match &action {
-            Do::Usual | Do::DropAfter | Do::Stall => true,
+            Do::Usual | Do::DropAfter | Do::Stall | Do::Held(_) => true,
             Do::Reply(reply) | Do::ReplyAndDrop(reply) => reply.starts_with('2'),
             Do::Drop | Do::Bytes(_) => false,
         };
@@ -365,6 +392,13 @@ impl Conversation<'_> {
             }
             Do::ReplyAndDrop(reply) => self.say(reply).await.map(|()| Then::Close),
             Do::Drop | Do::DropAfter => Ok(Then::Close),
+            Do::Held(mut gate) => {
+                // A gate that is gone stays closed.
+                if gate.wait_for(|is_open| *is_open).await.is_err() {
+                    return Ok(Then::Close);
+                }
+                self.say(usual).await.map(|()| Then::GoOn)
+            }
             Do::Stall => {
                 // Until the client has had enough.
                 let mut rest = Vec::new();
