@@ -5,6 +5,7 @@
 
 mod backlog;
 mod signing;
+mod workbench;
 mod writer;
 
 use std::sync::Arc;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::WriteError;
+use super::workbench::Workbench;
 use crate::compose::dkim::SigningKey;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
@@ -33,13 +33,12 @@ pub struct Signing {
     cache: Duration,
     known: Mutex<HashMap<(ProjectId, String), (Lookup, Instant)>>,
     parsed: Arc<Parsed>,
-    cores: Arc<Semaphore>,
+    bench: Arc<Workbench>,
 }
 
 impl Signing {
     pub fn new(store: Store, cache: Duration) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { store, cache, known: Mutex::default(), parsed: Arc::default(), cores: Arc::new(Semaphore::new(cores)) }
+        Self { store, cache, known: Mutex::default(), parsed: Arc::default(), bench: Arc::default() }
     }
 
     /// The keys of `domain`, or of its closest parent that has any, in the project.
@@ -69,19 +68,12 @@ impl Signing {
         lookup
     }
 
-    /// Runs work for a processor off the async threads, as many at once as there are cores.
+    /// Runs work for a processor off the async threads.
     pub async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WriteError> {
-        let broken = || WriteError::Away("composing was interrupted".to_owned());
-        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| broken())?;
-        let run = move || {
-            let done = work();
-            drop(core);
-            done
-        };
-        tokio::task::spawn_blocking(run).await.map_err(|_| broken())
+        self.bench.run(work).await.ok_or_else(|| WriteError::Away("composing was interrupted".to_owned()))
     }
 }
 
