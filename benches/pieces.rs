@@ -272,6 +272,7 @@ mod smtp {
 mod queue {
     use mailwright::domain::delivery::Group;
     use mailwright::domain::id::ProjectId;
+    use mailwright::domain::shard::Shard;
     use mailwright::handover::Rooms;
     use mailwright::queue;
     use uuid::Uuid;
@@ -282,6 +283,7 @@ mod queue {
     #[divan::bench]
     fn shares_of_200_groups(bencher: Bencher<'_, '_>) {
         let group = |n: u128| Group {
+            shard: Shard::of_low_bits(0),
             priority: Priority::Normal.rank(),
             project: ProjectId::from_uuid(Uuid::from_u128(n / 10)),
             next_hop: format!("mx{}.example.net", n % 10),

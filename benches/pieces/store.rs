@@ -194,14 +194,14 @@ fn claim_64(bencher: Bencher<'_, '_>) {
     let bed = Bed::get();
     let (mut accepting, mut claiming) = (bed.store.link(), bed.store.link());
     let shard = Shard::of_low_bits(2);
-    let group = Group { priority: Priority::Normal.rank(), project: bed.project, next_hop: LANE.to_owned() };
+    let group = Group { shard, priority: Priority::Normal.rank(), project: bed.project, next_hop: LANE.to_owned() };
     let inputs = || {
         bed.accept(&mut accepting, &bed.batch(shard, BATCH), None);
         random()
     };
     bencher.with_inputs(inputs).bench_local_values(|token| {
         let claim = Claim { owner: Uuid::nil(), token, span: SPAN, shares: &[(&group, BATCH)] };
-        let claimed = bed.runtime.block_on(claiming.claim_deliveries(shard, &claim)).unwrap();
+        let claimed = bed.runtime.block_on(claiming.claim_deliveries(&claim)).unwrap();
         assert_eq!(claimed.len(), BATCH, "all that was due was claimed");
     });
 }

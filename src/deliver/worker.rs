@@ -31,14 +31,16 @@ use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{Claiming, Work, shares};
 use crate::shutdown::Shutdown;
-use crate::store::claims::{Claim, Cursor, Load, Loaded};
+use crate::store::claims::{Claim, Cursor, Cursors, Load, Loaded};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Wait before a message is read again from a store that was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
-/// Groups of one priority that a claim looks at; the next claim goes on behind them.
-const GROUPS: i64 = 200;
+/// Groups of one priority that a claim looks at in all its shards; the next claim goes on behind them.
+const GROUPS: usize = 256;
+/// And at least so many in each.
+const GROUPS_MIN: usize = 8;
 /// Deliveries of a shard that become ready at one look.
 const RIPE: i64 = 1000;
 /// How often idle sessions are looked through.
@@ -53,7 +55,7 @@ pub struct Deliverer {
     router: Router,
     lanes: Lanes,
     /// Where the next look at a shard's groups begins, when it did not reach the end.
-    cursors: Mutex<HashMap<Shard, [Option<Cursor>; 3]>>,
+    cursors: Mutex<HashMap<Shard, Cursors>>,
     pool: Pool,
     retry: RetryPolicy,
     clock: Arc<dyn Clock>,
@@ -171,8 +173,25 @@ impl Deliverer {
         })
     }
 
-    fn cursors(&self) -> std::sync::MutexGuard<'_, HashMap<Shard, [Option<Cursor>; 3]>> {
+    fn cursors(&self) -> std::sync::MutexGuard<'_, HashMap<Shard, Cursors>> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps where walks stopped; gives the shards whose groups were all seen, and those whose walk is not at its end.
+    fn keep_cursors(&self, walks: &[(Shard, Cursors)], groups: &[Group], limit: usize) -> (Vec<Shard>, Vec<Shard>) {
+        let (mut all, mut unfinished) = (Vec::new(), Vec::new());
+        let mut kept = self.cursors();
+        for (shard, behind) in walks {
+            match cursors_behind(groups.iter().filter(|group| group.shard == *shard), limit) {
+                Some(cursors) => {
+                    kept.insert(*shard, cursors);
+                    unfinished.push(*shard);
+                }
+                None if behind.iter().all(Option::is_none) => all.push(*shard),
+                None => {}
+            }
+        }
+        (all, unfinished)
     }
 
     /// Speaks to one host after the other, until one gives a verdict or may have taken the message.
@@ -280,6 +299,7 @@ impl Work for Deliverer {
     type Job = Fresh;
     const NAME: &'static str = "deliveries";
     const EMPTY_MAX: usize = 64;
+    const SHARDS_MAX: usize = 64;
 
     fn lease(job: &Fresh) -> Lease {
         job.delivery.lease
@@ -303,31 +323,44 @@ impl Work for Deliverer {
         Ok(shards)
     }
 
-    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<(Vec<Fresh>, bool), StoreError> {
-        let behind = self.cursors().remove(&shard).unwrap_or_default();
-        let groups = link.ready_groups(shard, &behind, GROUPS).await?;
-        let goes_on = cursors_behind(&groups);
-        let is_all = goes_on.is_none() && behind == [const { None }; 3];
-        let rooms = self.handover.places.rooms(shard, &groups, is_all);
+    async fn claim(
+        &self,
+        link: &mut Link,
+        shards: &[Shard],
+        claiming: Claiming,
+    ) -> Result<(Vec<Fresh>, Vec<Shard>), StoreError> {
+        let per_shard = (GROUPS / shards.len().max(1)).max(GROUPS_MIN);
+        let walks: Vec<_> = {
+            let mut cursors = self.cursors();
+            shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
+        };
+        let groups = link.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
+        let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
+        let rooms = self.handover.places.rooms(&groups, &all);
         let shares = shares(&groups, rooms, claiming.limit);
+        let is_spent = shares.iter().sum::<usize>() >= claiming.limit;
         let wanted: Vec<_> = groups.iter().zip(shares).filter(|(_, share)| *share > 0).collect();
-        let goes_on = goes_on.map(|cursors| self.cursors().insert(shard, cursors)).is_some();
         if wanted.is_empty() {
-            return Ok((Vec::new(), goes_on));
+            return Ok((Vec::new(), unfinished));
         }
         let Claiming { owner, token, span, .. } = claiming;
-        let claimed = link.claim_deliveries(shard, &Claim { owner, token, span, shares: &wanted }).await?;
+        let claimed = link.claim_deliveries(&Claim { owner, token, span, shares: &wanted }).await?;
         self.metrics.claim_batch.observe(claimed.len() as f64);
-        let of = |group: &Group| {
-            claimed.iter().filter(|d| d.project == group.project && d.next_hop == group.next_hop).count()
+        // A group that gave its whole share may have more; so may any when the claim was spent, and a shard whose
+        // walk did not begin at the beginning.
+        let given = |group: &Group| claimed.iter().filter(|delivery| delivery.is_of(group)).count();
+        let may_have_more = |shard: &Shard| {
+            is_spent
+                || !all.contains(shard)
+                || wanted.iter().any(|(group, share)| group.shard == *shard && given(group) >= *share)
         };
-        // A group that gave its whole share may have more.
-        let has_more = goes_on || !is_all || wanted.iter().any(|(group, share)| of(group) >= *share);
+        let with_groups = |shard: &Shard| groups.iter().any(|group| group.shard == *shard);
+        let more = shards.iter().copied().filter(|shard| with_groups(shard) && may_have_more(shard)).collect();
         let in_place = |delivery: LeasedDelivery| {
             let place = self.handover.places.take(&delivery.next_hop, delivery.project);
             Fresh { delivery, place, carried: None }
         };
-        Ok((claimed.into_iter().map(in_place).collect(), has_more))
+        Ok((claimed.into_iter().map(in_place).collect(), more))
     }
 
     /// Never: places ring for what found no room.
@@ -353,14 +386,14 @@ impl Work for Deliverer {
 }
 
 /// Where the walk over a shard's groups goes on; `None` when it reached the end in every priority.
-fn cursors_behind(groups: &[Group]) -> Option<[Option<Cursor>; 3]> {
+fn cursors_behind<'a>(groups: impl Iterator<Item = &'a Group>, limit: usize) -> Option<Cursors> {
     let mut cursors = [const { None }; 3];
-    for class in groups.chunk_by(|a, b| a.priority == b.priority) {
-        let (Some(last), Ok(rank)) = (class.last(), usize::try_from(class[0].priority)) else { continue };
-        if i64::try_from(class.len()).is_ok_and(|count| count >= GROUPS)
-            && let Some(cursor) = cursors.get_mut(rank)
-        {
-            *cursor = Some(Cursor { project: last.project, next_hop: last.next_hop.clone() });
+    let mut counts = [0; 3];
+    for group in groups {
+        let Some(rank) = usize::try_from(group.priority).ok().filter(|rank| *rank < cursors.len()) else { continue };
+        counts[rank] += 1;
+        if counts[rank] == limit {
+            cursors[rank] = Some(Cursor { project: group.project, next_hop: group.next_hop.clone() });
         }
     }
     cursors.iter().any(Option::is_some).then_some(cursors)

@@ -12,6 +12,7 @@ use super::lease::Lease;
 use super::outcome::{AttemptReport, Outcome};
 use super::recipient::RecipientStatus;
 use super::retry::Schedule;
+use super::shard::Shard;
 
 /// A delivery under our lease.
 #[derive(Debug, Clone)]
@@ -28,9 +29,10 @@ pub struct LeasedDelivery {
     pub expires_at: Timestamp,
 }
 
-/// Deliveries that are alike to a claim: of one priority, one project, for one next hop.
+/// Deliveries that are alike to a claim: of one shard, one priority, one project, for one next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
+    pub shard: Shard,
     /// Lower is served first.
     pub priority: i16,
     pub project: ProjectId,
@@ -63,6 +65,11 @@ pub struct Transition {
 }
 
 impl LeasedDelivery {
+    /// Whether it is of that group, as far as a claimed delivery tells: of any priority.
+    pub fn is_of(&self, group: &Group) -> bool {
+        self.lease.shard == group.shard && self.project == group.project && self.next_hop == group.next_hop
+    }
+
     /// The transition that `outcome` causes. A retry never lies beyond the last instant: it falls on
     /// it, where the delivery expires.
     pub fn conclude(&self, outcome: &Outcome, policy: &RetryPolicy, now: Timestamp, chance: &dyn Chance) -> Transition {
@@ -106,7 +113,6 @@ mod tests {
     use crate::domain::clock::SeededChance;
     use crate::domain::outcome::Trouble;
     use crate::domain::reply::Reply;
-    use crate::domain::shard::Shard;
     use uuid::Uuid;
 
     const NOW: Timestamp = datetime!(2026-11-22 10:00 UTC);

@@ -187,21 +187,19 @@ impl Places {
         }
     }
 
-    /// The room of these groups, which are what is ready in `shard`; notes the shard for those that have none, and
-    /// forgets it for the others. `is_all`: there are no other groups.
-    pub fn rooms(&self, shard: Shard, groups: &[Group], is_all: bool) -> Rooms {
+    /// The room of these groups; notes the shards of those that have none, and forgets them for the others. `all`:
+    /// shards in which nothing else is ready.
+    pub fn rooms(&self, groups: &[Group], all: &[Shard]) -> Rooms {
         let mut state = self.state();
-        if is_all {
-            state.forget(!bit(shard));
-        }
+        state.forget(!all.iter().fold(0, |bits, shard| bits | bit(*shard)));
         let mut rooms = Rooms::default();
         for group in groups {
             let lane = state.lane_room(&group.next_hop);
             let project = state.project_room(group.project);
             if lane == 0 || project == 0 {
-                state.wait(shard, &group.next_hop, group.project);
+                state.wait(group.shard, &group.next_hop, group.project);
             } else if let Some(usage) = state.lanes.get_mut(&group.next_hop) {
-                usage.waiting &= !bit(shard);
+                usage.waiting &= !bit(group.shard);
             }
             rooms.lanes.insert(group.next_hop.clone(), lane);
             rooms.projects.insert(group.project, project);
@@ -368,8 +366,8 @@ mod tests {
         held.truncate(1);
         assert_eq!(wake.take(), [S], "room came");
         assert!(places.reserve("a", project(1)).is_none(), "the row goes first");
-        let group = Group { priority: 1, project: project(1), next_hop: "a".into() };
-        assert!(places.rooms(S, &[group], true).lanes["a"] > 0);
+        let group = Group { shard: S, priority: 1, project: project(1), next_hop: "a".into() };
+        assert!(places.rooms(&[group], &[S]).lanes["a"] > 0);
         assert!(places.reserve("a", project(1)).is_some());
     }
 

@@ -55,13 +55,16 @@ pub trait Work: Send + Sync + 'static {
     /// The shards that have something due.
     fn shards_due(&self, link: &mut Link) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
 
-    /// Claims due jobs of one shard, leaving out lanes that are full. Also says whether the shard may have more.
+    /// How many shards one claim looks at, as far as one transaction may: fairness holds within a claim.
+    const SHARDS_MAX: usize;
+
+    /// Claims due jobs of these shards, leaving out lanes that are full. Also says which may have more.
     fn claim(
         &self,
         link: &mut Link,
-        shard: Shard,
+        shards: &[Shard],
         claiming: Claiming,
-    ) -> impl Future<Output = Result<(Vec<Self::Job>, bool), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(Vec<Self::Job>, Vec<Shard>), StoreError>> + Send;
 
     /// Whether due rows may have been left out of a claim without anybody ringing for them later.
     fn is_holding_back(&self) -> bool;
@@ -193,27 +196,26 @@ impl<W: Work> Running<W> {
     ) -> Result<(), StoreError> {
         let Runner { work, chance, pace, owner, .. } = &self.runner;
         let mut empty = 0;
-        while let Some(shard) = pending.front().copied() {
+        let at_once = W::SHARDS_MAX.min(link.max_shards_per_tx());
+        while !pending.is_empty() {
             let limit = work.room().min(pace.batch);
-            if limit == 0 || empty == W::EMPTY_MAX || shutdown.soft.is_cancelled() {
+            if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
-            pending.pop_front();
+            let shards: Vec<Shard> = pending.drain(..at_once.min(pending.len())).collect();
             let mut token = [0; 16];
             chance.fill(&mut token);
             let token = Uuid::from_bytes(token);
             let claiming = Claiming { owner: *owner, token, span: pace.lease, limit };
-            let (jobs, has_more) = match work.claim(link, shard, claiming).await {
+            let (jobs, more) = match work.claim(link, &shards, claiming).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
-                    pending.push_back(shard);
+                    pending.extend(shards);
                     return Err(error);
                 }
             };
-            if has_more || work.is_holding_back() {
-                pending.push_back(shard);
-            }
-            empty = if jobs.is_empty() { empty + 1 } else { 0 };
+            pending.extend(if work.is_holding_back() { shards.clone() } else { more });
+            empty = if jobs.is_empty() { empty + shards.len() } else { 0 };
             for job in jobs {
                 self.starter.start(job, shutdown);
             }

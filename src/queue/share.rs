@@ -1,5 +1,5 @@
-//! Whose turn it is: how many deliveries of each group one claim takes. Priorities strictly; within one, projects
-//! in turn; within a project, its next hops in turn. Pure.
+//! Whose turn it is: how many deliveries of each group one claim takes, over all the shards that it looks at.
+//! Priorities strictly; within one, projects in turn; within a project, its groups in turn. Pure.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use crate::domain::delivery::Group;
 use crate::domain::id::ProjectId;
 use crate::handover::Rooms;
 
-/// Shares of `limit`, in order of `groups`, which come sorted by priority, project and next hop. No lane and no
-/// project gets more than its room.
+/// Shares of `limit`, in order of `groups`. No lane and no project gets more than its room.
 pub fn shares(groups: &[Group], mut rooms: Rooms, limit: usize) -> Vec<usize> {
     let mut shares = vec![0; groups.len()];
     let mut left = limit;
-    let mut from = 0;
-    for class in groups.chunk_by(|a, b| a.priority == b.priority) {
-        let mut turns = turns(class, from);
+    let mut priorities: Vec<_> = groups.iter().map(|group| group.priority).collect();
+    priorities.sort_unstable();
+    priorities.dedup();
+    for priority in priorities {
+        let mut turns = turns(groups, priority);
         while left > 0 && !turns.is_empty() {
-            // One round: each project gives one delivery of the next hop whose turn it is.
+            // One round: each project gives one delivery of the group whose turn it is.
             turns.retain_mut(|turn| left > 0 && turn.take_one(groups, &mut rooms, &mut shares, &mut left));
         }
-        from += class.len();
     }
     shares
 }
@@ -31,15 +31,15 @@ struct Turn {
     next: usize,
 }
 
-fn turns(class: &[Group], from: usize) -> Vec<Turn> {
+fn turns(groups: &[Group], priority: i16) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::new();
     let mut places: HashMap<ProjectId, usize> = HashMap::new();
-    for (offset, group) in class.iter().enumerate() {
+    for (index, group) in groups.iter().enumerate().filter(|(_, group)| group.priority == priority) {
         let place = *places.entry(group.project).or_insert_with(|| {
             turns.push(Turn { project: group.project, groups: Vec::new(), next: 0 });
             turns.len() - 1
         });
-        turns[place].groups.push(from + offset);
+        turns[place].groups.push(index);
     }
     turns
 }
@@ -68,9 +68,15 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::shard::Shard;
 
     fn group(priority: i16, project: u128, hop: &str) -> Group {
-        Group { priority, project: ProjectId::from_uuid(Uuid::from_u128(project)), next_hop: hop.to_owned() }
+        Group {
+            shard: Shard::of_low_bits(0),
+            priority,
+            project: ProjectId::from_uuid(Uuid::from_u128(project)),
+            next_hop: hop.to_owned(),
+        }
     }
 
     fn rooms(groups: &[Group], room: usize) -> Rooms {

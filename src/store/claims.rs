@@ -22,6 +22,9 @@ pub struct Cursor {
     pub next_hop: String,
 }
 
+/// Where an enumeration goes on in one shard, by priority; `None` at the beginning.
+pub type Cursors = [Option<Cursor>; 3];
+
 /// Who claims, and how many deliveries of each group.
 #[derive(Debug)]
 pub struct Claim<'a> {
@@ -70,26 +73,17 @@ impl Link {
         on_link!(link, conn, shards_where_ready(conn))
     }
 
-    /// Who has something ready in `shard`: at most `limit` groups of each priority, in order of project and
-    /// next hop from behind the cursors on.
-    pub async fn ready_groups(
-        &mut self,
-        shard: Shard,
-        behind: &[Option<Cursor>; 3],
-        limit: i64,
-    ) -> Result<Vec<Group>, StoreError> {
+    /// Who has something ready: at most `limit` groups of each priority in each shard, in order of project and next
+    /// hop from behind the shard's cursors on.
+    pub async fn ready_groups(&mut self, shards: &[(Shard, Cursors)], limit: i64) -> Result<Vec<Group>, StoreError> {
         let link = self;
-        on_link!(link, conn, groups(conn, shard, behind, limit))
+        on_link!(link, conn, groups(conn, shards, limit))
     }
 
-    /// Claims each group's share of one shard, oldest first.
-    pub async fn claim_deliveries(
-        &mut self,
-        shard: Shard,
-        claim: &Claim<'_>,
-    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+    /// Claims each group's share, oldest first.
+    pub async fn claim_deliveries(&mut self, claim: &Claim<'_>) -> Result<Vec<LeasedDelivery>, StoreError> {
         let link = self;
-        on_link!(link, conn, claim_shares(conn, shard, claim))
+        on_link!(link, conn, claim_shares(conn, claim))
     }
 
     /// The envelopes and bytes of deliveries whose leases are still ours, in the order asked for.
@@ -102,8 +96,9 @@ impl Link {
 async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreError> {
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
     let rows = sqlx::query_scalar!(
-        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard) WHERE EXISTS (SELECT 1 FROM deliveries d \
-             WHERE d.shard = s.shard AND d.lease_token IS NULL AND NOT d.ready AND d.due_at <= now())",
+        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard), \
+         LATERAL (SELECT 1 FROM deliveries d WHERE d.shard = s.shard AND d.lease_token IS NULL AND NOT d.ready \
+                  AND d.due_at <= now() ORDER BY d.due_at LIMIT 1) AS due",
         &shards,
     )
     .fetch_all(conn)
@@ -114,8 +109,9 @@ async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreEr
 async fn shards_where_ready(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreError> {
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
     let rows = sqlx::query_scalar!(
-        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard) WHERE EXISTS (SELECT 1 FROM deliveries d \
-             WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready)",
+        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard), \
+         LATERAL (SELECT 1 FROM deliveries d WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready \
+                  ORDER BY d.priority, d.project_id, d.next_hop, d.due_at, d.id LIMIT 1) AS ready",
         &shards,
     )
     .fetch_all(conn)
@@ -125,9 +121,10 @@ async fn shards_where_ready(conn: &mut PgConnection) -> Result<Vec<Shard>, Store
 
 async fn ripen(conn: &mut PgConnection, shard: Shard, limit: i64) -> Result<u64, StoreError> {
     let done = sqlx::query!(
-        "UPDATE deliveries SET ready = true WHERE shard = $1 AND lease_token IS NULL AND id = ANY (ARRAY( \
-             SELECT d.id FROM deliveries d WHERE d.shard = $1 AND d.lease_token IS NULL AND NOT d.ready \
-               AND d.due_at <= now() ORDER BY d.due_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        "WITH due AS MATERIALIZED (SELECT w.shard, w.id FROM deliveries w \
+             WHERE w.shard = $1 AND w.lease_token IS NULL AND NOT w.ready AND w.due_at <= now() \
+             ORDER BY w.due_at LIMIT $2 FOR UPDATE SKIP LOCKED) \
+         UPDATE deliveries d SET ready = true FROM due WHERE d.shard = due.shard AND d.id = due.id",
         shard.value(),
         limit,
     )
@@ -137,66 +134,55 @@ async fn ripen(conn: &mut PgConnection, shard: Shard, limit: i64) -> Result<u64,
 }
 
 /// A walk over the index from group to group: each step is one probe.
-async fn groups(
-    conn: &mut PgConnection,
-    shard: Shard,
-    behind: &[Option<Cursor>; 3],
-    limit: i64,
-) -> Result<Vec<Group>, StoreError> {
-    let projects = behind.each_ref().map(|c| c.as_ref().map_or(Uuid::nil(), |c| c.project.uuid()));
-    let hops = behind.each_ref().map(|c| c.as_ref().map_or_else(String::new, |c| c.next_hop.clone()));
+async fn groups(conn: &mut PgConnection, shards: &[(Shard, Cursors)], limit: i64) -> Result<Vec<Group>, StoreError> {
+    let walks = || shards.iter().flat_map(|(shard, cursors)| (0_i16..).zip(cursors).map(move |walk| (shard, walk)));
     let rows = sqlx::query!(
-        "SELECT p.priority AS \"priority!\", g.project_id AS \"project_id!\", g.next_hop AS \"next_hop!\" \
-         FROM unnest(ARRAY[0, 1, 2]::smallint[], $2::uuid[], $3::text[]) AS p (priority, project_id, next_hop), \
+        "SELECT p.shard AS \"shard!\", p.priority AS \"priority!\", g.project_id AS \"project_id!\", g.next_hop AS \"next_hop!\" \
+         FROM unnest($1::int[], $2::smallint[], $3::uuid[], $4::text[]) AS p (shard, priority, project_id, next_hop), \
          LATERAL (WITH RECURSIVE walk AS ( \
              (SELECT d.project_id, d.next_hop FROM deliveries d \
-              WHERE d.shard = $1 AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready \
+              WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready \
                 AND (d.project_id, d.next_hop) > (p.project_id, p.next_hop) \
               ORDER BY d.project_id, d.next_hop LIMIT 1) \
              UNION ALL \
              SELECT n.project_id, n.next_hop FROM walk w, LATERAL ( \
                  SELECT d.project_id, d.next_hop FROM deliveries d \
-                 WHERE d.shard = $1 AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready \
+                 WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready \
                    AND (d.project_id, d.next_hop) > (w.project_id, w.next_hop) \
                  ORDER BY d.project_id, d.next_hop LIMIT 1) AS n) \
-             SELECT walk.project_id, walk.next_hop FROM walk LIMIT $4) AS g",
-        shard.value(),
-        &projects[..],
-        &hops[..],
+             SELECT walk.project_id, walk.next_hop FROM walk LIMIT $5) AS g",
+        &walks().map(|(shard, _)| shard.value()).collect::<Vec<_>>(),
+        &walks().map(|(_, (priority, _))| priority).collect::<Vec<_>>(),
+        &walks().map(|(_, (_, c))| c.as_ref().map_or(Uuid::nil(), |c| c.project.uuid())).collect::<Vec<_>>(),
+        &walks().map(|(_, (_, c))| c.as_ref().map_or_else(String::new, |c| c.next_hop.clone())).collect::<Vec<_>>(),
         limit,
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Group {
-            priority: row.priority,
-            project: ProjectId::from_uuid(row.project_id),
-            next_hop: row.next_hop,
-        })
-        .collect())
+    let group = |shard, priority, project_id, next_hop| {
+        Some(Group { shard: Shard::of_value(shard)?, priority, project: ProjectId::from_uuid(project_id), next_hop })
+    };
+    Ok(rows.into_iter().filter_map(|row| group(row.shard, row.priority, row.project_id, row.next_hop)).collect())
 }
 
-async fn claim_shares(
-    conn: &mut PgConnection,
-    shard: Shard,
-    claim: &Claim<'_>,
-) -> Result<Vec<LeasedDelivery>, StoreError> {
+async fn claim_shares(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<LeasedDelivery>, StoreError> {
     let groups = || claim.shares.iter().map(|(group, _)| group);
     let rows = sqlx::query!(
-        "UPDATE deliveries d SET lease_owner = $2, lease_token = $3, lease_until = now() + make_interval(secs => $4), \
+        "WITH due AS MATERIALIZED ( \
+             SELECT w.shard, w.id FROM unnest($4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::bigint[]) \
+                 AS g (shard, priority, project_id, next_hop, share), \
+             LATERAL (SELECT q.shard, q.id FROM deliveries q \
+                      WHERE q.shard = g.shard AND q.priority = g.priority AND q.project_id = g.project_id \
+                        AND q.next_hop = g.next_hop AND q.lease_token IS NULL AND q.ready \
+                      ORDER BY q.due_at, q.id LIMIT g.share FOR UPDATE SKIP LOCKED) AS w) \
+         UPDATE deliveries d SET lease_owner = $1, lease_token = $2, lease_until = now() + make_interval(secs => $3), \
              attempt = d.attempt + 1 \
-         WHERE d.shard = $1 AND d.lease_token IS NULL AND d.id = ANY (ARRAY( \
-             SELECT due.id FROM unnest($5::smallint[], $6::uuid[], $7::text[], $8::bigint[]) AS g (priority, project_id, next_hop, share), \
-             LATERAL (SELECT w.id FROM deliveries w \
-                      WHERE w.shard = $1 AND w.priority = g.priority AND w.project_id = g.project_id \
-                        AND w.next_hop = g.next_hop AND w.lease_token IS NULL AND w.ready \
-                      ORDER BY w.due_at, w.id LIMIT g.share FOR UPDATE SKIP LOCKED) AS due)) \
-         RETURNING d.id, d.message_id, d.project_id, d.next_hop, d.size, d.due_at, d.expires_at, d.attempt",
-        shard.value(),
+         FROM due WHERE d.shard = due.shard AND d.id = due.id \
+         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.size, d.due_at, d.expires_at, d.attempt",
         claim.owner,
         claim.token,
         claim.span.as_secs_f64(),
+        &groups().map(|g| g.shard.value()).collect::<Vec<_>>(),
         &groups().map(|g| g.priority).collect::<Vec<_>>(),
         &groups().map(|g| g.project.uuid()).collect::<Vec<_>>(),
         &groups().map(|g| g.next_hop.clone()).collect::<Vec<_>>(),
@@ -204,19 +190,22 @@ async fn claim_shares(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| LeasedDelivery {
-            lease: Lease { shard, id: row.id, token: claim.token, attempt: row.attempt },
-            message: MessageId::from_uuid(row.message_id),
-            recipient: RecipientId::from_uuid(row.id),
-            project: ProjectId::from_uuid(row.project_id),
-            next_hop: row.next_hop,
-            size: usize::try_from(row.size).unwrap_or(0),
-            due_at: row.due_at,
-            expires_at: row.expires_at,
+    rows.into_iter()
+        .map(|row| {
+            let shard = Shard::of_value(row.shard)
+                .ok_or_else(|| StoreError::corrupt("deliveries", "shard", &row.shard.to_string()))?;
+            Ok(LeasedDelivery {
+                lease: Lease { shard, id: row.id, token: claim.token, attempt: row.attempt },
+                message: MessageId::from_uuid(row.message_id),
+                recipient: RecipientId::from_uuid(row.id),
+                project: ProjectId::from_uuid(row.project_id),
+                next_hop: row.next_hop,
+                size: usize::try_from(row.size).unwrap_or(0),
+                due_at: row.due_at,
+                expires_at: row.expires_at,
+            })
         })
-        .collect())
+        .collect()
 }
 
 async fn load(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Load>, StoreError> {

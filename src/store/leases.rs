@@ -46,9 +46,10 @@ macro_rules! lease_statements {
         async fn shards_where_expired(conn: &mut sqlx::PgConnection) -> Result<Vec<Shard>, StoreError> {
             let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
             let rows = sqlx::query_scalar!(
-                "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard) WHERE EXISTS (SELECT 1 FROM "
+                "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard), LATERAL (SELECT 1 FROM "
                     + $table
-                    + " d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL AND d.lease_until < now())",
+                    + " d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL AND d.lease_until < now() \
+                       ORDER BY d.lease_until LIMIT 1) AS expired",
                 &shards,
             )
             .fetch_all(conn)

@@ -75,7 +75,7 @@ impl Store {
 
     /// A connection of the caller's own, for work in transactions.
     pub fn link(&self) -> Link {
-        Link { store: self.clone(), conn: None }
+        Link { store: self.clone(), conn: None, opened: None }
     }
 
     /// Whether the store takes a connection, right now.
@@ -131,7 +131,8 @@ impl Drop for Pooled {
 
 /// Every statement on a link is over a batch and by primary key or partial index. A planner that guesses
 /// from fresh statistics would hash whole tables for it (measured: half of Postgres' CPU per message).
-const BY_INDEX: [(&str, &str); 4] = [
+const BY_INDEX: [(&str, &str); 5] = [
+    ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("enable_seqscan", "off"),
@@ -142,8 +143,12 @@ const BY_INDEX: [(&str, &str); 4] = [
 pub struct Link {
     store: Store,
     conn: Option<(PgConnection, Instant)>,
+    opened: Option<Instant>,
 }
 
+/// A connection keeps its plans; it is opened anew after this time, so that plans made over few rows, or before the
+/// server knew its tables, do not last.
+const AGE: Duration = Duration::from_mins(5);
 /// A connection that was idle for longer is tried before it is used.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -155,6 +160,12 @@ impl Link {
 
     /// Takes the connection, opening it if need be.
     async fn open(&mut self) -> Result<PgConnection, StoreError> {
+        if self.opened.is_some_and(|opened| opened.elapsed() > AGE)
+            && let Some((conn, _)) = self.conn.take()
+        {
+            // A new one is there whether or not the old one says goodbye.
+            let _ = conn.close().await;
+        }
         match self.conn.take() {
             Some((conn, since)) if since.elapsed() < IDLE => Ok(conn),
             // A server that was restarted meanwhile must not cost a caller its answer.
@@ -166,7 +177,8 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<PgConnection, StoreError> {
+    async fn connect(&mut self) -> Result<PgConnection, StoreError> {
+        self.opened = Some(Instant::now());
         Ok(PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await?)
     }
 

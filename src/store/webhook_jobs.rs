@@ -121,8 +121,9 @@ async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window) -> Result
 async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreError> {
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
     let rows = sqlx::query_scalar!(
-        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard) WHERE EXISTS ( \
-             SELECT 1 FROM webhook_jobs j WHERE j.shard = s.shard AND j.lease_token IS NULL AND j.due_at <= now())",
+        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard), \
+         LATERAL (SELECT 1 FROM webhook_jobs j WHERE j.shard = s.shard AND j.lease_token IS NULL AND j.due_at <= now() \
+                  ORDER BY j.due_at LIMIT 1) AS due",
         &shards,
     )
     .fetch_all(conn)

@@ -167,6 +167,7 @@ impl Work for Poster {
     type Job = Call;
     const NAME: &'static str = "webhooks";
     const EMPTY_MAX: usize = 4;
+    const SHARDS_MAX: usize = 1;
 
     fn lease(call: &Call) -> Lease {
         call.job.lease
@@ -191,19 +192,25 @@ impl Work for Poster {
     }
 
     /// Claims few at a time: with one endpoint in a claim at most its bound and one claim are in hand.
-    async fn claim(&self, link: &mut Link, shard: Shard, claiming: Claiming) -> Result<(Vec<Call>, bool), StoreError> {
+    async fn claim(
+        &self,
+        link: &mut Link,
+        shards: &[Shard],
+        claiming: Claiming,
+    ) -> Result<(Vec<Call>, Vec<Shard>), StoreError> {
+        let Some(shard) = shards.first().copied() else { return Ok((Vec::new(), Vec::new())) };
         let full = self.full();
         let limit = claiming.limit.min(self.per_endpoint);
         let Claiming { owner, token, span, .. } = claiming;
         let claimed = link.claim_jobs(shard, &Claim { owner, token, span, limit, full: &full }).await?;
-        let has_more = claimed.len() == limit;
+        let more = if claimed.len() == limit { vec![shard] } else { Vec::new() };
         let mut calls = self.calls.map();
         for job in &claimed {
             *calls.entry(job.endpoint.uuid()).or_default() += 1;
         }
         drop(calls);
         let under_way = |job| Call { calls: Arc::clone(&self.calls), wake: Arc::clone(&self.wake), job };
-        Ok((claimed.into_iter().map(under_way).collect(), has_more))
+        Ok((claimed.into_iter().map(under_way).collect(), more))
     }
 
     fn is_holding_back(&self) -> bool {

@@ -75,14 +75,12 @@ async fn what_a_person_waits_for_overtakes_the_rest_of_its_project_in_its_shard(
 }
 
 #[tokio::test]
-#[ignore = "DEFECT: turns are fair within a shard; a message waits until the round over all 64 shards comes to its own"]
 async fn a_projects_backlog_does_not_delay_anothers_first_attempt() {
     let places = overtaken_by("bulk", None, "normal", &[0, 31, 63]).await;
     assert!(places.iter().all(|place| *place < 500), "{places:?}");
 }
 
 #[tokio::test]
-#[ignore = "DEFECT: priority counts within a shard; a message waits until the round over all 64 shards comes to its own"]
 async fn what_a_person_waits_for_overtakes_the_rest_of_its_project() {
     let places = overtaken_by("shop", None, "high", &[0, 31, 63]).await;
     assert!(places.iter().all(|place| *place < 500), "{places:?}");

@@ -254,7 +254,8 @@ struct Reading {
 
 /// The growth of a histogram of batch sizes.
 fn batches(before: &[String], after: &[String], name: &str) -> Batches {
-    let growth = |sample_name: &str| sample(after, sample_name) - sample(before, sample_name);
+    // A process that was killed took its counters with it.
+    let growth = |sample_name: &str| (sample(after, sample_name) - sample(before, sample_name)).max(0.0);
     let commits = growth(&format!("{name}_count"));
     let mut histogram = Vec::new();
     let mut below = 0.0;
