@@ -74,8 +74,13 @@
 //!   in between (530 → 300 µs of CPU for a message's whole life). Places are counted by lane and by project with
 //!   dynamic thresholds instead of constants, and never given to fresh mail while older rows wait for them.
 //! * 2026-11-24 What waits is either not ready or ready. Claims walk the ready index from one (project, next hop) to
-//!   the next, and a pure function shares a claim's size among them; before, 100,000 due rows of a full lane cost
+//!   the next, in all shards that may have something at once, and a pure function shares a claim's size among them: fairness
+//!   and priority hold over the whole queue, with `max_shards_per_tx = 1` within a shard; before, 100,000 due rows of a full lane cost
 //!   0.4 s per empty claim.
+//! * 2026-11-24 Accepting and settling are one statement each: a round trip for each of seven tables cost more than the
+//!   rows (214 → 171 µs). On a distributed Postgres such statements are to be measured anew.
+//! * 2026-11-24 A batch under eight messages goes on filling while another task commits, at most 5 ms: commits are
+//!   larger at moderate rates, and nothing waits while nobody commits.
 //! * 2026-11-24 Outcomes wait up to 5 ms for others, so that settling commits are as large as accepting ones.
 //! * 2026-11-24 A small message follows its envelope as one BDAT chunk where the server offers CHUNKING and was
 //!   heard within the last second: one round trip a message instead of two. A session that breaks then leaves the
