@@ -70,19 +70,14 @@ impl Lanes {
         (sessions, memory)
     }
 
-    /// Notes that one waits no more; a lane that nobody uses or waits for is forgotten.
+    /// Notes that one waits no more.
     fn leave(&self, name: &str) {
-        let mut lanes = self.map();
-        let Some(lane) = lanes.get_mut(name) else { return };
-        lane.users = lane.users.saturating_sub(1);
-        // A turn that was given outlives its wait, and holds a permit of this lane.
-        let is_unused = lane.users == 0 && lane.sessions.available_permits() == self.sessions;
-        if is_unused {
-            lanes.remove(name);
+        if let Some(lane) = self.map().get_mut(name) {
+            lane.users = lane.users.saturating_sub(1);
         }
     }
 
-    /// Forgets lanes that nobody uses.
+    /// Forgets lanes that nobody waits for and that have no session; a turn that was given holds a permit.
     pub fn sweep(&self) {
         let sessions = self.sessions;
         self.map().retain(|_, lane| lane.users > 0 || lane.sessions.available_permits() < sessions);

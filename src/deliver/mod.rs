@@ -3,6 +3,7 @@
 //! [`worker`] is the list of steps; the other files are the steps' nouns. Takes leases from the queue,
 //! gives settlements to the store; never called by whoever accepts.
 
+mod claims;
 pub mod classify;
 mod lanes;
 mod loader;

@@ -1,12 +1,12 @@
 //! One delivery, as a list of steps: still wanted → not expired → route → lane → load → session →
 //! transact → classify → settle. Each step may end the attempt with a report.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::claims::Claims;
 use super::classify;
 use super::lanes::Lanes;
 use super::loader::Loader;
@@ -18,7 +18,7 @@ use super::smtp::dialogue::{Stage, Verdict};
 use super::smtp::session::{Failure, FailureKind, Peer, Session};
 use crate::config::Config;
 use crate::domain::clock::{Chance, Clock};
-use crate::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
+use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
 use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
@@ -29,18 +29,14 @@ use crate::domain::shard::Shard;
 use crate::handover::{Carried, Fresh, Handover};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::queue::{Claiming, Work, shares};
+use crate::queue::{Claiming, Work};
 use crate::shutdown::Shutdown;
-use crate::store::claims::{Claim, Cursor, Cursors, Load, Loaded};
+use crate::store::claims::{Load, Loaded};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Wait before a message is read again from a store that was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
-/// Groups of one priority that a claim looks at in all its shards; the next claim goes on behind them.
-const GROUPS: usize = 256;
-/// And at least so many in each.
-const GROUPS_MIN: usize = 8;
 /// Deliveries of a shard that become ready at one look.
 const RIPE: i64 = 1000;
 /// How often idle sessions are looked through.
@@ -54,13 +50,11 @@ pub struct Deliverer {
     handover: Arc<Handover>,
     router: Router,
     lanes: Lanes,
-    /// Where the next look at a shard's groups begins, when it did not reach the end.
-    cursors: Mutex<HashMap<Shard, Cursors>>,
+    claims: Claims,
     pool: Pool,
     retry: RetryPolicy,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
-    metrics: Arc<Metrics>,
 }
 
 /// What a deliverer is made of.
@@ -85,8 +79,8 @@ impl Deliverer {
             store: parts.store,
             settler: parts.settler,
             loader: parts.loader,
+            claims: Claims::new(Arc::clone(&parts.handover.places), Arc::clone(&parts.metrics)),
             handover: parts.handover,
-            cursors: Mutex::default(),
             router: Router { route: delivery.route.route.clone(), resolver: parts.resolver, mx_port: delivery.mx_port },
             lanes: Lanes::new(delivery.sessions, delivery.bytes_in_flight.0 >> 10),
             pool: Pool::new(PoolParts {
@@ -95,12 +89,11 @@ impl Deliverer {
                 tls: parts.tls,
                 idle_for: delivery.session_idle.0,
                 transactions_max: delivery.messages_per_session,
-                metrics: Arc::clone(&parts.metrics),
+                metrics: parts.metrics,
             }),
             retry: RetryPolicy { schedule, uncertain: delivery.uncertain_delay.0 },
             clock: parts.clock,
             chance: parts.chance,
-            metrics: parts.metrics,
         })
     }
 
@@ -171,27 +164,6 @@ impl Deliverer {
             tls: Some("none".to_owned()),
             ..AttemptReport::without_session(Outcome::Accepted(reply), "sandbox")
         })
-    }
-
-    fn cursors(&self) -> std::sync::MutexGuard<'_, HashMap<Shard, Cursors>> {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps where walks stopped; gives the shards whose groups were all seen, and those whose walk is not at its end.
-    fn keep_cursors(&self, walks: &[(Shard, Cursors)], groups: &[Group], limit: usize) -> (Vec<Shard>, Vec<Shard>) {
-        let (mut all, mut unfinished) = (Vec::new(), Vec::new());
-        let mut kept = self.cursors();
-        for (shard, behind) in walks {
-            match cursors_behind(groups.iter().filter(|group| group.shard == *shard), limit) {
-                Some(cursors) => {
-                    kept.insert(*shard, cursors);
-                    unfinished.push(*shard);
-                }
-                None if behind.iter().all(Option::is_none) => all.push(*shard),
-                None => {}
-            }
-        }
-        (all, unfinished)
     }
 
     /// Speaks to one host after the other, until one gives a verdict or may have taken the message.
@@ -329,38 +301,7 @@ impl Work for Deliverer {
         shards: &[Shard],
         claiming: Claiming,
     ) -> Result<(Vec<Fresh>, Vec<Shard>), StoreError> {
-        let per_shard = (GROUPS / shards.len().max(1)).max(GROUPS_MIN);
-        let walks: Vec<_> = {
-            let mut cursors = self.cursors();
-            shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
-        };
-        let groups = link.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
-        let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
-        let rooms = self.handover.places.rooms(&groups, &all);
-        let shares = shares(&groups, rooms, claiming.limit);
-        let is_spent = shares.iter().sum::<usize>() >= claiming.limit;
-        let wanted: Vec<_> = groups.iter().zip(shares).filter(|(_, share)| *share > 0).collect();
-        if wanted.is_empty() {
-            return Ok((Vec::new(), unfinished));
-        }
-        let Claiming { owner, token, span, .. } = claiming;
-        let claimed = link.claim_deliveries(&Claim { owner, token, span, shares: &wanted }).await?;
-        self.metrics.claim_batch.observe(claimed.len() as f64);
-        // A group that gave its whole share may have more; so may any when the claim was spent, and a shard whose
-        // walk did not begin at the beginning.
-        let given = |group: &Group| claimed.iter().filter(|delivery| delivery.is_of(group)).count();
-        let may_have_more = |shard: &Shard| {
-            is_spent
-                || !all.contains(shard)
-                || wanted.iter().any(|(group, share)| group.shard == *shard && given(group) >= *share)
-        };
-        let with_groups = |shard: &Shard| groups.iter().any(|group| group.shard == *shard);
-        let more = shards.iter().copied().filter(|shard| with_groups(shard) && may_have_more(shard)).collect();
-        let in_place = |delivery: LeasedDelivery| {
-            let place = self.handover.places.take(&delivery.next_hop, delivery.project);
-            Fresh { delivery, place, carried: None }
-        };
-        Ok((claimed.into_iter().map(in_place).collect(), more))
+        self.claims.claim(link, shards, claiming).await
     }
 
     /// Never: places ring for what found no room.
@@ -383,20 +324,6 @@ impl Work for Deliverer {
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
         drop(place);
     }
-}
-
-/// Where the walk over a shard's groups goes on; `None` when it reached the end in every priority.
-fn cursors_behind<'a>(groups: impl Iterator<Item = &'a Group>, limit: usize) -> Option<Cursors> {
-    let mut cursors = [const { None }; 3];
-    let mut counts = [0; 3];
-    for group in groups {
-        let Some(rank) = usize::try_from(group.priority).ok().filter(|rank| *rank < cursors.len()) else { continue };
-        counts[rank] += 1;
-        if counts[rank] == limit {
-            cursors[rank] = Some(Cursor { project: group.project, next_hop: group.next_hop.clone() });
-        }
-    }
-    cursors.iter().any(Option::is_some).then_some(cursors)
 }
 
 /// The machine's name for EHLO; an address literal when it has none that could be one.

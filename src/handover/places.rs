@@ -30,7 +30,6 @@ const ROOM_MIN: usize = 64;
 pub struct Places {
     state: Mutex<State>,
     wake: Arc<Wake>,
-    total: usize,
     emptied: Notify,
 }
 
@@ -117,7 +116,7 @@ impl Places {
     /// rows have room again.
     pub fn new(total: usize, base: usize, wake: Arc<Wake>) -> Self {
         let state = State { free: total, total, base, ..State::default() };
-        Self { state: Mutex::new(state), wake, total, emptied: Notify::new() }
+        Self { state: Mutex::new(state), wake, emptied: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -142,7 +141,7 @@ impl Places {
     pub async fn idle(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.free() == self.total {
+            if self.state().is_idle() {
                 return;
             }
             emptied.await;
@@ -224,7 +223,7 @@ impl Places {
             usage.in_hand = usage.in_hand.saturating_sub(1);
         }
         let (of_lane, of_project) = (usage(&state.lanes, lane), usage(&state.projects, &project));
-        let enough = ROOM_MIN.min(self.total.div_ceil(4));
+        let enough = ROOM_MIN.min(state.total.div_ceil(4));
         let mut ask = 0;
         let wanted = |usage: Usage| enough.min(usage.in_hand).max(1);
         if of_lane.waiting != 0 && state.lane_room(lane) >= wanted(of_lane) {
@@ -233,7 +232,7 @@ impl Places {
         if of_project.waiting != 0 && state.project_room(project) >= wanted(of_project) {
             ask |= of_project.waiting;
         }
-        let (was_full, is_idle) = (state.free == 1, state.free == self.total);
+        let (was_full, is_idle) = (state.free == 1, state.is_idle());
         drop(state);
         if is_idle {
             self.emptied.notify_waiters();
@@ -252,6 +251,10 @@ fn usage<K: Borrow<Q> + Eq + Hash, Q: Eq + Hash + ?Sized>(usages: &HashMap<K, Us
 }
 
 impl State {
+    const fn is_idle(&self) -> bool {
+        self.free == self.total
+    }
+
     fn threshold(&self) -> usize {
         (self.free * self.free).div_ceil(self.total.max(1))
     }

@@ -1,0 +1,108 @@
+//! Which ready deliveries this process takes next: the groups of some shards, shared out by whose turn it is and by
+//! the places that are free.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::delivery::{Group, LeasedDelivery};
+use crate::domain::shard::Shard;
+use crate::handover::{Fresh, Places};
+use crate::queue::{Claiming, shares};
+use crate::store::claims::{Claim, Cursor, Cursors};
+use crate::store::{Link, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Groups of one priority that a claim looks at in all its shards; the next claim goes on behind them.
+const GROUPS: usize = 256;
+/// And at least so many in each.
+const GROUPS_MIN: usize = 8;
+
+/// The claims of one process.
+pub struct Claims {
+    places: Arc<Places>,
+    metrics: Arc<Metrics>,
+    /// Where the next look at a shard's groups begins, when it did not reach the end.
+    cursors: Mutex<HashMap<Shard, Cursors>>,
+}
+
+impl Claims {
+    pub fn new(places: Arc<Places>, metrics: Arc<Metrics>) -> Self {
+        Self { places, metrics, cursors: Mutex::default() }
+    }
+
+    /// Claims what is ready in these shards, as far as it has places. Also says which shards may have more.
+    pub async fn claim(
+        &self,
+        link: &mut Link,
+        shards: &[Shard],
+        claiming: Claiming,
+    ) -> Result<(Vec<Fresh>, Vec<Shard>), StoreError> {
+        let per_shard = (GROUPS / shards.len().max(1)).max(GROUPS_MIN);
+        let walks: Vec<_> = {
+            let mut cursors = self.cursors();
+            shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
+        };
+        let groups = link.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
+        let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
+        let rooms = self.places.rooms(&groups, &all);
+        let shares = shares(&groups, rooms, claiming.limit);
+        let is_spent = shares.iter().sum::<usize>() >= claiming.limit;
+        let wanted: Vec<_> = groups.iter().zip(shares).filter(|(_, share)| *share > 0).collect();
+        if wanted.is_empty() {
+            return Ok((Vec::new(), unfinished));
+        }
+        let Claiming { owner, token, span, .. } = claiming;
+        let claimed = link.claim_deliveries(&Claim { owner, token, span, shares: &wanted }).await?;
+        self.metrics.claim_batch.observe(claimed.len() as f64);
+        // A group that gave its whole share may have more; so may any when the claim was spent, and a shard whose
+        // walk did not begin at the beginning.
+        let given = |group: &Group| claimed.iter().filter(|delivery| delivery.is_of(group)).count();
+        let may_have_more = |shard: &Shard| {
+            is_spent
+                || !all.contains(shard)
+                || wanted.iter().any(|(group, share)| group.shard == *shard && given(group) >= *share)
+        };
+        let with_groups = |shard: &Shard| groups.iter().any(|group| group.shard == *shard);
+        let more = shards.iter().copied().filter(|shard| with_groups(shard) && may_have_more(shard)).collect();
+        let in_place = |delivery: LeasedDelivery| {
+            let place = self.places.take(&delivery.next_hop, delivery.project);
+            Fresh { delivery, place, carried: None }
+        };
+        Ok((claimed.into_iter().map(in_place).collect(), more))
+    }
+
+    fn cursors(&self) -> MutexGuard<'_, HashMap<Shard, Cursors>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps where walks stopped; gives the shards whose groups were all seen, and those whose walk is not at its end.
+    fn keep_cursors(&self, walks: &[(Shard, Cursors)], groups: &[Group], limit: usize) -> (Vec<Shard>, Vec<Shard>) {
+        let (mut all, mut unfinished) = (Vec::new(), Vec::new());
+        let mut kept = self.cursors();
+        for (shard, behind) in walks {
+            match cursors_behind(groups.iter().filter(|group| group.shard == *shard), limit) {
+                Some(cursors) => {
+                    kept.insert(*shard, cursors);
+                    unfinished.push(*shard);
+                }
+                None if behind.iter().all(Option::is_none) => all.push(*shard),
+                None => {}
+            }
+        }
+        (all, unfinished)
+    }
+}
+
+/// Where the walk over a shard's groups goes on; `None` when it reached the end in every priority.
+fn cursors_behind<'a>(groups: impl Iterator<Item = &'a Group>, limit: usize) -> Option<Cursors> {
+    let mut cursors = [const { None }; 3];
+    let mut counts = [0; 3];
+    for group in groups {
+        let Some(rank) = usize::try_from(group.priority).ok().filter(|rank| *rank < cursors.len()) else { continue };
+        counts[rank] += 1;
+        if counts[rank] == limit {
+            cursors[rank] = Some(Cursor { project: group.project, next_hop: group.next_hop.clone() });
+        }
+    }
+    cursors.iter().any(Option::is_some).then_some(cursors)
+}
