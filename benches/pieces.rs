@@ -72,6 +72,7 @@ fn draft(size: usize) -> Draft {
         metadata: BTreeMap::from([("order".to_owned(), "4711".to_owned())]),
         priority: Priority::Normal,
         expires_at: None,
+        demand: Demand::default(),
     }
 }
 

@@ -15,13 +15,14 @@ use crate::ambient::{SystemChance, SystemClock};
 use crate::api::{self, Api, Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
-use crate::deliver::{Deliverer, DelivererParts, Loader, Settler, SettlerParts};
+use crate::deliver::{Deliverer, DelivererParts, Fleet, Loader, Settler, SettlerParts};
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Handover, Places};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{Pace, Runner};
+use crate::routing::{Router, RouterParts, Traffic};
 use crate::shutdown::Shutdown;
 use crate::store::partitions::Retention;
 use crate::store::{Store, StoreError};
@@ -82,6 +83,7 @@ pub struct Plan {
 /// A running service.
 pub struct Service {
     pub address: SocketAddr,
+    traffic: Arc<Traffic>,
     pub store: Store,
     pub metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -108,6 +110,8 @@ struct Common {
     store: Store,
     resolver: Resolver,
     tls: TlsConfigs,
+    traffic: Arc<Traffic>,
+    router: Arc<Router>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     metrics: Arc<Metrics>,
@@ -126,9 +130,11 @@ impl Service {
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
         let shutdown = Shutdown::default();
+        common.traffic.name_projects(&common.store).await?;
+        shutdown.spawn(Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
         common.start_http(&config, plan, listener, &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
-            common.start_delivery(&config, &shutdown)?;
+            common.start_delivery(&config, &shutdown).await;
         }
         if plan.roles.contains(&Role::Webhooks) && !plan.paused {
             common.start_webhooks(&config, &shutdown)?;
@@ -137,12 +143,19 @@ impl Service {
             shutdown.spawn(common.upkeep().run(shutdown.clone()));
             shutdown.spawn(common.partitions(&config).run(shutdown.clone()));
         }
-        Ok(Self { address, store: common.store.clone(), metrics: Arc::clone(&common.metrics), shutdown, config })
+        let (store, metrics, traffic) =
+            (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
+        Ok(Self { address, traffic, store, metrics, shutdown, config })
     }
 
     /// The database that the service uses.
     pub fn database_url(&self) -> &str {
         &self.config.database.url
+    }
+
+    /// Reads shaping and rules anew; the error says why the ones before stay in force.
+    pub fn reload(&self) -> Result<bool, String> {
+        self.traffic.reload()
     }
 
     /// Takes nothing new, waits for what is in hand, and drops it when the configured time is over or
@@ -174,11 +187,26 @@ impl Common {
         let mut owner = [0; 16];
         chance.fill(&mut owner);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let store = Store::new(&config.database, Arc::clone(&metrics))?;
+        let resolver = Resolver::new(&config.dns, policy).map_err(StartError::Config)?;
+        let tls = TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let traffic = Arc::new(Traffic::new(config).map_err(StartError::Config)?);
+        let router = Arc::new(Router::new(config, RouterParts {
+            traffic: Arc::clone(&traffic),
+            store: store.clone(),
+            resolver: resolver.clone(),
+            tls: tls.clone(),
+            clock: Arc::clone(&clock),
+            chance: Arc::clone(&chance),
+        }));
         Ok(Self {
-            store: Store::new(&config.database, Arc::clone(&metrics))?,
-            resolver: Resolver::new(&config.dns, policy).map_err(StartError::Config)?,
-            tls: TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?,
-            clock: Arc::new(SystemClock),
+            store,
+            resolver,
+            tls,
+            traffic,
+            router,
+            clock,
             chance,
             metrics,
             deliveries,
@@ -211,7 +239,7 @@ impl Common {
                 self.store.clone(),
                 writer,
                 backlog,
-                config,
+                (config, Arc::clone(&self.traffic)),
                 Arc::clone(&self.clock),
                 Arc::clone(&self.chance),
                 Arc::clone(&self.metrics),
@@ -232,7 +260,7 @@ impl Common {
         Ok(())
     }
 
-    fn start_delivery(&self, config: &Config, shutdown: &Shutdown) -> Result<(), StartError> {
+    async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {
         let parts = SettlerParts {
             webhooks: Arc::clone(&self.webhooks),
             chance: Arc::clone(&self.chance),
@@ -244,18 +272,20 @@ impl Common {
             settler,
             loader: Loader::start(&self.store, shutdown),
             handover: Arc::clone(&self.handover),
-            resolver: self.resolver.clone(),
+            router: Arc::clone(&self.router),
             tls: self.tls.clone(),
             clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         };
-        let deliverer = Arc::new(Deliverer::new(config, parts).map_err(StartError::Config)?);
+        let deliverer = Arc::new(Deliverer::new(config, parts));
         shutdown.spawn(Arc::clone(&deliverer).sweep_sessions(shutdown.clone()));
+        let fleet = Fleet { deliverer: Arc::clone(&deliverer), process: self.handover.owner };
+        fleet.join().await;
+        shutdown.spawn(fleet.run(shutdown.clone()));
         self.handover.places.open();
         let fresh = self.handover.receive();
         Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) }.start(shutdown);
-        Ok(())
     }
 
     fn start_webhooks(&self, config: &Config, shutdown: &Shutdown) -> Result<(), StartError> {

@@ -95,6 +95,7 @@
 pub mod ambient;
 pub mod api;
 pub mod app;
+pub mod classify;
 pub mod cli;
 pub mod compose;
 pub mod config;
@@ -104,6 +105,8 @@ pub mod domain;
 pub mod handover;
 pub mod net;
 pub mod queue;
+pub mod routing;
+pub mod shaping;
 pub mod shutdown;
 pub mod store;
 pub mod submit;

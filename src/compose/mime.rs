@@ -253,6 +253,7 @@ mod tests {
             metadata: BTreeMap::new(),
             priority: Priority::Normal,
             expires_at: None,
+            demand: crate::domain::message::Demand::default(),
         }
     }
 

@@ -99,7 +99,9 @@ settings! {
         route: RouteText = "mx".parse().unwrap_or_else(|_| unreachable!()), "`mx`, `sandbox`, or smarthosts `smtp://user:pass@host:port?tls=none|opportunistic|required` (also `smtps://`) with commas between.";
         mx_port: u16 = 25, "Port of MX hosts.";
         hello: String = String::new(), "Name for EHLO. Empty: the machine's host name.";
-        retry: Delays = delays(&[60, 300, 900, 1800, 3600, 7200, 14400]), "Waits between tries, spread by ±10 %; the last one repeats until `lifetime`.";
+        shaping_file: PathBuf = PathBuf::new(), "TOML file with routes, limits of next hops, source addresses and their pools; read anew when it changes.";
+        rules_file: PathBuf = PathBuf::new(), "TOML file with rules that say what replies mean, before the built-in ones; read anew when it changes.";
+        retry: Delays = delays(&[]), "Waits between tries, with commas between, for every class of trouble; the last one repeats until `lifetime`. Empty: the schedules of the rule pack, each class its own.";
         uncertain_delay: Span = secs(60), "Least wait after a try whose reply to the final dot was lost.";
         lifetime: Span = Span(Duration::from_hours(72)), "After this a message without `expires_at` expires.";
         concurrency: usize = 4096, "Most deliveries in hand at once; most of them wait for a session. One next hop has at most a third of them, one project half.";
@@ -107,9 +109,14 @@ settings! {
         messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
         session_idle: Span = secs(10), "How long an idle SMTP session is kept.";
         bytes_in_flight: ByteSize = mib(128), "Bytes of messages held by SMTP sessions at once.";
+        pause: Span = secs(1), "First pause of a next hop that does not answer or refuses everything; each failed probe doubles it.";
+        pause_max: Span = secs(600), "Longest pause of a next hop.";
+        mta_sts: bool = true, "Heed the MTA-STS policies of recipients' domains (RFC 8461).";
+        mta_sts_port: u16 = 443, "Port of the web servers that hold MTA-STS policies.";
         ca_file: PathBuf = PathBuf::new(), "Further certificate authorities (PEM) that smarthosts' certificates may chain to.";
         require_verified_domain: bool = false, "Live keys send only from verified domains. This version has no domain verification: only `false` is possible.";
         timeout_connect: Span = secs(30), "Deadline of the TCP connection (and of an implicit TLS handshake).";
+        timeout_failover: Span = secs(15), "While other addresses of the next hop remain: longest time for connecting, and again for the greeting.";
         timeout_greeting: Span = secs(300), "Deadline of the whole 220 greeting.";
         timeout_ehlo: Span = secs(300), "Deadline of the whole reply to EHLO.";
         timeout_starttls: Span = secs(60), "Deadline of STARTTLS, reply and handshake each.";
@@ -124,6 +131,7 @@ settings! {
     dns: Dns {
         servers: List<SocketAddr> = List(Vec::new()), "Name servers, `ip:port` with commas between. Empty: the system's.";
         timeout: Span = secs(5), "Deadline of one query.";
+        trust_ad: bool = false, "Believe the servers' word that an answer was validated by DNSSEC (the AD bit), and so use DANE. Only for a validating resolver on this machine.";
     }
     webhooks: Webhooks {
         retry: Delays = delays(&[5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]), "Waits between tries of one webhook, spread by ±10 %; after the last one it is given up.";
@@ -208,6 +216,9 @@ impl Config {
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return fault(name, "must be at least 1");
+        }
+        if self.delivery.pause.0.is_zero() || self.delivery.pause_max.0 < self.delivery.pause.0 {
+            return fault("delivery.pause_max", "must be at least delivery.pause, and that more than nothing");
         }
         if self.queue.lease.0 < Duration::from_secs(1) {
             return fault("queue.lease", "must be at least 1s: it is renewed every third of it");

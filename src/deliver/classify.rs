@@ -1,26 +1,24 @@
-//! What a reply means: the class that an attempt is recorded under, and whether it is final.
+//! What a refusal or a broken session leads to: the outcome of the attempt, and what the lane learns from it.
 
+use super::lanes::Sign;
 use super::smtp::dialogue::{Refusal, Stage};
 use super::smtp::session::{Failure, FailureKind};
+use crate::classify::Classifier;
+use crate::domain::judgement::{Judgement, LaneAction, Verdict};
 use crate::domain::outcome::{Outcome, Trouble};
-use crate::domain::reply::Reply;
+use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::net::dns::DnsError;
+use crate::routing::NoRoute;
 
 /// The outcome of a reply that refused this recipient or this message.
-pub fn of_refusal(stage: Stage, reply: Reply) -> Outcome {
-    match reply.code / 100 {
-        5 => Outcome::Rejected(Trouble::from_reply(permanent_class(&reply), reply)),
-        4 => Outcome::Deferred(Trouble::from_reply(temporary_class(&reply), reply)),
-        // A reply that makes no sense here is no verdict on the recipient.
-        _ => {
-            tracing::debug!(stage = stage.name(), code = reply.code, "a reply out of place");
-            Outcome::Deferred(Trouble::from_reply("protocol", reply))
-        }
-    }
+pub fn of_refusal(classifier: &Classifier, provider: Option<&str>, stage: Stage, reply: Reply) -> Outcome {
+    let judgement = classifier.judge(stage.name(), provider, &reply);
+    Outcome::of_judgement(judgement, reply)
 }
 
 /// The outcome of a session that ended before a verdict on this message. A refusal of the session (a
 /// 554 greeting, a failed AUTH) speaks of us and of now, not of the recipient: it is tried again.
-pub fn of_failure(failure: Failure) -> Outcome {
+pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Failure) -> Outcome {
     let stage = failure.stage.name();
     if failure.is_uncertain() {
         let why = match failure.kind {
@@ -29,79 +27,96 @@ pub fn of_failure(failure: Failure) -> Outcome {
         };
         return Outcome::Uncertain(Trouble::new("uncertain", format!("no reply to the final dot: {why}")));
     }
-    Outcome::Deferred(match failure.kind {
-        FailureKind::Broken(why) => Trouble::new("connection", format!("{stage}: {why}")),
-        FailureKind::Tls(why) => Trouble::new("tls", format!("{stage}: {why}")),
+    match failure.kind {
+        FailureKind::Broken(why) => Outcome::Deferred(Trouble::on_the_way("connection", format!("{stage}: {why}"))),
+        FailureKind::Tls(why) => Outcome::Deferred(Trouble::on_the_way("tls", format!("{stage}: {why}"))),
         FailureKind::Refused(Refusal::Reply(reply)) => {
-            Trouble::from_reply(if failure.stage == Stage::Auth { "auth" } else { "session" }, reply)
+            let judged = classifier.judge(stage, provider, &reply);
+            let class = if failure.stage == Stage::Auth { "auth".into() } else { judged.class.clone() };
+            let mut action = judged.action;
+            action.suppress = false;
+            Outcome::of_judgement(Judgement { class, verdict: Verdict::Defer, action, ..judged }, reply)
         }
-        FailureKind::Refused(Refusal::Policy(class, why)) => Trouble::new(class, format!("{stage}: {why}")),
-    })
-}
-
-fn permanent_class(reply: &Reply) -> &'static str {
-    match (reply.enhanced.map(|e| (e.subject, e.detail)), reply.code) {
-        (Some((1, 1 | 2 | 3 | 6 | 10)), _) | (None, 550) => "bad_mailbox",
-        (Some((2, 1)), _) => "mailbox_disabled",
-        (Some((2, 2)), _) => "mailbox_full",
-        (Some((2 | 3, 3 | 4)), _) | (None, 552) => "too_large",
-        (Some((7, _)), _) => "policy",
-        _ => "permanent",
+        FailureKind::Refused(Refusal::Policy(class, why)) => {
+            Outcome::Deferred(Trouble::on_the_way(class, format!("{stage}: {why}")))
+        }
     }
 }
 
-fn temporary_class(reply: &Reply) -> &'static str {
-    let text = reply.text.to_ascii_lowercase();
-    match (reply.enhanced.map(|e| (e.subject, e.detail)), reply.code) {
-        _ if text.contains("greylist") || text.contains("graylist") => "greylisted",
-        (Some((2, 2)), _) => "mailbox_full",
-        (Some((7, _)), _) => "policy",
-        (_, 421) => "busy",
-        _ => "temporary",
+/// What a lane learns from a try that ended so. `None`: nothing about its next hop.
+pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
+    let trouble = match outcome {
+        Outcome::Accepted(_) => return Some(Sign::Accepted),
+        Outcome::Expired => return None,
+        Outcome::Uncertain(_) => return Some(Sign::Answered),
+        Outcome::Deferred(trouble) | Outcome::Rejected(trouble) => trouble,
+    };
+    match trouble.action.lane {
+        LaneAction::Pause => Some(Sign::Pause),
+        LaneAction::Slow if is_verdict => Some(Sign::Slow),
+        _ if is_verdict => Some(Sign::Answered),
+        // What the policy of one domain demands says nothing of the others that share its hosts.
+        _ if trouble.class == "tls" => None,
+        _ => Some(Sign::Failed),
+    }
+}
+
+/// What it means for the recipient that there is nobody to speak to.
+pub fn of_no_route(no_route: &NoRoute) -> Outcome {
+    match no_route {
+        NoRoute::Dns(error) => of_dns(error),
+        NoRoute::Smarthost(error) => Outcome::Deferred(Trouble::on_the_way("dns", error.to_string())),
+        NoRoute::Sts(_) => Outcome::Deferred(Trouble::on_the_way("mta_sts", no_route.to_string())),
+        NoRoute::Sandbox => Outcome::Deferred(Trouble::new("route", no_route.to_string())),
+    }
+}
+
+/// What a DNS answer means for the recipient.
+fn of_dns(error: &DnsError) -> Outcome {
+    let refused = |class, code, subject, detail| {
+        let enhanced = Some(EnhancedStatus { class: 5, subject, detail });
+        Outcome::Rejected(Trouble::from_reply(class, Reply { code, enhanced, text: error.to_string() }))
+    };
+    match error {
+        // RFC 7505 §4.2, RFC 7504 §3.
+        DnsError::NullMx(_) => refused("null_mx", 556, 1, 10),
+        DnsError::NoName(_) => refused("no_such_domain", 550, 1, 2),
+        DnsError::NoRecords(_) => refused("no_mail_host", 550, 4, 4),
+        DnsError::Forbidden(_) => refused("forbidden_address", 550, 4, 4),
+        DnsError::Temporary(..) => Outcome::Deferred(Trouble::on_the_way("dns", error.to_string())),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::smtp::reply::ReplyReader;
-
-    fn outcome(line: &str) -> (&'static str, &'static str) {
-        let mut reader = ReplyReader::default();
-        reader.push(format!("{line}\r\n").as_bytes());
-        let reply = reader.next_reply().unwrap().unwrap().to_reply();
-        let outcome = of_refusal(Stage::Rcpt, reply);
-        (outcome.name(), outcome.class())
-    }
-
-    #[test]
-    fn replies_are_told_apart() {
-        for (line, expected) in [
-            ("550 5.1.1 no such user", ("rejected", "bad_mailbox")),
-            ("550 no such user", ("rejected", "bad_mailbox")),
-            ("552 5.2.2 over quota", ("rejected", "mailbox_full")),
-            ("552 5.3.4 too big", ("rejected", "too_large")),
-            ("554 5.7.1 blocked", ("rejected", "policy")),
-            ("599 what", ("rejected", "permanent")),
-            ("451 4.7.1 Greylisted, try again", ("deferred", "greylisted")),
-            ("452 4.2.2 full", ("deferred", "mailbox_full")),
-            ("421 busy", ("deferred", "busy")),
-            ("450 later", ("deferred", "temporary")),
-            ("354 what", ("deferred", "protocol")),
-            ("200 what", ("deferred", "protocol")),
-        ] {
-            assert_eq!(outcome(line), expected, "{line}");
-        }
-    }
 
     #[test]
     fn a_refused_session_is_no_verdict_on_the_recipient() {
+        let classifier = Classifier::default();
+        let of = |failure| of_failure(&classifier, None, failure);
         let reply = Reply { code: 554, enhanced: None, text: "no service".into() };
         let failure = Failure { stage: Stage::Greeting, kind: FailureKind::Refused(Refusal::Reply(reply)) };
-        assert_eq!(of_failure(failure).name(), "deferred");
+        let outcome = of(failure);
+        assert_eq!((outcome.name(), sign_of(&outcome, false)), ("deferred", Some(Sign::Failed)));
         let lost = Failure { stage: Stage::Dot, kind: FailureKind::Broken("reset".into()) };
-        assert_eq!(of_failure(lost).name(), "uncertain");
+        assert_eq!(of(lost).name(), "uncertain");
         let body = Failure { stage: Stage::Body, kind: FailureKind::Broken("reset".into()) };
-        assert_eq!(of_failure(body).name(), "deferred");
+        assert_eq!(of(body).name(), "deferred");
+    }
+
+    #[test]
+    fn a_domain_that_takes_no_mail_is_refused_and_a_sick_server_is_not() {
+        assert_eq!(of_dns(&DnsError::NullMx("x".into())).reply().unwrap().code, 556);
+        assert_eq!(of_dns(&DnsError::NoName("x".into())).name(), "rejected");
+        assert_eq!(of_dns(&DnsError::Temporary("x".into(), "SERVFAIL".into())).name(), "deferred");
+    }
+
+    #[test]
+    fn a_refused_recipient_says_nothing_against_its_server() {
+        let classifier = Classifier::default();
+        let reply = Reply { code: 550, enhanced: None, text: "User unknown".into() };
+        let outcome = of_refusal(&classifier, None, Stage::Rcpt, reply);
+        assert_eq!((outcome.name(), sign_of(&outcome, true)), ("rejected", Some(Sign::Answered)));
     }
 }

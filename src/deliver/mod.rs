@@ -1,18 +1,21 @@
 //! Delivering: from a leased row to an outcome that is on disk.
 //!
-//! [`worker`] is the list of steps; the other files are the steps' nouns. Takes leases from the queue,
-//! gives settlements to the store; never called by whoever accepts.
+//! [`attempt`] is the list of steps, [`worker`] what stands around it; the other files are the steps' nouns. Takes
+//! leases from the queue, gives settlements to the store; never called by whoever accepts.
 
+mod attempt;
 mod claims;
-pub mod classify;
+mod classify;
+mod fleet;
 mod lanes;
 mod loader;
-mod pool;
-mod route;
 mod settler;
 pub mod smtp;
+mod sources;
+mod tls_counts;
 mod worker;
 
+pub use fleet::Fleet;
 pub use loader::Loader;
 pub use settler::{Settler, SettlerParts};
-pub use worker::{Deliverer, DelivererParts};
+pub use worker::{Deliverer, DelivererParts, hello_name};

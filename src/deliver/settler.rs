@@ -152,6 +152,8 @@ impl Task {
         for settlement in settlements {
             let outcome = &settlement.report.outcome;
             metrics.attempts.with_label_values(&[outcome.name(), outcome.class()]).inc();
+            let provider = settlement.report.provider.as_deref().unwrap_or(crate::classify::OTHER);
+            metrics.attempts_by_provider.with_label_values(&[provider, outcome.name()]).inc();
             if outcome.name() == "uncertain" {
                 metrics.uncertain.inc();
             }

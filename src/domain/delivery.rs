@@ -9,6 +9,7 @@ use super::clock::{Chance, Timestamp};
 use super::event::EventType;
 use super::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use super::lease::Lease;
+use super::message::Demand;
 use super::outcome::{AttemptReport, Outcome};
 use super::recipient::RecipientStatus;
 use super::retry::Schedule;
@@ -22,6 +23,7 @@ pub struct LeasedDelivery {
     pub recipient: RecipientId,
     pub project: ProjectId,
     pub next_hop: String,
+    pub demand: Demand,
     /// Bytes of the message.
     pub size: usize,
     pub due_at: Timestamp,
@@ -39,9 +41,10 @@ pub struct Group {
     pub next_hop: String,
 }
 
-/// When tries are repeated.
+/// When a try is repeated.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
+    /// The schedule of the outcome's class.
     pub schedule: Schedule,
     /// The least wait after an uncertain try, for the receiver to finish what it may have begun.
     pub uncertain: Duration,
@@ -73,7 +76,12 @@ impl LeasedDelivery {
     /// The transition that `outcome` causes. A retry never lies beyond the last instant: it falls on
     /// it, where the delivery expires.
     pub fn conclude(&self, outcome: &Outcome, policy: &RetryPolicy, now: Timestamp, chance: &dyn Chance) -> Transition {
-        let delay = policy.schedule.delay_after(self.lease.attempt, chance);
+        let hint = outcome.trouble().and_then(|trouble| trouble.action.retry_after);
+        // A server that says when is believed; a little later than all at once.
+        let delay = match hint {
+            Some(hint) => chance.jitter(hint.mul_f64(1.05), 0.05 / 1.05),
+            None => policy.schedule.delay_after(self.lease.attempt, chance),
+        };
         let settled = |status, event| Transition { status, next: Next::Settled, event };
         let deferred = |delay: Duration| Transition {
             status: RecipientStatus::Deferred,
@@ -113,6 +121,7 @@ mod tests {
     use crate::domain::clock::SeededChance;
     use crate::domain::outcome::Trouble;
     use crate::domain::reply::Reply;
+    use crate::domain::retry::Jitter;
     use uuid::Uuid;
 
     const NOW: Timestamp = datetime!(2026-11-22 10:00 UTC);
@@ -124,6 +133,7 @@ mod tests {
             recipient: RecipientId::from_uuid(Uuid::nil()),
             project: ProjectId::from_uuid(Uuid::nil()),
             next_hop: "example.org".into(),
+            demand: Demand::default(),
             size: 1,
             due_at: NOW,
             expires_at: NOW + time::Duration::seconds(expires_in),
@@ -132,7 +142,7 @@ mod tests {
 
     fn conclude(outcome: &Outcome, expires_in: i64) -> Transition {
         let policy = RetryPolicy {
-            schedule: Schedule::new(vec![Duration::from_secs(10)]).unwrap(),
+            schedule: Schedule::new(vec![Duration::from_secs(10)], Jitter::DEFAULT).unwrap(),
             uncertain: Duration::from_mins(1),
         };
         delivery(expires_in).conclude(outcome, &policy, NOW, &SeededChance::new(5))

@@ -37,6 +37,38 @@ impl Priority {
     }
 }
 
+/// How much TLS a message asks of every next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsDemand {
+    /// As much as the next hop gives, and what its domain demands.
+    #[default]
+    Opportunistic,
+    /// A valid certificate.
+    Required,
+    /// That, and a next hop that promises the same for the rest of the way (RFC 8689).
+    RequireTls,
+}
+
+impl TlsDemand {
+    pub const NAMES: [&'static str; 3] = ["opportunistic", "required", "requiretls"];
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Opportunistic, Self::Required, Self::RequireTls].into_iter().find(|demand| demand.name() == name)
+    }
+
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// What a message asks of its way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Demand {
+    pub tls: TlsDemand,
+    /// Name of the pool of source addresses; the route's when not given.
+    pub ip_pool: Option<String>,
+}
+
 /// A file that travels with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
@@ -66,6 +98,7 @@ pub struct Draft {
     pub metadata: BTreeMap<String, String>,
     pub priority: Priority,
     pub expires_at: Option<Timestamp>,
+    pub demand: Demand,
 }
 
 impl Draft {
@@ -107,6 +140,7 @@ pub struct NewMessage {
     pub expires_at: Option<Timestamp>,
     /// The instant after which nothing is tried any more.
     pub give_up_at: Timestamp,
+    pub demand: Demand,
     pub recipients: Vec<NewRecipient>,
     pub raw: Arc<Vec<u8>>,
     pub idempotency: Option<Idempotency>,

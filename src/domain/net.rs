@@ -16,8 +16,13 @@ pub struct NetPolicy {
 
 impl NetPolicy {
     pub fn permits(&self, ip: IpAddr) -> bool {
+        self.allows(ip) || is_global(ip)
+    }
+
+    /// Whether the operator allows it by name of its network.
+    pub fn allows(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.allow_private.iter().any(|net| net.contains(&ip)) || is_global(ip)
+        self.allow_private.iter().any(|net| net.contains(&ip))
     }
 }
 

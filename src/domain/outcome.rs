@@ -1,5 +1,8 @@
 //! The outcome of an attempt: a closed set. What is not understood is deferred.
 
+use std::borrow::Cow;
+
+use super::judgement::{Action, Judgement, Verdict};
 use super::reply::Reply;
 
 /// How one try of a delivery ended.
@@ -22,23 +25,62 @@ pub enum Outcome {
 pub struct Trouble {
     /// What the server said, when it said anything.
     pub reply: Option<Reply>,
-    /// A stable word: `mailbox`, `greylisted`, `connection`, `tls`, `dns`, …
-    pub class: &'static str,
+    /// A stable word: `bad_mailbox`, `greylisted`, `connection`, `tls`, `dns`, …
+    pub class: Cow<'static, str>,
     /// In words, for a person.
     pub detail: String,
+    /// The rule that judged the reply, and its confidence in percent.
+    pub rule: Option<(Box<str>, u8)>,
+    /// What follows for the next try, the lane and the address.
+    pub action: Action,
 }
 
 impl Trouble {
+    /// Trouble that no reply explains.
     pub fn new(class: &'static str, detail: impl Into<String>) -> Self {
-        Self { reply: None, class, detail: detail.into() }
+        Self {
+            reply: None,
+            class: Cow::Borrowed(class),
+            detail: detail.into(),
+            rule: None,
+            action: Action::default(),
+        }
     }
 
+    /// Trouble on the way to a server, which many deliveries have at once.
+    pub fn on_the_way(class: &'static str, detail: impl Into<String>) -> Self {
+        let action = Action { schedule: Cow::Borrowed("outage"), ..Action::default() };
+        Self { action, ..Self::new(class, detail) }
+    }
+
+    /// A verdict of our own, in the form of a reply.
     pub fn from_reply(class: &'static str, reply: Reply) -> Self {
-        Self { class, detail: reply.to_string(), reply: Some(reply) }
+        Self { reply: Some(reply.clone()), ..Self::new(class, reply.to_string()) }
+    }
+
+    fn judged(judgement: Judgement, reply: Reply) -> Self {
+        let Judgement { class, rule, confidence, action, .. } = judgement;
+        Self { detail: reply.to_string(), reply: Some(reply), class, rule: rule.map(|rule| (rule, confidence)), action }
     }
 }
 
 impl Outcome {
+    /// What a classified refusal leads to.
+    pub fn of_judgement(judgement: Judgement, reply: Reply) -> Self {
+        match judgement.verdict {
+            Verdict::Bounce => Self::Rejected(Trouble::judged(judgement, reply)),
+            Verdict::Defer => Self::Deferred(Trouble::judged(judgement, reply)),
+        }
+    }
+
+    /// Why it was not accepted.
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        match self {
+            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => Some(t),
+            Self::Accepted(_) | Self::Expired => None,
+        }
+    }
+
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Accepted(_) => "accepted",
@@ -49,10 +91,10 @@ impl Outcome {
         }
     }
 
-    pub const fn class(&self) -> &'static str {
+    pub fn class(&self) -> &str {
         match self {
             Self::Accepted(_) => "accepted",
-            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => t.class,
+            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => &t.class,
             Self::Expired => "expired",
         }
     }
@@ -83,6 +125,8 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// The stage in which it ended: `connect`, `greeting`, `rcpt`, `dot`, …
     pub stage: Option<&'static str>,
+    /// Who runs the next hop, as far as the rule pack knows; a bounded set.
+    pub provider: Option<String>,
     pub host: Option<String>,
     pub ip: Option<String>,
     pub source_ip: Option<String>,
@@ -98,6 +142,7 @@ impl AttemptReport {
         Self {
             outcome,
             stage: Some(stage),
+            provider: None,
             host: None,
             ip: None,
             source_ip: None,

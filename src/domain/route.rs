@@ -3,9 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::access::Mode;
-use super::address::Address;
-
 /// The configured way out for live mail.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Route {
@@ -24,6 +21,8 @@ pub struct Smarthost {
     pub port: u16,
     pub tls: TlsPolicy,
     pub credentials: Option<Credentials>,
+    /// Its share beside the others of a pool.
+    pub weight: u32,
 }
 
 /// How much TLS a next hop must give.
@@ -33,16 +32,36 @@ pub enum TlsPolicy {
     None,
     /// STARTTLS when offered, any certificate; in the clear otherwise (RFC 7435).
     Opportunistic,
+    /// STARTTLS with any certificate, or no delivery: DANE without a record that can be used (RFC 7672 §2.2).
+    Encrypted,
     /// STARTTLS with a valid certificate, or no delivery.
     Required,
+    /// STARTTLS with a certificate that a TLSA record names, or no delivery (RFC 7672).
+    Dane,
     /// TLS from the first byte (RFC 8314 §3.3), with a valid certificate.
     Implicit,
 }
 
 impl TlsPolicy {
-    /// Whether the certificate must be valid for the host's name.
+    /// Whether the certificate must chain to an authority and show the host's name.
     pub const fn validates(self) -> bool {
         matches!(self, Self::Required | Self::Implicit)
+    }
+
+    /// Whether nothing may be sent in the clear.
+    pub const fn is_mandatory(self) -> bool {
+        matches!(self, Self::Encrypted | Self::Required | Self::Dane | Self::Implicit)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opportunistic => "opportunistic",
+            Self::Encrypted => "encrypted",
+            Self::Required => "required",
+            Self::Dane => "dane",
+            Self::Implicit => "implicit",
+        }
     }
 }
 
@@ -62,7 +81,9 @@ pub enum RouteError {
     Port(String),
     #[error("tls={0} is not one of none, opportunistic, required")]
     Tls(String),
-    #[error("'{0}' is not an option of a smarthost; there is only tls")]
+    #[error("weight={0} is not a number from 1 to 1000")]
+    Weight(String),
+    #[error("'{0}' is not an option of a smarthost; there are tls and weight")]
     Option(String),
     #[error("a user and password are sent over validated TLS only: use tls=required or smtps://")]
     CredentialsInTheClear,
@@ -74,17 +95,6 @@ pub enum RouteError {
 pub const SMARTHOST_LANE: &str = "smarthost";
 /// The lane key of mail that ends in the built-in inbox.
 pub const SANDBOX_LANE: &str = "sandbox";
-
-impl Route {
-    /// The lane that a delivery to `recipient` waits for.
-    pub fn lane(&self, mode: Mode, recipient: &Address) -> String {
-        match (mode, self) {
-            (Mode::Test, _) | (_, Self::Sandbox) => SANDBOX_LANE.to_owned(),
-            (Mode::Live, Self::Smarthosts(_)) => SMARTHOST_LANE.to_owned(),
-            (Mode::Live, Self::Mx) => recipient.domain().to_owned(),
-        }
-    }
-}
 
 impl FromStr for Route {
     type Err = RouteError;
@@ -111,7 +121,8 @@ impl FromStr for Smarthost {
         };
         let credentials = userinfo.map(parse_credentials).transpose()?;
         let (host, port) = split_authority(authority).ok_or_else(form)?;
-        let tls = match (scheme, parse_tls(query)?) {
+        let options = Options::parse(query)?;
+        let tls = match (scheme, options.tls) {
             ("smtps", None) => TlsPolicy::Implicit,
             ("smtp", Some(tls)) => tls,
             ("smtp", None) if credentials.is_some() => TlsPolicy::Required,
@@ -126,7 +137,7 @@ impl FromStr for Smarthost {
             Some(port) => port.parse().map_err(|_| RouteError::Port(port.to_owned()))?,
             None => default_port,
         };
-        Ok(Self { host: host.to_owned(), port, tls, credentials })
+        Ok(Self { host: host.to_owned(), port, tls, credentials, weight: options.weight })
     }
 }
 
@@ -144,14 +155,29 @@ fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
     valid.then_some((host, port))
 }
 
-fn parse_tls(query: &str) -> Result<Option<TlsPolicy>, RouteError> {
-    match query.split_once('=') {
-        None if query.is_empty() => Ok(None),
-        Some(("tls", "none")) => Ok(Some(TlsPolicy::None)),
-        Some(("tls", "opportunistic")) => Ok(Some(TlsPolicy::Opportunistic)),
-        Some(("tls", "required")) => Ok(Some(TlsPolicy::Required)),
-        Some(("tls", other)) => Err(RouteError::Tls(other.to_owned())),
-        _ => Err(RouteError::Option(query.to_owned())),
+/// What stands behind the `?`.
+struct Options {
+    tls: Option<TlsPolicy>,
+    weight: u32,
+}
+
+impl Options {
+    fn parse(query: &str) -> Result<Self, RouteError> {
+        let mut options = Self { tls: None, weight: 1 };
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("tls", "none")) => options.tls = Some(TlsPolicy::None),
+                Some(("tls", "opportunistic")) => options.tls = Some(TlsPolicy::Opportunistic),
+                Some(("tls", "required")) => options.tls = Some(TlsPolicy::Required),
+                Some(("tls", other)) => return Err(RouteError::Tls(other.to_owned())),
+                Some(("weight", number)) => {
+                    let weight = number.parse().ok().filter(|weight| (1..=1000).contains(weight));
+                    options.weight = weight.ok_or_else(|| RouteError::Weight(number.to_owned()))?;
+                }
+                _ => return Err(RouteError::Option(option.to_owned())),
+            }
+        }
+        Ok(options)
     }
 }
 
@@ -247,6 +273,7 @@ mod tests {
             ("smtp://u:p@h?tls=opportunistic", RouteError::CredentialsInTheClear),
             ("smtp://h:99999", RouteError::Port("99999".into())),
             ("smtp://h?tls=maybe", RouteError::Tls("maybe".into())),
+            ("smtp://h?weight=0", RouteError::Weight("0".into())),
             ("smtp://h?verify=no", RouteError::Option("verify=no".into())),
             ("http://h", RouteError::Form("http://h".into())),
             ("", RouteError::Form(String::new())),

@@ -43,6 +43,7 @@ struct State {
     is_open: bool,
     lanes: HashMap<String, Usage>,
     projects: HashMap<ProjectId, Usage>,
+    curbs: HashMap<String, Instant>,
 }
 
 /// What one lane, or one project, has in hand, left waiting and finished.
@@ -66,6 +67,8 @@ struct Pace {
 const WINDOW: Duration = Duration::from_secs(1);
 /// A lane that did nothing for so long is forgotten.
 const MEMORY: Duration = Duration::from_secs(10);
+/// Next hops that may be curbed before old ones are forgotten.
+const CURBS_MAX: usize = 10_000;
 
 impl Pace {
     fn finish(&mut self, now: Instant) {
@@ -170,6 +173,29 @@ impl Places {
         Place { places: Arc::clone(self), lane: lane.to_owned(), project }
     }
 
+    /// Lets nothing in for that next hop until an instant, and from then on one at a time, until [`Places::uncurb`].
+    pub fn curb(&self, lane: &str, until: Instant) {
+        let mut state = self.state();
+        let now = Instant::now();
+        if state.curbs.len() >= CURBS_MAX {
+            state.curbs.retain(|_, until| *until + MEMORY > now);
+        }
+        state.curbs.insert(lane.to_owned(), until);
+    }
+
+    /// Lets that next hop in as usual; rings for its rows.
+    pub fn uncurb(&self, lane: &str) {
+        let mut state = self.state();
+        if state.curbs.is_empty() || state.curbs.remove(lane).is_none() {
+            return;
+        }
+        let waiting = usage(&state.lanes, lane).waiting;
+        drop(state);
+        for shard in Shard::all().filter(|shard| waiting & bit(*shard) != 0) {
+            self.wake.ring(shard);
+        }
+    }
+
     /// Notes rows of `shard` that were accepted without a lease.
     pub fn left_waiting(&self, shard: Shard, lane: &str, project: ProjectId) {
         let mut state = self.state();
@@ -261,7 +287,11 @@ impl State {
 
     fn lane_room(&self, lane: &str) -> usize {
         let usage = usage(&self.lanes, lane);
-        let useful = self.base + usage.pace.per_window();
+        let useful = match self.curbs.get(lane) {
+            Some(until) if Instant::now() < *until => 0,
+            Some(_) => 1,
+            None => self.base + usage.pace.per_window(),
+        };
         useful.min(self.threshold()).saturating_sub(usage.in_hand)
     }
 
@@ -339,6 +369,26 @@ mod tests {
         assert_eq!(held[0].len(), 20, "what its sessions can work at");
         assert!(held.iter().all(|held| !held.is_empty()));
         assert!(fill(&places, "healthy", 1000).len() >= 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_curbed_lane_takes_nothing_then_one_and_then_as_usual() {
+        let (places, wake) = places(4096);
+        places.curb("dead", Instant::now() + Duration::from_secs(1));
+        assert!(places.reserve("dead", project(1)).is_none());
+        places.left_waiting(S, "dead", project(1));
+        assert!(wake.take().is_empty(), "nobody need look");
+        assert!(places.reserve("other", project(1)).is_some());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let rooms = places.rooms(&[Group { shard: S, priority: 1, project: project(1), next_hop: "dead".into() }], &[S]);
+        assert_eq!(rooms.lanes["dead"], 1, "a probe");
+        places.left_waiting(S, "dead", project(1));
+        wake.take();
+        let probe = places.take("dead", project(1));
+        places.left_waiting(S, "dead", project(1));
+        places.uncurb("dead");
+        assert_eq!(wake.take(), [S], "its rows are looked for");
+        drop(probe);
     }
 
     #[test]

@@ -4,11 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::op::Message;
+use hickory_resolver::proto::rr::{RData, Record};
 
+use super::own::is_own;
+use super::validated::Validated;
 use crate::config::Dns;
 use crate::domain::net::NetPolicy;
 
@@ -22,7 +25,7 @@ pub enum DnsError {
     #[error("{0} has no address")]
     NoRecords(String),
     /// Addresses were found, and none may be connected to.
-    #[error("{0} has private or reserved addresses only, which net.allow_private does not list")]
+    #[error("{0} has private, reserved or own addresses only, which net.allow_private does not list")]
     Forbidden(String),
     /// RFC 7505: the domain says that it takes no mail.
     #[error("{0} takes no mail (null MX)")]
@@ -44,6 +47,8 @@ pub struct Exchanger {
 pub struct Resolver {
     resolver: TokioResolver,
     policy: NetPolicy,
+    /// Where validated answers come from; `None` when no resolver is trusted with that.
+    validated: Option<Validated>,
 }
 
 impl Resolver {
@@ -56,11 +61,17 @@ impl Resolver {
             let servers = ResolverConfig::from_name_servers(servers);
             TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
         };
+        let validated = config.trust_ad.then(|| Validated {
+            servers: trusted_servers(config),
+            timeout: config.timeout.0,
+        });
         let options = builder.options_mut();
+        // Mail from an IPv6 address is judged more strictly: it is the second choice.
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.timeout = config.timeout.0;
         options.attempts = 2;
         options.negative_max_ttl = Some(Duration::from_mins(1));
-        Ok(Self { resolver: builder.build().map_err(failed)?, policy })
+        Ok(Self { resolver: builder.build().map_err(failed)?, policy, validated })
     }
 
     /// The exchangers of a domain in the order of preference. A domain without MX records is its own
@@ -74,23 +85,41 @@ impl Resolver {
             }
             Err(error) => return Err(temporary(domain, &error)),
         };
-        let mut exchangers: Vec<_> = lookup
-            .answers()
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::MX(mx) => Some(Exchanger {
-                    preference: mx.preference,
-                    host: mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase(),
-                }),
-                _ => None,
-            })
-            .collect();
-        exchangers.sort_by_key(|mx| mx.preference);
-        match exchangers.as_slice() {
-            [] => Ok(vec![Exchanger { preference: 0, host: domain.to_owned() }]),
-            [only] if only.host.is_empty() => Err(DnsError::NullMx(domain.to_owned())),
-            _ => Ok(exchangers),
+        match exchangers_of(lookup.answers()) {
+            None => Ok(vec![Exchanger { preference: 0, host: domain.to_owned() }]),
+            Some(Exchangers::Null) => Err(DnsError::NullMx(domain.to_owned())),
+            Some(Exchangers::Hosts(hosts)) => Ok(hosts),
         }
+    }
+
+    /// The texts of a name, each with its strings put together; none is no error.
+    pub async fn texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
+        match self.resolver.txt_lookup(absolute(name)).await {
+            Ok(lookup) => Ok(texts_of(lookup.answers())),
+            Err(error) if error.is_nx_domain() || error.is_no_records_found() => Ok(Vec::new()),
+            Err(error) => Err(temporary(name, &error)),
+        }
+    }
+
+    /// The names that an address is said to have (PTR); none is no error.
+    pub async fn names(&self, ip: IpAddr) -> Result<Vec<String>, DnsError> {
+        match self.resolver.reverse_lookup(ip).await {
+            Ok(lookup) => Ok(lookup
+                .answers()
+                .iter()
+                .filter_map(|record| match &record.data {
+                    RData::PTR(name) => Some(plain(&name.0.to_ascii())),
+                    _ => None,
+                })
+                .collect()),
+            Err(error) if error.is_nx_domain() || error.is_no_records_found() => Ok(Vec::new()),
+            Err(error) => Err(temporary(&ip.to_string(), &error)),
+        }
+    }
+
+    /// Where validated answers come from, if a resolver is trusted with that.
+    pub const fn validated(&self) -> Option<&Validated> {
+        self.validated.as_ref()
     }
 
     /// The addresses of a host that may be connected to. A literal address is judged as well.
@@ -98,6 +127,14 @@ impl Resolver {
         let found = self.any(host).await?;
         let permitted: Vec<_> = found.into_iter().filter(|ip| self.policy.permits(*ip)).collect();
         if permitted.is_empty() { Err(DnsError::Forbidden(host.to_owned())) } else { Ok(permitted) }
+    }
+
+    /// The addresses of a host that mail from strangers' records may go to: permitted ones that are not this
+    /// machine's own, unless the operator allows their network.
+    pub async fn foreign(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        let mut found = self.permitted(host).await?;
+        found.retain(|ip| self.policy.allows(*ip) || !is_own(*ip));
+        if found.is_empty() { Err(DnsError::Forbidden(host.to_owned())) } else { Ok(found) }
     }
 
     /// The addresses of a host that the operator named, whatever they are.
@@ -112,6 +149,61 @@ impl Resolver {
             Err(error) => Err(temporary(host, &error)),
         }
     }
+}
+
+/// What MX records say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchangers {
+    /// RFC 7505: no mail.
+    Null,
+    /// In the order of preference.
+    Hosts(Vec<Exchanger>),
+}
+
+/// The exchangers that records name; `None` when they name none. A root host beside others names nobody.
+fn exchangers_of(records: &[Record]) -> Option<Exchangers> {
+    let mut hosts: Vec<_> = records
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::MX(mx) => Some(Exchanger { preference: mx.preference, host: plain(&mx.exchange.to_ascii()) }),
+            _ => None,
+        })
+        .collect();
+    if hosts.len() == 1 && hosts[0].host.is_empty() {
+        return Some(Exchangers::Null);
+    }
+    hosts.retain(|exchanger| !exchanger.host.is_empty());
+    hosts.sort_by_key(|exchanger| exchanger.preference);
+    (!hosts.is_empty()).then_some(Exchangers::Hosts(hosts))
+}
+
+fn texts_of(records: &[Record]) -> Vec<String> {
+    let text = |record: &Record| match &record.data {
+        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        _ => None,
+    };
+    records.iter().filter_map(text).collect()
+}
+
+/// What the records of an answer say of exchangers and texts; any bytes are taken.
+pub fn read_answer(bytes: &[u8]) -> Option<(Option<Exchangers>, Vec<String>)> {
+    let message = Message::from_vec(bytes).ok()?;
+    Some((exchangers_of(&message.answers), texts_of(&message.answers)))
+}
+
+/// A name without the dot at its end, in lower case.
+fn plain(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The servers whose AD bit is believed: the configured ones, else the system's.
+fn trusted_servers(config: &Dns) -> Vec<SocketAddr> {
+    if !config.servers.0.is_empty() {
+        return config.servers.0.clone();
+    }
+    let system = hickory_resolver::system_conf::read_system_conf();
+    let servers = system.map(|(config, _)| config.name_servers).unwrap_or_default();
+    servers.iter().map(|server| SocketAddr::new(server.ip, 53)).collect()
 }
 
 fn temporary(name: &str, error: &NetError) -> DnsError {

@@ -1,5 +1,10 @@
-//! The edge to the network: names to addresses, and which certificates to trust. Shared by delivering
-//! and webhooks; it decides nothing about mail.
+//! The edge to the network: names to addresses, which certificates to trust, small documents over HTTPS. Shared by
+//! routing, delivering and webhooks; it decides nothing about mail.
 
+pub mod connect;
+mod dane;
 pub mod dns;
+pub mod fetch;
+pub mod own;
 pub mod tls;
+pub mod validated;

@@ -1,4 +1,5 @@
-//! The two ways to trust a certificate: by the roots and the host's name, or not at all (RFC 7435).
+//! The ways to trust a certificate: by the roots and the host's name, by TLSA records (RFC 7672), or not at all
+//! (RFC 7435).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::dane::DaneVerifier;
+use crate::domain::tlsa::Tlsa;
+
 /// Client configurations, made once.
 #[derive(Clone)]
 pub struct TlsConfigs {
@@ -16,6 +20,7 @@ pub struct TlsConfigs {
     pub validating: Arc<ClientConfig>,
     /// Takes any certificate: encryption against those who only listen.
     pub opportunistic: Arc<ClientConfig>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl TlsConfigs {
@@ -39,7 +44,17 @@ impl TlsConfigs {
         Ok(Self {
             validating: Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()),
             opportunistic: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()),
+            provider,
         })
+    }
+
+    /// One that takes only certificates that these TLSA records name (RFC 7672).
+    pub fn dane(&self, records: Arc<Vec<Tlsa>>) -> Result<Arc<ClientConfig>, String> {
+        let verifier = Arc::new(DaneVerifier::new(records, Arc::clone(&self.provider)));
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
     }
 }
 

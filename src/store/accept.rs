@@ -163,18 +163,18 @@ async fn insert(
     let rows = || batch.iter().flat_map(|m| m.recipients.iter().enumerate().map(move |(n, r)| (m, n, r)));
     let bodies: Vec<&[u8]> = batch.iter().map(|m| m.raw.as_slice()).collect();
     let jobs = sqlx::query_scalar!(
-        "WITH m AS (INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size, created_at, expires_at) \
+        "WITH m AS (INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size, created_at, expires_at, tls, ip_pool) \
              SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], \
-                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[])), \
+                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[], $34::text[], $35::text[])), \
          b AS (INSERT INTO message_bodies (shard, message_id, raw) SELECT * FROM unnest($1::int[], $2::uuid[], $14::bytea[])), \
          r AS MATERIALIZED (SELECT * FROM unnest($15::int[], $16::uuid[], $17::uuid[], $18::uuid[], $19::smallint[], $20::text[], \
-                 $21::text[], $22::text[], $23::smallint[], $24::int[], $25::timestamptz[], $26::bool[], $27::uuid[], $28::timestamptz[], $29::jsonb[]) \
-             AS r (shard, message_id, id, project_id, position, kind, address, next_hop, priority, size, expires_at, leased, event_id, created_at, tags)), \
+                 $21::text[], $22::text[], $23::smallint[], $24::int[], $25::timestamptz[], $26::bool[], $27::uuid[], $28::timestamptz[], $29::jsonb[], $36::text[], $37::text[]) \
+             AS r (shard, message_id, id, project_id, position, kind, address, next_hop, priority, size, expires_at, leased, event_id, created_at, tags, tls, ip_pool)), \
          p AS (INSERT INTO recipients (shard, message_id, id, position, kind, address, status) \
              SELECT r.shard, r.message_id, r.id, r.position, r.kind, r.address, 'queued' FROM r), \
          d AS (INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, expires_at, due_at, \
-                 attempt, lease_owner, lease_token, lease_until) \
-             SELECT r.shard, r.id, r.message_id, r.project_id, r.next_hop, r.priority, r.size, r.expires_at, now(), \
+                 tls, ip_pool, attempt, lease_owner, lease_token, lease_until) \
+             SELECT r.shard, r.id, r.message_id, r.project_id, r.next_hop, r.priority, r.size, r.expires_at, now(), r.tls, r.ip_pool, \
                  CASE WHEN r.leased THEN 1 ELSE 0 END, CASE WHEN r.leased THEN $30::uuid END, CASE WHEN r.leased THEN $31::uuid END, \
                  CASE WHEN r.leased THEN now() + make_interval(secs => $32) END FROM r), \
          e AS (INSERT INTO events (shard, message_id, id, project_id, recipient_id, sequence, type, occurred_at, data) \
@@ -218,6 +218,10 @@ async fn insert(
         birth.token,
         birth.span.as_secs_f64(),
         EventType::Queued.name(),
+        &batch.iter().map(|m| m.demand.tls.name().to_owned()).collect::<Vec<_>>(),
+        &batch.iter().map(|m| m.demand.ip_pool.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows().map(|(m, _, _)| m.demand.tls.name().to_owned()).collect::<Vec<_>>(),
+        &rows().map(|(m, _, _)| m.demand.ip_pool.clone()).collect::<Vec<_>>() as &[Option<String>],
     )
     .fetch_one(conn)
     .await?;

@@ -13,6 +13,7 @@ use crate::domain::address::Address;
 use crate::domain::delivery::{Group, LeasedDelivery};
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
 use crate::domain::lease::Lease;
+use crate::domain::message::{Demand, TlsDemand};
 use crate::domain::shard::Shard;
 
 /// Where an enumeration of groups goes on: behind this project and next hop.
@@ -178,7 +179,7 @@ async fn claim_shares(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<
          UPDATE deliveries d SET lease_owner = $1, lease_token = $2, lease_until = now() + make_interval(secs => $3), \
              attempt = d.attempt + 1 \
          FROM due WHERE d.shard = due.shard AND d.id = due.id \
-         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.size, d.due_at, d.expires_at, d.attempt",
+         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at, d.attempt",
         claim.owner,
         claim.token,
         claim.span.as_secs_f64(),
@@ -200,6 +201,11 @@ async fn claim_shares(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<
                 recipient: RecipientId::from_uuid(row.id),
                 project: ProjectId::from_uuid(row.project_id),
                 next_hop: row.next_hop,
+                demand: Demand {
+                    tls: TlsDemand::parse(&row.tls)
+                        .ok_or_else(|| StoreError::corrupt("deliveries", "tls", &row.tls))?,
+                    ip_pool: row.ip_pool,
+                },
                 size: usize::try_from(row.size).unwrap_or(0),
                 due_at: row.due_at,
                 expires_at: row.expires_at,

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::leases::{Rescued, Window, lease_statements};
-use super::{Link, StoreError, bounds, on_link};
+use super::{Link, Store, StoreError, bounds, on_link, on_pool};
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
 use crate::domain::id::{AttemptId, EventId, ProjectId, RecipientId};
@@ -82,6 +82,28 @@ impl Link {
     }
 }
 
+impl Store {
+    /// Puts a delivery off without a try: it is due at `until`, and its claim does not count as an attempt. `false`:
+    /// its lease was no longer ours.
+    pub async fn hold_delivery(&self, lease: Lease, until: Timestamp, why: &str) -> Result<bool, StoreError> {
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
+                "UPDATE deliveries SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, attempt = attempt - 1, \
+                     due_at = $4, ready = $4 <= now(), held = $5 WHERE shard = $1 AND id = $2 AND lease_token = $3",
+                lease.shard.value(),
+                lease.id,
+                lease.token,
+                until,
+                why,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
 /// A walk over the whole queue: for now and then, not for the way in.
 async fn census(conn: &mut PgConnection) -> Result<HashMap<ProjectId, u64>, StoreError> {
     let rows = sqlx::query!("SELECT project_id, count(*) AS \"rows!\" FROM deliveries GROUP BY project_id")
@@ -102,20 +124,22 @@ async fn settle(
     let (first, last) = bounds(settlements.iter().map(|s| s.delivery.message.uuid()));
     let reports = || settlements.iter().map(|s| &s.report);
     let replies = || reports().map(|r| r.outcome.reply());
+    let rules = || reports().map(|r| r.outcome.trouble().and_then(|t| t.rule.as_ref()));
     let rows = sqlx::query!(
         "WITH s AS MATERIALIZED (SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], \
                  $7::timestamptz[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::uuid[], $12::text[], $13::jsonb[], \
                  $14::uuid[], $15::text[], $16::text[], $17::timestamptz[], $18::int[], $19::text[], $20::text[], $21::text[], \
-                 $22::text[], $23::text[], $24::smallint[], $25::text[], $26::text[], $27::text[]) \
+                 $22::text[], $23::text[], $24::smallint[], $25::text[], $26::text[], $27::text[], $30::text[], $31::text[], $32::smallint[], $33::text[]) \
              AS s (shard, id, token, attempt, message_id, project_id, due_at, status, settled_at, finished_at, event_id, event_type, data, \
-                 attempt_id, outcome, class, started_at, duration_ms, stage, host, ip, source_ip, tls, code, enhanced, text, transcript)), \
+                 attempt_id, outcome, class, started_at, duration_ms, stage, host, ip, source_ip, tls, code, enhanced, text, transcript, \
+                 provider, rule, confidence, action)), \
          t AS (INSERT INTO attempts (shard, message_id, id, recipient_id, number, outcome, class, started_at, duration_ms, \
-                 stage, host, ip, source_ip, tls, reply_code, reply_status, reply_text, transcript) \
+                 stage, host, ip, source_ip, tls, reply_code, reply_status, reply_text, transcript, provider, rule, confidence, action) \
              SELECT s.shard, s.message_id, s.attempt_id, s.id, s.attempt, s.outcome, s.class, s.started_at, s.duration_ms, \
-                 s.stage, s.host, s.ip, s.source_ip, s.tls, s.code, s.enhanced, s.text, s.transcript FROM s ON CONFLICT DO NOTHING), \
+                 s.stage, s.host, s.ip, s.source_ip, s.tls, s.code, s.enhanced, s.text, s.transcript, s.provider, s.rule, s.confidence, s.action FROM s ON CONFLICT DO NOTHING), \
          gone AS (DELETE FROM deliveries d USING s WHERE s.due_at IS NULL AND d.shard = s.shard AND d.id = s.id \
                  AND d.attempt = s.attempt AND (d.lease_token = s.token OR d.lease_token IS NULL) RETURNING s.*), \
-         back AS (UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = s.due_at, ready = false \
+         back AS (UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = s.due_at, ready = false, held = NULL \
              FROM s WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id AND d.lease_token = s.token RETURNING s.*), \
          o AS MATERIALIZED (SELECT * FROM gone UNION ALL SELECT * FROM back), \
          p AS (UPDATE recipients r SET status = o.status, attempts = o.attempt, settled_at = o.settled_at, reply_code = o.code, \
@@ -162,6 +186,10 @@ async fn settle(
         &reports().map(|r| r.transcript.clone()).collect::<Vec<_>>(),
         first,
         last,
+        &reports().map(|r| r.provider.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rules().map(|rule| rule.map(|(id, _)| id.to_string())).collect::<Vec<_>>() as &[Option<String>],
+        &rules().map(|rule| rule.map(|(_, confidence)| i16::from(*confidence))).collect::<Vec<_>>() as &[Option<i16>],
+        &reports().map(|r| r.outcome.trouble().map(|t| t.action.to_string())).collect::<Vec<_>>() as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;

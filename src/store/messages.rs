@@ -73,6 +73,10 @@ pub struct StoredAttempt {
     pub ip: Option<String>,
     pub source_ip: Option<String>,
     pub tls: Option<String>,
+    pub provider: Option<String>,
+    pub rule: Option<String>,
+    pub confidence: Option<i16>,
+    pub action: Option<String>,
     pub reply: StoredReply,
     pub transcript: String,
 }
@@ -198,7 +202,8 @@ impl Store {
     ) -> Result<Vec<StoredAttempt>, StoreError> {
         let rows = on_pool!(self, conn, sqlx::query!(
             "SELECT a.id, a.recipient_id, r.address, a.number, a.outcome, a.class, a.started_at, a.duration_ms, a.stage, \
-                 a.host, a.ip, a.source_ip, a.tls, a.reply_code, a.reply_status, a.reply_text, a.transcript \
+                 a.host, a.ip, a.source_ip, a.tls, a.reply_code, a.reply_status, a.reply_text, a.transcript, \
+                 a.provider, a.rule, a.confidence, a.action \
              FROM attempts a JOIN recipients r ON r.shard = a.shard AND r.message_id = a.message_id AND r.id = a.recipient_id \
              WHERE a.shard = $1 AND a.message_id = $2 AND ($3::uuid IS NULL OR a.id > $3) ORDER BY a.id LIMIT $4",
             id.shard().value(),
@@ -230,6 +235,10 @@ impl Store {
                 ip: row.ip,
                 source_ip: row.source_ip,
                 tls: row.tls,
+                provider: row.provider,
+                rule: row.rule,
+                confidence: row.confidence,
+                action: row.action,
                 transcript: row.transcript,
             })
             .collect())

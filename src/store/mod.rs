@@ -11,6 +11,8 @@ pub mod deliveries;
 pub mod dkim_keys;
 pub mod endpoints;
 mod error;
+pub mod explain;
+pub mod fleet;
 pub mod idempotency;
 mod leases;
 pub mod listing;
@@ -20,6 +22,8 @@ pub mod partitions;
 pub mod projects;
 pub mod sandbox;
 pub mod stats;
+pub mod sts;
+pub mod tls_reports;
 pub mod webhook_jobs;
 
 use std::sync::Arc;

@@ -21,10 +21,10 @@ use crate::domain::fault::Fault;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::{Draft, Idempotency, NewMessage, NewRecipient};
 use crate::domain::recipient::RecipientStatus;
-use crate::domain::route::Route;
 use crate::domain::shard::Shard;
 
 pub use backlog::{Backlog, Full};
+use crate::routing::Traffic;
 use signing::{Keys, Signing};
 pub use writer::{WriteError, Writer, WriterParts};
 
@@ -54,7 +54,7 @@ pub struct Door {
 }
 
 struct Rules {
-    route: Route,
+    traffic: Arc<Traffic>,
     lifetime: Duration,
     message_limit: usize,
 }
@@ -119,13 +119,13 @@ impl Door {
         store: Store,
         writer: Writer,
         backlog: Arc<Backlog>,
-        config: &Config,
+        (config, traffic): (&Config, Arc<Traffic>),
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let rules = Rules {
-            route: config.delivery.route.route.clone(),
+            traffic,
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
         };
@@ -143,6 +143,10 @@ impl Door {
         let domain = draft.from.address.domain();
         if !caller.may_send_as(domain) {
             return Err(SubmitError::ForeignDomain(domain.to_owned()));
+        }
+        if let Some(pool) = draft.demand.ip_pool.as_ref().filter(|pool| !self.rules.traffic.plan().shaping.has_pool(pool)) {
+            let fault = Fault::new("/ip_pool", "unknown_ip_pool", format!("there is no pool '{pool}'"));
+            return Err(SubmitError::Invalid(vec![fault]));
         }
         if let Err(full) = self.backlog.check(caller.project) {
             // What was accepted before keeps its answer.
@@ -235,13 +239,14 @@ impl Door {
         key: Option<RequestKey>,
         now: Timestamp,
     ) -> NewMessage {
+        let plan = self.rules.traffic.plan();
         let recipients: Vec<_> = draft
             .recipients()
             .into_iter()
             .map(|(kind, address)| NewRecipient {
                 id: RecipientId::new(now, &*self.chance),
                 kind,
-                next_hop: self.rules.route.lane(caller.mode, &address),
+                next_hop: plan.next_hop(caller.mode, caller.project, &address),
                 address,
             })
             .collect();
@@ -269,6 +274,7 @@ impl Door {
             expires_at: draft.expires_at,
             give_up_at: draft.expires_at.map_or(last, |at| at.min(last)),
             answer: serde_json::to_string(&answer).unwrap_or_default(),
+            demand: draft.demand.clone(),
             recipients,
             raw: Arc::new(raw),
             idempotency: key.map(|key| Idempotency {

@@ -294,6 +294,7 @@ impl Task {
                 recipient: recipient.id,
                 project: message.project,
                 next_hop: recipient.next_hop.clone(),
+                demand: message.demand.clone(),
                 size: message.raw.len(),
                 due_at: message.created_at,
                 expires_at: message.give_up_at,

@@ -57,6 +57,11 @@ metrics! {
     accept_batch: Histogram = sizes("mailwright_accept_batch_messages", "Messages in one accepting commit.");
     idempotent_replays: IntCounter = counter("mailwright_idempotent_replays_total", "Requests answered from an idempotency key.");
     attempts: IntCounterVec = counters("mailwright_delivery_attempts_total", "Tries, by outcome and class.", &["outcome", "class"]);
+    attempts_by_provider: IntCounterVec = counters("mailwright_provider_attempts_total", "Tries, by who runs the next hop (a provider of the rule pack, or other) and outcome.", &["provider", "outcome"]);
+    held: IntCounterVec = counters("mailwright_deliveries_held_total", "Deliveries put off without a try, by reason.", &["reason"]);
+    tls_sessions: IntCounterVec = counters("mailwright_tls_sessions_total", "New SMTP sessions, by TLS policy and result (RFC 8460).", &["policy", "result"]);
+    lanes: IntGaugeVec = gauges("mailwright_lanes", "Lanes that are not simply open, by state.", &["state"]);
+    fleet: IntGauge = gauge("mailwright_delivering_processes", "Live processes that deliver, as this one sees them.");
     settled: IntCounterVec = counters("mailwright_recipients_settled_total", "Recipients that reached a final state.", &["status"]);
     settle_batch: Histogram = sizes("mailwright_settle_batch_deliveries", "Outcomes in one settling commit.");
     claim_batch: Histogram = sizes("mailwright_claim_batch_deliveries", "Deliveries in one claim.");
@@ -74,6 +79,23 @@ metrics! {
     webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);
     store_errors: IntCounterVec = counters("mailwright_store_errors_total", "Statements that failed, by kind.", &["kind"]);
     log_failures: IntCounter = counter("mailwright_log_write_failures_total", "Log lines that could not be written.");
+}
+
+/// One in a gauge, as long as it lives.
+#[derive(Debug)]
+pub struct Held(IntGauge);
+
+impl Held {
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {

@@ -1,10 +1,7 @@
 //! One HTTP call to a stranger's address: resolved once, judged, connected to what was judged; no redirect,
 //! no proxy, a deadline over all of it, and little of the answer read.
 
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,12 +10,8 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use crate::net::connect::connect;
 use crate::net::dns::{DnsError, Resolver};
 use crate::net::tls::TlsConfigs;
 
@@ -120,7 +113,7 @@ impl Client {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Posted, String> {
-        let stream = self.connect(target).await?;
+        let stream = connect(&self.resolver, &self.tls, &target.host, target.port, target.tls).await?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(ANSWER_MAX).handshake(TokioIo::new(stream)).await.map_err(text)?;
         let request = request(target, headers, body)?;
@@ -142,28 +135,6 @@ impl Client {
             },
         }
     }
-
-    async fn connect(&self, target: &Target) -> Result<Stream, String> {
-        let addresses = self.resolver.permitted(&target.host).await.map_err(text)?;
-        let mut last = String::new();
-        for ip in addresses {
-            match TcpStream::connect(SocketAddr::new(ip, target.port)).await {
-                Ok(stream) => return self.secure(target, stream).await,
-                Err(error) => last = format!("{ip}: {error}"),
-            }
-        }
-        Err(last)
-    }
-
-    async fn secure(&self, target: &Target, stream: TcpStream) -> Result<Stream, String> {
-        stream.set_nodelay(true).map_err(text)?;
-        if !target.tls {
-            return Ok(Stream::Plain(stream));
-        }
-        let name = ServerName::try_from(target.host.clone()).map_err(text)?;
-        let connector = TlsConnector::from(Arc::clone(&self.tls.validating));
-        Ok(Stream::Tls(Box::new(connector.connect(name, stream).await.map_err(text)?)))
-    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -182,47 +153,6 @@ fn request(target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -
         request = request.header(*name, value);
     }
     request.body(Full::new(Bytes::from(body))).map_err(text)
-}
-
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{payload, sign};
 use crate::config::Webhooks;
 use crate::domain::clock::{Chance, Clock, Timestamp};
 use crate::domain::lease::Lease;
-use crate::domain::retry::Schedule;
+use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
 use crate::queue::{Claiming, Work};
 use crate::store::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
@@ -56,7 +56,7 @@ impl Poster {
         Ok(Self {
             store: parts.store,
             client: parts.client,
-            schedule: Schedule::new(config.retry.0.clone()).map_err(|error| format!("webhooks.retry: {error}"))?,
+            schedule: Schedule::new(config.retry.0.clone(), Jitter::DEFAULT).map_err(|error| format!("webhooks.retry: {error}"))?,
             concurrency: config.concurrency,
             per_endpoint: config.per_endpoint,
             disable_after: config.disable_after.0,

@@ -42,7 +42,11 @@ pub async fn attempts(
                 "ip": attempt.ip,
                 "source_ip": attempt.source_ip,
                 "tls": attempt.tls,
+                "provider": attempt.provider,
                 "reply": show_reply(&attempt.reply),
+                "rule": attempt.rule,
+                "confidence": attempt.confidence,
+                "action": attempt.action,
                 "transcript": attempt.transcript,
             })
         },

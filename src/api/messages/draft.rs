@@ -13,7 +13,7 @@ use crate::config::Limits;
 use crate::domain::address::NamedAddress;
 use crate::domain::clock::{Timestamp, parse_rfc3339};
 use crate::domain::fault::Fault;
-use crate::domain::message::{Attachment, Draft, Priority};
+use crate::domain::message::{Attachment, Demand, Draft, Priority, TlsDemand};
 
 /// Base64 with or without padding, as clients send it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -72,6 +72,7 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
     let metadata = metadata(&mut fields, limits);
     let priority = priority(&mut fields);
     let expires_at = expiry(&mut fields, now);
+    let demand = demand(&mut fields);
     fields.finish();
     match from {
         Some(from) if faults.is_empty() => Ok(Draft {
@@ -89,6 +90,7 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
             metadata,
             priority,
             expires_at,
+            demand,
         }),
         _ => Err(faults),
     }
@@ -351,6 +353,17 @@ fn priority(fields: &mut Fields<'_>) -> Priority {
         fields.fault("priority", "invalid_priority", format!("must be one of {}", Priority::NAMES.join(", ")));
         Priority::default()
     })
+}
+
+fn demand(fields: &mut Fields<'_>) -> Demand {
+    let tls = match fields.string("tls") {
+        None => TlsDemand::default(),
+        Some(name) => TlsDemand::parse(&name).unwrap_or_else(|| {
+            fields.fault("tls", "invalid_tls", format!("must be one of {}", TlsDemand::NAMES.join(", ")));
+            TlsDemand::default()
+        }),
+    };
+    Demand { tls, ip_pool: fields.string("ip_pool") }
 }
 
 fn expiry(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {

@@ -2,11 +2,13 @@
 //!
 //! One recipient per transaction. With PIPELINING (RFC 2920) RSET, MAIL, RCPT and DATA leave in one
 //! write; without it each waits for its reply. With CHUNKING as well (RFC 3030) a small message follows its
-//! envelope in the same write, as one BDAT chunk: one round trip for the whole transaction. The driver carries out each [`Action`] and comes back with
-//! what it asked for. A whole session: [`Dialogue::new`], replies until [`Action::Ready`], then any
-//! number of [`Dialogue::begin`].
+//! envelope in the same write, as one BDAT chunk: one round trip for the whole transaction. The next message's
+//! envelope may leave behind the body of the one before it ([`Dialogue::commands_behind`], [`Dialogue::resume`]): without CHUNKING one
+//! round trip as well. The driver carries out each [`Action`] and comes back with what it asked for. A whole
+//! session: [`Dialogue::new`], replies until [`Action::Ready`], then any number of [`Dialogue::begin`].
 
 mod capabilities;
+mod envelope;
 
 use std::collections::VecDeque;
 
@@ -14,8 +16,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::reply::RawReply;
-use crate::domain::address::Address;
-use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::envelope::Envelope;
+use crate::domain::reply::Reply;
 use crate::domain::route::{Credentials, TlsPolicy};
 use capabilities::Capabilities;
 
@@ -167,33 +169,55 @@ impl Dialogue {
         if self.body_sent { Stage::Dot } else { self.awaited() }
     }
 
-    /// Begins a transaction. The message's size is announced when the server wants to know. `is_hot`: the server
-    /// was heard a moment ago, so that the session will not turn out to be stale.
-    pub fn begin(&mut self, sender: &Address, recipient: &Address, size: usize, is_hot: bool) -> Action {
-        self.refused = None;
-        self.discarding = false;
-        self.body_sent = false;
-        self.chunk = None;
-        if self.capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
-            return Action::Done(Verdict::Refused(Stage::Mail, too_big(size, self.capabilities.size)));
-        }
-        let announced = if self.capabilities.size.is_some() { format!(" SIZE={size}") } else { String::new() };
+    /// Begins a transaction. `is_hot`: the server was heard a moment ago, so that the session will not turn out to be
+    /// stale.
+    pub fn begin(&mut self, envelope: &Envelope, is_hot: bool) -> Action {
+        self.renew(envelope);
+        let commands = match envelope::commands(envelope, &self.capabilities, self.secured) {
+            Ok(commands) => commands,
+            Err(reply) => return Action::Done(Verdict::Refused(Stage::Mail, reply)),
+        };
         if self.open {
             self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
         }
-        self.queued.push_back((Stage::Mail, format!("MAIL FROM:<{sender}>{announced}\r\n")));
-        self.queued.push_back((Stage::Rcpt, format!("RCPT TO:<{recipient}>\r\n")));
-        if !self.capabilities.chunking {
-            self.queued.push_back((Stage::Data, "DATA\r\n".to_owned()));
-            return self.send_queued();
-        }
-        self.chunk = Some(size);
-        if self.capabilities.pipelining && is_hot && size <= UNASKED_MAX {
+        self.queued.extend(commands);
+        if let Some(size) = self.chunk
+            && self.capabilities.pipelining
+            && is_hot
+            && size <= UNASKED_MAX
+        {
             let mut bytes = self.take_queued();
             bytes.extend_from_slice(chunk_head(size).as_bytes());
             return Action::SendChunk(bytes);
         }
         self.send_queued()
+    }
+
+    /// Forgets the last transaction.
+    fn renew(&mut self, envelope: &Envelope) {
+        self.refused = None;
+        self.discarding = false;
+        self.body_sent = false;
+        self.chunk = self.capabilities.chunking.then_some(envelope.size);
+    }
+
+    /// The commands of the next message's envelope, to leave behind the body of this one (RFC 2920 §3.1); `None` when
+    /// the server does not pipeline, or would not get that message.
+    pub fn commands_behind(&self, next: &Envelope) -> Option<Vec<u8>> {
+        let commands = envelope::commands(next, &self.capabilities, self.secured).ok()?;
+        let bytes = commands.flat_map(|(_, line)| line.into_bytes());
+        (self.capabilities.pipelining && !self.closing).then(|| bytes.collect())
+    }
+
+    /// Goes on with the transaction whose envelope left behind the body of the one before.
+    pub fn resume(&mut self, envelope: &Envelope) -> Action {
+        self.renew(envelope);
+        Action::Read
+    }
+
+    /// Whether replies of a transaction to [`Self::resume`] can still be expected.
+    pub fn is_pending(&self) -> bool {
+        !self.closing && self.awaited.front() == Some(&Stage::Mail)
     }
 
     /// The driver secured the connection: whatever was said before is forgotten (RFC 3207 §4.2).
@@ -203,10 +227,13 @@ impl Dialogue {
         self.say_hello()
     }
 
-    /// The message was written to its end.
-    pub fn on_body_sent(&mut self) -> Action {
+    /// The message was written to its end, and the commands of the next one behind it if `is_followed`.
+    pub fn on_body_sent(&mut self, is_followed: bool) -> Action {
         self.body_sent = true;
         self.awaited.push_back(Stage::Dot);
+        if is_followed {
+            self.awaited.extend(envelope::stages(&self.capabilities));
+        }
         Action::Read
     }
 
@@ -225,7 +252,7 @@ impl Dialogue {
             Stage::Ehlo if reply.is_positive() => self.on_hello(raw),
             // RFC 5321 §3.2: a server that does not know EHLO is greeted by HELO.
             Stage::Ehlo
-                if reply.is_permanent() && !self.secured && !self.tls.validates() && self.credentials.is_none() =>
+                if reply.is_permanent() && !self.secured && !self.tls.is_mandatory() && self.credentials.is_none() =>
             {
                 self.tls = TlsPolicy::None;
                 self.send(Stage::Ehlo, format!("HELO {}\r\n", self.hello))
@@ -260,11 +287,11 @@ impl Dialogue {
 
     fn on_hello(&mut self, raw: &RawReply) -> Action {
         self.capabilities = Capabilities::of(raw);
-        if !self.secured && matches!(self.tls, TlsPolicy::Opportunistic | TlsPolicy::Required) {
+        if !self.secured && self.tls != TlsPolicy::None {
             if self.capabilities.starttls {
                 return self.send(Stage::StartTls, "STARTTLS\r\n".to_owned());
             }
-            if self.tls == TlsPolicy::Required {
+            if self.tls.is_mandatory() {
                 self.closing = true;
                 return Action::Close(
                     Stage::StartTls,
@@ -404,14 +431,6 @@ impl Dialogue {
 
 fn chunk_head(size: usize) -> String {
     format!("BDAT {size} LAST\r\n")
-}
-
-fn too_big(size: usize, limit: Option<usize>) -> Reply {
-    Reply {
-        code: 552,
-        enhanced: Some(EnhancedStatus { class: 5, subject: 3, detail: 4 }),
-        text: format!("the message has {size} bytes and the server takes {}", limit.unwrap_or(0)),
-    }
 }
 
 #[cfg(test)]

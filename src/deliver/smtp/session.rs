@@ -1,13 +1,14 @@
 //! A dialogue carried over a socket. Every whole reply has a deadline (RFC 5321 §4.5.3.2), whatever the
 //! peer trickles; what a stuck peer holds is dropped, never spoken to again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -15,9 +16,11 @@ use tokio_rustls::client::TlsStream;
 use super::deadlines::Deadlines;
 use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
 use super::reply::{RawReply, ReplyReader};
-use crate::domain::address::Address;
-use crate::domain::route::{Credentials, TlsPolicy};
+use crate::domain::envelope::Envelope;
+use crate::domain::peer::{Peer, Source, TlsBasis};
+use crate::domain::route::TlsPolicy;
 use crate::net::tls::TlsConfigs;
+use crate::telemetry::metrics::Held;
 
 /// Bytes written under one deadline.
 const BLOCK: usize = 64 << 10;
@@ -25,16 +28,6 @@ const BLOCK: usize = 64 << 10;
 const RATE_MIN: u64 = 10 << 10;
 /// Bytes of transcript kept of one transaction.
 const TRANSCRIPT_MAX: usize = 16 << 10;
-
-/// A host to speak to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// The name that a certificate must show.
-    pub host: String,
-    pub address: SocketAddr,
-    pub tls: TlsPolicy,
-    pub credentials: Option<Credentials>,
-}
 
 /// Why a session or a transaction ended before its verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +83,14 @@ impl Wire {
             Self::Gone => Err(std::io::ErrorKind::NotConnected.into()),
         }
     }
+
+    async fn shutdown(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Tls(stream) => stream.shutdown().await,
+            Self::Gone => Ok(()),
+        }
+    }
 }
 
 /// An open session.
@@ -99,14 +100,44 @@ pub struct Session {
     dialogue: Dialogue,
     deadlines: Arc<Deadlines>,
     transcript: String,
-    pub peer: Peer,
-    pub source: Option<SocketAddr>,
+    pub peer: Arc<Peer>,
+    /// The address that we speak from.
+    pub local: Option<SocketAddr>,
     /// Protocol version and how far the certificate was checked, or `none`.
     pub tls: String,
     /// Transactions begun on this session.
     pub transactions: usize,
     /// When the server last said something.
     heard: Instant,
+    /// A greeting later than this is not waited for: another host is.
+    greeting_until: Option<Instant>,
+    _open: Held,
+}
+
+/// How a session is opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    pub source: &'a Source,
+    pub deadlines: &'a Arc<Deadlines>,
+    pub tls: &'a TlsConfigs,
+    /// While other hosts remain: the longest that connecting, and then the greeting, may take.
+    pub hurry: Option<Duration>,
+    /// Counts open sessions.
+    pub gauge: &'a IntGauge,
+}
+
+/// A message and its envelope.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    pub envelope: &'a Envelope,
+    pub raw: &'a [u8],
+}
+
+async fn connect_from(source: Option<IpAddr>, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(ip) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(ip, 0))?;
+    socket.connect(address).await
 }
 
 /// A server that was heard so long ago or less still holds the session.
@@ -114,14 +145,12 @@ const HOT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Connects, greets, secures and authenticates.
-    pub async fn open(
-        peer: Peer,
-        hello: &str,
-        deadlines: &Arc<Deadlines>,
-        tls: &TlsConfigs,
-    ) -> Result<Self, (Failure, String)> {
+    pub async fn open(peer: Arc<Peer>, opening: &Opening<'_>) -> Result<Self, (Failure, String)> {
         let nothing_said = |failure| (failure, String::new());
-        let stream = match timeout(deadlines.of(Stage::Connect), TcpStream::connect(peer.address)).await {
+        let deadlines = opening.deadlines;
+        let connect = deadlines.of(Stage::Connect);
+        let limit = opening.hurry.map_or(connect, |hurry| hurry.min(connect));
+        let stream = match timeout(limit, connect_from(opening.source.ip, peer.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(nothing_said(Failure::broken(Stage::Connect, error))),
             Err(_) => return Err(nothing_said(Failure::broken(Stage::Connect, "no connection within the deadline"))),
@@ -131,18 +160,20 @@ impl Session {
             return Err(nothing_said(Failure::broken(Stage::Connect, error)));
         }
         let mut session = Self {
-            source: stream.local_addr().ok(),
+            local: stream.local_addr().ok(),
             wire: Wire::Plain(stream),
             reader: ReplyReader::default(),
-            dialogue: Dialogue::new(hello, peer.tls, peer.credentials.clone()),
+            dialogue: Dialogue::new(&opening.source.hello, peer.tls, peer.credentials.clone()),
             deadlines: Arc::clone(deadlines),
             transcript: String::new(),
             peer,
             tls: "none".to_owned(),
             transactions: 0,
             heard: Instant::now(),
+            greeting_until: opening.hurry.map(|hurry| Instant::now() + hurry),
+            _open: Held::new(opening.gauge),
         };
-        match session.greet(tls).await {
+        match session.greet(opening.tls).await {
             Ok(()) => Ok(session),
             Err(failure) => Err((failure, session.transcript)),
         }
@@ -166,54 +197,88 @@ impl Session {
     }
 
     /// Sends one message to one recipient. The transcript of the transaction (after a new session: with
-    /// its opening) is [`Session::take_transcript`]'s.
-    pub async fn transact(&mut self, sender: &Address, recipient: &Address, raw: &[u8]) -> Result<Verdict, Failure> {
+    /// its opening) is [`Session::take_transcript`]'s. `next` is asked, once, right before the body leaves: the envelope
+    /// that it gives goes out behind the body, and its message is the next to be transacted on this session.
+    pub async fn transact(
+        &mut self,
+        message: Outgoing<'_>,
+        next: &mut (dyn FnMut() -> Option<Envelope> + Send),
+    ) -> Result<Verdict, Failure> {
         self.transactions += 1;
-        match self.exchange(sender, recipient, raw).await {
+        match self.exchange(message, next).await {
             Ok(verdict) => Ok(verdict),
             // A server that refuses and hangs up has refused.
             Err(failure) => self.dialogue.take_refusal().ok_or(failure),
         }
     }
 
-    async fn exchange(&mut self, sender: &Address, recipient: &Address, raw: &[u8]) -> Result<Verdict, Failure> {
+    async fn exchange(
+        &mut self,
+        Outgoing { envelope, raw }: Outgoing<'_>,
+        next: &mut (dyn FnMut() -> Option<Envelope> + Send),
+    ) -> Result<Verdict, Failure> {
         let is_hot = self.heard.elapsed() < HOT;
-        let mut action = self.dialogue.begin(sender, recipient, raw.len(), is_hot);
+        let mut action = if self.dialogue.is_pending() {
+            self.dialogue.resume(envelope)
+        } else {
+            self.dialogue.begin(envelope, is_hot)
+        };
         loop {
             action = match action {
                 Action::Done(verdict) => return Ok(verdict),
                 Action::SendBody => {
-                    if let Some(early) = self.send_message(&dot_stuffed(raw), raw.len()).await? {
+                    if let Some(early) = self.send_message(dot_stuffed(raw), raw.len(), next).await? {
                         return Ok(early);
                     }
-                    self.dialogue.on_body_sent()
+                    Action::Read
                 }
                 Action::SendChunk(mut bytes) => {
                     self.note_sent(Stage::Mail, &bytes);
                     bytes.extend_from_slice(raw);
-                    if let Some(early) = self.send_message(&bytes, raw.len()).await? {
+                    if let Some(early) = self.send_message(bytes, raw.len(), next).await? {
                         return Ok(early);
                     }
-                    self.dialogue.on_body_sent()
+                    Action::Read
                 }
                 other => self.carry_out(other).await?,
             };
         }
     }
 
+    /// Whether the envelope of a further message is under way on it.
+    pub fn is_pending(&self) -> bool {
+        self.dialogue.is_pending() && !matches!(self.wire, Wire::Gone)
+    }
+
     pub fn is_reusable(&self) -> bool {
         self.dialogue.is_reusable() && !self.reader.has_leftover() && !matches!(self.wire, Wire::Gone)
+    }
+
+    /// What came before this session, in its transcript.
+    pub fn put_before(&mut self, transcript: &str) {
+        self.transcript.insert_str(0, transcript);
     }
 
     pub fn take_transcript(&mut self) -> String {
         std::mem::take(&mut self.transcript)
     }
 
-    /// Says goodbye and waits for no answer: best effort, and never on a stuck connection.
+    /// Says goodbye and waits a little until the server has closed its side, so that it counts one connection less
+    /// from then on: best effort, and never on a stuck connection.
     pub async fn quit(mut self) {
-        if self.is_reusable() {
-            let _ = timeout(self.deadlines.of(Stage::Quit), self.wire.write(b"QUIT\r\n")).await;
+        if !self.is_reusable() {
+            return;
         }
+        let goodbye = async {
+            self.wire.write(b"QUIT\r\n").await?;
+            while self.wire.read(self.reader.space()).await? > 0 {
+                if !matches!(self.reader.next_reply(), Ok(None)) {
+                    self.wire.shutdown().await?;
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = timeout(self.deadlines.of(Stage::Quit), goodbye).await;
     }
 
     /// Does what needs no more than the wire; gives back what its caller must do.
@@ -226,7 +291,11 @@ impl Session {
                 Ok(Action::Read)
             }
             Action::Read => {
-                let deadline = Instant::now() + self.deadlines.of(self.dialogue.awaited());
+                let awaited = self.dialogue.awaited();
+                let mut deadline = Instant::now() + self.deadlines.of(awaited);
+                if let Some(until) = self.greeting_until.take_if(|_| awaited == Stage::Greeting) {
+                    deadline = deadline.min(until);
+                }
                 let reply = self.read_reply_until(self.dialogue.stage_at_risk(), deadline).await?;
                 self.heard = Instant::now();
                 Ok(self.dialogue.on_reply(&reply))
@@ -263,10 +332,20 @@ impl Session {
         }
     }
 
-    /// Writes `bytes`, which end with the message of `size` bytes and whatever ends it. When the server breaks off
-    /// before the last block, a reply that it left behind is the verdict.
-    async fn send_message(&mut self, bytes: &[u8], size: usize) -> Result<Option<Verdict>, Failure> {
+    /// Writes `bytes`, which end with the message of `size` bytes and whatever ends it, and behind them the envelope
+    /// of the next message, if there is one. When the server breaks off before the last block, a reply that it left
+    /// behind is the verdict.
+    async fn send_message(
+        &mut self,
+        mut bytes: Vec<u8>,
+        size: usize,
+        next: &mut (dyn FnMut() -> Option<Envelope> + Send),
+    ) -> Result<Option<Verdict>, Failure> {
         self.note(&format!("C: [{size} bytes]\n"));
+        let behind = next().and_then(|envelope| self.dialogue.commands_behind(&envelope));
+        if let Some(commands) = &behind {
+            bytes.extend_from_slice(commands);
+        }
         let slowest = Duration::from_secs(bytes.len() as u64 / RATE_MIN);
         let end = Instant::now() + self.deadlines.of(Stage::Body) + slowest;
         let mut blocks = bytes.chunks(BLOCK).peekable();
@@ -289,6 +368,7 @@ impl Session {
             }
             return Err(self.break_off(stage, why));
         }
+        self.dialogue.on_body_sent(behind.is_some());
         Ok(None)
     }
 
@@ -301,19 +381,26 @@ impl Session {
         let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err(failed("TLS inside TLS".to_owned()));
         };
-        let validates = self.peer.tls.validates();
-        let config = if validates { &tls.validating } else { &tls.opportunistic };
+        let (config, verdict) = match (self.peer.tls, &self.peer.tlsa) {
+            (TlsPolicy::Dane, Some(records)) => (tls.dane(Arc::clone(records)).map_err(failed)?, "dane"),
+            (policy, _) if policy.validates() => (Arc::clone(&tls.validating), "validated"),
+            (TlsPolicy::Dane, None) => return Err(failed("DANE without TLSA records".to_owned())),
+            _ => (Arc::clone(&tls.opportunistic), "unvalidated"),
+        };
         let name = ServerName::try_from(self.peer.host.clone())
             .or_else(|_| ServerName::try_from(self.peer.address.ip().to_string()))
             .map_err(|error| failed(error.to_string()))?;
-        let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+        let handshake = TlsConnector::from(config).connect(name, stream);
         let stream = match timeout(self.deadlines.of(Stage::Handshake), handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed("no handshake within the deadline".to_owned())),
         };
         let version = stream.get_ref().1.protocol_version().map_or_else(String::new, |v| format!("{v:?}"));
-        self.tls = format!("{version} {}", if validates { "validated" } else { "unvalidated" });
+        self.tls = format!("{version} {verdict}");
+        if self.peer.basis == TlsBasis::Sts {
+            self.tls.push_str(" mta-sts");
+        }
         self.note(&format!("-- {}\n", self.tls));
         self.wire = Wire::Tls(Box::new(stream));
         Ok(())

@@ -11,6 +11,10 @@ pub struct Capabilities {
     /// `None` is no SIZE extension, `Some(0)` no fixed limit (RFC 1870).
     pub size: Option<usize>,
     pub chunking: bool,
+    pub eight_bit: bool,
+    pub smtputf8: bool,
+    pub dsn: bool,
+    pub require_tls: bool,
     pub auth_plain: bool,
     pub auth_login: bool,
 }
@@ -24,6 +28,10 @@ impl Capabilities {
             match words.next() {
                 Some("PIPELINING") => capabilities.pipelining = true,
                 Some("CHUNKING") => capabilities.chunking = true,
+                Some("8BITMIME") => capabilities.eight_bit = true,
+                Some("SMTPUTF8") => capabilities.smtputf8 = true,
+                Some("DSN") => capabilities.dsn = true,
+                Some("REQUIRETLS") => capabilities.require_tls = true,
                 Some("STARTTLS") => capabilities.starttls = true,
                 Some("SIZE") => capabilities.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
                 Some("AUTH") => {

@@ -1,6 +1,8 @@
 //! The dialogue against scripted servers, as tables of what is said.
 
 use super::*;
+use crate::domain::address::Address;
+use crate::domain::envelope::Needs;
 
 /// Plays `replies` against a dialogue; gives what was sent and how it ended. Each `S` reply answers the
 /// oldest unanswered command.
@@ -43,8 +45,7 @@ impl Play {
     }
 
     fn begin_with(&mut self, size: usize, is_hot: bool) -> Action {
-        let address = |text| Address::parse(text).unwrap();
-        let action = self.dialogue.begin(&address("a@b.example"), &address("c@d.example"), size, is_hot);
+        let action = self.dialogue.begin(&envelope("c@d.example", size), is_hot);
         self.note(&action);
         action
     }
@@ -54,6 +55,16 @@ impl Play {
         assert_eq!(play.hear(&["220 hi", ehlo]), Action::Ready);
         play.sent.clear();
         play
+    }
+}
+
+fn envelope(to: &str, size: usize) -> Envelope {
+    Envelope {
+        sender: Address::parse("a@b.example").unwrap(),
+        recipient: Address::parse(to).unwrap(),
+        size,
+        needs: Needs::default(),
+        id: "msg_1".to_owned(),
     }
 }
 
@@ -70,7 +81,7 @@ fn without_pipelining_each_command_waits_for_its_reply() {
     play.begin();
     assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
     assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n"]);
-    assert_eq!(play.dialogue.on_body_sent(), Action::Read);
+    assert_eq!(play.dialogue.on_body_sent(false), Action::Read);
     assert!(matches!(play.hear(&["250 2.0.0 taken"]), Action::Done(Verdict::Accepted(_))));
     assert!(play.dialogue.is_reusable());
 }
@@ -214,7 +225,7 @@ fn a_small_message_follows_its_envelope_as_one_chunk() {
     assert!(matches!(play.begin(), Action::SendChunk(_)));
     assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 1000 LAST\r\n"]);
     assert_eq!(play.dialogue.stage_at_risk(), Stage::Mail);
-    assert_eq!(play.dialogue.on_body_sent(), Action::Read);
+    assert_eq!(play.dialogue.on_body_sent(false), Action::Read);
     assert_eq!(play.dialogue.stage_at_risk(), Stage::Dot, "the server may have it all, whichever reply is awaited");
     assert!(matches!(play.hear(&["250 ok", "250 ok", "250 taken"]), Action::Done(Verdict::Accepted(_))));
     assert!(play.dialogue.is_reusable());
@@ -226,7 +237,7 @@ fn a_chunk_behind_a_refused_recipient_is_the_recipients_refusal_and_is_reset() {
     for answer in ["503 no recipients", "250 whatever"] {
         let mut play = Play::ready(CHUNKING);
         play.begin();
-        play.dialogue.on_body_sent();
+        play.dialogue.on_body_sent(false);
         assert_eq!(refused(&play.hear(&["250 ok", "550 5.1.1 nobody", answer])), (Stage::Rcpt, 550));
         assert!(play.dialogue.is_reusable());
         play.sent.clear();
@@ -243,7 +254,7 @@ fn a_session_that_was_quiet_and_a_large_message_are_asked_for_first() {
         assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"]);
         let action = play.hear(&["250 ok", "250 ok"]);
         assert_eq!(action, Action::SendChunk(format!("BDAT {size} LAST\r\n").into_bytes()));
-        play.dialogue.on_body_sent();
+        play.dialogue.on_body_sent(false);
         assert!(matches!(play.hear(&["250 taken"]), Action::Done(Verdict::Accepted(_))));
     }
 }
@@ -258,4 +269,68 @@ fn chunking_without_pipelining_waits_for_each_reply() {
     let mut refusing = Play::ready("250 me|250 CHUNKING");
     refusing.begin();
     assert_eq!(refused(&refusing.hear(&["250 ok", "550 nobody"])), (Stage::Rcpt, 550));
+}
+
+#[test]
+fn the_next_envelope_may_leave_behind_the_body() {
+    let mut play = Play::ready("250-x|250 PIPELINING");
+    play.begin();
+    assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
+    let next = envelope("n@d.example", 500);
+    let behind = play.dialogue.commands_behind(&next).unwrap();
+    assert_eq!(String::from_utf8(behind).unwrap(), "MAIL FROM:<a@b.example>\r\nRCPT TO:<n@d.example>\r\nDATA\r\n");
+    assert_eq!(play.dialogue.on_body_sent(true), Action::Read);
+    assert_eq!(refused(&play.hear(&["554 5.7.1 spam"])), (Stage::Dot, 554), "the dot's reply is the first one's");
+    assert!(!play.dialogue.is_reusable() && play.dialogue.is_pending());
+    assert_eq!(play.dialogue.resume(&next), Action::Read);
+    assert_eq!(play.dialogue.stage_at_risk(), Stage::Mail, "nothing of the second was handed over");
+    assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
+    play.dialogue.on_body_sent(false);
+    assert!(matches!(play.hear(&["250 taken"]), Action::Done(Verdict::Accepted(_))));
+    assert!(play.dialogue.is_reusable());
+}
+
+#[test]
+fn a_server_that_closes_at_the_dot_leaves_nothing_pending() {
+    let mut play = Play::ready("250-x|250 PIPELINING");
+    play.begin();
+    play.hear(&["250 ok", "250 ok", "354 go"]);
+    play.dialogue.on_body_sent(true);
+    assert_eq!(refused(&play.hear(&["421 bye"])), (Stage::Dot, 421));
+    assert!(!play.dialogue.is_pending() && !play.dialogue.is_reusable());
+}
+
+#[test]
+fn without_pipelining_nothing_follows_a_body() {
+    let play = Play::ready("250-x|250 SIZE");
+    assert_eq!(play.dialogue.commands_behind(&envelope("n@d.example", 500)), None);
+}
+
+#[test]
+fn parameters_are_said_where_they_are_offered_and_needed() {
+    let mut play = Play::ready("250-x|250-DSN|250-SMTPUTF8|250-8BITMIME|250 PIPELINING");
+    let needs = Needs { smtputf8: true, eight_bit: true, require_tls: false };
+    play.dialogue.begin(&Envelope { needs, ..envelope("\u{e9}+x@d.example", 5) }, false);
+    let mut bare = Play::ready("250 x");
+    for (needs, status) in [
+        (Needs { smtputf8: true, ..Needs::default() }, "5.6.7"),
+        (Needs { eight_bit: true, ..Needs::default() }, "5.6.3"),
+        (Needs { require_tls: true, ..Needs::default() }, "5.7.30"),
+    ] {
+        let action = bare.dialogue.begin(&Envelope { needs, ..envelope("c@d.example", 5) }, false);
+        let Action::Done(Verdict::Refused(Stage::Mail, reply)) = action else { panic!("{action:?}") };
+        assert_eq!(reply.enhanced.unwrap().to_string(), status);
+        assert!(bare.dialogue.is_reusable(), "nothing was said");
+    }
+    let text = envelope::commands(
+        &Envelope { needs, ..envelope("\u{e9}+x@d.example", 5) },
+        &play.dialogue.capabilities,
+        false,
+    );
+    let text: String = text.unwrap().map(|(_, line)| line).collect();
+    assert_eq!(
+        text,
+        "MAIL FROM:<a@b.example> SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=msg_1\r\n\
+         RCPT TO:<\u{e9}+x@d.example> NOTIFY=FAILURE,DELAY ORCPT=utf-8;\u{e9}+2Bx@d.example\r\nDATA\r\n"
+    );
 }

@@ -1,0 +1,106 @@
+//! The processes that deliver from one store: each says that it lives, divides the limits of next hops by how many do,
+//! and tells the others how its lanes stand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::lanes::Share;
+use super::worker::Deliverer;
+use crate::shutdown::Shutdown;
+use crate::store::StoreError;
+use crate::store::fleet::Members;
+
+/// How often a process says that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+/// One that was silent for so long is dead.
+const LIVE: Duration = Duration::from_secs(5);
+/// A new process waits so long at most until all others reckon with it.
+const JOIN: Duration = Duration::from_millis(2500);
+const JOIN_LOOK: Duration = Duration::from_millis(100);
+/// Beats between two reports of lanes and counters.
+const TELL_EVERY: u32 = 2;
+
+/// This process among the others.
+pub struct Fleet {
+    pub deliverer: Arc<Deliverer>,
+    pub process: Uuid,
+}
+
+impl Fleet {
+    /// Enters the list, and waits until every other live process has seen it there: from then on they keep to their
+    /// parts. Without a store that answers it goes on as if alone.
+    pub async fn join(&self) {
+        let began = Instant::now();
+        match self.deliverer.store.beat(self.process, LIVE).await {
+            Ok(members) => self.adopt(&members),
+            Err(error) => {
+                tracing::warn!(%error, "the list of delivering processes cannot be read");
+                return;
+            }
+        }
+        while began.elapsed() < JOIN {
+            match self.deliverer.store.is_known_to_others(self.process, LIVE).await {
+                Ok(false) => tokio::time::sleep(JOIN_LOOK).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// Beats until the service stops, and then leaves the list.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut beat = 0_u32;
+        let mut told = false;
+        while shutdown.pause(BEAT).await {
+            match self.deliverer.store.beat(self.process, LIVE).await {
+                Ok(members) => self.adopt(&members),
+                // The others count on us until we have been silent for long: so do we on them.
+                Err(error) => tracing::debug!(%error, "no sign of life could be given"),
+            }
+            beat = beat.wrapping_add(1);
+            if beat.is_multiple_of(TELL_EVERY)
+                && let Err(error) = self.tell(&mut told).await
+            {
+                tracing::debug!(%error, "lanes and counters could not be told");
+            }
+        }
+        let _ = self.tell(&mut told).await;
+        let _ = self.deliverer.store.leave_fleet(self.process).await;
+    }
+
+    fn adopt(&self, members: &Members) {
+        let rank = members.live.iter().position(|id| *id == self.process).unwrap_or(0);
+        let share = Share { rank, of: members.live.len().max(1) };
+        self.deliverer.metrics.fleet.set(i64::try_from(share.of).unwrap_or(i64::MAX));
+        self.deliverer.lanes.share(share);
+    }
+
+    /// Lanes that are not simply open, what was sent from where, and TLS sessions. `told`: some lane was told of last
+    /// time, so that its end is news too.
+    async fn tell(&self, told: &mut bool) -> Result<(), StoreError> {
+        let Deliverer { store, lanes, sources, tls_counts, clock, metrics, .. } = &*self.deliverer;
+        let states = lanes.describe();
+        metrics.lanes.reset();
+        for (_, state) in &states {
+            metrics.lanes.with_label_values(&[state["state"].as_str().unwrap_or_default()]).inc();
+        }
+        if *told || !states.is_empty() {
+            store.put_lane_states(self.process, &states).await?;
+            *told = !states.is_empty();
+        }
+        let today = clock.now().date();
+        let plan = self.deliverer.router.traffic.plan();
+        if plan.shaping.sources().any(|(_, source)| source.warmup.is_some()) {
+            let totals = store.add_source_usage(today, &sources.take_fresh(today)).await?;
+            let processes = usize::try_from(metrics.fleet.get()).unwrap_or(1);
+            sources.learn(totals, processes);
+        }
+        let counts = tls_counts.take();
+        if !counts.is_empty() {
+            store.add_tls_counts(&counts).await?;
+        }
+        Ok(())
+    }
+}

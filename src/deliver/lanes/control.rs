@@ -1,0 +1,407 @@
+//! What a lane may bear now: a window of sessions that grows with success and shrinks with trouble, a breaker for a
+//! next hop that is dead or refuses everybody, rates, and a budget of retries. Pure: time is a parameter.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::shaping::{Limits, Rate};
+
+/// Sessions of a lane that has shown nothing yet (Postfix: `initial_destination_concurrency` 5).
+const WINDOW_INITIAL: f64 = 5.0;
+/// Failures in a row, without an answer between, that open the breaker.
+const FAILURES: u32 = 5;
+/// For how long a lane that was told to slow down does not grow.
+const SLOW: Duration = Duration::from_secs(10);
+/// The pause after a reply that asks for one.
+const PAUSE_BY_REPLY: Duration = Duration::from_mins(1);
+/// A rate lets so much of itself through at once.
+const BURST: Duration = Duration::from_secs(1);
+/// Retries that a destination may have before it has answered anything.
+const BUDGET_INITIAL: f64 = 20.0;
+const BUDGET_MAX: f64 = 100.0;
+/// What a first try earns.
+const BUDGET_PER_FIRST: f64 = 0.3;
+/// Retries that come back by themselves, in a second.
+const BUDGET_PER_SECOND: f64 = 0.2;
+/// A retry without budget waits so long.
+const BUDGET_WAIT: Duration = Duration::from_secs(5);
+
+/// First and longest pause.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    pub first: Duration,
+    pub longest: Duration,
+}
+
+/// This process among those that deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub rank: usize,
+    pub of: usize,
+}
+
+impl Share {
+    pub const ALONE: Self = Self { rank: 0, of: 1 };
+
+    /// This process's part of `total`; the remainder goes to processes in turn, from lane to lane another one first.
+    pub const fn part(self, total: usize, lane: u64) -> usize {
+        let of = if self.of == 0 { 1 } else { self.of };
+        let rank = (self.rank + (lane % of as u64) as usize) % of;
+        total / of + if rank < total % of { 1 } else { 0 }
+    }
+}
+
+/// Tokens that come back with time.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    rate: Rate,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn new(rate: Rate, now: Instant) -> Self {
+        Self { rate, tokens: Self::most(rate), at: now }
+    }
+
+    fn most(rate: Rate) -> f64 {
+        (rate.per_second() * BURST.as_secs_f64()).max(1.0)
+    }
+
+    /// When a token is there, for processes that share the rate.
+    fn ready_at(&mut self, now: Instant, share: Share) -> Instant {
+        let per_second = self.rate.per_second() / share.of.max(1) as f64;
+        let most = (Self::most(self.rate) / share.of.max(1) as f64).max(1.0);
+        self.tokens = (self.tokens + per_second * (now - self.at).as_secs_f64()).min(most);
+        self.at = now;
+        if self.tokens >= 1.0 { now } else { now + Duration::from_secs_f64((1.0 - self.tokens) / per_second) }
+    }
+
+    const fn take(&mut self) {
+        self.tokens -= 1.0;
+    }
+}
+
+/// Whether the next hop answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Breaker {
+    /// So many failures in a row.
+    Closed(u32),
+    /// Nothing goes out before that instant.
+    Open { until: Instant, pause: Duration },
+    /// One goes out to see.
+    Probing { pause: Duration },
+}
+
+/// Why nothing may go out now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The breaker is open, or a probe is under way.
+    Paused,
+    /// Other processes have all of the lane's connections.
+    Shared,
+    /// The rate of messages, or of connections, is used up for longer than is worth waiting.
+    Rate,
+    /// Retries to this destination have used up their budget.
+    Budget,
+}
+
+impl Why {
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Paused => "the next hop did not answer, or refused everybody: it is paused and probed",
+            Self::Shared => "other processes hold the few connections that this next hop may have",
+            Self::Rate => "the rate of this next hop is used up",
+            Self::Budget => "retries to this next hop have used up their budget; fresh mail goes first",
+        }
+    }
+}
+
+/// Whether one may go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Go,
+    /// A session must come free.
+    Full,
+    /// A rate allows it from then on.
+    At(Instant),
+    /// Not for a while: do not wait in memory.
+    Hold { until: Instant, why: Why },
+}
+
+/// How a try ended, as far as the lane is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// The server took a message.
+    Accepted,
+    /// It answered; what it said concerns the message alone.
+    Answered,
+    /// It wants less.
+    Slow,
+    /// It wants nothing for a while.
+    Pause,
+    /// It could not be spoken to.
+    Failed,
+}
+
+/// The state of a lane.
+#[derive(Debug)]
+pub struct Control {
+    limits: Limits,
+    share: Share,
+    pauses: Pauses,
+    /// Spreads the remainder of divided limits over processes.
+    salt: u64,
+    window: f64,
+    /// Below it the window doubles, above it grows by one a round.
+    threshold: f64,
+    in_use: usize,
+    breaker: Breaker,
+    slow_until: Option<Instant>,
+    messages: Option<Bucket>,
+    connections: Option<Bucket>,
+    budget: (f64, Instant),
+}
+
+/// Waiting longer than this is not done in memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Control {
+    /// `is_trusted`: a host of the operator's own, which needs no careful start.
+    pub fn new(limits: Limits, share: Share, pauses: Pauses, salt: u64, is_trusted: bool, now: Instant) -> Self {
+        let most = limits.connections as f64;
+        Self {
+            window: if is_trusted { most } else { WINDOW_INITIAL.min(most) },
+            threshold: most,
+            limits,
+            share,
+            pauses,
+            salt,
+            in_use: 0,
+            breaker: Breaker::Closed(0),
+            slow_until: None,
+            messages: limits.message_rate.map(|rate| Bucket::new(rate, now)),
+            connections: limits.connection_rate.map(|rate| Bucket::new(rate, now)),
+            budget: (BUDGET_INITIAL, now),
+        }
+    }
+
+    /// Takes over new rules, or another share of them.
+    pub fn adopt(&mut self, limits: Limits, share: Share, now: Instant) {
+        let renew = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (&mut *bucket, rate) {
+            (Some(held), Some(rate)) => held.rate = rate,
+            (_, rate) => *bucket = rate.map(|rate| Bucket::new(rate, now)),
+        };
+        renew(&mut self.messages, limits.message_rate);
+        renew(&mut self.connections, limits.connection_rate);
+        let most = limits.connections as f64;
+        // A lane at its bound follows the bound.
+        if self.window >= self.limits.connections as f64 {
+            self.window = most;
+        }
+        self.window = self.window.min(most);
+        self.threshold = self.threshold.max(most / 2.0);
+        (self.limits, self.share) = (limits, share);
+    }
+
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Connections that this process may have open, idle ones included.
+    pub const fn connections_max(&self) -> usize {
+        self.share.part(self.limits.connections, self.salt)
+    }
+
+    /// Sessions that may be in use at once now.
+    fn window(&self) -> usize {
+        let part = self.share.part(self.window.max(1.0) as usize, self.salt);
+        part.max(1).min(self.connections_max())
+    }
+
+    pub const fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Whether one more may go out. [`Admission::Go`] has taken a slot.
+    pub fn admit(&mut self, is_retry: bool, now: Instant) -> Admission {
+        match self.breaker {
+            Breaker::Open { until, .. } if now < until => return Admission::Hold { until, why: Why::Paused },
+            Breaker::Probing { pause } if self.in_use > 0 => {
+                return Admission::Hold { until: now + pause, why: Why::Paused };
+            }
+            _ => {}
+        }
+        if self.connections_max() == 0 {
+            return Admission::Hold { until: now + PATIENCE, why: Why::Shared };
+        }
+        if is_retry && !self.has_budget(now) {
+            return Admission::Hold { until: now + BUDGET_WAIT, why: Why::Budget };
+        }
+        if self.in_use >= self.window() {
+            return Admission::Full;
+        }
+        let share = self.share;
+        if let Some(at) = self.messages.as_mut().map(|bucket| bucket.ready_at(now, share)).filter(|at| *at > now) {
+            return later(at, now);
+        }
+        self.take(is_retry, now);
+        self.in_use += 1;
+        if let Breaker::Open { pause, .. } = self.breaker {
+            self.breaker = Breaker::Probing { pause };
+        }
+        Admission::Go
+    }
+
+    /// Whether one more may follow on the session of one that is in use.
+    pub fn admit_behind(&mut self, is_retry: bool, now: Instant) -> bool {
+        let share = self.share;
+        let may = matches!(self.breaker, Breaker::Closed(_))
+            && self.in_use <= self.window()
+            && (!is_retry || self.has_budget(now))
+            && self.messages.as_mut().is_none_or(|bucket| bucket.ready_at(now, share) <= now);
+        if may {
+            self.take(is_retry, now);
+        }
+        may
+    }
+
+    fn take(&mut self, is_retry: bool, now: Instant) {
+        if let Some(bucket) = &mut self.messages {
+            bucket.take();
+        }
+        self.refill(now);
+        let (tokens, _) = &mut self.budget;
+        *tokens = if is_retry { *tokens - 1.0 } else { (*tokens + BUDGET_PER_FIRST).min(BUDGET_MAX) };
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let (tokens, at) = &mut self.budget;
+        *tokens = (*tokens + BUDGET_PER_SECOND * (now - *at).as_secs_f64()).min(BUDGET_MAX);
+        *at = now;
+    }
+
+    fn has_budget(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.budget.0 >= 1.0
+    }
+
+    /// When a new connection may be made; it is counted if that is now.
+    pub fn connect_at(&mut self, now: Instant) -> Instant {
+        let share = self.share;
+        let Some(bucket) = &mut self.connections else { return now };
+        let at = bucket.ready_at(now, share);
+        if at <= now {
+            bucket.take();
+        }
+        at
+    }
+
+    /// Gives a slot back.
+    pub const fn release(&mut self) {
+        self.in_use = self.in_use.saturating_sub(1);
+    }
+
+    /// Learns from a try. `true`: what waits in memory should be put off.
+    pub fn learn(&mut self, sign: Sign, is_retry: bool, now: Instant) -> bool {
+        match sign {
+            Sign::Accepted | Sign::Answered => {
+                if matches!(self.breaker, Breaker::Probing { .. }) {
+                    // It is back: slowly, not all at once.
+                    self.window = 1.0;
+                    self.threshold = (self.limits.connections as f64 / 2.0).max(1.0);
+                }
+                // What was said before a pause began does not end it.
+                if !matches!(self.breaker, Breaker::Open { .. }) {
+                    self.breaker = Breaker::Closed(0);
+                }
+                if sign == Sign::Accepted {
+                    self.grow(now);
+                    if is_retry {
+                        // A retry that was worth it costs nothing.
+                        self.budget.0 = (self.budget.0 + 1.0).min(BUDGET_MAX);
+                    }
+                }
+                false
+            }
+            Sign::Slow => {
+                self.shrink(now);
+                false
+            }
+            Sign::Pause => {
+                self.shrink(now);
+                self.open(PAUSE_BY_REPLY, now)
+            }
+            Sign::Failed => match self.breaker {
+                Breaker::Closed(failures) if failures + 1 < FAILURES => {
+                    self.breaker = Breaker::Closed(failures + 1);
+                    self.shrink(now);
+                    false
+                }
+                _ => self.open(Duration::ZERO, now),
+            },
+        }
+    }
+
+    fn grow(&mut self, now: Instant) {
+        if self.slow_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let step = if self.window < self.threshold { 1.0 } else { 1.0 / self.window.max(1.0) };
+        self.window = (self.window + step).min(self.limits.connections as f64);
+    }
+
+    fn shrink(&mut self, now: Instant) {
+        // One shrinking for what the window held when trouble came.
+        if self.slow_until.is_none_or(|until| now >= until - SLOW / 2) {
+            self.window = (self.window / 2.0).max(1.0);
+            self.threshold = self.window;
+        }
+        self.slow_until = Some(now + SLOW);
+    }
+
+    fn open(&mut self, least: Duration, now: Instant) -> bool {
+        let pause = match self.breaker {
+            // Others that were under way fail too: that is the same failure.
+            Breaker::Open { until, .. } if now < until => return false,
+            Breaker::Open { pause, .. } | Breaker::Probing { pause } => pause * 2,
+            Breaker::Closed(_) => self.pauses.first,
+        };
+        let pause = pause.max(least).min(self.pauses.longest.max(least));
+        self.breaker = Breaker::Open { until: now + pause, pause };
+        self.window = 1.0;
+        true
+    }
+
+    /// Until when the breaker is open.
+    pub fn paused_until(&self, now: Instant) -> Option<Instant> {
+        match self.breaker {
+            Breaker::Open { until, .. } if now < until => Some(until),
+            _ => None,
+        }
+    }
+
+    /// In a word, for people.
+    pub fn state(&self, now: Instant) -> &'static str {
+        match self.breaker {
+            Breaker::Open { until, .. } if now < until => "paused",
+            Breaker::Open { .. } | Breaker::Probing { .. } => "probing",
+            Breaker::Closed(_) if self.connections_max() == 0 => "shared",
+            Breaker::Closed(_) if self.slow_until.is_some_and(|until| now < until) => "slowed",
+            Breaker::Closed(_) => "open",
+        }
+    }
+
+    /// Sessions that may be in use at once now, for people.
+    pub fn window_now(&self) -> usize {
+        self.window()
+    }
+}
+
+fn later(at: Instant, now: Instant) -> Admission {
+    if at - now > PATIENCE { Admission::Hold { until: at, why: Why::Rate } } else { Admission::At(at) }
+}
+
+#[cfg(test)]
+mod tests;

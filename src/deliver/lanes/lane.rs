@@ -1,0 +1,374 @@
+//! One lane: who waits for it, the sessions that it keeps, and the slots in which sessions are used. Idle sessions
+//! count as connections: before a new one is made over the limit, an idle one is closed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::control::{Admission, Control, Share, Sign, Why};
+use crate::deliver::smtp::session::Session;
+use crate::domain::envelope::Envelope;
+use crate::domain::peer::Peer;
+use crate::shaping::Limits;
+
+/// Waiting ones that are looked at for one that may follow on a session.
+const LOOK: usize = 8;
+
+/// What a lane is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LaneKey {
+    /// The MX group, or the smarthosts.
+    pub group: String,
+    /// The source address's name.
+    pub source: String,
+}
+
+/// A next hop from one source address.
+pub struct Lane {
+    pub key: LaneKey,
+    pub provider: Option<String>,
+    state: Mutex<State>,
+    /// A session was closed.
+    closed: Notify,
+    /// KiB of messages that were read back for it and may be held.
+    pub memory: Arc<Semaphore>,
+}
+
+struct State {
+    control: Control,
+    waiting: VecDeque<Waiting>,
+    idle: Vec<(Session, Instant)>,
+    /// Sessions that are being closed and hold no slot.
+    closing: usize,
+    /// A timer will look again at who waits.
+    has_timer: bool,
+    /// Which rules its limits were taken from.
+    version: u64,
+    used_at: Instant,
+}
+
+struct Waiting {
+    offer: Option<Offer>,
+    is_retry: bool,
+    grant: oneshot::Sender<Turn>,
+}
+
+/// A delivery in memory that could follow on a session of one of these peers.
+#[derive(Debug)]
+pub struct Offer {
+    pub envelope: Envelope,
+    pub peers: Vec<Arc<Peer>>,
+}
+
+/// What one that waited is given.
+pub enum Turn {
+    /// A slot, perhaps with a session on which its envelope is already under way.
+    Slot { slot: Slot, session: Option<Session> },
+    /// Nothing for a while.
+    Held { until: Instant, why: Why },
+}
+
+/// The right to use one session of a lane.
+pub struct Slot {
+    lane: Arc<Lane>,
+}
+
+/// One whose envelope leaves behind the body of another: it is to be given that session.
+pub struct Follower(oneshot::Sender<Turn>);
+
+impl Lane {
+    pub fn new(key: LaneKey, provider: Option<String>, control: Control, version: u64, kib: usize) -> Self {
+        let state = State {
+            control,
+            waiting: VecDeque::new(),
+            idle: Vec::new(),
+            closing: 0,
+            has_timer: false,
+            version,
+            used_at: Instant::now(),
+        };
+        let memory = Arc::new(Semaphore::new(kib.max(1)));
+        Self { key, provider, state: Mutex::new(state), closed: Notify::new(), memory }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its limits are those of rules of that version.
+    pub fn is_of(&self, version: u64) -> bool {
+        self.state().version == version
+    }
+
+    /// Takes over limits and share.
+    pub fn adopt(self: &Arc<Self>, limits: Limits, share: Share, version: u64) {
+        let mut state = self.state();
+        state.control.adopt(limits, share, Instant::now());
+        state.version = version;
+        drop(state);
+        self.pump();
+    }
+
+    /// Waits for a slot. `offer` is asked for only when there is something to wait for.
+    pub async fn turn(self: &Arc<Self>, is_retry: bool, offer: impl FnOnce() -> Option<Offer>) -> Turn {
+        let granted = {
+            let mut state = self.state();
+            let now = Instant::now();
+            state.used_at = now;
+            let admission = if state.waiting.is_empty() { state.control.admit(is_retry, now) } else { Admission::Full };
+            match admission {
+                Admission::Go => return Turn::Slot { slot: self.slot(), session: None },
+                Admission::Hold { until, why } => return Turn::Held { until, why },
+                Admission::Full | Admission::At(_) => {
+                    let (grant, granted) = oneshot::channel();
+                    state.waiting.push_back(Waiting { offer: offer(), is_retry, grant });
+                    granted
+                }
+            }
+        };
+        self.pump();
+        // The lane lives as long as somebody waits for it.
+        granted.await.unwrap_or_else(|_| Turn::Held { until: Instant::now(), why: Why::Shared })
+    }
+
+    fn slot(self: &Arc<Self>) -> Slot {
+        Slot { lane: Arc::clone(self) }
+    }
+
+    /// Gives turns to those who wait, as far as the lane allows.
+    fn pump(self: &Arc<Self>) {
+        let mut turns = Vec::new();
+        let mut state = self.state();
+        let now = Instant::now();
+        while let Some(first) = state.waiting.front() {
+            let is_retry = first.is_retry;
+            let turn = match state.control.admit(is_retry, now) {
+                Admission::Go => Turn::Slot { slot: self.slot(), session: None },
+                Admission::Hold { until, why } => Turn::Held { until, why },
+                Admission::Full => break,
+                Admission::At(at) => {
+                    if !std::mem::replace(&mut state.has_timer, true) {
+                        tokio::spawn(Arc::clone(self).look_again(at));
+                    }
+                    break;
+                }
+            };
+            if let Some(first) = state.waiting.pop_front() {
+                turns.push((first.grant, turn));
+            }
+        }
+        drop(state);
+        for (grant, turn) in turns {
+            // Whoever went away meanwhile leaves its slot to the next: dropping it looks again.
+            let _ = grant.send(turn);
+        }
+    }
+
+    async fn look_again(self: Arc<Self>, at: Instant) {
+        sleep_until(at).await;
+        self.state().has_timer = false;
+        self.pump();
+    }
+
+    /// One that waits and may follow on this session, if there is one and the lane allows it.
+    pub fn follower(&self, session: &SessionFacts) -> Option<(Envelope, Follower)> {
+        let mut state = self.state();
+        if session.transactions >= state.control.limits().messages_per_connection {
+            return None;
+        }
+        let fits = |offer: &Offer| offer.peers.iter().any(|peer| is_same_way(peer, &session.peer));
+        let place = state.waiting.iter().take(LOOK).position(|one| one.offer.as_ref().is_some_and(fits))?;
+        let is_retry = state.waiting[place].is_retry;
+        if !state.control.admit_behind(is_retry, Instant::now()) {
+            return None;
+        }
+        let Waiting { offer, grant, .. } = state.waiting.remove(place)?;
+        Some((offer?.envelope, Follower(grant)))
+    }
+
+    /// Learns how a try ended.
+    pub fn learn(self: &Arc<Self>, sign: Sign, is_retry: bool) {
+        let mut state = self.state();
+        let must_hold = state.control.learn(sign, is_retry, Instant::now());
+        // Sessions of a next hop that does not answer are of no use either.
+        let stale = if must_hold { std::mem::take(&mut state.idle) } else { Vec::new() };
+        let has_waiting = !state.waiting.is_empty();
+        drop(state);
+        drop(stale);
+        if has_waiting {
+            self.pump();
+        }
+    }
+
+    /// Until when it is paused.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.state().control.paused_until(Instant::now())
+    }
+
+    /// Whether nothing of it is in use, nobody waits, and it knows nothing worth keeping.
+    pub fn is_forgettable(&self, after: std::time::Duration) -> bool {
+        let state = self.state();
+        state.control.in_use() == 0
+            && state.waiting.is_empty()
+            && state.idle.is_empty()
+            && state.closing == 0
+            && state.used_at.elapsed() > after
+    }
+
+    /// Idle sessions past their time, taken out to be closed; all, when `all`. Until [`Lane::has_closed`] they count.
+    pub fn take_stale(&self, all: bool) -> Vec<Session> {
+        let mut state = self.state();
+        let idle_for = state.control.limits().idle;
+        let (stale, kept): (Vec<_>, Vec<_>) =
+            state.idle.drain(..).partition(|(_, since)| all || since.elapsed() >= idle_for);
+        state.idle = kept;
+        state.closing += stale.len();
+        stale.into_iter().map(|(session, _)| session).collect()
+    }
+
+    /// A session that was taken out is closed.
+    pub fn has_closed(&self) {
+        self.state().closing -= 1;
+        self.closed.notify_waiters();
+    }
+
+    /// How it stands, for people; `None` when it is simply open and nobody waits.
+    pub fn describe(&self) -> Option<Value> {
+        let state = self.state();
+        let now = Instant::now();
+        let control = &state.control;
+        if control.state(now) == "open" && state.waiting.is_empty() {
+            return None;
+        }
+        let limits = control.limits();
+        Some(json!({
+            "group": self.key.group,
+            "source": self.key.source,
+            "provider": self.provider,
+            "state": control.state(now),
+            "paused_for_ms": control.paused_until(now).map(|until| u64::try_from((until - now).as_millis()).unwrap_or(0)),
+            "sessions": { "in_use": control.in_use(), "idle": state.idle.len(), "window": control.window_now(),
+                "limit": control.connections_max() },
+            "waiting": state.waiting.len(),
+            "message_rate_per_second": limits.message_rate.map(crate::shaping::Rate::per_second),
+            "connection_rate_per_second": limits.connection_rate.map(crate::shaping::Rate::per_second),
+        }))
+    }
+}
+
+/// What of a session decides who may follow on it.
+pub struct SessionFacts {
+    pub peer: Arc<Peer>,
+    pub transactions: usize,
+}
+
+/// Whether two peers can be spoken to over one session.
+fn is_same_way(a: &Peer, b: &Peer) -> bool {
+    let user = |peer: &Peer| peer.credentials.as_ref().map(|c| c.username.clone());
+    a.address == b.address && a.host == b.host && a.tls == b.tls && a.tlsa == b.tlsa && user(a) == user(b)
+}
+
+impl Slot {
+    /// An idle session with the first of `peers` that has one. What is too old is left for the sweep.
+    pub fn take_idle(&self, peers: &[Arc<Peer>]) -> Option<Session> {
+        let mut state = self.lane.state();
+        let idle_for = state.control.limits().idle;
+        let found = peers.iter().find_map(|peer| {
+            state.idle.iter().rposition(|(session, since)| {
+                since.elapsed() < idle_for && is_same_way(&session.peer, peer)
+            })
+        })?;
+        Some(state.idle.remove(found).0)
+    }
+
+    /// Waits until a new connection stays within limit and rate: closes idle sessions that stand in its way, and gives
+    /// `false` when it would be long in coming.
+    pub async fn make_room(&self) -> bool {
+        loop {
+            let closed = self.lane.closed.notified();
+            let evicted = {
+                let mut state = self.lane.state();
+                let total = state.control.in_use() + state.idle.len() + state.closing;
+                if total <= state.control.connections_max().max(1) {
+                    None
+                } else if state.idle.is_empty() {
+                    Some(None)
+                } else {
+                    state.closing += 1;
+                    Some(Some(state.idle.remove(0).0))
+                }
+            };
+            match evicted {
+                None => break,
+                Some(Some(session)) => {
+                    session.quit().await;
+                    self.lane.has_closed();
+                }
+                // In use by more than the share that is left, or being closed: one of them ends soon.
+                Some(None) => {
+                    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), closed).await;
+                    let state = self.lane.state();
+                    if state.closing == 0 && state.idle.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        loop {
+            let now = Instant::now();
+            let at = self.lane.state().control.connect_at(now);
+            if at <= now {
+                return true;
+            }
+            if at - now > std::time::Duration::from_secs(10) {
+                return false;
+            }
+            sleep_until(at).await;
+        }
+    }
+
+    /// Takes a session back: kept if it can carry another message, else closed while the slot is held.
+    pub async fn put_back(&self, session: Session) -> bool {
+        let rest = {
+            let mut state = self.lane.state();
+            let total = state.control.in_use() + state.idle.len() + state.closing;
+            let has_room = total <= state.control.connections_max();
+            let is_young = session.transactions < state.control.limits().messages_per_connection;
+            if session.is_reusable() && is_young && has_room {
+                state.idle.push((session, Instant::now()));
+                None
+            } else {
+                Some(session)
+            }
+        };
+        match rest {
+            None => true,
+            Some(session) => {
+                session.quit().await;
+                false
+            }
+        }
+    }
+
+    /// Passes the slot on to one whose envelope left on this session, with the session if it is still good for that.
+    /// Gives the session back when it is not, or nobody is there to take it.
+    pub fn pass_on(self, follower: Follower, session: Session) -> Option<Session> {
+        let (session, rest) = if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };
+        match follower.0.send(Turn::Slot { slot: self, session }) {
+            Ok(()) => rest,
+            Err(Turn::Slot { session, .. }) => rest.or(session),
+            Err(Turn::Held { .. }) => rest,
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.lane.state().control.release();
+        self.lane.closed.notify_waiters();
+        self.lane.pump();
+    }
+}

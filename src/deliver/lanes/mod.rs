@@ -1,0 +1,147 @@
+//! Lanes: one per next hop and source address, so that a slow destination holds up nobody else. A lane bounds
+//! connections and rates, learns from replies how much its next hop bears, keeps idle sessions, and pauses a next hop
+//! that does not answer; how many deliveries are in hand is [`Places`](crate::handover::Places)' to say.
+//!
+//! The TLS policy is part of a session's identity and not of the lane's: a next hop's limit holds over all of them.
+
+mod control;
+mod lane;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+pub use control::{Pauses, Share, Sign, Why};
+use control::Control;
+pub use lane::{Follower, Lane, LaneKey, Offer, SessionFacts, Slot, Turn};
+
+use crate::routing::{Plan, Routed};
+use crate::shaping::NextHop;
+
+/// A lane's part of the memory for messages: one slow destination cannot hold it all.
+const MEMORY_SHARE: usize = 4;
+/// A lane that nobody used for so long is forgotten.
+const FORGET: Duration = Duration::from_mins(10);
+/// Lanes that are told of at once.
+const TOLD_MAX: usize = 500;
+
+/// All lanes of the process.
+pub struct Lanes {
+    state: Mutex<State>,
+    pauses: Pauses,
+    /// KiB of messages that all lanes may hold at once.
+    kib: usize,
+    memory: Arc<Semaphore>,
+}
+
+struct State {
+    by_key: HashMap<LaneKey, Arc<Lane>>,
+    share: Share,
+    plan: Arc<Plan>,
+    /// Grows with every change of share or plan.
+    version: u64,
+}
+
+/// The memory for one message, of its lane and of all.
+pub type Memory = Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
+
+impl Lanes {
+    /// All lanes together hold at most `kib` KiB of messages.
+    pub fn new(plan: Arc<Plan>, pauses: Pauses, kib: usize) -> Self {
+        let state = State { by_key: HashMap::new(), share: Share::ALONE, plan, version: 0 };
+        Self { state: Mutex::new(state), pauses, kib, memory: Arc::new(Semaphore::new(kib)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lane of a route from a source, under the rules in force.
+    pub fn lane(&self, plan: &Arc<Plan>, routed: &Routed, domain: &str, source: &str) -> Arc<Lane> {
+        // A domain with limits of its own is a next hop of its own.
+        let group = if plan.shaping.has_own_limits(domain) { domain } else { &routed.group };
+        let key = LaneKey { group: group.to_owned(), source: source.to_owned() };
+        let mut state = self.state();
+        if !Arc::ptr_eq(&state.plan, plan) {
+            state.plan = Arc::clone(plan);
+            state.version += 1;
+        }
+        let (version, share) = (state.version, state.share);
+        let hop = NextHop { domain, group: &key.group, provider: routed.provider.as_deref() };
+        if let Some(lane) = state.by_key.get(&key) {
+            let lane = Arc::clone(lane);
+            drop(state);
+            if !lane.is_of(version) {
+                lane.adopt(plan.shaping.limits(hop), share, version);
+            }
+            return lane;
+        }
+        let mut hasher = DefaultHasher::new();
+        // Not the source: every process must divide the lane alike.
+        key.group.hash(&mut hasher);
+        let is_trusted = routed.resolution.is_none();
+        let limits = plan.shaping.limits(hop);
+        let control = Control::new(limits, share, self.pauses, hasher.finish(), is_trusted, Instant::now());
+        let lane =
+            Arc::new(Lane::new(key.clone(), routed.provider.clone(), control, version, self.kib / MEMORY_SHARE));
+        state.by_key.insert(key, Arc::clone(&lane));
+        lane
+    }
+
+    /// Takes over this process's part of all limits.
+    pub fn share(&self, share: Share) {
+        let (lanes, plan, version) = {
+            let mut state = self.state();
+            if state.share == share {
+                return;
+            }
+            state.share = share;
+            state.version += 1;
+            let lanes: Vec<_> = state.by_key.values().map(Arc::clone).collect();
+            (lanes, Arc::clone(&state.plan), state.version)
+        };
+        for lane in lanes {
+            let hop = NextHop { domain: &lane.key.group, group: &lane.key.group, provider: lane.provider.as_deref() };
+            lane.adopt(plan.shaping.limits(hop), share, version);
+        }
+    }
+
+    /// Waits for the memory that a message of `size` bytes takes in its lane.
+    pub async fn memory(&self, lane: &Lane, size: usize) -> Memory {
+        let share = (self.kib / MEMORY_SHARE).max(1);
+        let kib = u32::try_from((size / 1024 + 1).min(share)).unwrap_or(u32::MAX);
+        let of_lane = Arc::clone(&lane.memory).acquire_many_owned(kib).await.ok()?;
+        let of_all = Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()?;
+        Some((of_lane, of_all))
+    }
+
+    fn all(&self) -> Vec<Arc<Lane>> {
+        self.state().by_key.values().map(Arc::clone).collect()
+    }
+
+    /// Closes sessions that have been idle for too long (all, when `all`), and forgets lanes that nobody uses.
+    pub async fn sweep(&self, all: bool) {
+        let lanes = self.all();
+        let closing = lanes.iter().flat_map(|lane| {
+            lane.take_stale(all).into_iter().map(move |session| async move {
+                session.quit().await;
+                lane.has_closed();
+            })
+        });
+        join_all(closing).await;
+        self.state().by_key.retain(|_, lane| !lane.is_forgettable(FORGET));
+    }
+
+    /// How the lanes stand that are not simply open.
+    pub fn describe(&self) -> Vec<(String, Value)> {
+        let name = |lane: &Lane| format!("{} from {}", lane.key.group, lane.key.source);
+        let told = self.all().into_iter().filter_map(|lane| Some((name(&lane), lane.describe()?)));
+        told.take(TOLD_MAX).collect()
+    }
+}

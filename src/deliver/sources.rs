@@ -1,0 +1,161 @@
+//! Which address of ours a delivery leaves from, now: the pool's sticky order, past addresses that a next hop has
+//! refused a moment ago and those whose warm-up is used up. What each has sent today is shared by all processes.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use time::Date;
+use tokio::time::Instant;
+
+use crate::classify::OTHER;
+use crate::domain::peer::{Peer, Source};
+use crate::routing::{Plan, Routed};
+use crate::shaping::{Wish, choose};
+
+/// An address that a next hop wants no mail from is set aside for it so long.
+const ASIDE: Duration = Duration::from_mins(10);
+/// What is tried again when every address is set aside, or used up.
+const USED_UP: Duration = Duration::from_mins(5);
+/// Pairs that are remembered.
+const ASIDE_MAX: usize = 10_000;
+
+/// Source and provider.
+pub type Pair = (String, String);
+
+/// What was sent from where, and what was set aside.
+pub struct Sources {
+    /// The system's choice of address, for when no pool is configured.
+    system: Source,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Source and MX group, until when.
+    aside: HashMap<(String, String), Instant>,
+    day: Option<Date>,
+    /// What all processes had sent on that day when they were asked last.
+    known: HashMap<Pair, u64>,
+    /// What this one has sent since.
+    fresh: HashMap<Pair, u64>,
+    /// Processes that share what is left.
+    processes: u64,
+}
+
+/// Nothing can leave for now.
+#[derive(Debug, Clone, Copy)]
+pub struct NoSource {
+    pub until: Instant,
+    pub why: &'static str,
+}
+
+impl Sources {
+    pub fn new(hello: String) -> Self {
+        let system = Source { name: "system".to_owned(), ip: None, hello };
+        Self { system, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The source for mail to `domain` by that route, counted against its warm-up.
+    pub fn choose(
+        &self,
+        plan: &Plan,
+        routed: &Routed,
+        pool: Option<&str>,
+        domain: &str,
+        today: Date,
+    ) -> Result<Source, NoSource> {
+        let candidates = plan.shaping.candidates(pool.unwrap_or(&routed.pool));
+        if candidates.is_empty() {
+            return Ok(self.system.clone());
+        }
+        let provider = routed.provider.as_deref().unwrap_or(OTHER);
+        let mut state = self.state();
+        state.begin(today);
+        let now = Instant::now();
+        let chosen = choose(
+            &candidates,
+            domain,
+            |candidate| reaches_any(&candidate.source(), &routed.peers),
+            |candidate| state.is_aside(candidate.name, &routed.group, now),
+            |candidate| candidate.allowance(today).is_none_or(|most| state.spent(candidate.name, provider) < most),
+        );
+        match chosen {
+            Ok(candidate) => {
+                if candidate.allowance(today).is_some() {
+                    *state.fresh.entry((candidate.name.to_owned(), provider.to_owned())).or_default() += 1;
+                }
+                Ok(candidate.source())
+            }
+            Err(Wish::WarmedOut) => Err(NoSource {
+                until: now + USED_UP,
+                why: "every source address has sent what its warm-up allows today",
+            }),
+            Err(Wish::SetAside) => Err(NoSource {
+                until: now + USED_UP,
+                why: "the next hop wants no mail from any of our source addresses at present",
+            }),
+            Err(Wish::None) => Err(NoSource {
+                until: now + USED_UP,
+                why: "no source address of the pool can be used: all are drained or of the other address family",
+            }),
+        }
+    }
+
+    /// The next mail to that group leaves from another address.
+    pub fn set_aside(&self, source: &str, group: &str) {
+        let mut state = self.state();
+        let now = Instant::now();
+        if state.aside.len() >= ASIDE_MAX {
+            state.aside.retain(|_, until| *until > now);
+        }
+        state.aside.insert((source.to_owned(), group.to_owned()), now + ASIDE);
+    }
+
+    /// What was sent since the last call, to be added to what all have sent.
+    pub fn take_fresh(&self, today: Date) -> Vec<(Pair, i64)> {
+        let mut state = self.state();
+        state.begin(today);
+        let taken: Vec<_> = state.fresh.drain().collect();
+        for (pair, count) in &taken {
+            *state.known.entry(pair.clone()).or_default() += count;
+        }
+        taken.into_iter().map(|(pair, count)| (pair, i64::try_from(count).unwrap_or(i64::MAX))).collect()
+    }
+
+    /// Takes over what all processes have sent today.
+    pub fn learn(&self, totals: HashMap<Pair, u64>, processes: usize) {
+        let mut state = self.state();
+        state.known = totals;
+        state.processes = processes as u64;
+    }
+}
+
+impl State {
+    fn begin(&mut self, today: Date) {
+        if self.day != Some(today) {
+            (self.day, self.known, self.fresh) = (Some(today), HashMap::new(), HashMap::new());
+        }
+    }
+
+    fn is_aside(&self, source: &str, group: &str, now: Instant) -> bool {
+        !self.aside.is_empty()
+            && self.aside.get(&(source.to_owned(), group.to_owned())).is_some_and(|until| *until > now)
+    }
+
+    /// What was sent, as far as is known; each process reckons that the others send as it does.
+    fn spent(&self, source: &str, provider: &str) -> u64 {
+        let pair = (source.to_owned(), provider.to_owned());
+        let of = |map: &HashMap<Pair, u64>| map.get(&pair).copied().unwrap_or(0);
+        of(&self.known) + of(&self.fresh) * self.processes.max(1)
+    }
+}
+
+/// Whether it can speak to one of the peers.
+fn reaches_any(source: &Source, peers: &[std::sync::Arc<Peer>]) -> bool {
+    peers.iter().any(|peer| source.reaches(peer))
+}

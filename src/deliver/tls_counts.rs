@@ -1,0 +1,67 @@
+//! New sessions counted as RFC 8460 reports want them: by policy domain, kind of policy, host and result.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use time::Date;
+
+use super::smtp::dialogue::{Refusal, Stage};
+use super::smtp::session::{Failure, FailureKind};
+use crate::domain::peer::{Peer, TlsBasis};
+use crate::store::tls_reports::TlsCount;
+use crate::telemetry::metrics::Metrics;
+
+/// Counters held at once; beyond it sessions are counted in the metrics alone.
+const MOST: usize = 50_000;
+
+/// Counters that were not written yet.
+#[derive(Default)]
+pub struct TlsCounts {
+    counts: Mutex<HashMap<TlsCount, i64>>,
+}
+
+/// RFC 8460 §4.2.
+pub const fn policy_type(basis: TlsBasis) -> &'static str {
+    match basis {
+        TlsBasis::Sts => "sts",
+        TlsBasis::Dane => "tlsa",
+        TlsBasis::Route | TlsBasis::Message => "no-policy-found",
+    }
+}
+
+/// RFC 8460 §4.3. `None`: the session failed for a reason that has nothing to do with TLS.
+pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<&'static str> {
+    match &failure.kind {
+        FailureKind::Tls(why) => Some(match () {
+            () if basis == TlsBasis::Dane => "validation-failure",
+            () if why.contains("NotValidForName") => "certificate-host-mismatch",
+            () if why.contains("Expired") => "certificate-expired",
+            () if why.contains("UnknownIssuer") => "certificate-not-trusted",
+            () => "validation-failure",
+        }),
+        FailureKind::Refused(Refusal::Policy("tls", _)) if failure.stage == Stage::StartTls => {
+            Some("starttls-not-supported")
+        }
+        FailureKind::Refused(_) if failure.stage == Stage::StartTls => Some("starttls-not-supported"),
+        FailureKind::Refused(_) | FailureKind::Broken(_) => None,
+    }
+}
+
+impl TlsCounts {
+    /// Counts a new session, or one that failed over TLS.
+    pub fn count(&self, metrics: &Metrics, domain: &str, peer: &Peer, result: &'static str, day: Date) {
+        let policy_type = policy_type(peer.basis);
+        metrics.tls_sessions.with_label_values(&[policy_type, result]).inc();
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() < MOST {
+            let host = peer.host.clone();
+            let count = TlsCount { day, domain: domain.to_owned(), policy_type, host, result };
+            *counts.entry(count).or_default() += 1;
+        }
+    }
+
+    /// What was counted since the last call.
+    pub fn take(&self) -> Vec<(TlsCount, i64)> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
+}

@@ -1,0 +1,58 @@
+//! What is said of a message before its bytes: who, to whom, how large, and what it needs of the next hop.
+
+use super::address::Address;
+
+/// One transaction's envelope: one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub sender: Address,
+    pub recipient: Address,
+    /// Bytes of the message.
+    pub size: usize,
+    pub needs: Needs,
+    /// ENVID of RFC 3461: the message's id, so that a later report names it.
+    pub id: String,
+}
+
+/// What a message needs of the next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// An address or a header beyond ASCII: SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// A body beyond ASCII: 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+}
+
+impl Needs {
+    /// What the bytes and the addresses need.
+    pub fn of(sender: &Address, recipient: &Address, raw: &[u8]) -> Self {
+        let addresses = sender.needs_smtputf8() || recipient.needs_smtputf8();
+        if raw.is_ascii() {
+            return Self { smtputf8: addresses, ..Self::default() };
+        }
+        let end = memchr::memmem::find(raw, b"\r\n\r\n").unwrap_or(raw.len());
+        let (head, body) = raw.split_at(end);
+        Self { smtputf8: addresses || !head.is_ascii(), eight_bit: !body.is_ascii(), require_tls: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_follow_from_where_the_bytes_beyond_ascii_stand() {
+        let plain = Address::parse("a@b.example").unwrap();
+        let utf8 = Address::parse("é@b.example").unwrap();
+        let needs = |sender, raw: &str| {
+            let needs = Needs::of(sender, &plain, raw.as_bytes());
+            (needs.smtputf8, needs.eight_bit)
+        };
+        assert_eq!(needs(&plain, "A: b\r\n\r\nc"), (false, false));
+        assert_eq!(needs(&plain, "A: b\r\n\r\né"), (false, true));
+        assert_eq!(needs(&plain, "A: é\r\n\r\nc"), (true, false));
+        assert_eq!(needs(&utf8, "A: b\r\n\r\nc"), (true, false));
+    }
+}

@@ -1,0 +1,65 @@
+//! A host to speak to, with all that decides how.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::route::{Credentials, TlsPolicy};
+use super::tlsa::Tlsa;
+
+/// One address of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The name that a certificate must show.
+    pub host: String,
+    pub address: SocketAddr,
+    /// Lower is tried first; of MX hosts, their preference.
+    pub preference: u16,
+    pub tls: TlsPolicy,
+    /// Who asked for that policy.
+    pub basis: TlsBasis,
+    /// The records to check a certificate by, under [`TlsPolicy::Dane`].
+    pub tlsa: Option<Arc<Vec<Tlsa>>>,
+    pub credentials: Option<Credentials>,
+}
+
+/// Where a TLS policy comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsBasis {
+    /// Nobody asked: opportunistic, or what the route says.
+    #[default]
+    Route,
+    /// The message.
+    Message,
+    /// The domain, by MTA-STS (RFC 8461).
+    Sts,
+    /// The host, by DANE (RFC 7672).
+    Dane,
+}
+
+impl TlsBasis {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Message => "message",
+            Self::Sts => "mta-sts",
+            Self::Dane => "dane",
+        }
+    }
+}
+
+/// An address of ours that mail goes out from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Source {
+    pub name: String,
+    /// `None`: the system's choice.
+    pub ip: Option<IpAddr>,
+    /// What EHLO says.
+    pub hello: String,
+}
+
+impl Source {
+    /// Whether it can speak to that address: same family, or the system's choice.
+    pub fn reaches(&self, peer: &Peer) -> bool {
+        self.ip.is_none_or(|ip| ip.is_ipv4() == peer.address.is_ipv4())
+    }
+}

@@ -1,0 +1,133 @@
+//! Questions whose answers must have been validated by DNSSEC: asked of a validating resolver that the operator
+//! trusts (`dns.trust_ad`), which says so by the AD bit (RFC 4035 §3.2.3, RFC 6840 §5.7). An answer without it is an
+//! answer that nobody vouches for, and is never used to *allow* anything.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::dns::DnsError;
+use crate::domain::tlsa::Tlsa;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Mx,
+    A,
+    Aaaa,
+    Tlsa,
+}
+
+/// What a validating resolver said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The resolver vouches for all of it, the absence of records included.
+    pub is_authentic: bool,
+    /// How many records of the kind there are.
+    pub count: usize,
+    pub tlsa: Vec<Tlsa>,
+}
+
+/// The way to the validating resolver.
+#[derive(Debug, Clone)]
+pub struct Validated {
+    pub servers: Vec<SocketAddr>,
+    pub timeout: Duration,
+}
+
+impl Validated {
+    /// Asks one server after the other. SERVFAIL is what a validating resolver says of bogus data: an error.
+    pub async fn ask(&self, name: &str, kind: Kind, id: u16) -> Result<Answer, DnsError> {
+        let failed = |why: String| DnsError::Temporary(name.to_owned(), why);
+        let query = query(name, kind, id).map_err(failed)?;
+        let mut last = "no name server is configured".to_owned();
+        for server in &self.servers {
+            match tokio::time::timeout(self.timeout, exchange(*server, &query, id)).await {
+                Ok(Ok(bytes)) => return judge(&bytes, kind).map_err(failed),
+                Ok(Err(why)) => last = why,
+                Err(_) => last = format!("{server}: no answer within the deadline"),
+            }
+        }
+        Err(failed(last))
+    }
+}
+
+fn query(name: &str, kind: Kind, id: u16) -> Result<Vec<u8>, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut name = Name::from_ascii(name).map_err(|error| text(&error))?;
+    name.set_fqdn(true);
+    let kind = match kind {
+        Kind::Mx => RecordType::MX,
+        Kind::A => RecordType::A,
+        Kind::Aaaa => RecordType::AAAA,
+        Kind::Tlsa => RecordType::TLSA,
+    };
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    // RFC 6840 §5.7: we understand AD.
+    message.metadata.authentic_data = true;
+    message.add_query(Query::query(name, kind));
+    message.to_vec().map_err(|error| text(&error))
+}
+
+/// What an answer to [`Validated::ask`] says; any bytes are taken.
+pub fn judge(bytes: &[u8], kind: Kind) -> Result<Answer, String> {
+    let message = Message::from_vec(bytes).map_err(|error| error.to_string())?;
+    match message.metadata.response_code {
+        ResponseCode::NoError | ResponseCode::NXDomain => {}
+        other => return Err(other.to_string()),
+    }
+    let of_kind = |data: &RData| {
+        matches!(
+            (kind, data),
+            (Kind::Mx, RData::MX(_)) | (Kind::A, RData::A(_)) | (Kind::Aaaa, RData::AAAA(_)) | (Kind::Tlsa, RData::TLSA(_))
+        )
+    };
+    let records: Vec<_> = message.answers.iter().map(|record| &record.data).filter(|data| of_kind(data)).collect();
+    let tlsa = records.iter().filter_map(|data| match data {
+        RData::TLSA(tlsa) => Some(Tlsa {
+            usage: tlsa.cert_usage.into(),
+            selector: tlsa.selector.into(),
+            matching: tlsa.matching.into(),
+            data: tlsa.cert_data.clone(),
+        }),
+        _ => None,
+    });
+    Ok(Answer { is_authentic: message.metadata.authentic_data, count: records.len(), tlsa: tlsa.collect() })
+}
+
+async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("{server}: {error}");
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
+    socket.connect(server).await.map_err(failed)?;
+    socket.send(query).await.map_err(failed)?;
+    let mut answer = vec![0; 4096];
+    loop {
+        let count = socket.recv(&mut answer).await.map_err(failed)?;
+        // Not the answer to this question: somebody guesses.
+        if count < 12 || answer[..2] != id.to_be_bytes() {
+            continue;
+        }
+        let is_truncated = answer[2] & 0b10 != 0;
+        if is_truncated {
+            return by_tcp(server, query).await.map_err(failed);
+        }
+        answer.truncate(count);
+        return Ok(answer);
+    }
+}
+
+async fn by_tcp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(query.len()).unwrap_or(u16::MAX);
+    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
+    let length = stream.read_u16().await?;
+    let mut answer = vec![0; usize::from(length)];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}

@@ -1,0 +1,48 @@
+//! DANE for SMTP (RFC 7672): which hosts publish TLSA records under DNSSEC.
+
+use super::resolve::Dane;
+use crate::domain::clock::Chance;
+use crate::net::dns::DnsError;
+use crate::net::validated::{Kind, Validated};
+
+/// Whether the records that name a domain's hosts are validated (§2.2.1). Without MX records its own addresses are
+/// what counts.
+pub async fn is_secure(validated: &Validated, domain: &str, has_mx: bool, chance: &dyn Chance) -> bool {
+    if !has_mx {
+        return true;
+    }
+    // A domain whose MX answer is bogus is found so by the lookup itself.
+    matches!(validated.ask(domain, Kind::Mx, id(chance)).await, Ok(answer) if answer.is_authentic)
+}
+
+/// What a host publishes for that port. An answer that fails to validate makes the host unusable (§2.1.2, §2.2).
+pub async fn of_host(validated: &Validated, host: &str, port: u16, chance: &dyn Chance) -> Result<Dane, DnsError> {
+    if !has_secure_address(validated, host, chance).await? {
+        return Ok(Dane::None);
+    }
+    let name = format!("_{port}._tcp.{host}");
+    let answer = validated.ask(&name, Kind::Tlsa, id(chance)).await?;
+    if !answer.is_authentic || answer.tlsa.is_empty() {
+        return Ok(Dane::None);
+    }
+    if answer.tlsa.iter().any(crate::domain::tlsa::Tlsa::is_usable) {
+        return Ok(Dane::Records(std::sync::Arc::new(answer.tlsa)));
+    }
+    Ok(Dane::Unusable)
+}
+
+async fn has_secure_address(validated: &Validated, host: &str, chance: &dyn Chance) -> Result<bool, DnsError> {
+    for kind in [Kind::A, Kind::Aaaa] {
+        let answer = validated.ask(host, kind, id(chance)).await?;
+        if answer.count > 0 {
+            return Ok(answer.is_authentic);
+        }
+    }
+    Ok(false)
+}
+
+fn id(chance: &dyn Chance) -> u16 {
+    let mut bytes = [0; 2];
+    chance.fill(&mut bytes);
+    u16::from_le_bytes(bytes)
+}

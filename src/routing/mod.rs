@@ -1,0 +1,16 @@
+//! Where a message goes next and on which terms: route, MX hosts, addresses, TLS policy.
+//!
+//! Takes a project and a recipient's domain; gives the peers to speak to, in order, or why there is none. Shared by
+//! whoever delivers and whoever explains; it opens no SMTP session. [`traffic`] holds the rules in force and reads them
+//! anew when their files change, [`resolve`] keeps what the DNS said for a while, [`sts`] and [`dane`] find what a domain
+//! demands of TLS, [`router`] puts it together.
+
+mod dane;
+mod resolve;
+mod router;
+pub mod sts;
+mod traffic;
+
+pub use resolve::{Dane, Host, Resolution, Resolutions};
+pub use router::{Ask, NoRoute, Routed, Router, RouterParts};
+pub use traffic::{Plan, Traffic};

@@ -1,0 +1,197 @@
+//! What the DNS says of a domain, put together once and kept for a while: hosts, addresses, TLS policy, and the name
+//! under which its hosts are one next hop.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::dane;
+use super::sts::{Found, Policies};
+use crate::classify::Classifier;
+use crate::domain::clock::Chance;
+use crate::domain::tlsa::Tlsa;
+use crate::net::dns::{DnsError, Exchanger, Resolver};
+
+/// How long an answer is kept; the resolver's own cache heeds the records' times.
+const KEEP: Duration = Duration::from_secs(30);
+/// How long a fault is kept: a sick name server is not asked for every message.
+const KEEP_FAULT: Duration = Duration::from_secs(5);
+/// Domains that are kept.
+const MEMORY: usize = 20_000;
+/// Hosts of a domain that are looked at; RFC 5321 §5.1 asks for two at least.
+const HOSTS_MAX: usize = 10;
+/// Letters of a group's name.
+const GROUP_MAX: usize = 200;
+
+/// What a host publishes under DANE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dane {
+    /// Nothing, or nothing that is validated.
+    None,
+    /// Records none of which SMTP can use: TLS is mandatory all the same.
+    Unusable,
+    Records(Arc<Vec<Tlsa>>),
+}
+
+/// A mail host of a domain.
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub name: String,
+    pub preference: u16,
+    pub addresses: Vec<IpAddr>,
+    pub dane: Dane,
+}
+
+/// A domain as the DNS describes it.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    /// Hosts with addresses, the preferred first.
+    pub hosts: Vec<Host>,
+    /// Hosts that cannot be used, and why.
+    pub unusable: Vec<(String, String)>,
+    pub sts: Found,
+    /// The lane's name.
+    pub group: String,
+    pub provider: Option<String>,
+}
+
+type Answer = Result<Arc<Resolution>, DnsError>;
+type Cell = Arc<OnceCell<(Answer, Instant)>>;
+
+/// The answers of the process, each asked for once however many wait for it.
+pub struct Resolutions {
+    pub resolver: Resolver,
+    /// `None`: MTA-STS is switched off.
+    pub policies: Option<Policies>,
+    pub mx_port: u16,
+    pub chance: Arc<dyn Chance>,
+    pub cells: Mutex<HashMap<String, Cell>>,
+}
+
+impl Resolutions {
+    /// What the DNS says of a domain.
+    pub async fn of(&self, domain: &str, classifier: &Classifier) -> Answer {
+        let cell = self.cell(domain);
+        let asked = cell.get_or_init(|| async {
+            let answer = self.ask(domain, classifier).await.map(Arc::new);
+            (answer, Instant::now())
+        });
+        asked.await.0.clone()
+    }
+
+    fn cells(&self) -> MutexGuard<'_, HashMap<String, Cell>> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cell of a domain; a new one when its answer is old.
+    fn cell(&self, domain: &str) -> Cell {
+        let mut cells = self.cells();
+        if let Some(cell) = cells.get(domain).filter(|cell| is_fresh(cell)) {
+            return Arc::clone(cell);
+        }
+        if cells.len() >= MEMORY {
+            cells.retain(|_, cell| is_fresh(cell));
+        }
+        let cell = Cell::default();
+        cells.insert(domain.to_owned(), Arc::clone(&cell));
+        cell
+    }
+
+    async fn ask(&self, domain: &str, classifier: &Classifier) -> Result<Resolution, DnsError> {
+        let policy = async {
+            match &self.policies {
+                Some(policies) => policies.of(domain).await,
+                None => Found::default(),
+            }
+        };
+        let (exchangers, sts) = tokio::join!(self.resolver.exchangers(domain), policy);
+        let mut exchangers = exchangers?;
+        exchangers.truncate(HOSTS_MAX);
+        let is_secure = match self.resolver.validated() {
+            Some(validated) => {
+                let has_mx = exchangers.first().is_none_or(|only| only.host != domain);
+                dane::is_secure(validated, domain, has_mx, &*self.chance).await
+            }
+            None => false,
+        };
+        let provider = exchangers.first().and_then(|first| classifier.provider_of_host(&first.host));
+        let provider = provider.or_else(|| classifier.provider_of_domain(domain)).map(str::to_owned);
+        let group = group(&exchangers, provider.as_deref(), classifier);
+        let found = join_all(exchangers.iter().map(|exchanger| self.host(exchanger, is_secure))).await;
+        let (mut hosts, mut unusable, mut last) = (Vec::new(), Vec::new(), None);
+        for (exchanger, host) in exchangers.iter().zip(found) {
+            match host {
+                Ok(host) => hosts.push(host),
+                Err(error) => {
+                    unusable.push((exchanger.host.clone(), error.to_string()));
+                    last = Some(more_hopeful(last, error));
+                }
+            }
+        }
+        match (hosts.is_empty(), last) {
+            (true, Some(error)) => Err(error),
+            _ => Ok(Resolution { hosts, unusable, sts, group, provider }),
+        }
+    }
+
+    async fn host(&self, exchanger: &Exchanger, is_secure: bool) -> Result<Host, DnsError> {
+        let addresses = self.resolver.foreign(&exchanger.host).await?;
+        let dane = match self.resolver.validated().filter(|_| is_secure) {
+            Some(validated) => dane::of_host(validated, &exchanger.host, self.mx_port, &*self.chance).await?,
+            None => Dane::None,
+        };
+        Ok(Host { name: exchanger.host.clone(), preference: exchanger.preference, addresses, dane })
+    }
+}
+
+fn is_fresh(cell: &Cell) -> bool {
+    match cell.get() {
+        // Somebody is asking.
+        None => true,
+        Some((Ok(_), at)) => at.elapsed() < KEEP,
+        Some((Err(_), at)) => at.elapsed() < KEEP_FAULT,
+    }
+}
+
+/// The name under which hosts are one next hop: the provider's where it has all of its hosts as one, else those of the
+/// preferred hosts.
+fn group(exchangers: &[Exchanger], provider: Option<&str>, classifier: &Classifier) -> String {
+    if let Some(provider) = provider.filter(|provider| classifier.is_rolled_up(provider)) {
+        return provider.to_owned();
+    }
+    let best = exchangers.first().map_or(0, |first| first.preference);
+    let mut names: Vec<_> = exchangers.iter().filter(|e| e.preference == best).map(|e| e.host.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut name = names.join(",");
+    name.truncate(name.floor_char_boundary(GROUP_MAX));
+    name
+}
+
+/// Of two faults the one that leaves more hope decides.
+fn more_hopeful(one: Option<DnsError>, other: DnsError) -> DnsError {
+    match one {
+        Some(temporary @ DnsError::Temporary(..)) => temporary,
+        _ => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_one_preference_are_one_next_hop_and_so_are_all_of_some_providers() {
+        let classifier = Classifier::default();
+        let exchanger = |preference, host: &str| Exchanger { preference, host: host.to_owned() };
+        let list = [exchanger(10, "b.example"), exchanger(10, "a.example"), exchanger(20, "c.example")];
+        assert_eq!(group(&list, None, &classifier), "a.example,b.example");
+        assert_eq!(group(&[exchanger(5, "gmail-smtp-in.l.google.com")], Some("google"), &classifier), "google");
+        assert_eq!(group(&[exchanger(0, "x.mail.protection.outlook.com")], Some("outlook"), &classifier), "x.mail.protection.outlook.com");
+    }
+}

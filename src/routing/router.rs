@@ -1,0 +1,273 @@
+//! From a message's project and its recipient's domain to the peers to speak to, in order, a bounded number of them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::resolve::{Dane, Host, Resolution, Resolutions};
+use super::sts::{self, Policies};
+use super::traffic::{Plan, Traffic};
+use crate::config::Config;
+use crate::domain::clock::{Chance, Clock};
+use crate::domain::id::ProjectId;
+use crate::domain::message::TlsDemand;
+use crate::domain::peer::{Peer, TlsBasis};
+use crate::domain::route::{Route, Smarthost, TlsPolicy};
+use crate::net::dns::{DnsError, Resolver};
+use crate::net::tls::TlsConfigs;
+use crate::shaping::{Choice, DEFAULT_POOL};
+use crate::store::Store;
+
+/// Addresses tried for one attempt (Postfix: `smtp_mx_address_limit` 5).
+const PEERS_MAX: usize = 5;
+/// Addresses of one host that come before other hosts' turn.
+const ADDRESSES_FIRST: usize = 2;
+/// For how long an address that did not answer comes last.
+const DEAD: Duration = Duration::from_mins(1);
+/// Addresses that are remembered so.
+const DEAD_MAX: usize = 10_000;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    pub project: ProjectId,
+    /// The recipient's, as A-labels.
+    pub domain: &'a str,
+    pub tls: TlsDemand,
+}
+
+/// Whom to speak to, and on which terms.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    /// The route in words: `mx`, or the smarthosts.
+    pub route: String,
+    /// In the order in which they are tried.
+    pub peers: Vec<Arc<Peer>>,
+    /// The lane's name.
+    pub group: String,
+    pub provider: Option<String>,
+    /// The pool of source addresses.
+    pub pool: String,
+    /// What the DNS said; `None` through smarthosts.
+    pub resolution: Option<Arc<Resolution>>,
+}
+
+/// Why there is nobody to speak to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    #[error(transparent)]
+    Dns(DnsError),
+    /// The operator's own host cannot be resolved: it will be put right.
+    #[error("{0}")]
+    Smarthost(DnsError),
+    #[error("the MTA-STS policy of {0} lists none of its MX hosts")]
+    Sts(String),
+    #[error("the sandbox is not a network route")]
+    Sandbox,
+}
+
+/// The way from a domain to its hosts.
+pub struct Router {
+    pub traffic: Arc<Traffic>,
+    resolutions: Resolutions,
+    chance: Arc<dyn Chance>,
+    dead: Mutex<HashMap<IpAddr, Instant>>,
+}
+
+/// What a router is made of.
+pub struct RouterParts {
+    pub traffic: Arc<Traffic>,
+    pub store: Store,
+    pub resolver: Resolver,
+    pub tls: TlsConfigs,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+}
+
+impl Router {
+    pub fn new(config: &Config, parts: RouterParts) -> Self {
+        let policies = config.delivery.mta_sts.then(|| Policies {
+            store: parts.store,
+            resolver: parts.resolver.clone(),
+            tls: parts.tls,
+            clock: parts.clock,
+            port: config.delivery.mta_sts_port,
+            known: Mutex::default(),
+        });
+        let resolutions = Resolutions {
+            resolver: parts.resolver,
+            policies,
+            mx_port: config.delivery.mx_port,
+            chance: Arc::clone(&parts.chance),
+            cells: Mutex::default(),
+        };
+        Self { traffic: parts.traffic, resolutions, chance: parts.chance, dead: Mutex::default() }
+    }
+
+    /// The peers to try, or why there is none.
+    pub async fn route(&self, ask: Ask<'_>) -> Result<Routed, NoRoute> {
+        let plan = self.traffic.plan();
+        let rule = plan.shaping.route(ask.project, ask.domain);
+        let pool = rule.and_then(|rule| rule.pool.as_deref()).unwrap_or(DEFAULT_POOL).to_owned();
+        let required = match (ask.tls, rule.and_then(|rule| rule.tls)) {
+            (TlsDemand::Required | TlsDemand::RequireTls, _) => Some(TlsBasis::Message),
+            (_, Some(Choice::Required)) => Some(TlsBasis::Route),
+            _ => None,
+        };
+        match plan.route(ask.project, ask.domain) {
+            Route::Smarthosts(hosts) => self.smarthosts(hosts, required, pool).await,
+            Route::Mx => self.exchangers(&plan, ask.domain, required, pool).await,
+            Route::Sandbox => Err(NoRoute::Sandbox),
+        }
+    }
+
+    /// Notes that an address did not answer: it is asked last for a while.
+    pub fn note_dead(&self, ip: IpAddr) {
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        if dead.len() >= DEAD_MAX {
+            dead.retain(|_, since| since.elapsed() < DEAD);
+        }
+        dead.insert(ip, Instant::now());
+    }
+
+    /// Notes that an address answered.
+    pub fn note_alive(&self, ip: IpAddr) {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&ip);
+    }
+
+    /// Smarthosts in a random order in which weights count, so that each takes its share; the later ones are the
+    /// fail-over.
+    async fn smarthosts(
+        &self,
+        hosts: &[Smarthost],
+        required: Option<TlsBasis>,
+        pool: String,
+    ) -> Result<Routed, NoRoute> {
+        let mut peers = Vec::new();
+        let mut last = None;
+        for (rank, host) in (0_u16..).zip(self.by_weight(hosts)) {
+            let (tls, basis) = match required {
+                Some(basis) if !host.tls.validates() => (TlsPolicy::Required, basis),
+                _ => (host.tls, TlsBasis::Route),
+            };
+            match self.resolutions.resolver.any(&host.host).await {
+                Ok(addresses) => peers.extend(addresses.into_iter().map(|ip| Arc::new(Peer {
+                    host: host.host.clone(),
+                    address: SocketAddr::new(ip, host.port),
+                    preference: rank,
+                    tls,
+                    basis,
+                    tlsa: None,
+                    credentials: host.credentials.clone(),
+                }))),
+                Err(error) => last = Some(error),
+            }
+        }
+        if let (true, Some(error)) = (peers.is_empty(), last) {
+            return Err(NoRoute::Smarthost(error));
+        }
+        self.dead_last(&mut peers);
+        peers.truncate(PEERS_MAX);
+        let names: Vec<_> = hosts.iter().map(|host| format!("{}:{}", host.host, host.port)).collect();
+        let group = names.join(",");
+        Ok(Routed { route: format!("smarthost {group}"), peers, group, provider: None, pool, resolution: None })
+    }
+
+    async fn exchangers(
+        &self,
+        plan: &Plan,
+        domain: &str,
+        required: Option<TlsBasis>,
+        pool: String,
+    ) -> Result<Routed, NoRoute> {
+        let resolution = self.resolutions.of(domain, &plan.classifier).await.map_err(NoRoute::Dns)?;
+        let policy = resolution.sts.policy.as_deref().filter(|policy| policy.mode == sts::Mode::Enforce);
+        let mut hosts: Vec<&Host> = resolution
+            .hosts
+            .iter()
+            // RFC 8461 §2: DANE, where it is there, says more.
+            .filter(|host| host.dane != Dane::None || policy.is_none_or(|policy| policy.names(&host.name)))
+            .collect();
+        if hosts.is_empty() {
+            return Err(NoRoute::Sts(domain.to_owned()));
+        }
+        self.shuffle_equals(&mut hosts);
+        let peers_of = |host: &Host, addresses: &[IpAddr]| -> Vec<Arc<Peer>> {
+            let (tls, basis, tlsa) = match (&host.dane, policy, required) {
+                (Dane::Records(records), ..) => (TlsPolicy::Dane, TlsBasis::Dane, Some(Arc::clone(records))),
+                (Dane::Unusable, _, None) => (TlsPolicy::Encrypted, TlsBasis::Dane, None),
+                (_, Some(_), _) => (TlsPolicy::Required, TlsBasis::Sts, None),
+                (_, None, Some(basis)) => (TlsPolicy::Required, basis, None),
+                (Dane::None, None, None) => (TlsPolicy::Opportunistic, TlsBasis::Route, None),
+            };
+            let peer = |ip: &IpAddr| Arc::new(Peer {
+                host: host.name.clone(),
+                address: SocketAddr::new(*ip, self.resolutions.mx_port),
+                preference: host.preference,
+                tls,
+                basis,
+                tlsa: tlsa.clone(),
+                credentials: None,
+            });
+            addresses.iter().map(peer).collect()
+        };
+        // Every host has a turn before the many addresses of one.
+        let first = |host: &&Host| peers_of(host, &host.addresses[..host.addresses.len().min(ADDRESSES_FIRST)]);
+        let later = |host: &&Host| peers_of(host, host.addresses.get(ADDRESSES_FIRST..).unwrap_or_default());
+        let mut peers: Vec<_> = hosts.iter().flat_map(first).chain(hosts.iter().flat_map(later)).collect();
+        self.dead_last(&mut peers);
+        peers.truncate(PEERS_MAX);
+        Ok(Routed {
+            route: "mx".to_owned(),
+            peers,
+            group: resolution.group.clone(),
+            provider: resolution.provider.clone(),
+            pool,
+            resolution: Some(resolution),
+        })
+    }
+
+    /// Moves addresses that did not answer a moment ago behind the others, otherwise in order.
+    fn dead_last(&self, peers: &mut [Arc<Peer>]) {
+        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        if !dead.is_empty() {
+            peers.sort_by_key(|peer| dead.get(&peer.address.ip()).is_some_and(|since| since.elapsed() < DEAD));
+        }
+    }
+
+    fn by_weight<'h>(&self, hosts: &'h [Smarthost]) -> Vec<&'h Smarthost> {
+        let mut left: Vec<_> = hosts.iter().collect();
+        let mut order = Vec::with_capacity(left.len());
+        while !left.is_empty() {
+            let total: u32 = left.iter().map(|host| host.weight).sum();
+            let mut pick = if left.len() == 1 { 0 } else { self.below(total) };
+            let place = left.iter().position(|host| {
+                let is_here = pick < host.weight;
+                pick = pick.saturating_sub(host.weight);
+                is_here
+            });
+            order.push(left.swap_remove(place.unwrap_or(0)));
+        }
+        order
+    }
+
+    /// RFC 5321 §5.1: exchangers of one preference are tried in random order.
+    fn shuffle_equals(&self, hosts: &mut [&Host]) {
+        for group in hosts.chunk_by_mut(|a, b| a.preference == b.preference) {
+            for last in (1..group.len()).rev() {
+                let pick = self.below(u32::try_from(last + 1).unwrap_or(u32::MAX));
+                group.swap(last, pick as usize);
+            }
+        }
+    }
+
+    /// A random number below `bound`.
+    fn below(&self, bound: u32) -> u32 {
+        let mut random = [0; 4];
+        self.chance.fill(&mut random);
+        u32::from_le_bytes(random) % bound.max(1)
+    }
+}

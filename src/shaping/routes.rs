@@ -1,0 +1,73 @@
+//! Which way mail takes, by project and by the recipient's domain.
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::domain::id::ProjectId;
+use crate::domain::route::Route;
+
+/// One rule; the first that matches counts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRule {
+    /// A project's name or id; all when not given.
+    #[serde(default)]
+    project: Option<String>,
+    /// `example.net`, or `*.example.net` for what lies below it; all when not given.
+    #[serde(default)]
+    domain: Option<String>,
+    /// `mx`, or smarthosts; the configured route when not given.
+    #[serde(default, deserialize_with = "route")]
+    pub via: Option<Route>,
+    /// The pool of source addresses.
+    #[serde(default)]
+    pub pool: Option<String>,
+    /// At least this much TLS.
+    #[serde(default)]
+    pub tls: Option<Choice>,
+    #[serde(skip)]
+    id: Option<ProjectId>,
+}
+
+/// What a route, or a message, asks of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    Opportunistic,
+    Required,
+}
+
+fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Route>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
+impl RouteRule {
+    pub fn matches(&self, project: ProjectId, domain: &str) -> bool {
+        let of_project = match &self.project {
+            None => true,
+            Some(text) => self.id == Some(project) || ProjectId::parse(text) == Some(project),
+        };
+        of_project && self.domain.as_deref().is_none_or(|pattern| is_of(pattern, domain))
+    }
+
+    /// The name of its project, while nobody has told its id.
+    pub fn unnamed_project(&self) -> Option<&str> {
+        let name = self.project.as_deref()?;
+        (self.id.is_none() && ProjectId::parse(name).is_none()).then_some(name)
+    }
+
+    pub fn name_project(&mut self, name: &str, id: ProjectId) {
+        if self.unnamed_project() == Some(name) {
+            self.id = Some(id);
+        }
+    }
+}
+
+/// `*.example.net` is what lies below `example.net`, at a dot.
+fn is_of(pattern: &str, domain: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some("") => true,
+        Some(suffix) => suffix.starts_with('.') && domain.len() > suffix.len() && domain.ends_with(suffix),
+        None => pattern == domain,
+    }
+}
