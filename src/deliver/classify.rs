@@ -95,7 +95,7 @@ mod tests {
     fn a_refused_session_is_no_verdict_on_the_recipient() {
         let classifier = Classifier::default();
         let of = |failure| of_failure(&classifier, None, failure);
-        let reply = Reply { code: 554, enhanced: None, text: "no service".into() };
+        let reply = Reply { code: 421, enhanced: None, text: "no service".into() };
         let failure = Failure { stage: Stage::Greeting, kind: FailureKind::Refused(Refusal::Reply(reply)) };
         let outcome = of(failure);
         assert_eq!((outcome.name(), sign_of(&outcome, false)), ("deferred", Some(Sign::Failed)));

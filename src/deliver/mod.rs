@@ -1,6 +1,7 @@
 //! Delivering: from a leased row to an outcome that is on disk.
 //!
-//! [`attempt`] is the list of steps, [`worker`] what stands around it; the other files are the steps' nouns. Takes
+//! [`attempt`] is the list of steps, [`tries`] its walk over hosts, [`worker`] what stands around it; the other files are
+//! the steps' nouns. Takes
 //! leases from the queue, gives settlements to the store; never called by whoever accepts.
 
 mod attempt;
@@ -13,6 +14,7 @@ mod settler;
 pub mod smtp;
 mod sources;
 mod tls_counts;
+mod tries;
 mod worker;
 
 pub use fleet::Fleet;

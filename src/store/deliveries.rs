@@ -90,8 +90,8 @@ impl Store {
             self,
             conn,
             sqlx::query!(
-                "UPDATE deliveries SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, attempt = attempt - 1, \
-                     due_at = $4, ready = $4 <= now(), held = $5 WHERE shard = $1 AND id = $2 AND lease_token = $3",
+                "UPDATE deliveries SET held = $5, due_at = $4, ready = $4 <= now(), attempt = attempt - 1, \
+                     lease_owner = NULL, lease_token = NULL, lease_until = NULL WHERE shard = $1 AND id = $2 AND lease_token = $3",
                 lease.shard.value(),
                 lease.id,
                 lease.token,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room, the rooms it may use, and the crates that only it and its like may name.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("ambient", &["domain"]),
     ("wake", &["domain"]),
@@ -14,12 +14,21 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("net", &["domain", "config"]),
     ("compose", &["domain"]),
     ("store", &["domain", "config", "telemetry"]),
-    ("submit", &["domain", "config", "telemetry", "store", "compose", "handover", "wake", "shutdown"]),
+    ("classify", &["domain"]),
+    ("shaping", &["domain"]),
+    ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
+    ("submit", &["domain", "config", "telemetry", "store", "compose", "routing", "handover", "wake", "shutdown"]),
     ("queue", &["domain", "telemetry", "store", "handover", "wake", "shutdown"]),
-    ("deliver", &["domain", "config", "telemetry", "store", "queue", "net", "handover", "wake", "shutdown"]),
+    (
+        "deliver",
+        &[
+            "domain", "config", "telemetry", "store", "queue", "net", "classify", "shaping", "routing", "handover", "wake",
+            "shutdown",
+        ],
+    ),
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "wake", "shutdown"]),
-    ("api", &["domain", "config", "telemetry", "store", "submit", "webhook", "shutdown"]),
+    ("api", &["domain", "config", "telemetry", "store", "submit", "routing", "webhook", "shutdown"]),
     ("console", &["api"]),
     ("app", &["*"]),
 ];

@@ -72,14 +72,14 @@ async fn kill_9_in_the_middle_of_a_load_loses_nothing_and_explains_every_extra_c
     let address = first.address.clone();
     let loading = {
         let (address, key) = (address.clone(), key.clone());
-        tokio::spawn(async move { load(&address, &key, 0..500).await })
+        tokio::spawn(async move { load(&address, &key, 0..3000).await })
     };
     sink.until_taken(150).await;
     first.kill().await;
     let mut acknowledged = within("the load", loading).await.unwrap();
-    assert!(acknowledged.len() < 500, "the kill came in the middle");
+    assert!(acknowledged.len() < 3000, "the kill came in the middle");
     let second = Server::start(&database.url, &settings).await;
-    acknowledged.extend(load(&second.address, &key, 500..550).await);
+    acknowledged.extend(load(&second.address, &key, 3000..3050).await);
     database.until_count("SELECT count(*) FROM deliveries", 0).await;
     let ledger = sink.ledger();
     let copies = copies(&ledger);

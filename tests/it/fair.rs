@@ -90,7 +90,7 @@ async fn what_a_person_waits_for_overtakes_the_rest_of_its_project() {
 async fn a_stuck_destination_keeps_nobody_from_being_born_leased() {
     let sink = sink_with_stuck_destinations().await;
     let database = database_with(&[Backlog { project: "shop", rows: 5_000, shard: None, lane: "'stuck'" }]).await;
-    let app = Setup::new().route_to(sink.address).on(&database).start().await;
+    let app = Setup::new().route_to(sink.address).shaping("[limits.domain.stuck]").on(&database).start().await;
     let stuck = "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL AND next_hop = 'stuck'";
     database.until_count(stuck, 40).await;
     for n in 0..100 {
@@ -116,7 +116,7 @@ async fn a_retry_is_made_while_another_lane_is_full() {
         .start()
         .await;
     let database = database_with(&[Backlog { project: "shop", rows: 5_000, shard: None, lane: "'stuck'" }]).await;
-    let app = Setup::new().route_to(sink.address).on(&database).start().await;
+    let app = Setup::new().route_to(sink.address).shaping("[limits.domain.stuck]").on(&database).start().await;
     database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL", 40).await;
     let message = app.settled(&app.send(&message_to("a@example.net")).await).await;
     assert_eq!((&message["status"], &message["recipients"][0]["attempts"]), (&json!("delivered"), &json!(3)));
@@ -132,7 +132,11 @@ async fn groups_behind_hundreds_that_are_stuck_are_served() {
         Backlog { project: "shop", rows: 250, shard, lane: "'well' || lpad(n::text, 3, '0')" },
     ];
     let database = database_with(&backlogs).await;
-    let app = Setup::new().route_to(sink.address).set("delivery.sessions", 1).on(&database);
+    // Each a next hop of its own, though all lead to one smarthost.
+    let stuck = (0..450).map(|n| format!("[limits.domain.stuck{n:03}]\n"));
+    let well = (0..=250).map(|n| format!("[limits.domain.well{n:03}]\n"));
+    let shaping: String = stuck.chain(well).collect();
+    let app = Setup::new().route_to(sink.address).set("delivery.sessions", 1).shaping(&shaping).on(&database);
     let _app = app.start().await;
     sink.until_taken(250).await;
     let left = "SELECT count(*) FROM deliveries WHERE next_hop LIKE 'well%'";

@@ -189,7 +189,7 @@ fn over_leases(leased: &Keys, project: Uuid) -> Vec<Statement> {
         let arguments = format!(
             "{shards}, {ids}, {tokens}, {one}, {messages}, {projects}, {due_at}, {status}, {settled_at}, {now}, {ids}, \
              {text}, {data}, {ids}, {outcome}, {text}, {now}, {one}, {text}, {text}, {text}, {text}, {text}, {code}, \
-             {text}, {text}, {text}, '{nil}', '{max}'"
+             {text}, {text}, {text}, '{nil}', '{max}', {text}, {text}, {code}, {text}"
         );
         statement(name, "gone AS (DELETE FROM deliveries", arguments)
     };
@@ -216,6 +216,7 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
         (repeat("'live'::text", "text"), repeat("'to'::text", "text"), repeat("'[]'::jsonb", "jsonb"));
     let (leased, bytes) = (repeat("true", "bool"), repeat("sha256('')", "bytea"));
     let keys = new.replace("uuid", "text");
+    let tls = repeat("'opportunistic'::text", "text");
     vec![
         statement(
             "accept",
@@ -223,7 +224,7 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
             format!(
                 "{shards}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
                  {bytes}, {shards}, {new}, {new}, {projects}, {rank}, {to}, {text}, {text}, {rank}, {size}, {now}, {leased}, \
-                 {new}, {now}, {json}, '{max}', '{max}', 30, 'message.queued'"
+                 {new}, {now}, {json}, '{max}', '{max}', 30, 'message.queued', {tls}, {text}, {tls}, {text}"
             ),
         ),
         statement(

@@ -307,17 +307,21 @@ impl Control {
     pub fn learn(&mut self, sign: Sign, is_retry: bool, now: Instant) -> bool {
         match sign {
             Sign::Accepted | Sign::Answered => {
-                if matches!(self.breaker, Breaker::Probing { .. }) {
-                    // It is back: slowly, not all at once.
+                let is_back = matches!(self.breaker, Breaker::Probing { .. });
+                if is_back {
+                    // Slowly, not all at once.
                     self.window = 1.0;
                     self.threshold = (self.limits.connections as f64 / 2.0).max(1.0);
+                    self.slow_until = None;
                 }
                 // What was said before a pause began does not end it.
                 if !matches!(self.breaker, Breaker::Open { .. }) {
                     self.breaker = Breaker::Closed(0);
                 }
                 if sign == Sign::Accepted {
-                    self.grow(now);
+                    if !is_back {
+                        self.grow(now);
+                    }
                     if is_retry {
                         // A retry that was worth it costs nothing.
                         self.budget.0 = (self.budget.0 + 1.0).min(BUDGET_MAX);

@@ -21,8 +21,8 @@ use crate::domain::reply::Reply;
 use crate::domain::route::{Credentials, TlsPolicy};
 use capabilities::Capabilities;
 
-/// Where in the conversation something happened, or which reply is awaited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Where in the conversation something happened, or which reply is awaited; in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     Connect,
     Greeting,

@@ -8,3 +8,4 @@ pub mod deadlines;
 pub mod dialogue;
 pub mod reply;
 pub mod session;
+mod wire;

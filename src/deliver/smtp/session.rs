@@ -1,21 +1,19 @@
 //! A dialogue carried over a socket. Every whole reply has a deadline (RFC 5321 §4.5.3.2), whatever the
 //! peer trickles; what a stuck peer holds is dropped, never spoken to again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::IntGauge;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::deadlines::Deadlines;
 use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
 use super::reply::{RawReply, ReplyReader};
+use super::wire::{Wire, connect_from};
 use crate::domain::envelope::Envelope;
 use crate::domain::peer::{Peer, Source, TlsBasis};
 use crate::domain::route::TlsPolicy;
@@ -57,42 +55,6 @@ impl Failure {
     }
 }
 
-enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Gone,
-}
-
-impl Wire {
-    /// Reads behind what is in `buffer`, as far as it has room.
-    async fn read(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
-        match self {
-            Self::Plain(stream) => stream.read_buf(buffer).await,
-            Self::Tls(stream) => stream.read_buf(buffer).await,
-            Self::Gone => Ok(0),
-        }
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.write_all(bytes).await,
-            Self::Tls(stream) => {
-                stream.write_all(bytes).await?;
-                stream.flush().await
-            }
-            Self::Gone => Err(std::io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    async fn shutdown(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Plain(stream) => stream.shutdown().await,
-            Self::Tls(stream) => stream.shutdown().await,
-            Self::Gone => Ok(()),
-        }
-    }
-}
-
 /// An open session.
 pub struct Session {
     wire: Wire,
@@ -131,13 +93,6 @@ pub struct Opening<'a> {
 pub struct Outgoing<'a> {
     pub envelope: &'a Envelope,
     pub raw: &'a [u8],
-}
-
-async fn connect_from(source: Option<IpAddr>, address: SocketAddr) -> std::io::Result<TcpStream> {
-    let Some(ip) = source else { return TcpStream::connect(address).await };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(ip, 0))?;
-    socket.connect(address).await
 }
 
 /// A server that was heard so long ago or less still holds the session.

@@ -71,6 +71,12 @@ impl Setup {
         self
     }
 
+    /// Shaping rules, in a file of this setup's own.
+    pub fn shaping(self, text: &str) -> Self {
+        let path = temporary("shaping", text);
+        self.set("delivery.shaping_file", path.display())
+    }
+
     pub async fn start(self) -> App {
         let database = match self.database {
             Some(database) => database,
@@ -197,6 +203,15 @@ impl App {
     pub async fn stop(self) -> Ended {
         within("the service to stop", self.service.stop(&CancellationToken::new())).await
     }
+}
+
+/// A file with that text, under a name that nobody else has.
+pub fn temporary(name: &str, text: &str) -> std::path::PathBuf {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("mailwright-{name}-{}-{number}.toml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path
 }
 
 /// A message that nothing is wrong with.

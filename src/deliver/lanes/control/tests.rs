@@ -73,8 +73,8 @@ fn a_dead_next_hop_is_paused_probed_one_at_a_time_and_ramped_up() {
     assert_eq!(control.admit(false, now), Admission::Go);
     control.learn(Sign::Accepted, false, now);
     control.release();
-    now += SLOW;
     assert_eq!((0..30).filter(|_| control.admit(false, now) == Admission::Go).count(), 1, "no stampede");
+    now += SLOW;
     for _ in 0..40 {
         control.learn(Sign::Accepted, false, now);
     }

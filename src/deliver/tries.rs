@@ -1,0 +1,285 @@
+//! The tries within an attempt: kept sessions and then one host after the other, until one gives a verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::classify;
+use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
+use super::smtp::dialogue::{Stage, Verdict};
+use super::smtp::session::{Failure, FailureKind, Opening, Outgoing, Session};
+use super::tls_counts::{policy_type, result_of};
+use super::worker::Deliverer;
+use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
+use crate::domain::peer::{Peer, Source};
+use crate::domain::route::TlsPolicy;
+use crate::routing::{Plan, Routed};
+
+/// A try over IPv6 costs no more than this while IPv4 remains.
+const IPV6_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A message on its way, and what is known of the way.
+pub(super) struct Way<'a> {
+    pub plan: &'a Plan,
+    pub routed: &'a Routed,
+    pub domain: &'a str,
+    pub source: &'a Source,
+    pub lane: &'a Arc<Lane>,
+    pub is_retry: bool,
+}
+
+impl Deliverer {
+    /// Speaks to one host after the other, until one gives a verdict or may have taken the message. A session that
+    /// was kept, or handed over, and turns out to be stale is replaced by a new one, at no cost to the message.
+    pub(super) async fn try_peers(
+        &self,
+        way: &Way<'_>,
+        slot: Slot,
+        given: Option<Session>,
+        message: Outgoing<'_>,
+    ) -> AttemptReport {
+        let mut slot = Some(slot);
+        let mut transcript = String::new();
+        let mut last: Option<Tried> = None;
+        let kept = given.or_else(|| slot.as_ref().and_then(|slot| slot.take_idle(&way.routed.peers)));
+        let mut tries = Tries { kept, peers: &way.routed.peers, source: way.source, next: 0 };
+        while let Some(held) = slot.take() {
+            let Some(next) = tries.next() else {
+                slot = Some(held);
+                break;
+            };
+            let (tried, left) = match next {
+                Next::Kept(session) => self.transact(way, held, session, message, true).await,
+                Next::Open(peer, hurry) => {
+                    let hurry = hurry.map(|hurry| hurry.min(self.failover));
+                    self.open_and_transact(way, held, peer, hurry, message).await
+                }
+            };
+            slot = left;
+            transcript.push_str(&tried.report.transcript);
+            if tried.is_stale {
+                continue;
+            }
+            if tried.is_verdict {
+                last = Some(tried);
+                break;
+            }
+            // Of several failures the one that came furthest says most.
+            if last.as_ref().is_none_or(|last| tried.stage >= last.stage) {
+                last = Some(tried);
+            }
+        }
+        let mut last = last.unwrap_or_else(|| {
+            let trouble = Trouble::on_the_way("dns", "the route gave no host that can be spoken to");
+            Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "resolve"))
+        });
+        last.report.transcript = transcript;
+        last.report.provider.clone_from(&way.routed.provider);
+        self.learn(way, &last);
+        drop(slot);
+        last.report
+    }
+
+    /// What the lane, and the choice of source address, learn from the attempt.
+    fn learn(&self, way: &Way<'_>, tried: &Tried) {
+        if let Some(sign) = classify::sign_of(&tried.report.outcome, tried.is_verdict) {
+            way.lane.learn(sign, way.is_retry);
+            if matches!(sign, Sign::Pause) {
+                tracing::info!(group = way.routed.group, source = way.source.name, "a next hop asked for a pause");
+            }
+        }
+        if tried.report.outcome.trouble().is_some_and(|trouble| trouble.action.switch_source) {
+            self.sources.set_aside(&way.source.name, &way.routed.group);
+        }
+    }
+
+    /// Opens a session with one host; a failed opportunistic handshake is followed by a new connection in the clear.
+    async fn open_and_transact(
+        &self,
+        way: &Way<'_>,
+        slot: Slot,
+        mut peer: Arc<Peer>,
+        hurry: Option<Duration>,
+        message: Outgoing<'_>,
+    ) -> (Tried, Option<Slot>) {
+        let mut before = String::new();
+        loop {
+            if !slot.make_room().await {
+                let trouble = Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
+                return (Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "connect")), Some(slot));
+            }
+            let opening = Opening {
+                source: way.source,
+                deadlines: &self.deadlines,
+                tls: &self.tls,
+                hurry,
+                gauge: &self.metrics.smtp_sessions,
+            };
+            let opened = Session::open(Arc::clone(&peer), &opening).await;
+            self.count_opening(way, &peer, &opened);
+            match opened {
+                Ok(mut session) => {
+                    session.put_before(&before);
+                    return self.transact(way, slot, session, message, false).await;
+                }
+                Err((failure, transcript)) => {
+                    before.push_str(&transcript);
+                    if peer.tls == TlsPolicy::Opportunistic && matches!(failure.kind, FailureKind::Tls(_)) {
+                        before.push_str("-- TLS failed; a new connection in the clear\n");
+                        peer = Arc::new(Peer { tls: TlsPolicy::None, ..(*peer).clone() });
+                        continue;
+                    }
+                    return (self.unopened(way, &peer, failure, before), Some(slot));
+                }
+            }
+        }
+    }
+
+    fn count_opening(&self, way: &Way<'_>, peer: &Peer, opened: &Result<Session, (Failure, String)>) {
+        let result = if opened.is_ok() { "opened" } else { "failed" };
+        self.metrics.smtp_connects.with_label_values(&[result]).inc();
+        if way.routed.resolution.is_none() {
+            return;
+        }
+        let today = self.clock.now().date();
+        match opened {
+            Ok(session) => {
+                self.router.note_alive(peer.address.ip());
+                let result = if session.tls == "none" { "starttls-not-supported" } else { "successful" };
+                self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
+            }
+            Err((failure, _)) => {
+                if matches!(failure.stage, Stage::Connect | Stage::Greeting) {
+                    self.router.note_dead(peer.address.ip());
+                }
+                if let Some(result) = result_of(failure, peer.basis) {
+                    self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
+                }
+            }
+        }
+    }
+
+    fn unopened(&self, way: &Way<'_>, peer: &Peer, failure: Failure, transcript: String) -> Tried {
+        let stage = failure.stage;
+        let tls = match (&failure.kind, peer.tls) {
+            (FailureKind::Tls(_), _) => Some(format!("failed {}", policy_type(peer.basis))),
+            _ if stage == Stage::StartTls => Some("failed".to_owned()),
+            _ => None,
+        };
+        let outcome = classify::of_failure(&way.plan.classifier, way.routed.provider.as_deref(), failure);
+        let report = AttemptReport {
+            host: Some(peer.host.clone()),
+            ip: Some(peer.address.ip().to_string()),
+            source_ip: way.source.ip.map(|ip| ip.to_string()),
+            tls,
+            transcript,
+            ..AttemptReport::without_session(outcome, stage.name())
+        };
+        Tried { report, stage, is_verdict: false, is_stale: false }
+    }
+
+    /// One transaction. The slot goes on with the session when another message's envelope left behind this one.
+    async fn transact(
+        &self,
+        way: &Way<'_>,
+        slot: Slot,
+        mut session: Session,
+        message: Outgoing<'_>,
+        is_kept: bool,
+    ) -> (Tried, Option<Slot>) {
+        let facts = SessionFacts { peer: Arc::clone(&session.peer), transactions: session.transactions + 1 };
+        let was_pending = session.is_pending();
+        let mut follower: Option<Follower> = None;
+        let mut next = || {
+            let (envelope, found) = way.lane.follower(&facts)?;
+            follower = Some(found);
+            Some(envelope)
+        };
+        let result = session.transact(message, &mut next).await;
+        let provider = way.routed.provider.as_deref();
+        let (outcome, stage, is_verdict, is_stale) = match result {
+            Ok(Verdict::Accepted(reply)) => (Outcome::Accepted(reply), Stage::Dot, true, false),
+            Ok(Verdict::Refused(stage, reply)) => {
+                let is_before_body = stage != Stage::Dot && stage != Stage::Body;
+                // A server that is going away, or that took no envelope before the reply to the last body.
+                let is_stale = is_before_body && (reply.code == 421 || (was_pending && reply.code == 503));
+                (classify::of_refusal(&way.plan.classifier, provider, stage, reply), stage, true, is_stale)
+            }
+            Err(failure) => {
+                let (stage, is_uncertain) = (failure.stage, failure.is_uncertain());
+                (classify::of_failure(&way.plan.classifier, provider, failure), stage, is_uncertain, !is_uncertain)
+            }
+        };
+        let report = AttemptReport {
+            outcome,
+            stage: Some(stage.name()),
+            provider: None,
+            host: Some(session.peer.host.clone()),
+            ip: Some(session.peer.address.ip().to_string()),
+            source_ip: session.local.map(|local| local.ip().to_string()),
+            tls: Some(session.tls.clone()),
+            transcript: session.take_transcript(),
+        };
+        let left = match follower {
+            Some(follower) => {
+                if let Some(session) = slot.pass_on(follower, session) {
+                    session.quit().await;
+                }
+                None
+            }
+            None => {
+                slot.put_back(session).await;
+                Some(slot)
+            }
+        };
+        (Tried { report, stage, is_verdict, is_stale: is_kept && is_stale }, left)
+    }
+}
+
+/// What came of speaking to one host.
+struct Tried {
+    report: AttemptReport,
+    stage: Stage,
+    /// No other host is asked: the message was judged, or may have been taken.
+    is_verdict: bool,
+    /// It says nothing but that a kept session was stale.
+    is_stale: bool,
+}
+
+impl Tried {
+    const fn verdict(report: AttemptReport) -> Self {
+        Self { report, stage: Stage::Connect, is_verdict: true, is_stale: false }
+    }
+}
+
+/// What is tried next: kept sessions, and then hosts in order.
+struct Tries<'a> {
+    kept: Option<Session>,
+    peers: &'a [Arc<Peer>],
+    source: &'a Source,
+    next: usize,
+}
+
+enum Next {
+    Kept(Session),
+    /// With the longest that connecting may take while others remain.
+    Open(Arc<Peer>, Option<Duration>),
+}
+
+impl Tries<'_> {
+    fn next(&mut self) -> Option<Next> {
+        if let Some(session) = self.kept.take() {
+            return Some(Next::Kept(session));
+        }
+        let peer = self.peers[self.next..].iter().find(|peer| self.source.reaches(peer))?;
+        self.next += self.peers[self.next..].iter().position(|other| Arc::ptr_eq(other, peer))? + 1;
+        let rest = &self.peers[self.next..];
+        let has_others = rest.iter().any(|peer| self.source.reaches(peer));
+        let has_ipv4 = rest.iter().any(|other| other.address.is_ipv4() && self.source.reaches(other));
+        let hurry = match (peer.address.is_ipv6() && has_ipv4, has_others) {
+            (true, _) => Some(IPV6_PATIENCE),
+            (_, true) => Some(Duration::MAX),
+            _ => None,
+        };
+        Some(Next::Open(Arc::clone(peer), hurry))
+    }
+}
