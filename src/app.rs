@@ -245,6 +245,7 @@ impl Common {
                 Arc::clone(&self.metrics),
             ),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
+            router: Arc::clone(&self.router),
             webhooks: self.client(config),
             store: self.store.clone(),
             limits: config.limits.clone(),

@@ -102,6 +102,20 @@ pub async fn status(args: StatusArgs, config: &Config) -> Result<ExitCode, CliEr
     if answer.status == 200 { print(&answer.body) } else { refused(&url, &answer) }
 }
 
+/// Why a message is where it is: for each recipient a sentence, and what it follows from.
+pub async fn why(args: StatusArgs, config: &Config) -> Result<ExitCode, CliError> {
+    let (url, key) = args.connection.read(config);
+    let answer = call(&format!("{url}/v1/messages/{}/explain", args.id), key.as_deref(), None).await?;
+    if answer.status != 200 {
+        return refused(&url, &answer);
+    }
+    for recipient in answer.body["recipients"].as_array().into_iter().flatten() {
+        let field = |name: &str| recipient[name].as_str().unwrap_or_default().to_owned();
+        out::line(&format!("{}: {}", field("email"), field("reason"))).map_err(CliError::new)?;
+    }
+    print(&answer.body)
+}
+
 pub async fn healthcheck(connection: Connection, config: &Config) -> Result<ExitCode, CliError> {
     let (url, _) = connection.read(config);
     let answer = call(&format!("{url}/readyz"), None, None).await?;

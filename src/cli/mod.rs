@@ -4,13 +4,16 @@ mod bench;
 pub mod cluster;
 mod config;
 mod dev;
+mod doctor;
 mod domains;
 mod http;
 mod keys;
 mod messages;
 mod migrate;
 pub mod out;
+mod rules;
 mod serve;
+mod trace;
 mod with_postgres;
 
 use std::path::PathBuf;
@@ -62,6 +65,15 @@ enum Command {
     Send(messages::SendArgs),
     /// Show what became of a message.
     Status(messages::StatusArgs),
+    /// Say why a message is where it is.
+    Why(messages::StatusArgs),
+    /// Show the way that mail to a domain would take: route, MX hosts, addresses, TLS policy, lanes.
+    Trace(trace::TraceArgs),
+    /// Say what a reply of a mail server means.
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// Look for what keeps mail from arriving: port 25, names, DNS records, blocklists, clock, store.
+    Doctor(doctor::DoctorArgs),
     /// Show or check the effective configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -115,6 +127,10 @@ impl Cli {
             Command::Domains(command) => domains::run(command, &layers.finish()?).await,
             Command::Send(args) => messages::send(args, &layers.finish()?).await,
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
+            Command::Why(args) => messages::why(args, &layers.finish()?).await,
+            Command::Trace(args) => trace::run(args, &layers.finish()?).await,
+            Command::Rules(command) => rules::run(&command, &layers.finish()?),
+            Command::Doctor(args) => Box::pin(doctor::run(args, &layers.finish()?)).await,
             Command::Config(command) => config::run(&command, &layers.finish()?),
             Command::Healthcheck(connection) => messages::healthcheck(connection, &layers.finish()?).await,
             Command::Bench(args) => Box::pin(bench::run(*args)).await,

@@ -41,10 +41,18 @@ pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) ->
     Service::start(config, plan, metrics).await.map_err(CliError::new)
 }
 
-/// SIGTERM and SIGINT: the first one drains, the second one aborts.
+/// SIGTERM and SIGINT: the first one drains, the second one aborts. SIGHUP: shaping and rules are read anew.
 pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+async fn next(terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 impl Signals {
@@ -52,20 +60,26 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(CliError::new)?,
             interrupt: signal(SignalKind::interrupt()).map_err(CliError::new)?,
+            hangup: signal(SignalKind::hangup()).map_err(CliError::new)?,
         })
     }
 
     /// The next of either.
     pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+        next(&mut self.terminate, &mut self.interrupt).await;
     }
 
     /// Serves until a signal, then stops; the exit code says whether everything in hand was finished.
     pub async fn serve(mut self, service: Service) -> ExitCode {
-        self.next().await;
+        loop {
+            tokio::select! {
+                () = next(&mut self.terminate, &mut self.interrupt) => break,
+                _ = self.hangup.recv() => match service.reload() {
+                    Ok(_) => out::note("shaping and rules were read anew"),
+                    Err(why) => tracing::error!(why, "shaping or rules cannot be used; the ones before stay in force"),
+                },
+            }
+        }
         out::note("stopping: work in hand is finished first; a second signal drops it");
         let abort = CancellationToken::new();
         let stopping = service.stop(&abort);

@@ -6,11 +6,13 @@
 //! demands of TLS, [`router`] puts it together.
 
 mod dane;
+mod describe;
 mod resolve;
 mod router;
 pub mod sts;
 mod traffic;
 
+pub use describe::describe;
 pub use resolve::{Dane, Host, Resolution, Resolutions};
 pub use router::{Ask, NoRoute, Routed, Router, RouterParts};
 pub use traffic::{Plan, Traffic};

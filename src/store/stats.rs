@@ -14,6 +14,14 @@ pub struct ServerStats {
     pub uncertain: i64,
 }
 
+/// What decides whether the server keeps what it was given.
+#[derive(Debug, Clone)]
+pub struct ServerHealth {
+    pub now: Timestamp,
+    /// Names and values of settings.
+    pub settings: Vec<(String, String)>,
+}
+
 /// Deliveries that wait, made up by the server itself.
 #[derive(Debug, Clone)]
 pub struct Backlog<'a> {
@@ -41,6 +49,21 @@ impl Store {
             .fetch_one(conn)
         )?;
         Ok(ServerStats { wal_bytes: row.wal_bytes, uncertain: row.uncertain })
+    }
+
+    /// The server's clock, and the settings that durability and upkeep hang on.
+    pub async fn server_health(&self) -> Result<ServerHealth, StoreError> {
+        let rows = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
+                "SELECT clock_timestamp() AS \"now!\", name AS \"name!\", setting AS \"setting!\" FROM pg_settings \
+                 WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'autovacuum') ORDER BY name"
+            )
+            .fetch_all(conn)
+        )?;
+        let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.now);
+        Ok(ServerHealth { now, settings: rows.into_iter().map(|row| (row.name, row.setting)).collect() })
     }
 
     /// Writes `backlog.rows` messages of one recipient each, some thousands at a time.

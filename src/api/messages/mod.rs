@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod draft;
 pub mod events;
+pub mod explain;
 pub mod get;
 pub mod list;
 pub mod raw;

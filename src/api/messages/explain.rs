@@ -1,0 +1,126 @@
+//! `GET /v1/messages/{id}/explain`
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::api::auth::Authed;
+use crate::api::page::PathId;
+use crate::api::problem::Problem;
+use crate::api::{Api, Shared, json as answer};
+use crate::domain::access::{Caller, Scope};
+use crate::domain::clock::{Timestamp, rfc3339};
+use crate::domain::route::SANDBOX_LANE;
+use crate::routing::{Ask, describe};
+use crate::store::explain::{LastAttempt, OwedDelivery};
+use crate::store::fleet::StoredLane;
+use crate::store::messages::StoredRecipient;
+
+/// Recipients of a message that are explained; the others are in the same places.
+const RECIPIENTS_MAX: usize = 50;
+
+/// Why every recipient is where it is: route, hosts, TLS policy, lane, last reply, next attempt, in words and in parts.
+pub async fn explain(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
+    let caller = authed.with(Scope::MessagesRead)?;
+    let message = super::find(&api, &caller, &id).await?;
+    let recipients = api.store.list_recipients(message.id).await?;
+    let shown = &recipients[..recipients.len().min(RECIPIENTS_MAX)];
+    let ids: Vec<_> = shown.iter().map(|recipient| recipient.id).collect();
+    let owed = api.store.list_owed(message.id, &ids).await?;
+    let last = api.store.list_last_attempts(message.id).await?;
+    let mut explained = Vec::with_capacity(shown.len());
+    for recipient in shown {
+        let owed = owed.iter().find(|delivery| delivery.recipient == recipient.id);
+        let last = last.iter().find(|attempt| attempt.recipient == recipient.id);
+        explained.push(one(&api, &caller, recipient, owed, last).await?);
+    }
+    let rules = api.router.traffic.plan().classifier.version();
+    Ok(answer(&json!({
+        "id": message.id, "rules": rules, "recipients": explained, "recipients_left_out": recipients.len() - shown.len() })))
+}
+
+async fn one(
+    api: &Api,
+    caller: &Caller,
+    recipient: &StoredRecipient,
+    owed: Option<&OwedDelivery>,
+    last: Option<&LastAttempt>,
+) -> Result<Value, Problem> {
+    let now = api.clock.now();
+    let (mut route, mut lanes) = (Value::Null, Vec::new());
+    if let Some(owed) = owed.filter(|owed| owed.next_hop != SANDBOX_LANE) {
+        let domain = recipient.address.rsplit('@').next().unwrap_or_default();
+        let ask = Ask { project: caller.project, domain, tls: owed.demand.tls };
+        match api.router.route(ask).await {
+            Ok(routed) => {
+                lanes = api.store.list_lane_states(&routed.group).await?;
+                route = describe(&routed);
+            }
+            Err(no_route) => route = json!({ "error": no_route.to_string() }),
+        }
+    }
+    Ok(json!({
+        "id": recipient.id,
+        "email": recipient.address,
+        "status": recipient.status,
+        "reason": reason(recipient, owed, last, &lanes, now),
+        "next_attempt_at": recipient.next_attempt_at.map(rfc3339),
+        "expires_at": owed.map(|owed| rfc3339(owed.expires_at)),
+        "attempts": recipient.attempts,
+        "held": owed.and_then(|owed| owed.held.clone()),
+        "route": route,
+        "lanes": lanes.iter().map(|lane| json!({
+            "process": lane.process.to_string(), "updated_at": rfc3339(lane.updated_at), "state": lane.state })).collect::<Vec<_>>(),
+        "last_attempt": last.map(|last| json!({
+            "number": last.number,
+            "started_at": rfc3339(last.started_at),
+            "outcome": last.outcome,
+            "class": last.class,
+            "meaning": api.router.traffic.plan().classifier.about(&last.class),
+            "stage": last.stage,
+            "host": last.host,
+            "ip": last.ip,
+            "source_ip": last.source_ip,
+            "tls": last.tls,
+            "rule": last.rule,
+            "confidence": last.confidence,
+            "action": last.action,
+            "text": last.text,
+        })),
+    }))
+}
+
+/// One sentence.
+fn reason(
+    recipient: &StoredRecipient,
+    owed: Option<&OwedDelivery>,
+    last: Option<&LastAttempt>,
+    lanes: &[StoredLane],
+    now: Timestamp,
+) -> String {
+    let said = last.map_or_else(String::new, |last| {
+        let host = last.host.as_deref().unwrap_or("nobody");
+        let text = last.text.as_deref().unwrap_or_default();
+        format!("try {} at {} ended {} ({}): {text}", last.number, host, last.outcome, last.class)
+    });
+    let Some(owed) = owed else {
+        return format!("it is {}: {said}", recipient.status.name());
+    };
+    if owed.is_leased {
+        return format!("a process has it in hand (try {}): it is being sent, or waits for a session of its lane", owed.attempt);
+    }
+    let paused = lanes.iter().find(|lane| matches!(lane.state["state"].as_str(), Some("paused" | "probing" | "shared")));
+    let lane = paused.map_or_else(String::new, |lane| {
+        format!("; the lane {} is {}", lane.lane, lane.state["state"].as_str().unwrap_or_default())
+    });
+    let when = if owed.due_at > now {
+        format!("it waits until {}", rfc3339(owed.due_at))
+    } else {
+        "it is due and waits for its turn".to_owned()
+    };
+    match (&owed.held, said.is_empty()) {
+        (Some(held), _) => format!("{when}: {held}{lane}"),
+        (None, true) => format!("{when}{lane}"),
+        (None, false) => format!("{when}, since {said}{lane}"),
+    }
+}

@@ -1,0 +1,222 @@
+//! `mailwright doctor`: what keeps mail from arriving, looked for before it does.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpStream;
+
+use super::{CliError, out, store, trace};
+use crate::ambient::SystemClock;
+use crate::config::Config;
+use crate::deliver::hello_name;
+use crate::domain::clock::Clock;
+use crate::domain::net::{NetPolicy, is_global};
+use crate::domain::id::ProjectId;
+use crate::domain::message::TlsDemand;
+use crate::net::dns::Resolver;
+use crate::net::own::source_towards;
+use crate::routing::Ask;
+use crate::store::Store;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A clock that is further off than this makes signatures and leases doubtful.
+const DRIFT: f64 = 2.0;
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Domains whose MX hosts are connected to, to see whether port 25 is open.
+    #[arg(long, value_delimiter = ',', default_value = "gmail.com,outlook.com")]
+    to: Vec<String>,
+    /// Blocklists that source addresses are looked up in.
+    #[arg(long, value_delimiter = ',', default_value = "zen.spamhaus.org,bl.spamcop.net,b.barracudacentral.org")]
+    dnsbl: Vec<String>,
+    /// Sending domains; those with DKIM keys if none is given.
+    #[arg(long, value_delimiter = ',')]
+    domains: Vec<String>,
+}
+
+/// What was found, line by line.
+#[derive(Default)]
+struct Findings {
+    bad: usize,
+}
+
+impl Findings {
+    fn say(&mut self, is_well: bool, what: &str, finding: &str) -> Result<(), CliError> {
+        self.bad += usize::from(!is_well);
+        let mark = if is_well { "ok  " } else { "FAIL" };
+        out::line(&format!("{mark} {what}: {finding}")).map_err(CliError::new)
+    }
+
+    fn note(what: &str, finding: &str) -> Result<(), CliError> {
+        out::line(&format!("note {what}: {finding}")).map_err(CliError::new)
+    }
+}
+
+pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CliError> {
+    let store = store(config)?;
+    let mut findings = Findings::default();
+    check_store(&store, &mut findings).await?;
+    let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+    let resolver = Resolver::new(&config.dns, policy).map_err(CliError::new)?;
+    check_egress(&args, config, &store, &mut findings).await?;
+    check_sources(&args, config, &resolver, &mut findings).await?;
+    check_domains(&args, &store, &resolver, &mut findings).await?;
+    store.close().await;
+    Ok(if findings.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn check_store(store: &Store, findings: &mut Findings) -> Result<(), CliError> {
+    let health = match store.server_health().await {
+        Ok(health) => health,
+        Err(error) => return findings.say(false, "store", &error.to_string()),
+    };
+    for (name, value) in &health.settings {
+        let is_well = value != "off" && (name != "synchronous_commit" || value == "on" || value.starts_with("remote"));
+        findings.say(is_well, &format!("store {name}"), value)?;
+    }
+    let drift = (SystemClock.now() - health.now).as_seconds_f64();
+    findings.say(drift.abs() < DRIFT, "clock", &format!("{drift:+.3} s from the database's"))
+}
+
+/// Whether mail can leave: a connection to one MX host of each domain.
+async fn check_egress(
+    args: &DoctorArgs,
+    config: &Config,
+    store: &Store,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let router = trace::router(config, store).await?;
+    for domain in &args.to {
+        let project = ProjectId::from_uuid(uuid::Uuid::nil());
+        let ask = Ask { project, domain, tls: TlsDemand::Opportunistic };
+        let what = format!("way to {domain}");
+        let routed = match router.route(ask).await {
+            Ok(routed) => routed,
+            Err(no_route) => {
+                findings.say(false, &what, &no_route.to_string())?;
+                continue;
+            }
+        };
+        let mut last = "no address".to_owned();
+        let mut reached = None;
+        for peer in &routed.peers {
+            match tokio::time::timeout(CONNECT, TcpStream::connect(peer.address)).await {
+                Ok(Ok(_)) => {
+                    reached = Some(format!("{} at {} answers", peer.host, peer.address));
+                    break;
+                }
+                Ok(Err(error)) => last = format!("{} at {}: {error}", peer.host, peer.address),
+                Err(_) => last = format!("{} at {}: no connection: is port 25 closed to you?", peer.host, peer.address),
+            }
+        }
+        findings.say(reached.is_some(), &what, reached.as_ref().unwrap_or(&last))?;
+    }
+    Ok(())
+}
+
+/// Names and blocklists of the addresses that mail leaves from.
+async fn check_sources(
+    args: &DoctorArgs,
+    config: &Config,
+    resolver: &Resolver,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let traffic = crate::routing::Traffic::new(config).map_err(CliError::new)?;
+    let plan = traffic.plan();
+    let mut sources: Vec<(IpAddr, String)> =
+        plan.shaping.sources().map(|(_, source)| (source.address, source.hello.clone())).collect();
+    if sources.is_empty() {
+        // The address that the system would choose; one that is reserved for documentation stands for the world.
+        let world = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
+        let name = hello_name(&config.delivery.hello);
+        sources.extend(source_towards(world).map(|ip| (ip, name)));
+    }
+    for (ip, hello) in sources {
+        if !is_global(ip) {
+            Findings::note(
+                &format!("source {ip}"),
+                "is private: the world sees another address, whose names and listings must be looked up there",
+            )?;
+            continue;
+        }
+        let names = resolver.names(ip).await.unwrap_or_default();
+        let agrees = names.contains(&hello.to_ascii_lowercase());
+        findings.say(agrees, &format!("PTR of {ip}"), &format!("{names:?}, and EHLO says {hello}"))?;
+        let back = resolver.any(&hello).await.unwrap_or_default();
+        findings.say(back.contains(&ip), &format!("address of {hello}"), &format!("{back:?}, and mail leaves from {ip}"))?;
+        for list in &args.dnsbl {
+            let Some(name) = listed_as(ip, list) else { continue };
+            let listed = resolver.any(&name).await.unwrap_or_default();
+            // 127.255.255.0/24 is how lists say that they do not answer this resolver.
+            let refused = listed.iter().any(|ip| matches!(ip, IpAddr::V4(v4) if v4.octets()[..3] == [127, 255, 255]));
+            if refused {
+                Findings::note(&format!("{ip} at {list}"), "the list does not answer this resolver")?;
+            } else {
+                let finding = if listed.is_empty() { "not listed" } else { "listed" };
+                findings.say(listed.is_empty(), &format!("{ip} at {list}"), finding)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name under which a list would list an IPv4 address (RFC 5782 §2.1).
+fn listed_as(ip: IpAddr, list: &str) -> Option<String> {
+    let IpAddr::V4(v4) = ip else { return None };
+    let [a, b, c, d] = v4.octets();
+    Some(format!("{d}.{c}.{b}.{a}.{list}"))
+}
+
+/// SPF, DKIM and DMARC of the domains that we send as.
+async fn check_domains(
+    args: &DoctorArgs,
+    store: &Store,
+    resolver: &Resolver,
+    findings: &mut Findings,
+) -> Result<(), CliError> {
+    let keys = store.list_dkim_keys(None).await.map_err(CliError::new)?;
+    let mut domains = args.domains.clone();
+    if domains.is_empty() {
+        domains.extend(keys.iter().filter(|key| key.retired_at.is_none()).map(|key| key.domain.clone()));
+        domains.sort();
+        domains.dedup();
+    }
+    if domains.is_empty() {
+        return Findings::note("sending domains", "none has DKIM keys; name some by --domains");
+    }
+    for domain in &domains {
+        let texts = resolver.texts(domain).await.unwrap_or_default();
+        let spf: Vec<_> = texts.iter().filter(|text| *text == "v=spf1" || text.starts_with("v=spf1 ")).collect();
+        let finding = match spf.as_slice() {
+            [] => "no record".to_owned(),
+            [one] => (*one).clone(),
+            more => format!("{} records, where one is allowed (RFC 7208 §4.5)", more.len()),
+        };
+        findings.say(spf.len() == 1, &format!("SPF of {domain}"), &finding)?;
+        let dmarc = resolver.texts(&format!("_dmarc.{domain}")).await.unwrap_or_default();
+        let dmarc = dmarc.iter().find(|text| text.starts_with("v=DMARC1"));
+        findings.say(dmarc.is_some(), &format!("DMARC of {domain}"), dmarc.map_or("no record", String::as_str))?;
+        for key in keys.iter().filter(|key| key.domain == *domain && key.retired_at.is_none()) {
+            let name = format!("{}._domainkey.{domain}", key.selector);
+            let published = resolver.texts(&name).await.unwrap_or_default();
+            let is_there = published.iter().any(|text| text.contains("p=") && !text.contains("p=;"));
+            findings.say(is_there, &format!("DKIM at {name}"), if is_there { "published" } else { "no key published" })?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_asked_by_the_address_backwards() {
+        let ip = IpAddr::from([192, 0, 2, 99]);
+        assert_eq!(listed_as(ip, "bl.example").as_deref(), Some("99.2.0.192.bl.example"));
+    }
+}

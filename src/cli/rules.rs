@@ -1,0 +1,62 @@
+//! `mailwright rules test`
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{CliError, out};
+use crate::config::Config;
+use crate::domain::judgement::Verdict;
+use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::span::Span;
+use crate::routing::Traffic;
+
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Show what a reply would be taken for, and by which rule.
+    Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// The reply as the server said it: `550 5.1.1 User unknown`.
+    reply: String,
+    /// Who said it: a provider of the rule pack, or an MX host of one.
+    #[arg(long)]
+    provider: Option<String>,
+    /// The command that it answered.
+    #[arg(long, default_value = "rcpt")]
+    stage: String,
+}
+
+pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CliError> {
+    let RulesCommand::Test(args) = command;
+    let plan = Traffic::new(config).map_err(CliError::new)?.plan();
+    let reply = parse(&args.reply)?;
+    let provider = args.provider.as_deref().map(|name| plan.classifier.provider_of_host(name).unwrap_or(name));
+    let judgement = plan.classifier.judge(&args.stage, provider, &reply);
+    let delays = plan.classifier.schedule(&judgement.action.schedule);
+    let delays: Vec<_> = delays.delays().iter().map(|delay| Span(*delay).to_string()).collect();
+    let body = json!({
+        "rules": plan.classifier.version(),
+        "class": judgement.class,
+        "meaning": plan.classifier.about(&judgement.class),
+        "outcome": match judgement.verdict { Verdict::Bounce => "bounce", Verdict::Defer => "defer" },
+        "rule": judgement.rule,
+        "confidence": judgement.confidence,
+        "action": judgement.action.to_string(),
+        "suppress": judgement.action.suppress,
+        "tried_again_after": if judgement.verdict == Verdict::Defer { delays } else { Vec::new() },
+    });
+    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CliError::new)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(text: &str) -> Result<Reply, CliError> {
+    let fault = || CliError(format!("'{text}' does not begin with a reply code such as 550"));
+    let (code, rest) = text.trim().split_at_checked(3).ok_or_else(fault)?;
+    let code: u16 = code.parse().ok().filter(|code| (200..600).contains(code)).ok_or_else(fault)?;
+    let (enhanced, text) = EnhancedStatus::split(rest.trim_start_matches([' ', '-']));
+    Ok(Reply { code, enhanced, text: text.to_owned() })
+}

@@ -1,0 +1,84 @@
+//! `mailwright trace`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{CliError, out, store};
+use crate::ambient::{SystemChance, SystemClock};
+use crate::config::Config;
+use crate::domain::address::parse_domain;
+use crate::domain::clock::{Chance, Clock, rfc3339};
+use crate::domain::id::ProjectId;
+use crate::domain::message::TlsDemand;
+use crate::domain::net::NetPolicy;
+use crate::net::dns::Resolver;
+use crate::net::tls::TlsConfigs;
+use crate::routing::{Ask, Router, RouterParts, Traffic, describe};
+use crate::shaping::{NextHop, Rate};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The recipients' domain.
+    domain: String,
+    /// The project that would send; routes may depend on it.
+    #[arg(long)]
+    project: Option<String>,
+}
+
+/// A router of this process's own.
+pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, CliError> {
+    let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+    let chance: Arc<dyn Chance> = Arc::new(SystemChance);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let traffic = Arc::new(Traffic::new(config).map_err(CliError::new)?);
+    traffic.name_projects(store).await.map_err(CliError::new)?;
+    let parts = RouterParts {
+        traffic,
+        store: store.clone(),
+        resolver: Resolver::new(&config.dns, policy).map_err(CliError::new)?,
+        tls: TlsConfigs::new(&config.delivery.ca_file).map_err(CliError::new)?,
+        clock,
+        chance,
+    };
+    Ok(Router::new(config, parts))
+}
+
+pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CliError> {
+    let domain = parse_domain(&args.domain).map_err(|error| CliError(format!("'{}' {error}", args.domain)))?;
+    let store = store(config)?;
+    let router = router(config, &store).await?;
+    let project = match &args.project {
+        Some(name) => store.find_project(name).await.map_err(CliError::new)?,
+        None => None,
+    };
+    let project = project.unwrap_or_else(|| ProjectId::from_uuid(uuid::Uuid::nil()));
+    let ask = Ask { project, domain: &domain, tls: TlsDemand::Opportunistic };
+    let (body, code) = match router.route(ask).await {
+        Err(no_route) => (json!({ "domain": domain, "error": no_route.to_string() }), ExitCode::FAILURE),
+        Ok(routed) => {
+            let hop = NextHop { domain: &domain, group: &routed.group, provider: routed.provider.as_deref() };
+            let limits = router.traffic.plan().shaping.limits(hop);
+            let lanes = store.list_lane_states(&routed.group).await.map_err(CliError::new)?;
+            let lanes: Vec<_> = lanes
+                .iter()
+                .map(|lane| json!({ "process": lane.process.to_string(), "updated_at": rfc3339(lane.updated_at), "state": lane.state }))
+                .collect();
+            let limits = json!({
+                "connections": limits.connections,
+                "connection_rate_per_second": limits.connection_rate.map(Rate::per_second),
+                "message_rate_per_second": limits.message_rate.map(Rate::per_second),
+                "messages_per_connection": limits.messages_per_connection,
+                "idle_seconds": limits.idle.as_secs(),
+            });
+            let way = describe(&routed);
+            (json!({ "domain": domain, "way": way, "limits": limits, "lanes_not_open": lanes }), ExitCode::SUCCESS)
+        }
+    };
+    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CliError::new)?;
+    store.close().await;
+    Ok(code)
+}
