@@ -11,13 +11,20 @@ use tokio::net::UdpSocket;
 pub enum Zone {
     Mx(Vec<(u16, &'static str)>),
     A(Ipv4Addr),
+    Txt(&'static str),
+    Cname(&'static str),
+    /// Usage, selector, matching and data.
+    Tlsa(u8, u8, u8, Vec<u8>),
     /// The name exists, without these records.
     Empty,
     ServFail,
 }
 
 const A: u16 = 1;
+const CNAME: u16 = 5;
 const MX: u16 = 15;
+const TXT: u16 = 16;
+const TLSA: u16 = 52;
 
 /// A running server.
 pub struct Dns {
@@ -26,6 +33,15 @@ pub struct Dns {
 
 impl Dns {
     pub async fn start(zone: &[(&'static str, Zone)]) -> Self {
+        Self::start_as(zone, false).await
+    }
+
+    /// One that says of every answer that it was validated (AD).
+    pub async fn start_validating(zone: &[(&'static str, Zone)]) -> Self {
+        Self::start_as(zone, true).await
+    }
+
+    async fn start_as(zone: &[(&'static str, Zone)], is_authentic: bool) -> Self {
         let mut names: HashMap<&'static str, Vec<Zone>> = HashMap::new();
         for (name, entry) in zone {
             names.entry(name).or_default().push(entry.clone());
@@ -36,7 +52,10 @@ impl Dns {
         tokio::spawn(async move {
             let mut query = [0; 1500];
             while let Ok((count, from)) = socket.recv_from(&mut query).await {
-                let answer = answer(&query[..count], &names);
+                let mut answer = answer(&query[..count], &names);
+                if is_authentic {
+                    answer[3] |= 0x20;
+                }
                 let _ = socket.send_to(&answer, from).await;
             }
         });
@@ -53,6 +72,8 @@ fn answer(query: &[u8], names: &HashMap<&'static str, Vec<Zone>>) -> Vec<u8> {
     }
     let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
     let entries = names.get(labels.join(".").as_str());
+    let is_alias = entries.is_some_and(|entries| entries.iter().any(|entry| matches!(entry, Zone::Cname(_))));
+    let kind = if is_alias { CNAME } else { kind };
     let records: Vec<Vec<u8>> = entries.into_iter().flatten().flat_map(|entry| records(entry, kind)).collect();
     let code = match entries {
         None => 3,
@@ -81,14 +102,25 @@ fn records(entry: &Zone, kind: u16) -> Vec<Vec<u8>> {
             .iter()
             .map(|(preference, host)| {
                 let mut data = preference.to_be_bytes().to_vec();
-                for label in host.split('.').filter(|label| !label.is_empty()) {
-                    data.push(u8::try_from(label.len()).unwrap());
-                    data.extend(label.as_bytes());
-                }
-                data.push(0);
+                data.extend(name(host));
                 data
             })
             .collect(),
+        (Zone::Cname(target), CNAME) => vec![name(target)],
+        (Zone::Txt(text), TXT) => vec![[&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()],
+        (Zone::Tlsa(usage, selector, matching, data), TLSA) => {
+            vec![[&[*usage, *selector, *matching], data.as_slice()].concat()]
+        }
         _ => Vec::new(),
     }
+}
+
+fn name(host: &str) -> Vec<u8> {
+    let mut data = Vec::new();
+    for label in host.split('.').filter(|label| !label.is_empty()) {
+        data.push(u8::try_from(label.len()).unwrap());
+        data.extend(label.as_bytes());
+    }
+    data.push(0);
+    data
 }

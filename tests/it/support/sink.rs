@@ -41,6 +41,10 @@ pub enum Do {
     ReplyAndDrop(&'static str),
     /// Nothing more is said; the connection stays open.
     Stall,
+    /// A reply that comes byte by byte and never ends.
+    Trickle,
+    /// A reply line of so many bytes.
+    Flood(usize),
     /// The usual thing is done and recorded, and said once the gate is open.
     Held(watch::Receiver<bool>),
     /// These bytes instead of a reply, and on with the conversation.
@@ -90,6 +94,7 @@ struct Shared {
     open: AtomicUsize,
     open_max: AtomicUsize,
     steps: Mutex<Vec<(usize, Step)>>,
+    lines: Mutex<Vec<String>>,
 }
 
 /// A running server.
@@ -151,6 +156,7 @@ impl SinkSetup {
             open: AtomicUsize::new(0),
             open_max: AtomicUsize::new(0),
             steps: Mutex::default(),
+            lines: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -212,6 +218,11 @@ impl Sink {
     /// What was heard on each connection.
     pub fn steps(&self) -> Vec<(usize, Step)> {
         self.shared.steps.lock().unwrap().clone()
+    }
+
+    /// Every command line that was heard, as it was written.
+    pub fn lines(&self) -> Vec<String> {
+        self.shared.lines.lock().unwrap().clone()
     }
 
     /// Waits until `count` messages were taken.
@@ -282,6 +293,7 @@ async fn serve(shared: &Shared, stream: TcpStream, number: usize) -> std::io::Re
 
 impl Conversation<'_> {
     async fn command(&mut self, line: &str) -> std::io::Result<Then> {
+        self.shared.lines.lock().unwrap().push(line.to_owned());
         let upper = line.to_ascii_uppercase();
         let address =
             || line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or("", |(a, _)| a).to_owned();
@@ -340,7 +352,7 @@ impl Conversation<'_> {
         let takes = match &action {
             Do::Usual | Do::DropAfter | Do::Stall | Do::Held(_) => true,
             Do::Reply(reply) | Do::ReplyAndDrop(reply) => reply.starts_with('2'),
-            Do::Drop | Do::Bytes(_) => false,
+            Do::Drop | Do::Bytes(_) | Do::Trickle | Do::Flood(_) => false,
         };
         if takes && !self.recipient.is_empty() {
             let mut ledger = self.shared.ledger.lock().unwrap();
@@ -391,6 +403,21 @@ impl Conversation<'_> {
                 self.stream.get_mut().flush().await.map(|()| Then::GoOn)
             }
             Do::ReplyAndDrop(reply) => self.say(reply).await.map(|()| Then::Close),
+            Do::Trickle => {
+                let mut byte = tokio::time::interval(std::time::Duration::from_millis(20));
+                loop {
+                    byte.tick().await;
+                    self.stream.get_mut().write_all(b"2").await?;
+                    self.stream.get_mut().flush().await?;
+                }
+            }
+            Do::Flood(count) => {
+                let block = vec![b'2'; 1 << 20];
+                for _ in 0..count >> 20 {
+                    self.stream.get_mut().write_all(&block).await?;
+                }
+                Ok(Then::Close)
+            }
             Do::Drop | Do::DropAfter => Ok(Then::Close),
             Do::Held(mut gate) => {
                 // A gate that is gone stays closed.

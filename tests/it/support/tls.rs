@@ -16,6 +16,8 @@ pub struct TestTls {
     pub acceptor: TlsAcceptor,
     /// The authority's certificate, in a file that lives as long as the machine's temporary files.
     pub ca_file: PathBuf,
+    /// The server's certificate.
+    pub leaf: Vec<u8>,
 }
 
 impl TestTls {
@@ -35,6 +37,26 @@ impl TestTls {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let ca_file = std::env::temp_dir().join(format!("mailwright-ca-{}-{number}.pem", std::process::id()));
         std::fs::write(&ca_file, ca.pem()).unwrap();
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_file }
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_file, leaf: leaf.der().to_vec() }
     }
+}
+
+/// An HTTPS server that answers every request with a text, as long as the test lives.
+pub async fn https(tls: &TestTls, text: &'static str) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tls.acceptor.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not like the certificate goes away.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 2048];
+            let _ = stream.read(&mut request).await;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
 }
