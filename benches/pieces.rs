@@ -24,7 +24,7 @@ use divan::{Bencher, Divan, black_box};
 use mailwright::compose::{Stamp, compose};
 use mailwright::domain::address::{Address, NamedAddress};
 use mailwright::domain::clock::Timestamp;
-use mailwright::domain::message::{Draft, Priority};
+use mailwright::domain::message::{Demand, Draft, Priority};
 use time::macros::datetime;
 
 /// Bytes of text.
@@ -162,13 +162,14 @@ mod dkim {
 }
 
 mod smtp {
-    use mailwright::deliver::classify;
+    use mailwright::classify::Classifier;
     use mailwright::deliver::smtp::dialogue::{Action, Dialogue, Stage, Verdict};
     use mailwright::deliver::smtp::reply::{RawReply, ReplyReader};
     use mailwright::deliver::smtp::session;
+    use mailwright::domain::envelope::{Envelope, Needs};
     use mailwright::domain::route::TlsPolicy;
 
-    use super::{Address, Bencher, BytesCount, SIZES, SMALL, address, black_box, composed};
+    use super::{Bencher, BytesCount, SIZES, SMALL, address, black_box, composed};
 
     const HELLO: &str = "250-mx.example.net\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n\
                          250-ENHANCEDSTATUSCODES\r\n250 SMTPUTF8\r\n";
@@ -193,16 +194,16 @@ mod smtp {
     }
 
     /// One message on an open session, all but the sockets.
-    fn transact(dialogue: &mut Dialogue, envelope: &(Address, Address), replies: &[RawReply]) -> Verdict {
+    fn transact(dialogue: &mut Dialogue, envelope: &Envelope, replies: &[RawReply]) -> Verdict {
         let mut replies = replies.iter();
-        let mut action = dialogue.begin(&envelope.0, &envelope.1, SMALL, true);
+        let mut action = dialogue.begin(envelope, true);
         loop {
             action = match action {
                 Action::Done(verdict) => return verdict,
-                Action::SendBody => dialogue.on_body_sent(),
+                Action::SendBody => dialogue.on_body_sent(false),
                 Action::SendChunk(bytes) => {
                     black_box(bytes);
-                    dialogue.on_body_sent()
+                    dialogue.on_body_sent(false)
                 }
                 Action::Send(bytes) => {
                     black_box(bytes);
@@ -216,7 +217,13 @@ mod smtp {
 
     fn bench_transaction(bencher: Bencher<'_, '_>, hello: &str, script: &str) {
         let mut dialogue = opened(hello);
-        let envelope = (address("shop@example.org"), address("ann@example.net"));
+        let envelope = Envelope {
+            sender: address("shop@example.org"),
+            recipient: address("ann@example.net"),
+            size: SMALL,
+            needs: Needs::default(),
+            id: "msg_019b".to_owned(),
+        };
         let replies = replies(&format!("250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n{script}{ACCEPTED}"));
         bencher.bench_local(|| match transact(&mut dialogue, &envelope, &replies) {
             Verdict::Accepted(reply) => reply,
@@ -260,7 +267,8 @@ mod smtp {
     #[divan::bench(args = ["550 5.1.1 no such user", "451 4.7.1 Greylisted, try again", "421 busy"])]
     fn classify_refusal(bencher: Bencher<'_, '_>, line: &str) {
         let reply = replies(&format!("{line}\r\n"))[0].to_reply();
-        bencher.with_inputs(|| reply.clone()).bench_local_values(|reply| classify::of_refusal(Stage::Rcpt, reply));
+        let classifier = Classifier::default();
+        bencher.bench_local(|| classifier.judge(Stage::Rcpt.name(), None, &reply));
     }
 
     #[divan::bench(args = SIZES)]

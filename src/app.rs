@@ -192,14 +192,17 @@ impl Common {
         let tls = TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let traffic = Arc::new(Traffic::new(config).map_err(StartError::Config)?);
-        let router = Arc::new(Router::new(config, RouterParts {
-            traffic: Arc::clone(&traffic),
-            store: store.clone(),
-            resolver: resolver.clone(),
-            tls: tls.clone(),
-            clock: Arc::clone(&clock),
-            chance: Arc::clone(&chance),
-        }));
+        let router = Arc::new(Router::new(
+            config,
+            RouterParts {
+                traffic: Arc::clone(&traffic),
+                store: store.clone(),
+                resolver: resolver.clone(),
+                tls: tls.clone(),
+                clock: Arc::clone(&clock),
+                chance: Arc::clone(&chance),
+            },
+        ));
         Ok(Self {
             store,
             resolver,

@@ -10,7 +10,7 @@ use mailwright::domain::clock::{Chance, Clock};
 use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
 use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use mailwright::domain::lease::Lease;
-use mailwright::domain::message::{NewMessage, NewRecipient};
+use mailwright::domain::message::{Demand, NewMessage, NewRecipient};
 use mailwright::domain::outcome::{AttemptReport, Outcome};
 use mailwright::domain::recipient::RecipientKind;
 use mailwright::domain::reply::Reply;
@@ -164,8 +164,7 @@ fn settle_64(bencher: Bencher<'_, '_>) {
 
 fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
     let (now, recipient) = (SystemClock.now(), &message.recipients[0]);
-    let policy =
-        RetryPolicy { schedule: Schedule::new(vec![Duration::from_secs(1)]).unwrap(), uncertain: Duration::ZERO };
+    let policy = RetryPolicy { schedule: Schedule::fallback(), uncertain: Duration::ZERO };
     let delivery = LeasedDelivery {
         lease: Lease { shard: message.id.shard(), id: recipient.id.uuid(), token, attempt: 1 },
         message: message.id,

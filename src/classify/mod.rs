@@ -125,7 +125,10 @@ impl Classifier {
         let is_built_in = place + 1 == self.packs.len();
         match &self.delays {
             Some(delays) if is_built_in => Schedule::new(delays.clone(), found.jitter.unwrap_or(Jitter::DEFAULT)),
-            _ => Schedule::new(found.delays.iter().map(|delay| delay.0).collect(), found.jitter.unwrap_or(Jitter::DEFAULT)),
+            _ => Schedule::new(
+                found.delays.iter().map(|delay| delay.0).collect(),
+                found.jitter.unwrap_or(Jitter::DEFAULT),
+            ),
         }
         .unwrap_or_else(|_| Schedule::fallback())
     }
@@ -137,7 +140,7 @@ impl Classifier {
                 if self.class(&rule.class).is_none() {
                     return Err(PackError(format!("rule '{}': there is no class '{}'", rule.id, rule.class)));
                 }
-                for provider in rule.provider.iter().flat_map(|list| list.iter()) {
+                for provider in rule.provider.iter().flat_map(pack::Names::iter) {
                     if !self.providers().any(|(name, _)| name == provider) {
                         return Err(PackError(format!("rule '{}': there is no provider '{provider}'", rule.id)));
                     }

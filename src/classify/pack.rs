@@ -77,9 +77,9 @@ pub struct Provider {
 impl Provider {
     /// Whether `host` is one of its MX hosts: the very name, or below it at a dot.
     pub fn has_host(&self, host: &str) -> bool {
-        self.mx.iter().any(|name| {
-            host.strip_suffix(name.as_str()).is_some_and(|front| front.is_empty() || front.ends_with('.'))
-        })
+        self.mx
+            .iter()
+            .any(|name| host.strip_suffix(name.as_str()).is_some_and(|front| front.is_empty() || front.ends_with('.')))
     }
 }
 

@@ -5,7 +5,8 @@ use crate::domain::reply::EnhancedStatus;
 /// A code such as `550`, `4yz` or `45z`: `y` and `z` stand for any digit.
 pub fn code(pattern: &str, code: u16) -> bool {
     let digits = code.to_string();
-    pattern.len() == digits.len() && pattern.bytes().zip(digits.bytes()).all(|(p, d)| p == d || matches!(p, b'y' | b'z'))
+    pattern.len() == digits.len()
+        && pattern.bytes().zip(digits.bytes()).all(|(p, d)| p == d || matches!(p, b'y' | b'z'))
 }
 
 /// Whether a text is a pattern of [`code`].

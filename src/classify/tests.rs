@@ -48,7 +48,10 @@ fn the_corpus_is_judged_as_it_says() {
         let is_right =
             judgement.class == case.class && outcome == case.outcome && case.rule.is_none_or(|wanted| wanted == rule);
         if !is_right {
-            wrong.push(format!("{}: {} {outcome} by {rule}, not {} {}", case.line, judgement.class, case.class, case.outcome));
+            wrong.push(format!(
+                "{}: {} {outcome} by {rule}, not {} {}",
+                case.line, judgement.class, case.class, case.outcome
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), corpus.len(), wrong.join("\n"));
@@ -101,7 +104,10 @@ fn a_faulty_pack_says_which_rule_and_why() {
         ("version = 1", "invalid type"),
         ("version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1\ncodes=[\"4\"]", "codes"),
         ("version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1\ncode=[\"4\"]", "rule 'a': code '4'"),
-        ("version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"odd\"\nconfidence=1\ncode=[\"421\"]", "there is no class 'odd'"),
+        (
+            "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"odd\"\nconfidence=1\ncode=[\"421\"]",
+            "there is no class 'odd'",
+        ),
         ("version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1", "needs a code"),
     ] {
         let error = Classifier::new(Some(rules), None).unwrap_err().to_string();

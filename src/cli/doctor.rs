@@ -12,9 +12,9 @@ use crate::ambient::SystemClock;
 use crate::config::Config;
 use crate::deliver::hello_name;
 use crate::domain::clock::Clock;
-use crate::domain::net::{NetPolicy, is_global};
 use crate::domain::id::ProjectId;
 use crate::domain::message::TlsDemand;
+use crate::domain::net::{NetPolicy, is_global};
 use crate::net::dns::Resolver;
 use crate::net::own::source_towards;
 use crate::routing::Ask;
@@ -147,7 +147,11 @@ async fn check_sources(
         let agrees = names.contains(&hello.to_ascii_lowercase());
         findings.say(agrees, &format!("PTR of {ip}"), &format!("{names:?}, and EHLO says {hello}"))?;
         let back = resolver.any(&hello).await.unwrap_or_default();
-        findings.say(back.contains(&ip), &format!("address of {hello}"), &format!("{back:?}, and mail leaves from {ip}"))?;
+        findings.say(
+            back.contains(&ip),
+            &format!("address of {hello}"),
+            &format!("{back:?}, and mail leaves from {ip}"),
+        )?;
         for list in &args.dnsbl {
             let Some(name) = listed_as(ip, list) else { continue };
             let listed = resolver.any(&name).await.unwrap_or_default();
@@ -204,7 +208,11 @@ async fn check_domains(
             let name = format!("{}._domainkey.{domain}", key.selector);
             let published = resolver.texts(&name).await.unwrap_or_default();
             let is_there = published.iter().any(|text| text.contains("p=") && !text.contains("p=;"));
-            findings.say(is_there, &format!("DKIM at {name}"), if is_there { "published" } else { "no key published" })?;
+            findings.say(
+                is_there,
+                &format!("DKIM at {name}"),
+                if is_there { "published" } else { "no key published" },
+            )?;
         }
     }
     Ok(())

@@ -121,7 +121,7 @@ impl Cli {
         let layers = self.layers;
         match self.command {
             Command::Dev(args) => Box::pin(dev::run(args, layers.read()?)).await,
-            Command::Serve(args) => serve::run(args, layers.read()?.finish().map_err(CliError::new)?).await,
+            Command::Serve(args) => Box::pin(serve::run(args, layers.read()?.finish().map_err(CliError::new)?)).await,
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
             Command::Domains(command) => domains::run(command, &layers.finish()?).await,

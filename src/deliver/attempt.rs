@@ -19,10 +19,14 @@ use crate::routing::{Ask, Plan};
 use crate::store::claims::{Load, Loaded};
 
 /// What became of an attempt.
+#[expect(clippy::large_enum_variant, reason = "a report is the usual case")]
 pub enum Ended {
     Tried(AttemptReport),
     /// It was not begun: not before that instant.
-    Held { until: Instant, why: &'static str },
+    Held {
+        until: Instant,
+        why: &'static str,
+    },
     /// The lease is somebody else's by now.
     NotOurs,
 }
@@ -69,7 +73,7 @@ impl Deliverer {
         if loaded.as_ref().is_none_or(|(_, at)| at.elapsed() > self.handover.span / 2) {
             loaded = match self.message_of(delivery, carried).await {
                 Some(Load::Ready(loaded)) => Some((loaded, Instant::now())),
-                other => return not_loaded(delivery, other),
+                other => return not_loaded(delivery, other.as_ref()),
             };
         }
         let Some((loaded, _)) = loaded else { return Ended::NotOurs };
@@ -100,10 +104,8 @@ impl Deliverer {
             None if delivery.next_hop != SMARTHOST_LANE => Ok((delivery.next_hop.clone(), None)),
             None if !plan.shaping.heeds_domains() => Ok((String::new(), None)),
             None => match self.loader.load(delivery).await {
-                Some(Load::Ready(loaded)) => {
-                    Ok((loaded.recipient.domain().to_owned(), Some((loaded, Instant::now()))))
-                }
-                other => Err(not_loaded(delivery, other)),
+                Some(Load::Ready(loaded)) => Ok((loaded.recipient.domain().to_owned(), Some((loaded, Instant::now())))),
+                other => Err(not_loaded(delivery, other.as_ref())),
             },
         }
     }
@@ -169,7 +171,7 @@ fn envelope(
     }
 }
 
-fn not_loaded(delivery: &LeasedDelivery, load: Option<Load>) -> Ended {
+fn not_loaded(delivery: &LeasedDelivery, load: Option<&Load>) -> Ended {
     match load {
         Some(Load::Gone) => {
             let trouble = Trouble::new("message_gone", "the message is no longer stored");

@@ -104,8 +104,12 @@ impl Deliverer {
         let mut before = String::new();
         loop {
             if !slot.make_room().await {
-                let trouble = Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
-                return (Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "connect")), Some(slot));
+                let trouble =
+                    Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
+                return (
+                    Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "connect")),
+                    Some(slot),
+                );
             }
             let opening = Opening {
                 source: way.source,
@@ -128,7 +132,7 @@ impl Deliverer {
                         peer = Arc::new(Peer { tls: TlsPolicy::None, ..(*peer).clone() });
                         continue;
                     }
-                    return (self.unopened(way, &peer, failure, before), Some(slot));
+                    return (Self::unopened(way, &peer, failure, before), Some(slot));
                 }
             }
         }
@@ -158,7 +162,7 @@ impl Deliverer {
         }
     }
 
-    fn unopened(&self, way: &Way<'_>, peer: &Peer, failure: Failure, transcript: String) -> Tried {
+    fn unopened(way: &Way<'_>, peer: &Peer, failure: Failure, transcript: String) -> Tried {
         let stage = failure.stage;
         let tls = match (&failure.kind, peer.tls) {
             (FailureKind::Tls(_), _) => Some(format!("failed {}", policy_type(peer.basis))),
@@ -219,19 +223,19 @@ impl Deliverer {
             tls: Some(session.tls.clone()),
             transcript: session.take_transcript(),
         };
-        let left = match follower {
-            Some(follower) => {
-                if let Some(session) = slot.pass_on(follower, session) {
-                    session.quit().await;
-                }
-                None
+        let is_stale = is_kept && is_stale;
+        let left = if let Some(follower) = follower {
+            if let Some(session) = slot.pass_on(follower, session) {
+                session.quit().await;
             }
-            None => {
-                slot.put_back(session).await;
-                Some(slot)
-            }
+            None
+        } else if is_stale {
+            session.quit().await;
+            Some(slot)
+        } else {
+            slot.put_back(session).await
         };
-        (Tried { report, stage, is_verdict, is_stale: is_kept && is_stale }, left)
+        (Tried { report, stage, is_verdict, is_stale }, left)
     }
 }
 
@@ -259,6 +263,7 @@ struct Tries<'a> {
     next: usize,
 }
 
+#[expect(clippy::large_enum_variant, reason = "made and taken apart in one step")]
 enum Next {
     Kept(Session),
     /// With the longest that connecting may take while others remain.

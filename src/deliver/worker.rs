@@ -112,7 +112,12 @@ impl Deliverer {
         RetryPolicy { schedule: self.router.traffic.plan().classifier.schedule(schedule), uncertain: self.uncertain }
     }
 
-    async fn settle(&self, delivery: LeasedDelivery, report: AttemptReport, started_at: crate::domain::clock::Timestamp) {
+    async fn settle(
+        &self,
+        delivery: LeasedDelivery,
+        report: AttemptReport,
+        started_at: crate::domain::clock::Timestamp,
+    ) {
         let finished_at = self.clock.now();
         let policy = self.retry_policy(&report.outcome);
         let transition = delivery.conclude(&report.outcome, &policy, finished_at, &*self.chance);

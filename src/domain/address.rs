@@ -90,7 +90,9 @@ fn check_local(local: &str) -> Result<(), AddressError> {
     let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let valid = match quoted {
         Some(inner) if local.len() >= 2 => is_quoted_content(inner),
-        _ => local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(|byte| !byte.is_ascii() || is_atext(byte))),
+        _ => {
+            local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(|byte| !byte.is_ascii() || is_atext(byte)))
+        }
     };
     if valid { Ok(()) } else { Err(AddressError::Local) }
 }

@@ -38,13 +38,7 @@ pub struct Trouble {
 impl Trouble {
     /// Trouble that no reply explains.
     pub fn new(class: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            reply: None,
-            class: Cow::Borrowed(class),
-            detail: detail.into(),
-            rule: None,
-            action: Action::default(),
-        }
+        Self { reply: None, class: Cow::Borrowed(class), detail: detail.into(), rule: None, action: Action::default() }
     }
 
     /// Trouble on the way to a server, which many deliveries have at once.
@@ -55,7 +49,8 @@ impl Trouble {
 
     /// A verdict of our own, in the form of a reply.
     pub fn from_reply(class: &'static str, reply: Reply) -> Self {
-        Self { reply: Some(reply.clone()), ..Self::new(class, reply.to_string()) }
+        let detail = reply.to_string();
+        Self { reply: Some(reply), ..Self::new(class, detail) }
     }
 
     fn judged(judgement: Judgement, reply: Reply) -> Self {

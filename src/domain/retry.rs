@@ -95,8 +95,17 @@ const HINT_MIN: Duration = Duration::from_secs(5);
 const HINT_MAX: Duration = Duration::from_hours(4);
 
 /// Words before a number of units that make it a hint.
-const HINT_WORDS: [&str; 9] =
-    ["again in", "retry in", "retry after", "again after", "come back in", "wait", "please retry", "later in", "delayed by"];
+const HINT_WORDS: [&str; 9] = [
+    "again in",
+    "retry in",
+    "retry after",
+    "again after",
+    "come back in",
+    "wait",
+    "please retry",
+    "later in",
+    "delayed by",
+];
 const HINT_UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
 
 impl Hint {

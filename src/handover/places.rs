@@ -380,7 +380,8 @@ mod tests {
         assert!(wake.take().is_empty(), "nobody need look");
         assert!(places.reserve("other", project(1)).is_some());
         tokio::time::advance(Duration::from_secs(2)).await;
-        let rooms = places.rooms(&[Group { shard: S, priority: 1, project: project(1), next_hop: "dead".into() }], &[S]);
+        let rooms =
+            places.rooms(&[Group { shard: S, priority: 1, project: project(1), next_hop: "dead".into() }], &[S]);
         assert_eq!(rooms.lanes["dead"], 1, "a probe");
         places.left_waiting(S, "dead", project(1));
         wake.take();

@@ -44,6 +44,7 @@ pub struct Exchanger {
 
 /// The resolver of the process, with its cache.
 #[derive(Clone)]
+#[expect(clippy::struct_field_names, reason = "the library's resolver")]
 pub struct Resolver {
     resolver: TokioResolver,
     policy: NetPolicy,
@@ -61,10 +62,8 @@ impl Resolver {
             let servers = ResolverConfig::from_name_servers(servers);
             TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
         };
-        let validated = config.trust_ad.then(|| Validated {
-            servers: trusted_servers(config),
-            timeout: config.timeout.0,
-        });
+        let validated =
+            config.trust_ad.then(|| Validated { servers: trusted_servers(config), timeout: config.timeout.0 });
         let options = builder.options_mut();
         // Mail from an IPv6 address is judged more strictly: it is the second choice.
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;

@@ -84,7 +84,10 @@ pub fn judge(bytes: &[u8], kind: Kind) -> Result<Answer, String> {
     let of_kind = |data: &RData| {
         matches!(
             (kind, data),
-            (Kind::Mx, RData::MX(_)) | (Kind::A, RData::A(_)) | (Kind::Aaaa, RData::AAAA(_)) | (Kind::Tlsa, RData::TLSA(_))
+            (Kind::Mx, RData::MX(_))
+                | (Kind::A, RData::A(_))
+                | (Kind::Aaaa, RData::AAAA(_))
+                | (Kind::Tlsa, RData::TLSA(_))
         )
     };
     let records: Vec<_> = message.answers.iter().map(|record| &record.data).filter(|data| of_kind(data)).collect();

@@ -192,6 +192,9 @@ mod tests {
         let list = [exchanger(10, "b.example"), exchanger(10, "a.example"), exchanger(20, "c.example")];
         assert_eq!(group(&list, None, &classifier), "a.example,b.example");
         assert_eq!(group(&[exchanger(5, "gmail-smtp-in.l.google.com")], Some("google"), &classifier), "google");
-        assert_eq!(group(&[exchanger(0, "x.mail.protection.outlook.com")], Some("outlook"), &classifier), "x.mail.protection.outlook.com");
+        assert_eq!(
+            group(&[exchanger(0, "x.mail.protection.outlook.com")], Some("outlook"), &classifier),
+            "x.mail.protection.outlook.com"
+        );
     }
 }

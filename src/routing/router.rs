@@ -154,15 +154,17 @@ impl Router {
                 _ => (host.tls, TlsBasis::Route),
             };
             match self.resolutions.resolver.any(&host.host).await {
-                Ok(addresses) => peers.extend(addresses.into_iter().map(|ip| Arc::new(Peer {
-                    host: host.host.clone(),
-                    address: SocketAddr::new(ip, host.port),
-                    preference: rank,
-                    tls,
-                    basis,
-                    tlsa: None,
-                    credentials: host.credentials.clone(),
-                }))),
+                Ok(addresses) => peers.extend(addresses.into_iter().map(|ip| {
+                    Arc::new(Peer {
+                        host: host.host.clone(),
+                        address: SocketAddr::new(ip, host.port),
+                        preference: rank,
+                        tls,
+                        basis,
+                        tlsa: None,
+                        credentials: host.credentials.clone(),
+                    })
+                })),
                 Err(error) => last = Some(error),
             }
         }
@@ -203,15 +205,17 @@ impl Router {
                 (_, None, Some(basis)) => (TlsPolicy::Required, basis, None),
                 (Dane::None, None, None) => (TlsPolicy::Opportunistic, TlsBasis::Route, None),
             };
-            let peer = |ip: &IpAddr| Arc::new(Peer {
-                host: host.name.clone(),
-                address: SocketAddr::new(*ip, self.resolutions.mx_port),
-                preference: host.preference,
-                tls,
-                basis,
-                tlsa: tlsa.clone(),
-                credentials: None,
-            });
+            let peer = |ip: &IpAddr| {
+                Arc::new(Peer {
+                    host: host.name.clone(),
+                    address: SocketAddr::new(*ip, self.resolutions.mx_port),
+                    preference: host.preference,
+                    tls,
+                    basis,
+                    tlsa: tlsa.clone(),
+                    credentials: None,
+                })
+            };
             addresses.iter().map(peer).collect()
         };
         // Every host has a turn before the many addresses of one.

@@ -173,8 +173,7 @@ impl Policies {
 
     async fn fetch(&self, domain: &str) -> Result<(Policy, String), String> {
         let host = format!("mta-sts.{domain}");
-        let document =
-            Document { host: &host, port: self.port, path: "/.well-known/mta-sts.txt", limit: POLICY_MAX };
+        let document = Document { host: &host, port: self.port, path: "/.well-known/mta-sts.txt", limit: POLICY_MAX };
         let bytes = fetch(&self.resolver, &self.tls, document, FETCH).await?;
         let text = String::from_utf8(bytes).map_err(|_| "the policy is not text".to_owned())?;
         Ok((Policy::parse(&text).map_err(str::to_owned)?, text))
@@ -232,7 +231,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_policy_is_refused() {
-        for text in ["", "mode: enforce\nmx: a\nmax_age: 1", "version: STSv1\nmode: enforce\nmax_age: 1", "version: STSv1"] {
+        for text in
+            ["", "mode: enforce\nmx: a\nmax_age: 1", "version: STSv1\nmode: enforce\nmax_age: 1", "version: STSv1"]
+        {
             assert!(Policy::parse(text).is_err(), "{text}");
         }
         let endless = format!("version: STSv1\nmode: none\nmax_age: {}", u64::MAX);

@@ -141,7 +141,9 @@ impl Traffic {
     pub async fn follow(self: Arc<Self>, store: Store, shutdown: Shutdown) {
         while shutdown.pause(LOOK).await {
             match self.reload() {
-                Ok(true) => tracing::info!(rules = self.plan().classifier.version(), "shaping and rules were read anew"),
+                Ok(true) => {
+                    tracing::info!(rules = self.plan().classifier.version(), "shaping and rules were read anew");
+                }
                 Ok(false) => {}
                 Err(why) => tracing::error!(why, "shaping or rules cannot be used; the ones before stay in force"),
             }
@@ -171,12 +173,11 @@ fn plan(
     delays: Option<Vec<Duration>>,
     projects: &HashMap<String, ProjectId>,
 ) -> Result<Plan, String> {
-    let mut shaping =
-        Shaping::new(&texts.shaping, base).map_err(|error| format!("delivery.shaping_file: {error}"))?;
+    let mut shaping = Shaping::new(&texts.shaping, base).map_err(|error| format!("delivery.shaping_file: {error}"))?;
     for (name, id) in projects {
         shaping.name_project(name, *id);
     }
-    let classifier = Classifier::new(texts.rules.as_deref(), delays)
-        .map_err(|error| format!("delivery.rules_file: {error}"))?;
+    let classifier =
+        Classifier::new(texts.rules.as_deref(), delays).map_err(|error| format!("delivery.rules_file: {error}"))?;
     Ok(Plan { shaping, classifier, route: route.clone() })
 }

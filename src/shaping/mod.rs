@@ -139,7 +139,9 @@ fn check(file: &File) -> Result<(), ShapingError> {
                 return Err(ShapingError::new(format!("sources.{name}: there is no warm-up '{warmup}'")));
             }
             Some(_) if source.since.is_none() => {
-                return Err(ShapingError::new(format!("sources.{name}: a warm-up needs `since`, a date such as 2026-11-25")));
+                return Err(ShapingError::new(format!(
+                    "sources.{name}: a warm-up needs `since`, a date such as 2026-11-25"
+                )));
             }
             _ => {}
         }

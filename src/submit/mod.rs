@@ -23,8 +23,8 @@ use crate::domain::message::{Draft, Idempotency, NewMessage, NewRecipient};
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
 
-pub use backlog::{Backlog, Full};
 use crate::routing::Traffic;
+pub use backlog::{Backlog, Full};
 use signing::{Keys, Signing};
 pub use writer::{WriteError, Writer, WriterParts};
 
@@ -124,11 +124,7 @@ impl Door {
         chance: Arc<dyn Chance>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let rules = Rules {
-            traffic,
-            lifetime: config.delivery.lifetime.0,
-            message_limit: config.limits.message.0,
-        };
+        let rules = Rules { traffic, lifetime: config.delivery.lifetime.0, message_limit: config.limits.message.0 };
         let signing = Signing::new(store.clone(), config.dkim.cache.0);
         Self { store, writer, backlog, signing, clock, chance, metrics, rules }
     }
@@ -144,7 +140,9 @@ impl Door {
         if !caller.may_send_as(domain) {
             return Err(SubmitError::ForeignDomain(domain.to_owned()));
         }
-        if let Some(pool) = draft.demand.ip_pool.as_ref().filter(|pool| !self.rules.traffic.plan().shaping.has_pool(pool)) {
+        if let Some(pool) =
+            draft.demand.ip_pool.as_ref().filter(|pool| !self.rules.traffic.plan().shaping.has_pool(pool))
+        {
             let fault = Fault::new("/ip_pool", "unknown_ip_pool", format!("there is no pool '{pool}'"));
             return Err(SubmitError::Invalid(vec![fault]));
         }

@@ -56,7 +56,8 @@ impl Poster {
         Ok(Self {
             store: parts.store,
             client: parts.client,
-            schedule: Schedule::new(config.retry.0.clone(), Jitter::DEFAULT).map_err(|error| format!("webhooks.retry: {error}"))?,
+            schedule: Schedule::new(config.retry.0.clone(), Jitter::DEFAULT)
+                .map_err(|error| format!("webhooks.retry: {error}"))?,
             concurrency: config.concurrency,
             per_endpoint: config.per_endpoint,
             disable_after: config.disable_after.0,

@@ -22,7 +22,17 @@ const ROOMS: [(&str, &[&str]); 21] = [
     (
         "deliver",
         &[
-            "domain", "config", "telemetry", "store", "queue", "net", "classify", "shaping", "routing", "handover", "wake",
+            "domain",
+            "config",
+            "telemetry",
+            "store",
+            "queue",
+            "net",
+            "classify",
+            "shaping",
+            "routing",
+            "handover",
+            "wake",
             "shutdown",
         ],
     ),

@@ -107,9 +107,13 @@ fn reason(
         return format!("it is {}: {said}", recipient.status.name());
     };
     if owed.is_leased {
-        return format!("a process has it in hand (try {}): it is being sent, or waits for a session of its lane", owed.attempt);
+        return format!(
+            "a process has it in hand (try {}): it is being sent, or waits for a session of its lane",
+            owed.attempt
+        );
     }
-    let paused = lanes.iter().find(|lane| matches!(lane.state["state"].as_str(), Some("paused" | "probing" | "shared")));
+    let paused =
+        lanes.iter().find(|lane| matches!(lane.state["state"].as_str(), Some("paused" | "probing" | "shared")));
     let lane = paused.map_or_else(String::new, |lane| {
         format!("; the lane {} is {}", lane.lane, lane.state["state"].as_str().unwrap_or_default())
     });

@@ -47,7 +47,10 @@ impl Share {
     /// This process's part of `total`; the remainder goes to processes in turn, from lane to lane another one first.
     pub const fn part(self, total: usize, lane: u64) -> usize {
         let of = if self.of == 0 { 1 } else { self.of };
-        let rank = (self.rank + (lane % of as u64) as usize) % of;
+        // Below `of`, whatever was cut off.
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder of a usize is one")]
+        let turn = (lane % of as u64) as usize;
+        let rank = (self.rank + turn) % of;
         total / of + if rank < total % of { 1 } else { 0 }
     }
 }
@@ -127,7 +130,10 @@ pub enum Admission {
     /// A rate allows it from then on.
     At(Instant),
     /// Not for a while: do not wait in memory.
-    Hold { until: Instant, why: Why },
+    Hold {
+        until: Instant,
+        why: Why,
+    },
 }
 
 /// How a try ended, as far as the lane is concerned.
@@ -216,7 +222,13 @@ impl Control {
 
     /// Sessions that may be in use at once now.
     fn window(&self) -> usize {
-        let part = self.share.part(self.window.max(1.0) as usize, self.salt);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 1 to the limit of connections"
+        )]
+        let window = self.window.max(1.0) as usize;
+        let part = self.share.part(window, self.salt);
         part.max(1).min(self.connections_max())
     }
 

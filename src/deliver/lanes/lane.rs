@@ -64,6 +64,7 @@ pub struct Offer {
 }
 
 /// What one that waited is given.
+#[expect(clippy::large_enum_variant, reason = "moved once, from one task to another; the session is the usual case")]
 pub enum Turn {
     /// A slot, perhaps with a session on which its envelope is already under way.
     Slot { slot: Slot, session: Option<Session> },
@@ -74,6 +75,8 @@ pub enum Turn {
 /// The right to use one session of a lane.
 pub struct Slot {
     lane: Arc<Lane>,
+    /// Its session stands among the idle ones: there is nothing to give back.
+    is_spent: bool,
 }
 
 /// One whose envelope leaves behind the body of another: it is to be given that session.
@@ -135,7 +138,7 @@ impl Lane {
     }
 
     fn slot(self: &Arc<Self>) -> Slot {
-        Slot { lane: Arc::clone(self) }
+        Slot { lane: Arc::clone(self), is_spent: false }
     }
 
     /// Gives turns to those who wait, as far as the lane allows.
@@ -277,9 +280,10 @@ impl Slot {
         let mut state = self.lane.state();
         let idle_for = state.control.limits().idle;
         let found = peers.iter().find_map(|peer| {
-            state.idle.iter().rposition(|(session, since)| {
-                since.elapsed() < idle_for && is_same_way(&session.peer, peer)
-            })
+            state
+                .idle
+                .iter()
+                .rposition(|(session, since)| since.elapsed() < idle_for && is_same_way(&session.peer, peer))
         })?;
         Some(state.idle.remove(found).0)
     }
@@ -330,8 +334,9 @@ impl Slot {
         }
     }
 
-    /// Takes a session back: kept if it can carry another message, else closed while the slot is held.
-    pub async fn put_back(&self, session: Session) -> bool {
+    /// Takes a session back. Kept for another message it takes the slot's place among the connections, in one step;
+    /// else it is closed while the slot, which is given back, is held.
+    pub async fn put_back(mut self, session: Session) -> Option<Self> {
         let rest = {
             let mut state = self.lane.state();
             let total = state.control.in_use() + state.idle.len() + state.closing;
@@ -339,16 +344,18 @@ impl Slot {
             let is_young = session.transactions < state.control.limits().messages_per_connection;
             if session.is_reusable() && is_young && has_room {
                 state.idle.push((session, Instant::now()));
+                state.control.release();
+                self.is_spent = true;
                 None
             } else {
                 Some(session)
             }
         };
         match rest {
-            None => true,
+            None => None,
             Some(session) => {
                 session.quit().await;
-                false
+                Some(self)
             }
         }
     }
@@ -356,18 +363,20 @@ impl Slot {
     /// Passes the slot on to one whose envelope left on this session, with the session if it is still good for that.
     /// Gives the session back when it is not, or nobody is there to take it.
     pub fn pass_on(self, follower: Follower, session: Session) -> Option<Session> {
-        let (session, rest) = if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };
+        let (session, rest) =
+            if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };
         match follower.0.send(Turn::Slot { slot: self, session }) {
-            Ok(()) => rest,
+            Ok(()) | Err(Turn::Held { .. }) => rest,
             Err(Turn::Slot { session, .. }) => rest.or(session),
-            Err(Turn::Held { .. }) => rest,
         }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.lane.state().control.release();
+        if !self.is_spent {
+            self.lane.state().control.release();
+        }
         self.lane.closed.notify_waiters();
         self.lane.pump();
     }

@@ -17,8 +17,8 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-pub use control::{Pauses, Share, Sign, Why};
 use control::Control;
+pub use control::{Pauses, Share, Sign, Why};
 pub use lane::{Follower, Lane, LaneKey, Offer, SessionFacts, Slot, Turn};
 
 use crate::routing::{Plan, Routed};
@@ -88,8 +88,7 @@ impl Lanes {
         let is_trusted = routed.resolution.is_none();
         let limits = plan.shaping.limits(hop);
         let control = Control::new(limits, share, self.pauses, hasher.finish(), is_trusted, Instant::now());
-        let lane =
-            Arc::new(Lane::new(key.clone(), routed.provider.clone(), control, version, self.kib / MEMORY_SHARE));
+        let lane = Arc::new(Lane::new(key.clone(), routed.provider.clone(), control, version, self.kib / MEMORY_SHARE));
         state.by_key.insert(key, Arc::clone(&lane));
         lane
     }

@@ -53,7 +53,8 @@ pub async fn https(tls: &TestTls, text: &'static str) -> std::net::SocketAddr {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut request = [0; 2048];
             let _ = stream.read(&mut request).await;
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
             let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.shutdown().await;
         }

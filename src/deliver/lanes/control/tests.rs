@@ -9,7 +9,7 @@ const LIMITS: Limits = Limits {
     messages_per_connection: 100,
     idle: Duration::from_secs(10),
 };
-const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(600) };
+const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(10) };
 
 fn control(limits: Limits, now: Instant) -> Control {
     Control::new(limits, Share::ALONE, PAUSES, 0, false, now)
@@ -145,7 +145,7 @@ fn retries_have_a_budget_which_success_gives_back() {
     };
     assert!((0..100).all(|_| retry(Sign::Accepted)), "worth it");
     let failed = (0..200).filter(|_| retry(Sign::Answered)).count();
-    assert!(failed <= BUDGET_MAX as usize, "{failed}");
+    assert!(failed <= 100, "{failed}");
     assert!(matches!(control.admit(true, now), Admission::Hold { why: Why::Budget, .. }));
     assert_eq!(control.admit(false, now), Admission::Go, "fresh mail goes on");
 }
