@@ -7,8 +7,8 @@
 //! ```text
 //!                                          ┌─────── handover: born leased, in memory ───────┐
 //!  POST /v1/send ─► api ─► submit ─► batch writer ─► store ─► queue ─► deliver ─► SMTP sessions
-//!                  parse   compose   (1 commit       rows     leases   route, lane,   │ reply
-//!                          sign       for many)                        session        ▼
+//!                  parse   compose   (1 commit       rows     leases   routing,       │ reply
+//!                          sign       for many)                        lane, session  ▼
 //!       202 after COMMIT ◄───────────────┘             ▲               classify ─► settler (1 commit for many)
 //!                                                      └── state + attempt + event + webhook jobs ◄──┘
 //!       your endpoint ◄─ signed POST ◄─ webhook ◄─ queue ◄─ webhook jobs
@@ -30,9 +30,10 @@
 //! | due | its time comes | due, ready | – |
 //! | due, ready | claim: attempt + 1, lease | leased (public: `sending`) | – |
 //! | leased | 2yz to the final dot | settled `delivered` | attempt, event `message.delivered` |
-//! | leased | 5yz, or a domain that takes no mail | settled `bounced` | attempt, event `message.bounced` |
-//! | leased | 4yz, or trouble before the final dot | due (public: `deferred`) | attempt, event `message.deferred` |
+//! | leased | a refusal that a rule calls final, or a domain that takes no mail | settled `bounced` | attempt, event `message.bounced` |
+//! | leased | any other refusal, or trouble before the final dot | due (public: `deferred`) | attempt, event `message.deferred` |
 //! | leased | no reply to the final dot | due, later | attempt `uncertain`, event `message.deferred` |
+//! | leased | its lane takes nothing for now | due, `held`; the claim does not count as an attempt | – |
 //! | leased | last instant passed | settled `expired` | attempt, event `message.expired` |
 //! | leased | lease ran out | due | attempt `uncertain`, class `lease_expired` |
 //!
@@ -91,6 +92,21 @@
 //! * 2026-11-24 DKIM signatures are made at accept, before the message is stored, and not at delivery: the stored
 //!   bytes are those on the wire, a message to a thousand recipients is signed once, and a retry is byte for
 //!   byte the same across a change of keys.
+//! * 2026-11-25 A lane is a next hop (MX group or smarthosts) from one source address. The TLS policy is part of a
+//!   session's identity instead of the lane's: so a connection limit holds over all policies, and one domain whose
+//!   certificate is bad does not pause the others that share its hosts.
+//! * 2026-11-25 Idle sessions count as connections. One is kept in its slot's place in one step, and closed, to the server's
+//!   end of it, before a new one is made over the limit: an operator's limit is never passed, not even for a moment.
+//! * 2026-11-25 What a lane cannot take for now is *held*: put off without a try and without an attempt, with its reason in
+//!   the row; and its next hop is curbed where claims are shared out, so that a dead destination's backlog costs nothing.
+//! * 2026-11-25 A dead next hop is paused from 1 s on, doubling, and probed by one delivery: short pauses cost one
+//!   connection each, and mail flows again within the pause when it returns. Its window then starts from one.
+//! * 2026-11-25 Processes divide limits by who lives: a row each, a beat a second. A new one waits until all others have seen it.
+//! * 2026-11-25 What replies mean is data with a corpus (`classify/`): many 5yz are rate limits or blocks of the sender.
+//!   A 4yz ends a delivery only where a rule itself says so.
+//! * 2026-11-25 DANE believes a validating resolver on this machine by its AD bit, as Postfix does, and never its own
+//!   eyes: a validator inside the process would be one more thing to defer mail when it errs.
+//! * 2026-11-25 MTA-STS policies are stored: they outlive their web server and this process (RFC 8461 §5.1).
 
 pub mod ambient;
 pub mod api;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::classify;
 use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
+use super::smtp::connection::Connection;
 use super::smtp::dialogue::{Stage, Verdict};
 use super::smtp::session::{Failure, FailureKind, Opening, Outgoing, Session};
 use super::tls_counts::{policy_type, result_of};
@@ -103,22 +104,17 @@ impl Deliverer {
     ) -> (Tried, Option<Slot>) {
         let mut before = String::new();
         loop {
-            if !slot.make_room().await {
+            let Some(counted) = slot.make_room().await else {
                 let trouble =
                     Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
                 return (
                     Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "connect")),
                     Some(slot),
                 );
-            }
-            let opening = Opening {
-                source: way.source,
-                deadlines: &self.deadlines,
-                tls: &self.tls,
-                hurry,
-                gauge: &self.metrics.smtp_sessions,
             };
-            let opened = Session::open(Arc::clone(&peer), &opening).await;
+            let opening = Opening { source: way.source, deadlines: &self.deadlines, tls: &self.tls, hurry };
+            let connection = Connection::new(counted, &self.metrics.smtp_sessions);
+            let opened = Session::open(Arc::clone(&peer), &opening, connection).await;
             self.count_opening(way, &peer, &opened);
             match opened {
                 Ok(mut session) => {

@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::control::{Admission, Control, Share, Sign, Why};
+use crate::deliver::smtp::connection::{Connections, Counted};
 use crate::deliver::smtp::session::Session;
 use crate::domain::envelope::Envelope;
 use crate::domain::peer::Peer;
@@ -16,6 +18,11 @@ use crate::shaping::Limits;
 
 /// Waiting ones that are looked at for one that may follow on a session.
 const LOOK: usize = 8;
+
+/// A connection that waits for another's end looks again at least so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A connection's turn under a rate is not waited for longer than this.
+const RATE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a lane is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,8 +38,7 @@ pub struct Lane {
     pub key: LaneKey,
     pub provider: Option<String>,
     state: Mutex<State>,
-    /// A session was closed.
-    closed: Notify,
+    connections: Connections,
     /// KiB of messages that were read back for it and may be held.
     pub memory: Arc<Semaphore>,
 }
@@ -41,8 +47,6 @@ struct State {
     control: Control,
     waiting: VecDeque<Waiting>,
     idle: Vec<(Session, Instant)>,
-    /// Sessions that are being closed and hold no slot.
-    closing: usize,
     /// A timer will look again at who waits.
     has_timer: bool,
     /// Which rules its limits were taken from.
@@ -88,13 +92,12 @@ impl Lane {
             control,
             waiting: VecDeque::new(),
             idle: Vec::new(),
-            closing: 0,
             has_timer: false,
             version,
             used_at: Instant::now(),
         };
         let memory = Arc::new(Semaphore::new(kib.max(1)));
-        Self { key, provider, state: Mutex::new(state), closed: Notify::new(), memory }
+        Self { key, provider, state: Mutex::new(state), connections: Connections::default(), memory }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -212,30 +215,23 @@ impl Lane {
     }
 
     /// Whether nothing of it is in use, nobody waits, and it knows nothing worth keeping.
-    pub fn is_forgettable(&self, after: std::time::Duration) -> bool {
+    pub fn is_forgettable(&self, after: Duration) -> bool {
         let state = self.state();
         state.control.in_use() == 0
             && state.waiting.is_empty()
             && state.idle.is_empty()
-            && state.closing == 0
+            && self.connections.count() == 0
             && state.used_at.elapsed() > after
     }
 
-    /// Idle sessions past their time, taken out to be closed; all, when `all`. Until [`Lane::has_closed`] they count.
+    /// Idle sessions past their time, taken out to be closed; all, when `all`. Until then they count.
     pub fn take_stale(&self, all: bool) -> Vec<Session> {
         let mut state = self.state();
         let idle_for = state.control.limits().idle;
         let (stale, kept): (Vec<_>, Vec<_>) =
             state.idle.drain(..).partition(|(_, since)| all || since.elapsed() >= idle_for);
         state.idle = kept;
-        state.closing += stale.len();
         stale.into_iter().map(|(session, _)| session).collect()
-    }
-
-    /// A session that was taken out is closed.
-    pub fn has_closed(&self) {
-        self.state().closing -= 1;
-        self.closed.notify_waiters();
     }
 
     /// How it stands, for people; `None` when it is simply open and nobody waits.
@@ -288,47 +284,35 @@ impl Slot {
         Some(state.idle.remove(found).0)
     }
 
-    /// Waits until a new connection stays within limit and rate: closes idle sessions that stand in its way, and gives
-    /// `false` when it would be long in coming.
-    pub async fn make_room(&self) -> bool {
-        loop {
-            let closed = self.lane.closed.notified();
-            let evicted = {
+    /// Waits until a new connection stays within limit and rate: closes idle sessions that stand in its way. `None`: it
+    /// would be long in coming.
+    pub async fn make_room(&self) -> Option<Counted> {
+        let Lane { connections, .. } = &*self.lane;
+        let counted = loop {
+            let closed = connections.closed.notified();
+            let in_the_way = {
                 let mut state = self.lane.state();
-                let total = state.control.in_use() + state.idle.len() + state.closing;
-                if total <= state.control.connections_max().max(1) {
-                    None
-                } else if state.idle.is_empty() {
-                    Some(None)
-                } else {
-                    state.closing += 1;
-                    Some(Some(state.idle.remove(0).0))
+                if connections.count() < state.control.connections_max().max(1) {
+                    break connections.add();
                 }
+                if state.idle.is_empty() { None } else { Some(state.idle.remove(0).0) }
             };
-            match evicted {
-                None => break,
-                Some(Some(session)) => {
-                    session.quit().await;
-                    self.lane.has_closed();
-                }
-                // In use by more than the share that is left, or being closed: one of them ends soon.
-                Some(None) => {
-                    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), closed).await;
-                    let state = self.lane.state();
-                    if state.closing == 0 && state.idle.is_empty() {
-                        break;
-                    }
+            match in_the_way {
+                Some(session) => session.quit().await,
+                // One that is being closed, or is in use by more than the share that is left: it ends.
+                None => {
+                    let _ = tokio::time::timeout(LOOK_AGAIN, closed).await;
                 }
             }
-        }
+        };
         loop {
             let now = Instant::now();
             let at = self.lane.state().control.connect_at(now);
             if at <= now {
-                return true;
+                return Some(counted);
             }
-            if at - now > std::time::Duration::from_secs(10) {
-                return false;
+            if at - now > RATE_PATIENCE {
+                return None;
             }
             sleep_until(at).await;
         }
@@ -339,8 +323,7 @@ impl Slot {
     pub async fn put_back(mut self, session: Session) -> Option<Self> {
         let rest = {
             let mut state = self.lane.state();
-            let total = state.control.in_use() + state.idle.len() + state.closing;
-            let has_room = total <= state.control.connections_max();
+            let has_room = self.lane.connections.count() <= state.control.connections_max();
             let is_young = session.transactions < state.control.limits().messages_per_connection;
             if session.is_reusable() && is_young && has_room {
                 state.idle.push((session, Instant::now()));
@@ -377,7 +360,6 @@ impl Drop for Slot {
         if !self.is_spent {
             self.lane.state().control.release();
         }
-        self.lane.closed.notify_waiters();
         self.lane.pump();
     }
 }

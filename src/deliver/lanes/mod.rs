@@ -128,9 +128,8 @@ impl Lanes {
     pub async fn sweep(&self, all: bool) {
         let lanes = self.all();
         let closing = lanes.iter().flat_map(|lane| {
-            lane.take_stale(all).into_iter().map(move |session| async move {
+            lane.take_stale(all).into_iter().map(|session| async move {
                 session.quit().await;
-                lane.has_closed();
             })
         });
         join_all(closing).await;

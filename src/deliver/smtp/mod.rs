@@ -4,6 +4,7 @@
 //! from bytes within bounds. [`session`] carries both over a socket, with a deadline for every whole
 //! reply (§4.5.3.2).
 
+pub mod connection;
 pub mod deadlines;
 pub mod dialogue;
 pub mod reply;

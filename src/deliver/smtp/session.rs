@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
 use super::reply::{RawReply, ReplyReader};
@@ -18,7 +18,6 @@ use crate::domain::envelope::Envelope;
 use crate::domain::peer::{Peer, Source, TlsBasis};
 use crate::domain::route::TlsPolicy;
 use crate::net::tls::TlsConfigs;
-use crate::telemetry::metrics::Held;
 
 /// Bytes written under one deadline.
 const BLOCK: usize = 64 << 10;
@@ -73,7 +72,7 @@ pub struct Session {
     heard: Instant,
     /// A greeting later than this is not waited for: another host is.
     greeting_until: Option<Instant>,
-    _open: Held,
+    _connection: Connection,
 }
 
 /// How a session is opened.
@@ -84,8 +83,6 @@ pub struct Opening<'a> {
     pub tls: &'a TlsConfigs,
     /// While other hosts remain: the longest that connecting, and then the greeting, may take.
     pub hurry: Option<Duration>,
-    /// Counts open sessions.
-    pub gauge: &'a IntGauge,
 }
 
 /// A message and its envelope.
@@ -100,7 +97,11 @@ const HOT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Connects, greets, secures and authenticates.
-    pub async fn open(peer: Arc<Peer>, opening: &Opening<'_>) -> Result<Self, (Failure, String)> {
+    pub async fn open(
+        peer: Arc<Peer>,
+        opening: &Opening<'_>,
+        connection: Connection,
+    ) -> Result<Self, (Failure, String)> {
         let nothing_said = |failure| (failure, String::new());
         let deadlines = opening.deadlines;
         let connect = deadlines.of(Stage::Connect);
@@ -126,7 +127,7 @@ impl Session {
             transactions: 0,
             heard: Instant::now(),
             greeting_until: opening.hurry.map(|hurry| Instant::now() + hurry),
-            _open: Held::new(opening.gauge),
+            _connection: connection,
         };
         match session.greet(opening.tls).await {
             Ok(()) => Ok(session),
