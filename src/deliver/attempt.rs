@@ -59,9 +59,20 @@ impl Deliverer {
         };
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
         let is_retry = delivery.lease.attempt > 1;
+        // Read ahead while there is memory to spare: what is in memory can follow on another's session.
+        let mut memory = if carried.is_none() { self.lanes.spare_memory(&lane, delivery.size) } else { None };
+        if memory.is_some() && loaded.is_none() {
+            loaded = match self.loader.load(delivery).await {
+                Some(Load::Ready(loaded)) => Some((loaded, Instant::now())),
+                other => return not_loaded(delivery, other.as_ref()),
+            };
+        }
         let offer = || {
-            let carried = carried.as_ref()?;
-            let envelope = envelope(delivery, &carried.sender, &carried.recipient, &carried.raw);
+            let envelope = match (&carried, &loaded) {
+                (Some(carried), _) => envelope(delivery, &carried.sender, &carried.recipient, &carried.raw),
+                (None, Some((loaded, _))) => envelope(delivery, &loaded.sender, &loaded.recipient, &loaded.raw),
+                (None, None) => return None,
+            };
             Some(Offer { envelope, peers: routed.peers.clone() })
         };
         let (slot, session) = match lane.turn(is_retry, offer).await {
@@ -69,7 +80,9 @@ impl Deliverer {
             Turn::Held { until, why } => return self.held(delivery, &lane, until, why),
         };
         let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
-        let memory = if carried.is_none() { Some(self.lanes.memory(&lane, delivery.size).await) } else { None };
+        if carried.is_none() && memory.is_none() {
+            memory = self.lanes.memory(&lane, delivery.size).await;
+        }
         if loaded.as_ref().is_none_or(|(_, at)| at.elapsed() > self.handover.span / 2) {
             loaded = match self.message_of(delivery, carried).await {
                 Some(Load::Ready(loaded)) => Some((loaded, Instant::now())),

@@ -120,6 +120,17 @@ impl Lanes {
         Some((of_lane, of_all))
     }
 
+    /// That memory, if it is there now and half of all would be left: for what is read ahead of its turn.
+    pub fn spare_memory(&self, lane: &Lane, size: usize) -> Memory {
+        let kib = u32::try_from(size / 1024 + 1).ok()?;
+        if self.memory.available_permits() < self.kib / 2 + kib as usize {
+            return None;
+        }
+        let of_lane = Arc::clone(&lane.memory).try_acquire_many_owned(kib).ok()?;
+        let of_all = Arc::clone(&self.memory).try_acquire_many_owned(kib).ok()?;
+        Some((of_lane, of_all))
+    }
+
     fn all(&self) -> Vec<Arc<Lane>> {
         self.state().by_key.values().map(Arc::clone).collect()
     }
