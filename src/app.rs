@@ -284,12 +284,25 @@ impl Common {
         };
         let deliverer = Arc::new(Deliverer::new(config, parts));
         shutdown.spawn(Arc::clone(&deliverer).sweep_sessions(shutdown.clone()));
-        let fleet = Fleet { deliverer: Arc::clone(&deliverer), process: self.handover.owner };
-        fleet.join().await;
-        shutdown.spawn(fleet.run(shutdown.clone()));
-        self.handover.places.open();
+        let fleet = Arc::new(Fleet { deliverer: Arc::clone(&deliverer), process: self.handover.owner });
+        let is_alone = fleet.enter().await;
+        shutdown.spawn(Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
-        Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) }.start(shutdown);
+        let runner = Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) };
+        let (handover, token) = (Arc::clone(&self.handover), shutdown.clone());
+        let begin = move || {
+            handover.places.open();
+            runner.start(&token);
+        };
+        if is_alone {
+            begin();
+        } else {
+            // Accepting need not wait until the others have made room.
+            shutdown.spawn(async move {
+                fleet.wait_for_others().await;
+                begin();
+            });
+        }
     }
 
     fn start_webhooks(&self, config: &Config, shutdown: &Shutdown) -> Result<(), StartError> {

@@ -17,8 +17,8 @@ use crate::store::fleet::Members;
 const BEAT: Duration = Duration::from_secs(1);
 /// One that was silent for so long is dead.
 const LIVE: Duration = Duration::from_secs(5);
-/// A new process waits so long at most until all others reckon with it.
-const JOIN: Duration = Duration::from_millis(2500);
+/// A new process waits so long at most until all others reckon with it: one that did not beat meanwhile is dead.
+const JOIN: Duration = Duration::from_millis(1500);
 const JOIN_LOOK: Duration = Duration::from_millis(100);
 /// Beats between two reports of lanes and counters.
 const TELL_EVERY: u32 = 2;
@@ -30,17 +30,23 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Enters the list, and waits until every other live process has seen it there: from then on they keep to their
-    /// parts. Without a store that answers it goes on as if alone.
-    pub async fn join(&self) {
-        let began = Instant::now();
+    /// Enters the list. `true`: nobody else is on it, or it cannot be read, and there is nobody to wait for.
+    pub async fn enter(&self) -> bool {
         match self.deliverer.store.beat(self.process, LIVE).await {
-            Ok(members) => self.adopt(&members),
+            Ok(members) => {
+                self.adopt(&members);
+                members.live.len() <= 1
+            }
             Err(error) => {
                 tracing::warn!(%error, "the list of delivering processes cannot be read");
-                return;
+                true
             }
         }
+    }
+
+    /// Waits until every other live process has seen this one on the list: from then on they keep to their parts.
+    pub async fn wait_for_others(&self) {
+        let began = Instant::now();
         while began.elapsed() < JOIN {
             match self.deliverer.store.is_known_to_others(self.process, LIVE).await {
                 Ok(false) => tokio::time::sleep(JOIN_LOOK).await,
@@ -50,7 +56,7 @@ impl Fleet {
     }
 
     /// Beats until the service stops, and then leaves the list.
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let mut beat = 0_u32;
         let mut told = false;
         while shutdown.pause(BEAT).await {

@@ -217,7 +217,10 @@ async fn a_delivery_whose_lease_was_lost_while_it_waited_is_not_sent() {
     let app = app.set("limits.message", "2KiB").set("delivery.bytes_in_flight", "2KiB").start().await;
     let first = app.send(&message_to("first@example.net")).await;
     sink.until_taken(1).await;
-    let second = app.send(&message_to("second@example.net")).await;
+    // Too large to be read ahead of its turn.
+    let mut large = message_to("second@example.net");
+    large["text"] = json!("x".repeat(1_000));
+    let second = app.send(&large).await;
     app.until(&second, "the second to be claimed", |m| status_of(m, "second@example.net") == "sending").await;
     let stolen = "UPDATE deliveries SET lease_token = gen_random_uuid(), lease_owner = gen_random_uuid() \
                   WHERE id IN (SELECT id FROM recipients WHERE address = 'second@example.net')";
