@@ -366,3 +366,33 @@ async fn operators_can_ask_what_a_reply_means_and_which_way_a_domain_goes() {
     assert!(text.contains("ok   store fsync") && text.contains("FAIL SPF of example.net: no record"), "{text}");
     assert!(!doctor.status.success());
 }
+
+#[tokio::test]
+async fn two_hundred_dead_and_slow_domains_hold_up_nobody_else() {
+    let fine = Sink::start().await;
+    let port = fine.address.port();
+    // Accepts connections, and never says a word.
+    let slow = Sink::setup()
+        .at(SocketAddr::from((Ipv4Addr::new(127, 0, 0, 3), port)))
+        .script(|step, _| if *step == Step::Connect { Do::Stall } else { Do::Usual })
+        .start()
+        .await;
+    let mut zone = vec![("fine.example", Zone::A(HERE))];
+    for n in 0..200 {
+        let name: &'static str = Box::leak(format!("d{n}.example").into_boxed_str());
+        // Nobody listens at the one; the other stalls.
+        zone.push((name, Zone::A(if n % 2 == 0 { THERE } else { Ipv4Addr::new(127, 0, 0, 3) })));
+    }
+    let app = mx_app(&zone, port).await.set("delivery.retry", "1s,5s").start().await;
+    for round in 0..3 {
+        for n in 0..200 {
+            app.send(&message_to(&format!("r{round}@d{n}.example"))).await;
+        }
+        for n in 0..10 {
+            let id = app.send(&message_to(&format!("r{round}x{n}@fine.example"))).await;
+            assert_eq!(app.settled(&id).await["recipients"][0]["attempts"], 1);
+        }
+    }
+    assert!(slow.connections() >= 100, "all of them were tried");
+    assert_eq!((slow.taken_count(), fine.taken_count()), (0, 30), "and still hang while the others are done");
+}

@@ -20,6 +20,7 @@ mod dkim;
 mod durability;
 mod engine;
 mod fair;
+mod fuzz;
 mod handover;
 mod listing;
 mod mx;
