@@ -185,6 +185,21 @@ async fn three_hundred_messages_at_once_stay_within_the_connection_limit_of_thei
 }
 
 #[tokio::test]
+async fn an_idle_session_that_does_not_fit_is_closed_before_another_is_opened() {
+    let sink = Sink::start().await;
+    let shaping = "[limits.domain.\"example.net\"]\nconnections = 1\n";
+    let setup = mx_app(&[("example.net", Zone::A(HERE))], sink.address.port()).await.shaping(shaping);
+    let app = setup.set("delivery.retry", "1h").start().await;
+    app.settled(&app.send(&message_to("plain@example.net")).await).await;
+    // It may not use the session in the clear that lies idle.
+    let mut message = message_to("secret@example.net");
+    message["tls"] = json!("required");
+    let id = app.send(&message).await;
+    app.until(&id, "a deferral", |m| status_of(m, "secret@example.net") == "deferred").await;
+    assert_eq!((sink.connections(), sink.most_open(), sink.taken_count()), (2, 1, 1));
+}
+
+#[tokio::test]
 async fn two_processes_share_the_connection_limit_of_a_domain() {
     let sink = Sink::start().await;
     let zone = [("example.net", Zone::A(HERE))];

@@ -167,8 +167,7 @@ impl SinkSetup {
                 let shared = Arc::clone(&accepting);
                 tokio::spawn(async move {
                     // A client that goes away ends its connection and nothing else.
-                    let _ = serve(&shared, stream, number).await;
-                    shared.open.fetch_sub(1, Ordering::Relaxed);
+                    let _ = serve(&shared, stream, number, Open(&shared.open)).await;
                 });
             }
         });
@@ -252,7 +251,16 @@ enum Then {
     Secure,
 }
 
-async fn serve(shared: &Shared, stream: TcpStream, number: usize) -> std::io::Result<()> {
+/// A connection that is counted as open.
+struct Open<'s>(&'s AtomicUsize);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(shared: &Shared, stream: TcpStream, number: usize, open: Open<'_>) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream: Box<dyn Stream> = Box::new(stream);
     let mut tls = false;
@@ -269,6 +277,8 @@ async fn serve(shared: &Shared, stream: TcpStream, number: usize) -> std::io::Re
         sender: String::new(),
         recipient: String::new(),
     };
+    // Counted off before its socket is closed: a client that sees the end may come again at once.
+    let _open = open;
     if let Then::Close = conversation.step(Step::Connect, "220 sink ready").await? {
         return Ok(());
     }
