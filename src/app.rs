@@ -289,9 +289,10 @@ impl Common {
         shutdown.spawn(Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
         let runner = Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) };
-        let (handover, token) = (Arc::clone(&self.handover), shutdown.clone());
+        let (handover, token, metrics) = (Arc::clone(&self.handover), shutdown.clone(), Arc::clone(&self.metrics));
         let begin = move || {
             handover.places.open();
+            metrics.delivering.set(1);
             runner.start(&token);
         };
         if is_alone {

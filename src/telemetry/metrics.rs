@@ -62,6 +62,7 @@ metrics! {
     tls_sessions: IntCounterVec = counters("mailwright_tls_sessions_total", "New SMTP sessions, by TLS policy and result (RFC 8460).", &["policy", "result"]);
     lanes: IntGaugeVec = gauges("mailwright_lanes", "Lanes that are not simply open, by state.", &["state"]);
     fleet: IntGauge = gauge("mailwright_delivering_processes", "Live processes that deliver, as this one sees them.");
+    delivering: IntGauge = gauge("mailwright_delivering", "1 once this process delivers: the others have made room for it.");
     settled: IntCounterVec = counters("mailwright_recipients_settled_total", "Recipients that reached a final state.", &["status"]);
     settle_batch: Histogram = sizes("mailwright_settle_batch_deliveries", "Outcomes in one settling commit.");
     claim_batch: Histogram = sizes("mailwright_claim_batch_deliveries", "Deliveries in one claim.");

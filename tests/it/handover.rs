@@ -56,6 +56,7 @@ async fn what_is_accepted_while_places_are_free_is_born_leased_and_never_claimed
     let sink = Sink::behind(&gate).await;
     let app = Setup::new().route_to(sink.address).start().await;
     let other = Setup::new().route_to(sink.address).on(&app.database).start().await;
+    other.until_delivering().await;
     let mut ids = Vec::new();
     for n in 0..3 {
         ids.push(app.send(&message_to(&format!("r{n}@example.net"))).await);

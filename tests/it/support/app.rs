@@ -200,6 +200,16 @@ impl App {
         found.unwrap_or(0.0)
     }
 
+    /// Waits until the processes that deliver already have made room for this one.
+    pub async fn until_delivering(&self) {
+        within("the service to deliver", async {
+            while self.metric("mailwright_delivering ").await < 1.0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     pub async fn stop(self) -> Ended {
         within("the service to stop", self.service.stop(&CancellationToken::new())).await
     }
