@@ -24,6 +24,27 @@ has_postgres() {
     command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
 
+# Debian's Postfix, without a service: nothing of it runs until an instance is started by name.
+install_postfix() {
+    [ ! -x /usr/sbin/postfix ] || return 0
+    # A configuration that an earlier package left behind would be started.
+    [ ! -e /etc/postfix/main.cf ] || { say "/etc/postfix/main.cf is there without Postfix: install it yourself"; exit 1; }
+    (
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e $policy ]; then
+            trap 'as_root rm -f $policy' EXIT
+            printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+            as_root chmod 755 $policy
+        fi
+        echo "postfix postfix/main_mailer_type select No configuration" | as_root debconf-set-selections
+        install postfix
+        for unit in postfix.service postfix-resolvconf.path postfix-resolvconf.service; do
+            as_root deb-systemd-helper disable $unit >/dev/null 2>&1 || true
+        done
+        as_root update-rc.d postfix disable >/dev/null 2>&1 || true
+    )
+}
+
 need_toolchain() {
     if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
     command -v cargo >/dev/null || { say "a Rust toolchain is needed (cargo on PATH)"; exit 1; }

@@ -29,6 +29,7 @@ mod operator;
 mod partitions;
 mod plans;
 mod policy;
+mod postfix;
 mod store;
 mod support;
 mod tls;

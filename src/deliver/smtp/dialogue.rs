@@ -115,8 +115,6 @@ pub struct Dialogue {
     queued: VecDeque<(Stage, String)>,
     refused: Option<(Stage, Reply)>,
     login_step: u8,
-    /// Only the reply to an empty message is awaited.
-    discarding: bool,
     /// Bytes of the message that a chunk is to carry; `None` when DATA does.
     chunk: Option<usize>,
     /// The message was written, whichever reply is awaited.
@@ -142,7 +140,6 @@ impl Dialogue {
             queued: VecDeque::new(),
             refused: None,
             login_step: 0,
-            discarding: false,
             chunk: None,
             body_sent: false,
         }
@@ -196,7 +193,6 @@ impl Dialogue {
     /// Forgets the last transaction.
     fn renew(&mut self, envelope: &Envelope) {
         self.refused = None;
-        self.discarding = false;
         self.body_sent = false;
         self.chunk = self.capabilities.chunking.then_some(envelope.size);
     }
@@ -360,17 +356,22 @@ impl Dialogue {
         if self.refused.is_none() {
             return Action::SendBody;
         }
+        // MAIL was refused and DATA was not: the server believes in another transaction (Postfix keeps one whose message
+        // was refused), whose recipients would get whatever is ended here. A connection that ends first sends nothing.
+        if matches!(self.refused, Some((Stage::Mail, _))) {
+            self.closing = true;
+            return self.done();
+        }
         // RFC 2920 §3.1: DATA was taken although the recipient was not; an empty message ends it.
-        self.discarding = true;
         self.send(Stage::Dot, ".\r\n".to_owned())
     }
 
     fn on_dot(&mut self, reply: Reply) -> Action {
-        // RFC 3030 §2: after a refused chunk the state is in doubt until RSET.
-        self.open = self.chunk.is_some() && !reply.is_positive();
+        // RFC 3030 §2: after a refused chunk the state is in doubt until RSET; after a refused dot only in practice.
+        self.open = !reply.is_positive();
         self.body_sent = false;
         // A chunk behind a refused envelope was refused too, or is nobody's.
-        if self.discarding || self.refused.is_some() {
+        if self.refused.is_some() {
             return self.done();
         }
         if reply.is_positive() {

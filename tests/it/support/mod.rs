@@ -7,6 +7,7 @@ pub mod database;
 pub mod dkim;
 pub mod dns;
 pub mod http;
+pub mod postfix;
 pub mod process;
 pub mod proxy;
 pub mod receiver;

@@ -16,6 +16,8 @@ pub struct TestTls {
     pub acceptor: TlsAcceptor,
     /// The authority's certificate, in a file that lives as long as the machine's temporary files.
     pub ca_file: PathBuf,
+    /// The server's key and certificate, in such a file.
+    pub chain_file: PathBuf,
     /// The server's certificate.
     pub leaf: Vec<u8>,
 }
@@ -37,7 +39,9 @@ impl TestTls {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let ca_file = std::env::temp_dir().join(format!("mailwright-ca-{}-{number}.pem", std::process::id()));
         std::fs::write(&ca_file, ca.pem()).unwrap();
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_file, leaf: leaf.der().to_vec() }
+        let chain_file = ca_file.with_extension("chain.pem");
+        std::fs::write(&chain_file, key.serialize_pem() + &leaf.pem()).unwrap();
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_file, chain_file, leaf: leaf.der().to_vec() }
     }
 }
 

@@ -134,6 +134,34 @@ fn data_that_is_taken_without_a_recipient_gets_an_empty_message() {
 }
 
 #[test]
+fn data_that_is_taken_without_a_sender_gets_nothing() {
+    // The server kept the transaction before, and adds a recipient to it.
+    let mut play = Play::ready("250-x|250 PIPELINING");
+    play.begin();
+    assert_eq!(refused(&play.hear(&["503 5.5.1 nested MAIL", "250 ok", "354 go"])), (Stage::Mail, 503));
+    assert_eq!(play.sent.len(), 1, "nothing but the envelope: {:?}", play.sent);
+    assert!(!play.dialogue.is_reusable());
+}
+
+#[test]
+fn a_refused_message_is_followed_by_rset_whichever_way_it_went() {
+    for ehlo in ["250-x|250 PIPELINING", CHUNKING] {
+        let mut play = Play::ready(ehlo);
+        play.begin_with(1000, false);
+        play.hear(&["250 ok", "250 ok"]);
+        if ehlo != CHUNKING {
+            play.hear(&["354 go"]);
+        }
+        play.dialogue.on_body_sent(false);
+        assert_eq!(refused(&play.hear(&["554 5.7.1 spam"])), (Stage::Dot, 554));
+        assert!(play.dialogue.is_reusable());
+        play.sent.clear();
+        play.begin();
+        assert!(play.sent[0].starts_with("RSET\r\n"), "{:?}", play.sent);
+    }
+}
+
+#[test]
 fn a_421_ends_the_session_with_the_message_in_hand() {
     let mut play = Play::ready("250 x");
     play.begin();
