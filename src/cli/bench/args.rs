@@ -77,6 +77,13 @@ pub struct BenchArgs {
     /// Messages to a slow destination (5 s each), sent before what is measured; with `--route mx`.
     #[arg(long, default_value_t = 0)]
     pub slow: usize,
+    /// Domains that are dead or mute, half each, to which 200 messages a second go beside what is measured; with
+    /// `--route mx`.
+    #[arg(long, default_value_t = 0)]
+    pub ailing: usize,
+    /// Send to so many domains, each of whose servers is up for 2 to 8 seconds and then away as long; with `--route mx`.
+    #[arg(long, default_value_t = 0)]
+    pub flapping: usize,
     /// Services on the one store.
     #[arg(long, default_value_t = 1)]
     pub processes: usize,

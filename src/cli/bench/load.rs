@@ -2,7 +2,7 @@
 //! its answer) or at a fixed rate, where a late answer does not slow down what is due next.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::thread::Thread;
 use crate::cli::CliError;
@@ -32,6 +33,8 @@ pub struct Load {
     pub recipients: usize,
     /// Domain of the recipients.
     pub domain: String,
+    /// Recipients are spread over so many domains: `d0000`, `d0001` and so on below [`Self::domain`]. 0: that one.
+    pub domains: usize,
     pub from: String,
     /// Requests a second; `None` sends as fast as answers come.
     pub rate: Option<f64>,
@@ -39,6 +42,8 @@ pub struct Load {
     pub duration: Option<Duration>,
     /// Whether every request carries an `Idempotency-Key`.
     pub keyed: bool,
+    /// Ends it as well.
+    pub stop: CancellationToken,
     /// Number of the first message, so that no two loads share recipients.
     pub first: usize,
 }
@@ -63,7 +68,6 @@ pub struct Sent {
 struct Shared {
     load: Load,
     next: AtomicUsize,
-    stop: AtomicBool,
     refused: AtomicUsize,
     started: Instant,
     acknowledged: Mutex<Vec<Acknowledged>>,
@@ -76,7 +80,6 @@ pub async fn send(thread: &Thread, load: Load) -> Result<Sent, CliError> {
         let shared = Arc::new(Shared {
             load,
             next: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
             started: Instant::now(),
             acknowledged: Mutex::default(),
@@ -87,10 +90,10 @@ pub async fn send(thread: &Thread, load: Load) -> Result<Sent, CliError> {
             connections.spawn(async move { shared.connection(number).await });
         }
         if let Some(duration) = shared.load.duration {
-            let shared = Arc::clone(&shared);
+            let stop = shared.load.stop.clone();
             tokio::spawn(async move {
                 sleep(duration).await;
-                shared.stop.store(true, Ordering::Relaxed);
+                stop.cancel();
             });
         }
         connections.join_all().await;
@@ -107,7 +110,7 @@ impl Shared {
         let mut stream = None;
         loop {
             let sequence = self.next.fetch_add(1, Ordering::Relaxed);
-            if sequence >= self.load.messages || self.stop.load(Ordering::Relaxed) {
+            if sequence >= self.load.messages || self.load.stop.is_cancelled() {
                 return;
             }
             let started = match self.load.rate {
@@ -126,7 +129,7 @@ impl Shared {
                     break;
                 }
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                if self.stop.load(Ordering::Relaxed) {
+                if self.load.stop.is_cancelled() {
                     return;
                 }
                 sleep(PAUSE).await;
@@ -140,17 +143,21 @@ struct Request {
     bytes: Vec<u8>,
     /// Where the numbers stand.
     places: Vec<usize>,
+    /// Where the domains' numbers stand.
+    domain_places: Vec<usize>,
+    domains: usize,
     recipients: usize,
 }
 
-const DIGITS: usize = 9;
 const MARK: &str = "#########";
+const DOMAIN_MARK: &str = "%%%%";
 
 impl Request {
     fn new(load: &Load) -> Self {
         let line = "The quick brown fox jumps over the lazy dog 0123456.\n";
         let text = line.repeat(load.size / line.len() + 1);
-        let to: Vec<_> = (0..load.recipients).map(|n| format!("r{n}.{MARK}@{}", load.domain)).collect();
+        let below = if load.domains > 0 { format!("d{DOMAIN_MARK}.") } else { String::new() };
+        let to: Vec<_> = (0..load.recipients).map(|n| format!("r{n}.{MARK}@{below}{}", load.domain)).collect();
         let body = json!({"from": load.from, "to": to, "subject": "Benchmark", "text": &text[..load.size]}).to_string();
         let key = if load.keyed { format!("Idempotency-Key: bench-{MARK}\r\n") } else { String::new() };
         let bytes = format!(
@@ -159,16 +166,24 @@ impl Request {
             body.len(),
         )
         .into_bytes();
-        let places = memchr::memmem::find_iter(&bytes, MARK.as_bytes()).collect();
-        Self { bytes, places, recipients: load.recipients }
+        let places = |mark: &str| memchr::memmem::find_iter(&bytes, mark.as_bytes()).collect::<Vec<_>>();
+        let (places, domain_places) = (places(MARK), places(DOMAIN_MARK));
+        Self { bytes, places, domain_places, domains: load.domains, recipients: load.recipients }
     }
 
     fn number(&mut self, number: usize) {
         debug_assert!(self.places.len() >= self.recipients, "every recipient has a number");
-        let digits = format!("{number:0DIGITS$}");
-        for place in &self.places {
-            self.bytes[*place..*place + DIGITS].copy_from_slice(&digits.as_bytes()[..DIGITS]);
+        write_digits(&mut self.bytes, &self.places, MARK.len(), number);
+        if self.domains > 0 {
+            write_digits(&mut self.bytes, &self.domain_places, DOMAIN_MARK.len(), number % self.domains);
         }
+    }
+}
+
+fn write_digits(bytes: &mut [u8], places: &[usize], width: usize, number: usize) {
+    let digits = format!("{number:0width$}");
+    for place in places {
+        bytes[*place..*place + width].copy_from_slice(&digits.as_bytes()[..width]);
     }
 }
 

@@ -51,8 +51,16 @@ struct Shared {
 /// A running sink.
 pub struct Sink {
     pub address: SocketAddr,
+    main: Arc<Host>,
     shared: Arc<Shared>,
     count: watch::Receiver<usize>,
+    thread: Thread,
+}
+
+/// One address of the sink, which may go away and come back.
+pub struct Host {
+    address: SocketAddr,
+    shared: Arc<Shared>,
     open: Mutex<CancellationToken>,
     thread: Thread,
 }
@@ -62,47 +70,33 @@ impl Sink {
         let (sender, count) = watch::channel(0);
         let shared = Arc::new(Shared { ledger: Mutex::default(), count: sender, manner });
         let thread = Thread::start("bench-sink")?;
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::new)?;
-        let address = listener.local_addr().map_err(CliError::new)?;
-        let listener = listener.into_std().map_err(CliError::new)?;
-        let sink = Self { address, shared, count, open: Mutex::default(), thread };
-        sink.serve(listener);
-        Ok(sink)
+        let main = Host::bind(([127, 0, 0, 1], 0).into(), &shared, &thread).await?;
+        Ok(Self { address: main.address, main, shared, count, thread })
     }
 
-    fn serve(&self, listener: std::net::TcpListener) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let shared = Arc::clone(&self.shared);
+    /// The address that every domain without one of its own is at.
+    pub fn main(&self) -> &Host {
+        &self.main
+    }
+
+    /// Serves at a further address of this machine, at the same port.
+    pub async fn host(&self, ip: [u8; 4]) -> Result<Arc<Host>, CliError> {
+        Host::bind((ip, self.address.port()).into(), &self.shared, &self.thread).await
+    }
+
+    /// Takes connections at that address and says nothing, until the sink ends.
+    pub async fn mute(&self, ip: [u8; 4]) -> Result<(), CliError> {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::from(ip), self.address.port())).await;
+        let listener = listener.map_err(CliError::new)?.into_std().map_err(CliError::new)?;
         self.thread.spawn(async move {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
-            let accept = async {
-                while let Ok((stream, _)) = listener.accept().await {
-                    let (shared, open) = (Arc::clone(&shared), open.clone());
-                    tokio::spawn(async move {
-                        // A client that goes away ends its connection and nothing else.
-                        let _ = open.run_until_cancelled(converse(stream, &shared)).await;
-                    });
-                }
-            };
-            open.run_until_cancelled(accept).await;
-        });
-    }
-
-    /// Drops every connection and refuses new ones.
-    pub fn die(&self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).cancel();
-    }
-
-    /// Takes connections again, at the same address.
-    pub async fn rise(&self) -> Result<(), CliError> {
-        let listener = loop {
-            match TcpListener::bind(self.address).await {
-                Ok(listener) => break listener,
-                Err(_) => sleep(Duration::from_millis(20)).await,
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    // Until the client has had enough.
+                    let _ = stream.read(&mut [0; 64]).await;
+                });
             }
-        };
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
-        self.serve(listener.into_std().map_err(CliError::new)?);
+        });
         Ok(())
     }
 
@@ -127,6 +121,58 @@ impl Sink {
     /// What was taken since the copy numbered `from`.
     pub fn ledger(&self, from: usize) -> Vec<Taken> {
         self.shared.ledger.lock().unwrap_or_else(PoisonError::into_inner)[from..].to_vec()
+    }
+}
+
+impl Host {
+    async fn bind(address: SocketAddr, shared: &Arc<Shared>, thread: &Thread) -> Result<Arc<Self>, CliError> {
+        let listener = TcpListener::bind(address).await.map_err(CliError::new)?;
+        let host = Arc::new(Self {
+            address: listener.local_addr().map_err(CliError::new)?,
+            shared: Arc::clone(shared),
+            open: Mutex::default(),
+            thread: thread.clone(),
+        });
+        host.serve(listener)?;
+        Ok(host)
+    }
+
+    fn serve(&self, listener: TcpListener) -> Result<(), CliError> {
+        // Made anew by the runtime that drives it.
+        let listener = listener.into_std().map_err(CliError::new)?;
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let shared = Arc::clone(&self.shared);
+        self.thread.spawn(async move {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
+            let accept = async {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (shared, open) = (Arc::clone(&shared), open.clone());
+                    tokio::spawn(async move {
+                        // A client that goes away ends its connection and nothing else.
+                        let _ = open.run_until_cancelled(converse(stream, &shared)).await;
+                    });
+                }
+            };
+            open.run_until_cancelled(accept).await;
+        });
+        Ok(())
+    }
+
+    /// Drops every connection and refuses new ones.
+    pub fn die(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+    }
+
+    /// Takes connections again, at the same address.
+    pub async fn rise(&self) -> Result<(), CliError> {
+        let listener = loop {
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => break listener,
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        };
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        self.serve(listener)
     }
 }
 

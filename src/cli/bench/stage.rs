@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::args::{BenchArgs, Dkim, Waiting, Way};
 use super::load::{self, Load, Sent};
@@ -33,6 +35,10 @@ const FROM_DOMAIN: &str = "bench.example";
 /// Longest time without a single delivery before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(75);
 
+/// Messages a second to ailing domains, and in all.
+const AILING_RATE: f64 = 200.0;
+const AILING_MAX: usize = 1_000_000;
+
 /// Everything that runs during a measurement.
 pub struct Stage<'a> {
     args: &'a BenchArgs,
@@ -57,6 +63,9 @@ impl<'a> Stage<'a> {
         sign(args.dkim, &store).await?;
         let sink = Sink::start(Manner { round_trip: args.round_trip.0, chunking: args.chunking }).await?;
         let sender = Thread::start("bench-load")?;
+        if args.ailing > 0 {
+            sink.mute(dns::MUTE).await?;
+        }
         preload(args, &store).await?;
         let mut settings = vec![
             format!("database.url={}", cluster.url()),
@@ -84,7 +93,7 @@ impl<'a> Stage<'a> {
 
     /// Ends what was started.
     pub async fn strike(self) -> Result<(), CliError> {
-        if self.args.waiting == Waiting::Stuck || self.args.slow > 0 {
+        if self.args.waiting == Waiting::Stuck || self.args.slow > 0 || self.args.ailing > 0 {
             // Sessions that wait for an answer that never comes are not waited for.
             return Ok(());
         }
@@ -106,6 +115,8 @@ impl<'a> Stage<'a> {
             size: self.args.size,
             recipients: self.args.recipients,
             domain: "inbox.example".to_owned(),
+            domains: 0,
+            stop: CancellationToken::new(),
             from: FROM.to_owned(),
             rate: None,
             duration: None,
@@ -134,11 +145,20 @@ impl<'a> Stage<'a> {
     pub async fn run(&mut self) -> Result<Report, CliError> {
         self.warm_up().await?;
         let args = self.args;
-        let load = Load { rate: args.rate, duration: args.duration.map(|span| span.0), ..self.load(args.messages) };
+        let mut load = Load { rate: args.rate, duration: args.duration.map(|span| span.0), ..self.load(args.messages) };
+        if args.flapping > 0 {
+            (load.domain, load.domains) = (dns::FLAPPING_DOMAIN.to_owned(), args.flapping);
+        }
+        let (ailing, calm) = (self.ail(), CancellationToken::new());
+        let flapping = self.flap(&calm).await?;
         let before = self.reading().await?;
         let from = self.sink.taken();
         let started = Instant::now();
         let (sent, accepted, weather, timeline) = self.play(load, from, started).await?;
+        calm.cancel();
+        for host in flapping {
+            host.await.map_err(CliError::new)??;
+        }
         let mut expected = from + sent.acknowledged.len() * args.recipients;
         let mut delivered;
         // Copies beyond the first stand for nothing that is still missing.
@@ -155,6 +175,7 @@ impl<'a> Stage<'a> {
             }
             expected = self.sink.taken() + ledger.lost;
         }
+        drop(ailing);
         let after = self.reading().await?;
         let uncertain = after.uncertain - before.uncertain;
         let (ledger, accept_to_delivered_ms) = compare(&sent, &self.sink.ledger(from), args.recipients, uncertain);
@@ -193,6 +214,36 @@ impl<'a> Stage<'a> {
             weather,
             timeline,
         })
+    }
+
+    /// What goes to dead and mute domains until the guard is dropped.
+    fn ail(&mut self) -> DropGuard {
+        let stop = CancellationToken::new();
+        for domain in [dns::DEAD_DOMAIN, dns::MUTE_DOMAIN] {
+            if self.args.ailing > 0 {
+                let load = Load {
+                    domain: domain.to_owned(),
+                    domains: self.args.ailing / 2,
+                    rate: Some(AILING_RATE / 2.0),
+                    recipients: 1,
+                    stop: stop.clone(),
+                    ..self.load(AILING_MAX)
+                };
+                let thread = self.sender.clone();
+                tokio::spawn(async move { load::send(&thread, load).await });
+            }
+        }
+        stop.drop_guard()
+    }
+
+    /// Starts the flapping hosts, until `calm`.
+    async fn flap(&self, calm: &CancellationToken) -> Result<Vec<JoinHandle<Result<(), CliError>>>, CliError> {
+        let mut hosts = Vec::new();
+        for number in 0..self.args.flapping {
+            let host = self.sink.host(dns::flapping_host(number)).await?;
+            hosts.push(tokio::spawn(weather::flap(host, calm.clone())));
+        }
+        Ok(hosts)
     }
 
     /// Sends, with the fault if there is one; counts what arrives in each second.

@@ -6,7 +6,8 @@ use crate::cli::CliError;
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs what it is given until it is dropped.
+/// Runs what it is given until its last handle is dropped.
+#[derive(Clone)]
 pub struct Thread {
     tasks: mpsc::UnboundedSender<Task>,
 }

@@ -1,14 +1,18 @@
 //! Bad weather: one fault in the middle of a load, and how long the rate is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::services::Served;
-use super::sink::Sink;
+use super::sink::{Host, Sink};
+use crate::ambient::SystemChance;
 use crate::cli::CliError;
 use crate::cli::cluster::Cluster;
+use crate::domain::clock::Chance;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,6 +27,9 @@ pub enum Fault {
 
 /// How long the sink is away.
 const AWAY: Duration = Duration::from_secs(3);
+/// How long a flapping host stays as it is: so long at least, and at most so much longer.
+const FLAP: Duration = Duration::from_secs(2);
+const FLAP_SPREAD: Duration = Duration::from_secs(6);
 /// How often the rate is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// Looks that make a rate.
@@ -41,9 +48,9 @@ pub async fn strike(
     let began = Instant::now();
     match fault {
         Fault::Sink => {
-            sink.die();
+            sink.main().die();
             sleep(AWAY).await;
-            sink.rise().await?;
+            sink.main().rise().await?;
         }
         Fault::Postgres => cluster.crash_and_restart().await?,
         Fault::Kill => {
@@ -62,4 +69,20 @@ pub async fn strike(
         }
     }
     Ok(None)
+}
+
+/// Takes `host` away and brings it back, over and over, until `calm`; it is there in the end.
+pub async fn flap(host: Arc<Host>, calm: CancellationToken) -> Result<(), CliError> {
+    let chance = SystemChance;
+    let spell = || {
+        let mut random = [0; 4];
+        chance.fill(&mut random);
+        FLAP + FLAP_SPREAD.mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX))
+    };
+    while calm.run_until_cancelled(sleep(spell())).await.is_some() {
+        host.die();
+        calm.run_until_cancelled(sleep(spell())).await;
+        host.rise().await?;
+    }
+    Ok(())
 }
