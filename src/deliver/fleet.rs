@@ -99,14 +99,19 @@ impl Fleet {
         let today = clock.now().date();
         let plan = self.deliverer.router.traffic.plan();
         if plan.shaping.sources().any(|(_, source)| source.warmup.is_some()) {
-            let totals = store.add_source_usage(today, &sources.take_fresh(today)).await?;
-            let processes = usize::try_from(metrics.fleet.get()).unwrap_or(1);
-            sources.learn(totals, processes);
+            let fresh = sources.take_fresh(today);
+            match store.add_source_usage(today, &fresh).await {
+                Ok(totals) => sources.learn(totals, usize::try_from(metrics.fleet.get()).unwrap_or(1)),
+                Err(error) => {
+                    sources.put_back(fresh);
+                    return Err(error);
+                }
+            }
         }
         let counts = tls_counts.take();
-        if !counts.is_empty() {
-            store.add_tls_counts(&counts).await?;
+        if counts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        store.add_tls_counts(&counts).await.inspect_err(|_| tls_counts.put_back(counts))
     }
 }

@@ -127,6 +127,18 @@ impl Sources {
         taken.into_iter().map(|(pair, count)| (pair, i64::try_from(count).unwrap_or(i64::MAX))).collect()
     }
 
+    /// Has what was taken added again next time, since it could not be.
+    pub fn put_back(&self, taken: Vec<(Pair, i64)>) {
+        let mut state = self.state();
+        for (pair, count) in taken {
+            let count = u64::try_from(count).unwrap_or(0);
+            if let Some(known) = state.known.get_mut(&pair) {
+                *known = known.saturating_sub(count);
+            }
+            *state.fresh.entry(pair).or_default() += count;
+        }
+    }
+
     /// Takes over what all processes have sent today.
     pub fn learn(&self, totals: HashMap<Pair, u64>, processes: usize) {
         let mut state = self.state();

@@ -23,7 +23,7 @@ pub struct TlsCounts {
 /// RFC 8460 §4.2.
 pub const fn policy_type(basis: TlsBasis) -> &'static str {
     match basis {
-        TlsBasis::Sts => "sts",
+        TlsBasis::Sts | TlsBasis::StsTesting => "sts",
         TlsBasis::Dane => "tlsa",
         TlsBasis::Route | TlsBasis::Message => "no-policy-found",
     }
@@ -32,18 +32,23 @@ pub const fn policy_type(basis: TlsBasis) -> &'static str {
 /// RFC 8460 §4.3. `None`: the session failed for a reason that has nothing to do with TLS.
 pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<&'static str> {
     match &failure.kind {
-        FailureKind::Tls(why) => Some(match () {
-            () if basis == TlsBasis::Dane => "validation-failure",
-            () if why.contains("NotValidForName") => "certificate-host-mismatch",
-            () if why.contains("Expired") => "certificate-expired",
-            () if why.contains("UnknownIssuer") => "certificate-not-trusted",
-            () => "validation-failure",
-        }),
+        FailureKind::Tls(_) if basis == TlsBasis::Dane => Some("validation-failure"),
+        FailureKind::Tls(why) => Some(result_of_certificate(why)),
         FailureKind::Refused(Refusal::Policy("tls", _)) if failure.stage == Stage::StartTls => {
             Some("starttls-not-supported")
         }
         FailureKind::Refused(_) if failure.stage == Stage::StartTls => Some("starttls-not-supported"),
         FailureKind::Refused(_) | FailureKind::Broken(_) => None,
+    }
+}
+
+/// RFC 8460 §4.3.1: why a certificate is refused, or would be.
+pub fn result_of_certificate(why: &str) -> &'static str {
+    match () {
+        () if why.contains("NotValidForName") || why.contains("not valid for name") => "certificate-host-mismatch",
+        () if why.contains("Expired") || why.contains("expired") => "certificate-expired",
+        () if why.contains("UnknownIssuer") => "certificate-not-trusted",
+        () => "validation-failure",
     }
 }
 
@@ -63,5 +68,13 @@ impl TlsCounts {
     /// What was counted since the last call.
     pub fn take(&self) -> Vec<(TlsCount, i64)> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
+
+    /// Counts again what was taken and could not be written.
+    pub fn put_back(&self, taken: Vec<(TlsCount, i64)>) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (count, number) in taken {
+            *counts.entry(count).or_default() += number;
+        }
     }
 }

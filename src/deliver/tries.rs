@@ -8,7 +8,7 @@ use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
 use super::smtp::connection::Connection;
 use super::smtp::dialogue::{Stage, Verdict};
 use super::smtp::session::{Failure, FailureKind, Opening, Outgoing, Session};
-use super::tls_counts::{policy_type, result_of};
+use super::tls_counts::{policy_type, result_of, result_of_certificate};
 use super::worker::Deliverer;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
@@ -144,7 +144,13 @@ impl Deliverer {
         match opened {
             Ok(session) => {
                 self.router.note_alive(peer.address.ip());
-                let result = if session.tls == "none" { "starttls-not-supported" } else { "successful" };
+                let result = match &session.doubt {
+                    _ if session.tls == "none" => "starttls-not-supported",
+                    Some(why) => result_of_certificate(why),
+                    // The host is none of those that the policy names.
+                    None if way.routed.is_unnamed(peer) => "validation-failure",
+                    None => "successful",
+                };
                 self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
             }
             Err((failure, _)) => {

@@ -32,6 +32,8 @@ pub enum TlsBasis {
     Message,
     /// The domain, by MTA-STS (RFC 8461).
     Sts,
+    /// Nobody, but the domain wants to hear what would come of it (RFC 8461 §5, mode `testing`).
+    StsTesting,
     /// The host, by DANE (RFC 7672).
     Dane,
 }
@@ -42,6 +44,7 @@ impl TlsBasis {
             Self::Route => "route",
             Self::Message => "message",
             Self::Sts => "mta-sts",
+            Self::StsTesting => "mta-sts testing",
             Self::Dane => "dane",
         }
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -20,6 +21,8 @@ pub struct TlsConfigs {
     pub validating: Arc<ClientConfig>,
     /// Takes any certificate: encryption against those who only listen.
     pub opportunistic: Arc<ClientConfig>,
+    /// What [`Self::validating`] checks by.
+    verifier: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -41,11 +44,22 @@ impl TlsConfigs {
                 .map_err(|error| error.to_string())
         };
         let any = Arc::new(AnyCertificate { provider: Arc::clone(&provider) });
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let verifier = verifier.map_err(|error| error.to_string())?;
         Ok(Self {
-            validating: Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()),
+            validating: Arc::new(builder()?.with_webpki_verifier(Arc::clone(&verifier)).with_no_client_auth()),
             opportunistic: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()),
+            verifier,
             provider,
         })
+    }
+
+    /// Why [`Self::validating`] would refuse these certificates, of which the server's own is the first.
+    pub fn doubt(&self, certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Option<rustls::Error> {
+        let Some((own, others)) = certificates.split_first() else {
+            return Some(rustls::Error::NoCertificatesPresented);
+        };
+        self.verifier.verify_server_cert(own, others, name, &[], UnixTime::now()).err()
     }
 
     /// One that takes only certificates that these TLSA records name (RFC 7672).

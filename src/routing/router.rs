@@ -55,6 +55,14 @@ pub struct Routed {
     pub resolution: Option<Arc<Resolution>>,
 }
 
+impl Routed {
+    /// Whether a policy that only tests does not name that host (RFC 8461 §4.1).
+    pub fn is_unnamed(&self, peer: &Peer) -> bool {
+        let policy = self.resolution.as_ref().and_then(|resolution| resolution.sts.policy.as_deref());
+        peer.basis == TlsBasis::StsTesting && policy.is_some_and(|policy| !policy.names(&peer.host))
+    }
+}
+
 /// Why there is nobody to speak to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoute {
@@ -186,7 +194,9 @@ impl Router {
         pool: String,
     ) -> Result<Routed, NoRoute> {
         let resolution = self.resolutions.of(domain, &plan.classifier).await.map_err(NoRoute::Dns)?;
-        let policy = resolution.sts.policy.as_deref().filter(|policy| policy.mode == sts::Mode::Enforce);
+        let policy_in = |mode| resolution.sts.policy.as_deref().filter(|policy| policy.mode == mode);
+        let policy = policy_in(sts::Mode::Enforce);
+        let nobody = if policy_in(sts::Mode::Testing).is_some() { TlsBasis::StsTesting } else { TlsBasis::Route };
         let mut hosts: Vec<&Host> = resolution
             .hosts
             .iter()
@@ -203,7 +213,7 @@ impl Router {
                 (Dane::Unusable, _, None) => (TlsPolicy::Encrypted, TlsBasis::Dane, None),
                 (_, Some(_), _) => (TlsPolicy::Required, TlsBasis::Sts, None),
                 (_, None, Some(basis)) => (TlsPolicy::Required, basis, None),
-                (Dane::None, None, None) => (TlsPolicy::Opportunistic, TlsBasis::Route, None),
+                (Dane::None, None, None) => (TlsPolicy::Opportunistic, nobody, None),
             };
             let peer = |ip: &IpAddr| {
                 Arc::new(Peer {

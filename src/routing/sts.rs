@@ -131,7 +131,8 @@ pub struct Found {
 
 impl Policies {
     /// The policy of a domain. A policy that was fetched once holds until it expires, whether or not its record and
-    /// its web server are still there; a record with another id has it fetched anew.
+    /// its web server are still there. A record with another id has it fetched anew, and so has half its life (§5.1: before
+    /// it expires).
     pub async fn of(&self, domain: &str) -> Found {
         let now = self.clock.now();
         let known = self.known(domain).await;
@@ -142,7 +143,9 @@ impl Policies {
         };
         match (id, held) {
             (None, held) => Found { policy: held.as_ref().and_then(read), trouble: None },
-            (Some(id), Some(held)) if held.id == id => Found { policy: read(&held), trouble: None },
+            (Some(id), Some(held)) if held.id == id && !is_half_over(&held, now) => {
+                Found { policy: read(&held), trouble: None }
+            }
             (Some(id), held) => match known.failed {
                 Some((at, why)) if at.elapsed() < FETCH_PAUSE => {
                     Found { policy: held.as_ref().and_then(read), trouble: Some(why) }
@@ -203,6 +206,10 @@ impl Policies {
     fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_half_over(stored: &StoredPolicy, now: Timestamp) -> bool {
+    read(stored).is_none_or(|policy| stored.expires_at - now < policy.max_age / 2)
 }
 
 fn read(stored: &StoredPolicy) -> Option<Arc<Policy>> {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
-use crate::support::app::{App, Setup, message_to};
+use crate::support::app::{App, Setup, message_to, status_of};
 use crate::support::dns::{Dns, Zone};
 use crate::support::sink::{Sink, Step};
 use crate::support::tls::{TestTls, https};
@@ -84,6 +84,59 @@ async fn a_policy_that_only_tests_delivers_all_the_same() {
     let id = app.send(&message_to("a@example.net")).await;
     assert_eq!(app.settled(&id).await["status"], "delivered");
     assert!(sink.ledger()[0].tls);
+    // What it would have come to is counted, for the domain's owner to hear of.
+    let counted = "mailwright_tls_sessions_total{policy=\"sts\",result=\"validation-failure\"}";
+    assert!(app.metric(counted).await >= 1.0);
+    let database = std::sync::Arc::clone(&app.database);
+    app.stop().await;
+    let stored = "SELECT sum(sessions)::bigint FROM tls_reports WHERE domain = 'example.net' AND policy_type = 'sts' \
+                  AND result = 'validation-failure'";
+    assert_eq!(database.count(stored).await, 1);
+}
+
+/// Sends to a domain whose stored policy was fetched before, by a process that knows nothing of that.
+async fn again(app: App, setup: Setup, change: &str) -> App {
+    let database = std::sync::Arc::clone(&app.database);
+    app.stop().await;
+    if !change.is_empty() {
+        database.execute(change).await;
+    }
+    setup.on(&database).start().await
+}
+
+#[tokio::test]
+async fn a_policy_is_fetched_anew_when_its_record_changes_or_half_its_life_is_over() {
+    let web = TestTls::new("mta-sts.example.net");
+    let tls = TestTls::new("mx.example.net");
+    let sink = Sink::setup().starttls(tls.acceptor.clone()).start().await;
+    let mut zone = sts_zone("mx.example.net");
+    let other = "version: STSv1\nmode: enforce\nmx: other.example.net\nmax_age: 86400\n";
+    let testing = "version: STSv1\nmode: testing\nmx: mx.example.net\nmax_age: 86400\n";
+    let send = async |app: &App| {
+        let id = app.send(&message_to("a@example.net")).await;
+        let tried = |m: &Value| ["delivered", "deferred"].contains(&status_of(m, "a@example.net"));
+        status_of(&app.until(&id, "an attempt", tried).await, "a@example.net").to_owned()
+    };
+    let app = sts_app(&zone, &sink, &web, other).await.start().await;
+    assert_eq!(send(&app).await, "deferred", "the policy does not name the host");
+    // Another policy under the same id: the old one holds, for it is young.
+    let app = again(app, sts_app(&zone, &sink, &web, testing).await, "").await;
+    assert_eq!(send(&app).await, "deferred");
+    // Half of its life is over.
+    let setup = sts_app(&zone, &sink, &web, testing).await;
+    let app = again(app, setup, "UPDATE mta_sts_policies SET expires_at = now() + interval '11 hours'").await;
+    assert_eq!(send(&app).await, "delivered");
+    let renewed = "SELECT count(*) FROM mta_sts_policies WHERE expires_at > now() + interval '23 hours'";
+    assert_eq!(app.database.count(renewed).await, 1);
+    // Another id.
+    zone[2].1 = Zone::Txt("v=STSv1; id=2;");
+    let app = again(app, sts_app(&zone, &sink, &web, other).await, "").await;
+    assert_eq!(send(&app).await, "deferred");
+    // Half of its life is over, and its web server is broken: it holds all the same.
+    let setup = sts_app(&zone, &sink, &web, "nothing of the kind").await;
+    let app = again(app, setup, "UPDATE mta_sts_policies SET expires_at = now() + interval '11 hours'").await;
+    assert_eq!(send(&app).await, "deferred");
+    assert_eq!(sink.taken_count(), 1);
 }
 
 fn dane_zone(tlsa: Vec<u8>) -> [(&'static str, Zone); 3] {

@@ -66,6 +66,8 @@ pub struct Session {
     pub local: Option<SocketAddr>,
     /// Protocol version and how far the certificate was checked, or `none`.
     pub tls: String,
+    /// Why the certificate would be refused under a policy that only tests (RFC 8461 §5).
+    pub doubt: Option<String>,
     /// Transactions begun on this session.
     pub transactions: usize,
     /// When the server last said something.
@@ -124,6 +126,7 @@ impl Session {
             transcript: String::new(),
             peer,
             tls: "none".to_owned(),
+            doubt: None,
             transactions: 0,
             heard: Instant::now(),
             greeting_until: opening.hurry.map(|hurry| Instant::now() + hurry),
@@ -346,18 +349,23 @@ impl Session {
         let name = ServerName::try_from(self.peer.host.clone())
             .or_else(|_| ServerName::try_from(self.peer.address.ip().to_string()))
             .map_err(|error| failed(error.to_string()))?;
-        let handshake = TlsConnector::from(config).connect(name, stream);
+        let handshake = TlsConnector::from(config).connect(name.clone(), stream);
         let stream = match timeout(self.deadlines.of(Stage::Handshake), handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Err(_) => return Err(failed("no handshake within the deadline".to_owned())),
         };
+        if self.peer.basis == TlsBasis::StsTesting {
+            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            self.doubt = tls.doubt(certificates, &name).map(|error| error.to_string());
+        }
         let version = stream.get_ref().1.protocol_version().map_or_else(String::new, |v| format!("{v:?}"));
         self.tls = format!("{version} {verdict}");
         if self.peer.basis == TlsBasis::Sts {
             self.tls.push_str(" mta-sts");
         }
-        self.note(&format!("-- {}\n", self.tls));
+        let doubt = self.doubt.as_ref().map_or_else(String::new, |doubt| format!("; mta-sts testing: {doubt}"));
+        self.note(&format!("-- {}{doubt}\n", self.tls));
         self.wire = Wire::Tls(Box::new(stream));
         Ok(())
     }
