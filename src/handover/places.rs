@@ -1,10 +1,11 @@
 //! Places: how many deliveries this process has in hand, by lane and by project, and which shards hold rows
 //! that wait for one.
 //!
-//! No bound is a constant. A lane may have what its sessions can work at, and what it has shown to finish within a
-//! second; but never more than a threshold that falls with the square of what is free (dynamic thresholds,
-//! Choudhury and Hahne 1998), and a project twice that. So a fast lane alone may fill a third of all places, slow
-//! ones get little, and the more places are taken, the smaller is the share of those who hold many.
+//! No bound is a constant. A lane that finishes deliveries may have what its sessions can work at, and what it has
+//! shown to finish within a second, and one that has shown nothing a few; but never more than a threshold that falls
+//! with the square of what is free (dynamic thresholds, Choudhury and Hahne 1998), and a project a multiple of that.
+//! So a fast lane alone may fill a third of all places, dead ones get little, and the more places are taken, the smaller
+//! is the share of those who hold many.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -17,11 +18,22 @@ use tokio::time::Instant;
 
 use crate::domain::delivery::Group;
 use crate::domain::id::ProjectId;
+use crate::domain::route::SMARTHOST_LANE;
 use crate::domain::shard::Shard;
 use crate::wake::Wake;
 
+mod usage;
+
+use usage::{ShardBits, UNPROVEN, Usage, bit};
+
 /// A project's threshold, in multiples of a lane's.
 const PROJECT_FACTOR: usize = 2;
+/// The same for lanes that are proven: a project's dead destinations never take what its live ones need.
+const PROVEN_FACTOR: usize = 3;
+/// A curb that nobody lifted is forgotten so long after its end.
+const CURB_MEMORY: Duration = Duration::from_secs(10);
+/// Next hops that may be curbed before old ones are forgotten.
+const CURBS_MAX: usize = 10_000;
 /// Waiting rows are asked for again once so much room is there (or half of what could be).
 const ROOM_MIN: usize = 64;
 
@@ -37,66 +49,13 @@ pub struct Places {
 struct State {
     free: usize,
     total: usize,
-    /// What a lane may have that has shown nothing yet.
+    /// What a lane's sessions can work at.
     base: usize,
     /// Whether somebody delivers in this process.
     is_open: bool,
     lanes: HashMap<String, Usage>,
     projects: HashMap<ProjectId, Usage>,
     curbs: HashMap<String, Instant>,
-}
-
-/// What one lane, or one project, has in hand, left waiting and finished.
-#[derive(Debug, Default, Clone, Copy)]
-struct Usage {
-    in_hand: usize,
-    /// Shards that hold rows which found no room.
-    waiting: ShardBits,
-    pace: Pace,
-}
-
-/// What was finished within the second that runs and the one before.
-#[derive(Debug, Default, Clone, Copy)]
-struct Pace {
-    began: Option<Instant>,
-    done: usize,
-    before: usize,
-}
-
-/// The window in which finished deliveries are counted.
-const WINDOW: Duration = Duration::from_secs(1);
-/// A lane that did nothing for so long is forgotten.
-const MEMORY: Duration = Duration::from_secs(10);
-/// Next hops that may be curbed before old ones are forgotten.
-const CURBS_MAX: usize = 10_000;
-
-impl Pace {
-    fn finish(&mut self, now: Instant) {
-        match self.began {
-            Some(began) if now - began < WINDOW => {}
-            began => {
-                let is_next = began.is_some_and(|began| now - began < WINDOW * 2);
-                *self = Self { began: Some(now), done: 0, before: if is_next { self.done } else { 0 } };
-            }
-        }
-        self.done += 1;
-    }
-
-    fn per_window(self) -> usize {
-        self.done.max(self.before)
-    }
-}
-
-type ShardBits = u64;
-
-const fn bit(shard: Shard) -> ShardBits {
-    1 << shard.index()
-}
-
-impl Usage {
-    fn is_forgotten(self, now: Instant) -> bool {
-        self.in_hand == 0 && self.waiting == 0 && self.pace.began.is_none_or(|began| now - began > MEMORY)
-    }
 }
 
 /// How many more deliveries each group's lane and project may have.
@@ -156,7 +115,7 @@ impl Places {
         let mut state = self.state();
         let (lane_usage, project_usage) = (usage(&state.lanes, lane), usage(&state.projects, &project));
         let is_behind = lane_usage.waiting | project_usage.waiting != 0;
-        let has_room = state.lane_room(lane) > 0 && state.project_room(project) > 0;
+        let has_room = state.room(lane, project) > 0;
         (state.is_open && has_room && !is_behind).then(|| {
             state.enter(lane, project);
             self.place(lane, project)
@@ -178,7 +137,7 @@ impl Places {
         let mut state = self.state();
         let now = Instant::now();
         if state.curbs.len() >= CURBS_MAX {
-            state.curbs.retain(|_, until| *until + MEMORY > now);
+            state.curbs.retain(|_, until| *until + CURB_MEMORY > now);
         }
         state.curbs.insert(lane.to_owned(), until);
     }
@@ -205,7 +164,7 @@ impl Places {
             return;
         }
         state.wait(shard, lane, project);
-        let has_room = state.lane_room(lane) > 0 && state.project_room(project) > 0;
+        let has_room = state.room(lane, project) > 0;
         drop(state);
         if has_room {
             self.wake.ring(shard);
@@ -219,8 +178,8 @@ impl Places {
         state.forget(!all.iter().fold(0, |bits, shard| bits | bit(*shard)));
         let mut rooms = Rooms::default();
         for group in groups {
-            let lane = state.lane_room(&group.next_hop);
-            let project = state.project_room(group.project);
+            let lane = state.room(&group.next_hop, group.project);
+            let project = state.project_room(group.project, PROVEN_FACTOR);
             if lane == 0 || project == 0 {
                 state.wait(group.shard, &group.next_hop, group.project);
             } else if let Some(usage) = state.lanes.get_mut(&group.next_hop) {
@@ -239,23 +198,23 @@ impl Places {
     }
 
     fn leave(&self, lane: &str, project: ProjectId) {
+        let now = Instant::now();
         let mut state = self.state();
         state.free += 1;
         if let Some(usage) = state.lanes.get_mut(lane) {
-            usage.in_hand = usage.in_hand.saturating_sub(1);
-            usage.pace.finish(Instant::now());
+            usage.finish(now);
         }
         if let Some(usage) = state.projects.get_mut(&project) {
-            usage.in_hand = usage.in_hand.saturating_sub(1);
+            usage.finish(now);
         }
         let (of_lane, of_project) = (usage(&state.lanes, lane), usage(&state.projects, &project));
         let enough = ROOM_MIN.min(state.total.div_ceil(4));
         let mut ask = 0;
         let wanted = |usage: Usage| enough.min(usage.in_hand).max(1);
-        if of_lane.waiting != 0 && state.lane_room(lane) >= wanted(of_lane) {
+        if of_lane.waiting != 0 && state.room(lane, project) >= wanted(of_lane) {
             ask |= of_lane.waiting;
         }
-        if of_project.waiting != 0 && state.project_room(project) >= wanted(of_project) {
+        if of_project.waiting != 0 && state.project_room(project, PROVEN_FACTOR) >= wanted(of_project) {
             ask |= of_project.waiting;
         }
         let (was_full, is_idle) = (state.free == 1, state.is_idle());
@@ -285,18 +244,27 @@ impl State {
         (self.free * self.free).div_ceil(self.total.max(1))
     }
 
+    /// Places that one more delivery of this lane and project may have.
+    fn room(&self, lane: &str, project: ProjectId) -> usize {
+        let is_proven = usage(&self.lanes, lane).is_proven(Instant::now());
+        let factor = if is_proven { PROVEN_FACTOR } else { PROJECT_FACTOR };
+        self.lane_room(lane).min(self.project_room(project, factor))
+    }
+
     fn lane_room(&self, lane: &str) -> usize {
-        let usage = usage(&self.lanes, lane);
+        let (usage, now) = (usage(&self.lanes, lane), Instant::now());
         let useful = match self.curbs.get(lane) {
-            Some(until) if Instant::now() < *until => 0,
+            Some(until) if now < *until => 0,
             Some(_) => 1,
-            None => self.base + usage.pace.per_window(),
+            // Hosts of the operator's own are one lane, and are trusted.
+            None if lane == SMARTHOST_LANE => usage.useful(self.base, self.base, now),
+            None => usage.useful(self.base, UNPROVEN, now),
         };
         useful.min(self.threshold()).saturating_sub(usage.in_hand)
     }
 
-    fn project_room(&self, project: ProjectId) -> usize {
-        let threshold = self.threshold() * PROJECT_FACTOR;
+    fn project_room(&self, project: ProjectId, factor: usize) -> usize {
+        let threshold = self.threshold() * factor;
         threshold.saturating_sub(usage(&self.projects, &project).in_hand).min(self.free)
     }
 
@@ -305,7 +273,7 @@ impl State {
         match self.lanes.get_mut(lane) {
             Some(usage) => usage.in_hand += 1,
             None => {
-                self.lanes.insert(lane.to_owned(), Usage { in_hand: 1, ..Usage::default() });
+                self.lanes.insert(lane.to_owned(), Usage::one());
             }
         }
         self.projects.entry(project).or_default().in_hand += 1;
@@ -313,10 +281,11 @@ impl State {
 
     fn wait(&mut self, shard: Shard, lane: &str, project: ProjectId) {
         // Whichever has no room is what is waited for; a lane that has is not behind because of a project.
-        if self.lane_room(lane) == 0 || self.project_room(project) > 0 {
+        let is_project_full = self.project_room(project, PROVEN_FACTOR) == 0;
+        if self.lane_room(lane) == 0 || !is_project_full {
             self.lanes.entry(lane.to_owned()).or_default().waiting |= bit(shard);
         }
-        if self.project_room(project) == 0 {
+        if is_project_full {
             self.projects.entry(project).or_default().waiting |= bit(shard);
         }
     }
@@ -340,108 +309,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    const S: Shard = Shard::of_low_bits(7);
-
-    fn project(n: u128) -> ProjectId {
-        ProjectId::from_uuid(Uuid::from_u128(n))
-    }
-
-    fn places(total: usize) -> (Arc<Places>, Arc<Wake>) {
-        let wake = Arc::<Wake>::default();
-        let places = Arc::new(Places::new(total, 20, Arc::clone(&wake)));
-        places.open();
-        (places, wake)
-    }
-
-    fn fill(places: &Arc<Places>, lane: &str, of: u128) -> Vec<Place> {
-        std::iter::from_fn(|| places.reserve(lane, project(of))).collect()
-    }
-
-    #[test]
-    fn two_hundred_stuck_lanes_leave_room_for_the_next() {
-        let (places, _) = places(4096);
-        let held: Vec<_> = (0..200).map(|n| fill(&places, &format!("stuck{n}"), n)).collect();
-        assert_eq!(held[0].len(), 20, "what its sessions can work at");
-        assert!(held.iter().all(|held| !held.is_empty()));
-        assert!(fill(&places, "healthy", 1000).len() >= 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_curbed_lane_takes_nothing_then_one_and_then_as_usual() {
-        let (places, wake) = places(4096);
-        places.curb("dead", Instant::now() + Duration::from_secs(1));
-        assert!(places.reserve("dead", project(1)).is_none());
-        places.left_waiting(S, "dead", project(1));
-        assert!(wake.take().is_empty(), "nobody need look");
-        assert!(places.reserve("other", project(1)).is_some());
-        tokio::time::advance(Duration::from_secs(2)).await;
-        let rooms =
-            places.rooms(&[Group { shard: S, priority: 1, project: project(1), next_hop: "dead".into() }], &[S]);
-        assert_eq!(rooms.lanes["dead"], 1, "a probe");
-        places.left_waiting(S, "dead", project(1));
-        wake.take();
-        let probe = places.take("dead", project(1));
-        places.left_waiting(S, "dead", project(1));
-        places.uncurb("dead");
-        assert_eq!(wake.take(), [S], "its rows are looked for");
-        drop(probe);
-    }
-
-    #[test]
-    fn a_lane_that_finishes_much_may_have_much_but_never_all() {
-        let (places, _) = places(1000);
-        for _ in 0..5000 {
-            drop(places.reserve("fast", project(1)));
-        }
-        let held = fill(&places, "fast", 1);
-        assert!((370..=390).contains(&held.len()), "{}", held.len());
-        assert_eq!(fill(&places, "other", 2).len(), 20);
-    }
-
-    #[test]
-    fn a_project_with_many_lanes_leaves_half() {
-        let (places, _) = places(1000);
-        let held: Vec<_> = (0..500).flat_map(|n| fill(&places, &format!("d{n}"), 1)).collect();
-        assert!((490..=510).contains(&held.len()), "{}", held.len());
-        assert_eq!(fill(&places, "other", 2).len(), 20);
-    }
-
-    #[test]
-    fn fresh_deliveries_do_not_overtake_rows_that_wait() {
-        let (places, wake) = places(10);
-        let mut held = fill(&places, "a", 1);
-        places.left_waiting(S, "a", project(1));
-        assert!(wake.take().is_empty(), "there is no room yet");
-        held.truncate(1);
-        assert_eq!(wake.take(), [S], "room came");
-        assert!(places.reserve("a", project(1)).is_none(), "the row goes first");
-        let group = Group { shard: S, priority: 1, project: project(1), next_hop: "a".into() };
-        assert!(places.rooms(&[group], &[S]).lanes["a"] > 0);
-        assert!(places.reserve("a", project(1)).is_some());
-    }
-
-    #[test]
-    fn marks_that_no_row_stands_for_any_more_are_forgotten() {
-        let (places, _) = places(10);
-        let held = fill(&places, "a", 1);
-        places.left_waiting(S, "a", project(1));
-        drop(held);
-        assert!(places.reserve("a", project(1)).is_none());
-        places.only_ready(&[]);
-        assert!(places.reserve("a", project(1)).is_some());
-    }
-
-    #[test]
-    fn closed_places_take_nothing_fresh() {
-        let (places, wake) = places(10);
-        places.close();
-        assert!(places.reserve("a", project(1)).is_none());
-        places.left_waiting(S, "a", project(1));
-        assert_eq!(wake.take(), [S]);
-    }
-}
+mod tests;

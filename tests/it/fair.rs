@@ -92,14 +92,14 @@ async fn a_stuck_destination_keeps_nobody_from_being_born_leased() {
     let database = database_with(&[Backlog { project: "shop", rows: 5_000, shard: None, lane: "'stuck'" }]).await;
     let app = Setup::new().route_to(sink.address).shaping("[limits.domain.stuck]").on(&database).start().await;
     let stuck = "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL AND next_hop = 'stuck'";
-    database.until_count(stuck, 40).await;
+    database.until_count(stuck, 5).await;
     for n in 0..100 {
         app.settled(&app.send(&message_to(&format!("r{n}@example.net"))).await).await;
     }
     assert_eq!(sink.taken_count(), 100);
-    assert_eq!(database.count(stuck).await, 40, "its lane is as full as it may be");
+    assert_eq!(database.count(stuck).await, 5, "as much as a lane may try that has shown nothing");
     let claimed = "mailwright_claim_batch_deliveries_sum";
-    assert!((app.metric(claimed).await - 40.0).abs() < 0.1, "only what is stuck was claimed");
+    assert!((app.metric(claimed).await - 5.0).abs() < 0.1, "only what is stuck was claimed");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_retry_is_made_while_another_lane_is_full() {
         .await;
     let database = database_with(&[Backlog { project: "shop", rows: 5_000, shard: None, lane: "'stuck'" }]).await;
     let app = Setup::new().route_to(sink.address).shaping("[limits.domain.stuck]").on(&database).start().await;
-    database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL", 40).await;
+    database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL", 5).await;
     let message = app.settled(&app.send(&message_to("a@example.net")).await).await;
     assert_eq!((&message["status"], &message["recipients"][0]["attempts"]), (&json!("delivered"), &json!(3)));
 }

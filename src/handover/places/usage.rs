@@ -1,0 +1,76 @@
+//! What one lane, or one project, has in hand, left waiting and finished.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::shard::Shard;
+
+/// The window in which finished deliveries are counted.
+const WINDOW: Duration = Duration::from_secs(1);
+/// A lane that finished nothing for so long must prove itself again; one that did nothing at all is forgotten.
+const MEMORY: Duration = Duration::from_mins(1);
+/// What a lane may have that has finished nothing of late (Postfix: `initial_destination_concurrency` 5).
+pub const UNPROVEN: usize = 5;
+
+/// Shards, a bit each.
+pub type ShardBits = u64;
+
+pub const fn bit(shard: Shard) -> ShardBits {
+    1 << shard.index()
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Usage {
+    pub in_hand: usize,
+    /// Shards that hold rows which found no room.
+    pub waiting: ShardBits,
+    pace: Pace,
+}
+
+/// What was finished within the second that runs and the one before.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pace {
+    began: Option<Instant>,
+    done: usize,
+    before: usize,
+}
+
+impl Usage {
+    pub fn one() -> Self {
+        Self { in_hand: 1, ..Self::default() }
+    }
+
+    /// One was finished.
+    pub fn finish(&mut self, now: Instant) {
+        self.in_hand = self.in_hand.saturating_sub(1);
+        let Pace { began, done, .. } = self.pace;
+        match began {
+            Some(began) if now - began < WINDOW => {}
+            began => {
+                let is_next = began.is_some_and(|began| now - began < WINDOW * 2);
+                self.pace = Pace { began: Some(now), done: 0, before: if is_next { done } else { 0 } };
+            }
+        }
+        self.pace.done += 1;
+    }
+
+    /// Whether something was finished of late.
+    pub fn is_proven(&self, now: Instant) -> bool {
+        self.pace.began.is_some_and(|began| now - began < MEMORY)
+    }
+
+    /// How many can be worked at: `base` and what a second has shown, once the lane has shown anything, and `unproven`
+    /// before. What hangs, and what waits behind it, would hold places that others could use.
+    pub fn useful(&self, base: usize, unproven: usize, now: Instant) -> usize {
+        let per_second = match self.pace.began {
+            Some(began) if now - began < WINDOW * 2 => self.pace.done.max(self.pace.before),
+            _ => 0,
+        };
+        if self.is_proven(now) { base + per_second } else { unproven.min(base) }
+    }
+
+    pub fn is_forgotten(&self, now: Instant) -> bool {
+        self.in_hand == 0 && self.waiting == 0 && !self.is_proven(now)
+    }
+}
