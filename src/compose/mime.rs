@@ -357,6 +357,7 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(5000))]
         #[test]
         fn any_text_arrives_as_written(text in "(\\PC|[\\r\\n\\t .=-]|\\x00){0,400}", subject in "\\PC{0,200}") {
             let mut draft = draft();

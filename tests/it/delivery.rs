@@ -339,24 +339,6 @@ async fn a_stalled_peer_is_left_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn garbage_is_a_deferral_and_never_a_delivery() {
-    for garbage in [&b"hello\r\n"[..], b"\0\0\0\r\n", b"999 x\r\n", b"250-a\r\n550 b\r\n", &[b'2'; 9000]] {
-        let garbage: &'static [u8] = garbage.to_vec().leak();
-        let sink = Sink::setup()
-            .script(move |step, connection| match step {
-                Step::Rcpt(_) if connection == 0 => Do::Bytes(garbage),
-                _ => Do::Usual,
-            })
-            .start()
-            .await;
-        let app = Setup::new().route_to(sink.address).start().await;
-        let id = app.send(&message_to("a@example.net")).await;
-        app.settled(&id).await;
-        assert_eq!(outcomes(&app.attempts(&id).await)[0], "deferred");
-    }
-}
-
-#[tokio::test]
 async fn a_server_without_pipelining_is_spoken_to_step_by_step() {
     let sink = Sink::setup().extensions(&[]).start().await;
     let app = Setup::new().route_to(sink.address).start().await;

@@ -30,6 +30,7 @@ mod partitions;
 mod plans;
 mod policy;
 mod postfix;
+mod servers;
 mod store;
 mod support;
 mod tls;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 
-use crate::support::app::{App, Setup, message_to, status_of};
+use crate::support::app::{App, Setup, message_to, status_of, temporary};
 use crate::support::dns::{Dns, Zone};
 use crate::support::sink::{Sink, Step};
 use crate::support::tls::{TestTls, https};
@@ -73,6 +73,18 @@ async fn an_enforced_policy_demands_a_valid_certificate_and_outlives_its_web_ser
     let id = app.send(&message_to("b@example.net")).await;
     assert_eq!(deferred(&app, &id).await["class"], "tls", "the policy that was fetched holds");
     assert_eq!(sink.taken_count(), 0);
+}
+
+#[tokio::test]
+async fn an_enforced_policy_is_met_by_a_host_that_it_names_with_a_valid_certificate() {
+    let (web, tls) = (TestTls::new("mta-sts.example.net"), TestTls::new("mx.example.net"));
+    let both = [&web, &tls].map(|tls| std::fs::read_to_string(&tls.ca_file).unwrap()).concat();
+    let sink = Sink::setup().starttls(tls.acceptor.clone()).start().await;
+    let setup = sts_app(&sts_zone("mx.example.net"), &sink, &web, ENFORCE).await;
+    let app = setup.set("delivery.ca_file", temporary("ca", &both).display()).start().await;
+    let id = app.send(&message_to("a@example.net")).await;
+    assert_eq!(app.settled(&id).await["status"], "delivered");
+    assert_eq!(app.attempts(&id).await[0]["tls"], "TLSv1_3 validated mta-sts");
 }
 
 #[tokio::test]

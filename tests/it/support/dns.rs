@@ -1,16 +1,19 @@
-//! A DNS server with a zone of the test's own (RFC 1035, UDP only).
+//! A DNS server with a zone of the test's own (RFC 1035), over UDP and TCP.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
 
 /// What a name answers. A name that is not in the zone does not exist.
 #[derive(Debug, Clone)]
 pub enum Zone {
     Mx(Vec<(u16, &'static str)>),
     A(Ipv4Addr),
+    Aaaa(Ipv6Addr),
     Txt(&'static str),
     Cname(&'static str),
     /// Usage, selector, matching and data.
@@ -18,12 +21,19 @@ pub enum Zone {
     /// The name exists, without these records.
     Empty,
     ServFail,
+    /// Questions about the name are not answered.
+    Silent,
+    /// They are, but late.
+    Late(Duration),
+    /// The answers are too long for UDP: it gets them cut off (TC).
+    Long,
 }
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
 const MX: u16 = 15;
 const TXT: u16 = 16;
+const AAAA: u16 = 28;
 const TLSA: u16 = 52;
 
 /// A running server.
@@ -42,36 +52,96 @@ impl Dns {
     }
 
     async fn start_as(zone: &[(&'static str, Zone)], is_authentic: bool) -> Self {
-        let mut names: HashMap<&'static str, Vec<Zone>> = HashMap::new();
+        let mut names = Names::new();
         for (name, entry) in zone {
             names.entry(name).or_default().push(entry.clone());
         }
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (socket, listener) = bind_both().await;
         let address = socket.local_addr().unwrap();
-        let names = Arc::new(names);
+        let (socket, names) = (Arc::new(socket), Arc::new(names));
+        let over_tcp = Arc::clone(&names);
         tokio::spawn(async move {
             let mut query = [0; 1500];
             while let Ok((count, from)) = socket.recv_from(&mut query).await {
-                let mut answer = answer(&query[..count], &names);
-                if is_authentic {
-                    answer[3] |= 0x20;
-                }
-                let _ = socket.send_to(&answer, from).await;
+                let (socket, names, query) = (Arc::clone(&socket), Arc::clone(&names), query[..count].to_vec());
+                tokio::spawn(async move {
+                    if let Some(answer) = answer_in_time(&query, &names, is_authentic, true).await {
+                        let _ = socket.send_to(&answer, from).await;
+                    }
+                });
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let names = Arc::clone(&over_tcp);
+                tokio::spawn(async move {
+                    // A client that goes away ends its connection and nothing else.
+                    while let Ok(length) = stream.read_u16().await {
+                        let mut query = vec![0; usize::from(length)];
+                        stream.read_exact(&mut query).await?;
+                        if let Some(answer) = answer_in_time(&query, &names, is_authentic, false).await {
+                            stream.write_u16(u16::try_from(answer.len()).unwrap()).await?;
+                            stream.write_all(&answer).await?;
+                        }
+                    }
+                    std::io::Result::Ok(())
+                });
             }
         });
         Self { address }
     }
 }
 
-fn answer(query: &[u8], names: &HashMap<&'static str, Vec<Zone>>) -> Vec<u8> {
+/// One port for both.
+async fn bind_both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            return (socket, listener);
+        }
+    }
+}
+
+type Names = HashMap<&'static str, Vec<Zone>>;
+
+async fn answer_in_time(query: &[u8], names: &Names, is_authentic: bool, is_udp: bool) -> Option<Vec<u8>> {
+    let (name, _) = question(query);
+    let entries = names.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+    let mut answer = answer(query, names);
+    if is_authentic {
+        answer[3] |= 0x20;
+    }
+    for entry in entries {
+        match entry {
+            Zone::Silent => return None,
+            Zone::Late(wait) => tokio::time::sleep(*wait).await,
+            Zone::Long if is_udp => {
+                // The header and the question, and the word that more was to come.
+                answer.truncate(query.len());
+                answer[2] |= 0x02;
+                answer[6..12].fill(0);
+            }
+            _ => {}
+        }
+    }
+    Some(answer)
+}
+
+/// The name that is asked about, and where it ends.
+fn question(query: &[u8]) -> (String, usize) {
     let (mut labels, mut at) = (Vec::new(), 12);
     while query[at] != 0 {
         let end = at + 1 + usize::from(query[at]);
         labels.push(String::from_utf8_lossy(&query[at + 1..end]).to_ascii_lowercase());
         at = end;
     }
+    (labels.join("."), at)
+}
+
+fn answer(query: &[u8], names: &Names) -> Vec<u8> {
+    let (asked, at) = question(query);
     let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
-    let entries = names.get(labels.join(".").as_str());
+    let entries = names.get(asked.as_str());
     let is_alias = entries.is_some_and(|entries| entries.iter().any(|entry| matches!(entry, Zone::Cname(_))));
     let kind = if is_alias { CNAME } else { kind };
     let records: Vec<Vec<u8>> = entries.into_iter().flatten().flat_map(|entry| records(entry, kind)).collect();
@@ -98,6 +168,7 @@ fn answer(query: &[u8], names: &HashMap<&'static str, Vec<Zone>>) -> Vec<u8> {
 fn records(entry: &Zone, kind: u16) -> Vec<Vec<u8>> {
     match (entry, kind) {
         (Zone::A(ip), A) => vec![ip.octets().to_vec()],
+        (Zone::Aaaa(ip), AAAA) => vec![ip.octets().to_vec()],
         (Zone::Mx(list), MX) => list
             .iter()
             .map(|(preference, host)| {

@@ -41,6 +41,8 @@ pub enum Do {
     ReplyAndDrop(&'static str),
     /// Nothing more is said; the connection stays open.
     Stall,
+    /// A reply, and then nothing more is said or read.
+    Deaf(&'static str),
     /// A reply that comes byte by byte and never ends.
     Trickle,
     /// A reply line of so many bytes.
@@ -362,7 +364,7 @@ impl Conversation<'_> {
         let takes = match &action {
             Do::Usual | Do::DropAfter | Do::Stall | Do::Held(_) => true,
             Do::Reply(reply) | Do::ReplyAndDrop(reply) => reply.starts_with('2'),
-            Do::Drop | Do::Bytes(_) | Do::Trickle | Do::Flood(_) => false,
+            Do::Drop | Do::Bytes(_) | Do::Trickle | Do::Flood(_) | Do::Deaf(_) => false,
         };
         if takes && !self.recipient.is_empty() {
             let mut ledger = self.shared.ledger.lock().unwrap();
@@ -435,6 +437,10 @@ impl Conversation<'_> {
                     return Ok(Then::Close);
                 }
                 self.say(usual).await.map(|()| Then::GoOn)
+            }
+            Do::Deaf(reply) => {
+                self.say(reply).await?;
+                std::future::pending().await
             }
             Do::Stall => {
                 // Until the client has had enough.
