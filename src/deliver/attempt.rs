@@ -4,12 +4,13 @@
 use tokio::time::Instant;
 
 use super::classify;
-use super::lanes::{Lane, Offer, Turn, Why};
+use super::lanes::{Lane, Offer, Turn};
 use super::smtp::session::Outgoing;
 use super::tries::Way;
 use super::worker::{Deliverer, STORE_PAUSE};
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::envelope::{Envelope, Needs};
+use crate::domain::hold::Why;
 use crate::domain::message::TlsDemand;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
@@ -25,7 +26,7 @@ pub enum Ended {
     /// It was not begun: not before that instant.
     Held {
         until: Instant,
-        why: &'static str,
+        why: Why,
     },
     /// The lease is somebody else's by now.
     NotOurs,
@@ -136,7 +137,7 @@ impl Deliverer {
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());
         let spread = self.chance.jitter(wait.mul_f64(1.1), 0.1 / 1.1);
-        Ended::Held { until: Instant::now() + spread, why: why.in_words() }
+        Ended::Held { until: Instant::now() + spread, why }
     }
 
     /// What goes on the wire: as it was handed over while the lease is young, else from the store, which also says

@@ -9,6 +9,7 @@ use time::Date;
 use tokio::time::Instant;
 
 use crate::classify::OTHER;
+use crate::domain::hold::Why;
 use crate::domain::peer::{Peer, Source};
 use crate::routing::{Plan, Routed};
 use crate::shaping::{Wish, choose};
@@ -47,7 +48,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub struct NoSource {
     pub until: Instant,
-    pub why: &'static str,
+    pub why: Why,
 }
 
 impl Sources {
@@ -91,18 +92,14 @@ impl Sources {
                 }
                 Ok(candidate.source())
             }
-            Err(Wish::WarmedOut) => Err(NoSource {
-                until: now + USED_UP,
-                why: "every source address has sent what its warm-up allows today",
-            }),
-            Err(Wish::SetAside) => Err(NoSource {
-                until: now + USED_UP,
-                why: "the next hop wants no mail from any of our source addresses at present",
-            }),
-            Err(Wish::None) => Err(NoSource {
-                until: now + USED_UP,
-                why: "no source address of the pool can be used: all are drained or of the other address family",
-            }),
+            Err(wish) => {
+                let why = match wish {
+                    Wish::WarmedOut => Why::Warmup,
+                    Wish::SetAside => Why::Aside,
+                    Wish::None => Why::NoSource,
+                };
+                Err(NoSource { until: now + USED_UP, why })
+            }
         }
     }
 

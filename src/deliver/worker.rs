@@ -18,6 +18,7 @@ use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
 use crate::config::Config;
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
+use crate::domain::hold::Why;
 use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome};
@@ -119,19 +120,19 @@ impl Deliverer {
         started_at: crate::domain::clock::Timestamp,
     ) {
         let finished_at = self.clock.now();
-        let policy = self.retry_policy(&report.outcome);
-        let transition = delivery.conclude(&report.outcome, &policy, finished_at, &*self.chance);
+        let policy = || self.retry_policy(&report.outcome);
+        let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.chance);
         tracing::debug!(message = %delivery.message, outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
         let attempt = AttemptId::new(finished_at, &*self.chance);
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
     }
 
     /// Puts a delivery off without a try: until an instant, or its last one.
-    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, reason: &'static str) {
-        self.metrics.held.with_label_values(&[reason]).inc();
+    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: Why) {
+        self.metrics.held.with_label_values(&[why.name()]).inc();
         let due = self.clock.now() + until.saturating_duration_since(Instant::now());
         let due = due.min(delivery.expires_at);
-        while let Err(error) = self.store.hold_delivery(delivery.lease, due, reason).await {
+        while let Err(error) = self.store.hold_delivery(delivery.lease, due, why.in_words()).await {
             tracing::warn!(message = %delivery.message, %error, "a delivery could not be put off");
             if !error.is_away() {
                 return;

@@ -75,10 +75,16 @@ impl LeasedDelivery {
 
     /// The transition that `outcome` causes. A retry never lies beyond the last instant: it falls on
     /// it, where the delivery expires.
-    pub fn conclude(&self, outcome: &Outcome, policy: &RetryPolicy, now: Timestamp, chance: &dyn Chance) -> Transition {
+    pub fn conclude(
+        &self,
+        outcome: &Outcome,
+        policy: impl FnOnce() -> RetryPolicy,
+        now: Timestamp,
+        chance: &dyn Chance,
+    ) -> Transition {
         let hint = outcome.trouble().and_then(|trouble| trouble.action.retry_after);
-        // A server that says when is believed; a little later than all at once.
-        let delay = match hint {
+        let delay = |policy: &RetryPolicy| match hint {
+            // A server that says when is believed; a little later than all at once.
             Some(hint) => chance.jitter(hint.mul_f64(1.05), 0.05 / 1.05),
             None => policy.schedule.delay_after(self.lease.attempt, chance),
         };
@@ -95,8 +101,11 @@ impl LeasedDelivery {
             Outcome::Deferred(_) | Outcome::Uncertain(_) if self.expires_at <= now => {
                 settled(RecipientStatus::Expired, EventType::Expired)
             }
-            Outcome::Deferred(_) => deferred(delay),
-            Outcome::Uncertain(_) => deferred(delay.max(policy.uncertain)),
+            Outcome::Deferred(_) => deferred(delay(&policy())),
+            Outcome::Uncertain(_) => {
+                let policy = policy();
+                deferred(delay(&policy).max(policy.uncertain))
+            }
         }
     }
 }
@@ -141,11 +150,11 @@ mod tests {
     }
 
     fn conclude(outcome: &Outcome, expires_in: i64) -> Transition {
-        let policy = RetryPolicy {
+        let policy = || RetryPolicy {
             schedule: Schedule::new(vec![Duration::from_secs(10)], Jitter::DEFAULT).unwrap(),
             uncertain: Duration::from_mins(1),
         };
-        delivery(expires_in).conclude(outcome, &policy, NOW, &SeededChance::new(5))
+        delivery(expires_in).conclude(outcome, policy, NOW, &SeededChance::new(5))
     }
 
     fn trouble() -> Trouble {

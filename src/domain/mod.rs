@@ -11,6 +11,7 @@ pub mod dkim;
 pub mod envelope;
 pub mod event;
 pub mod fault;
+pub mod hold;
 pub mod id;
 pub mod judgement;
 pub mod lease;

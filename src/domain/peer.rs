@@ -22,6 +22,21 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
 }
 
+impl Peer {
+    /// Whether one session can carry mail for both: the same server, on the same terms, as the same user.
+    pub fn shares_session_with(&self, other: &Self) -> bool {
+        self.address == other.address
+            && self.host == other.host
+            && self.tls == other.tls
+            && self.tlsa == other.tlsa
+            && self.username() == other.username()
+    }
+
+    fn username(&self) -> Option<&str> {
+        self.credentials.as_ref().map(|credentials| credentials.username.as_str())
+    }
+}
+
 /// Where a TLS policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TlsBasis {

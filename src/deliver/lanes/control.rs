@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::hold::Why;
 use crate::shaping::{Limits, Rate};
 
 /// Sessions of a lane that has shown nothing yet (Postfix: `initial_destination_concurrency` 5).
@@ -95,30 +96,6 @@ enum Breaker {
     Open { until: Instant, pause: Duration },
     /// One goes out to see.
     Probing { pause: Duration },
-}
-
-/// Why nothing may go out now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The breaker is open, or a probe is under way.
-    Paused,
-    /// Other processes have all of the lane's connections.
-    Shared,
-    /// The rate of messages, or of connections, is used up for longer than is worth waiting.
-    Rate,
-    /// Retries to this destination have used up their budget.
-    Budget,
-}
-
-impl Why {
-    pub const fn in_words(self) -> &'static str {
-        match self {
-            Self::Paused => "the next hop did not answer, or refused everybody: it is paused and probed",
-            Self::Shared => "other processes hold the few connections that this next hop may have",
-            Self::Rate => "the rate of this next hop is used up",
-            Self::Budget => "retries to this next hop have used up their budget; fresh mail goes first",
-        }
-    }
 }
 
 /// Whether one may go out.

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::control::{Admission, Control, Share, Sign, Why};
+use super::control::{Admission, Control, Share, Sign};
 use crate::deliver::smtp::connection::{Connections, Counted};
 use crate::deliver::smtp::session::Session;
 use crate::domain::envelope::Envelope;
+use crate::domain::hold::Why;
 use crate::domain::peer::Peer;
 use crate::shaping::Limits;
 
@@ -185,7 +186,7 @@ impl Lane {
         if session.transactions >= state.control.limits().messages_per_connection {
             return None;
         }
-        let fits = |offer: &Offer| offer.peers.iter().any(|peer| is_same_way(peer, &session.peer));
+        let fits = |offer: &Offer| offer.peers.iter().any(|peer| peer.shares_session_with(&session.peer));
         let place = state.waiting.iter().take(LOOK).position(|one| one.offer.as_ref().is_some_and(fits))?;
         let is_retry = state.waiting[place].is_retry;
         if !state.control.admit_behind(is_retry, Instant::now()) {
@@ -264,12 +265,6 @@ pub struct SessionFacts {
     pub transactions: usize,
 }
 
-/// Whether two peers can be spoken to over one session.
-fn is_same_way(a: &Peer, b: &Peer) -> bool {
-    let user = |peer: &Peer| peer.credentials.as_ref().map(|c| c.username.clone());
-    a.address == b.address && a.host == b.host && a.tls == b.tls && a.tlsa == b.tlsa && user(a) == user(b)
-}
-
 impl Slot {
     /// An idle session with the first of `peers` that has one. What is too old is left for the sweep.
     pub fn take_idle(&self, peers: &[Arc<Peer>]) -> Option<Session> {
@@ -279,7 +274,7 @@ impl Slot {
             state
                 .idle
                 .iter()
-                .rposition(|(session, since)| since.elapsed() < idle_for && is_same_way(&session.peer, peer))
+                .rposition(|(session, since)| since.elapsed() < idle_for && session.peer.shares_session_with(peer))
         })?;
         Some(state.idle.remove(found).0)
     }

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use control::Control;
-pub use control::{Pauses, Share, Sign, Why};
+pub use control::{Pauses, Share, Sign};
 pub use lane::{Follower, Lane, LaneKey, Offer, SessionFacts, Slot, Turn};
 
 use crate::routing::{Plan, Routed};
