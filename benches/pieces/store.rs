@@ -164,7 +164,7 @@ fn settle_64(bencher: Bencher<'_, '_>) {
 
 fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
     let (now, recipient) = (SystemClock.now(), &message.recipients[0]);
-    let policy = RetryPolicy { schedule: Schedule::fallback(), uncertain: Duration::ZERO };
+    let policy = || RetryPolicy { schedule: Schedule::fallback(), uncertain: Duration::ZERO };
     let delivery = LeasedDelivery {
         lease: Lease { shard: message.id.shard(), id: recipient.id.uuid(), token, attempt: 1 },
         message: message.id,
@@ -178,7 +178,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
     };
     let reply = Reply { code: 250, enhanced: None, text: "Ok: queued as 4Xr7pQ2m1Zz9".to_owned() };
     let outcome = Outcome::Accepted(reply);
-    let transition = delivery.conclude(&outcome, &policy, now, &SystemChance);
+    let transition = delivery.conclude(&outcome, policy, now, &SystemChance);
     let report = AttemptReport {
         host: Some("mx.example.net".to_owned()),
         ip: Some("192.0.2.1".to_owned()),
