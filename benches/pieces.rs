@@ -165,7 +165,7 @@ mod smtp {
     use mailwright::classify::Classifier;
     use mailwright::deliver::smtp::dialogue::{Action, Dialogue, Stage, Verdict};
     use mailwright::deliver::smtp::reply::{RawReply, ReplyReader};
-    use mailwright::deliver::smtp::session;
+    use mailwright::deliver::smtp::stuffing::dot_stuffed;
     use mailwright::domain::envelope::{Envelope, Needs};
     use mailwright::domain::route::TlsPolicy;
 
@@ -274,7 +274,7 @@ mod smtp {
     #[divan::bench(args = SIZES)]
     fn dot_stuffing(bencher: Bencher<'_, '_>, size: usize) {
         let raw = composed(size);
-        bencher.counter(BytesCount::new(raw.len())).bench_local(|| session::dot_stuffed(black_box(&raw)));
+        bencher.counter(BytesCount::new(raw.len())).bench_local(|| dot_stuffed(black_box(&raw)));
     }
 }
 

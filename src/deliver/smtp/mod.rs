@@ -9,4 +9,5 @@ pub mod deadlines;
 pub mod dialogue;
 pub mod reply;
 pub mod session;
+pub mod stuffing;
 mod wire;

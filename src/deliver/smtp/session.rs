@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
 use super::reply::{RawReply, ReplyReader};
+use super::stuffing::dot_stuffed;
 use super::wire::{Wire, connect_from};
 use crate::domain::envelope::Envelope;
 use crate::domain::peer::{Peer, Source, TlsBasis};
@@ -400,36 +401,5 @@ impl Session {
         if self.transcript.len() + line.len() <= TRANSCRIPT_MAX {
             self.transcript.push_str(line);
         }
-    }
-}
-
-/// The message as DATA carries it (RFC 5321 §4.5.2): leading dots doubled, ended by `CRLF.CRLF`.
-pub fn dot_stuffed(raw: &[u8]) -> Vec<u8> {
-    let mut stuffed = Vec::with_capacity(raw.len() + raw.len() / 64 + 5);
-    let mut from = 0;
-    for dot in memchr::memchr_iter(b'.', raw) {
-        if dot == 0 || raw[dot - 1] == b'\n' {
-            stuffed.extend_from_slice(&raw[from..dot]);
-            stuffed.push(b'.');
-            from = dot;
-        }
-    }
-    stuffed.extend_from_slice(&raw[from..]);
-    if !raw.is_empty() && !raw.ends_with(b"\n") {
-        stuffed.extend_from_slice(b"\r\n");
-    }
-    stuffed.extend_from_slice(b".\r\n");
-    stuffed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::dot_stuffed;
-
-    #[test]
-    fn leading_dots_are_doubled_and_the_end_is_a_line_of_its_own() {
-        assert_eq!(dot_stuffed(b"a\r\n.b\r\n..\r\n"), b"a\r\n..b\r\n...\r\n.\r\n");
-        assert_eq!(dot_stuffed(b".x"), b"..x\r\n.\r\n");
-        assert_eq!(dot_stuffed(b""), b".\r\n");
     }
 }
