@@ -38,7 +38,8 @@ impl Deliverer {
             return Ended::Tried(AttemptReport::without_session(Outcome::Expired, "expiry"));
         }
         if delivery.next_hop == SANDBOX_LANE {
-            return self.deliver_to_sandbox(delivery).await;
+            // On the heap, as all that is large and seldom: the future of an attempt is moved about.
+            return Box::pin(self.deliver_to_sandbox(delivery)).await;
         }
         let plan = self.router.traffic.plan();
         let (domain, mut loaded) = match self.domain_of(&plan, delivery, carried.as_ref()).await {

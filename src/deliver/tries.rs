@@ -52,7 +52,7 @@ impl Deliverer {
                 Next::Kept(session) => self.transact(way, held, session, message, true).await,
                 Next::Open(peer, hurry) => {
                     let hurry = hurry.map(|hurry| hurry.min(self.failover));
-                    self.open_and_transact(way, held, peer, hurry, message).await
+                    Box::pin(self.open_and_transact(way, held, peer, hurry, message)).await
                 }
             };
             slot = left;

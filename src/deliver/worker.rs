@@ -193,7 +193,7 @@ impl Work for Deliverer {
         let started_at = self.clock.now();
         match self.attempt(&delivery, carried).await {
             Ended::Tried(report) => self.settle(delivery, report, started_at).await,
-            Ended::Held { until, why } => self.hold(&delivery, until, why).await,
+            Ended::Held { until, why } => Box::pin(self.hold(&delivery, until, why)).await,
             Ended::NotOurs => {}
         }
         drop(place);

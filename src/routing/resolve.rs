@@ -78,7 +78,7 @@ impl Resolutions {
     pub async fn of(&self, domain: &str, classifier: &Classifier) -> Answer {
         let cell = self.cell(domain);
         let asked = cell.get_or_init(|| async {
-            let answer = self.ask(domain, classifier).await.map(Arc::new);
+            let answer = Box::pin(self.ask(domain, classifier)).await.map(Arc::new);
             (answer, Instant::now())
         });
         asked.await.0.clone()
