@@ -79,7 +79,10 @@ impl Deliverer {
         };
         let (slot, session) = match lane.turn(is_retry, offer).await {
             Turn::Slot { slot, session } => (slot, session),
-            Turn::Held { until, why } => return self.held(delivery, &lane, until, why),
+            Turn::Held { until, why } => {
+                self.sources.give_back(&source.name, &routed, today);
+                return self.held(delivery, &lane, until, why);
+            }
         };
         let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
         if carried.is_none() && memory.is_none() {
@@ -101,6 +104,9 @@ impl Deliverer {
         let message = Outgoing { envelope: &envelope, raw: &loaded.raw };
         let report = self.try_peers(&way, slot, session, message).await;
         drop(memory);
+        if report.is_before_mail() {
+            self.sources.give_back(&source.name, &routed, today);
+        }
         if way.lane.paused_until().is_none() {
             self.handover.places.uncurb(&delivery.next_hop);
         }

@@ -38,8 +38,8 @@ struct State {
     day: Option<Date>,
     /// What all processes had sent on that day when they were asked last.
     known: HashMap<Pair, u64>,
-    /// What this one has sent since.
-    fresh: HashMap<Pair, u64>,
+    /// What this one has sent since, less what it counted and did not send.
+    fresh: HashMap<Pair, i64>,
     /// Processes that share what is left.
     processes: u64,
 }
@@ -103,6 +103,19 @@ impl Sources {
         }
     }
 
+    /// What was counted against a source's warm-up by [`Self::choose`] and has not been sent.
+    pub fn give_back(&self, source: &str, routed: &Routed, today: Date) {
+        let mut state = self.state();
+        if state.day != Some(today) || (state.fresh.is_empty() && state.known.is_empty()) {
+            return;
+        }
+        let pair = (source.to_owned(), routed.provider.as_deref().unwrap_or(OTHER).to_owned());
+        // A source without a warm-up was never counted.
+        if state.fresh.contains_key(&pair) || state.known.contains_key(&pair) {
+            *state.fresh.entry(pair).or_default() -= 1;
+        }
+    }
+
     /// The next mail to that group leaves from another address.
     pub fn set_aside(&self, source: &str, group: &str) {
         let mut state = self.state();
@@ -119,18 +132,18 @@ impl Sources {
         state.begin(today);
         let taken: Vec<_> = state.fresh.drain().collect();
         for (pair, count) in &taken {
-            *state.known.entry(pair.clone()).or_default() += count;
+            let known = state.known.entry(pair.clone()).or_default();
+            *known = known.saturating_add_signed(*count);
         }
-        taken.into_iter().map(|(pair, count)| (pair, i64::try_from(count).unwrap_or(i64::MAX))).collect()
+        taken
     }
 
     /// Has what was taken added again next time, since it could not be.
     pub fn put_back(&self, taken: Vec<(Pair, i64)>) {
         let mut state = self.state();
         for (pair, count) in taken {
-            let count = u64::try_from(count).unwrap_or(0);
             if let Some(known) = state.known.get_mut(&pair) {
-                *known = known.saturating_sub(count);
+                *known = known.saturating_add_signed(-count);
             }
             *state.fresh.entry(pair).or_default() += count;
         }
@@ -159,8 +172,9 @@ impl State {
     /// What was sent, as far as is known; each process reckons that the others send as it does.
     fn spent(&self, source: &str, provider: &str) -> u64 {
         let pair = (source.to_owned(), provider.to_owned());
-        let of = |map: &HashMap<Pair, u64>| map.get(&pair).copied().unwrap_or(0);
-        of(&self.known) + of(&self.fresh) * self.processes.max(1)
+        let fresh = self.fresh.get(&pair).copied().unwrap_or(0);
+        let processes = i64::try_from(self.processes.max(1)).unwrap_or(1);
+        self.known.get(&pair).copied().unwrap_or(0).saturating_add_signed(fresh.saturating_mul(processes))
     }
 }
 

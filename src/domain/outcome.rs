@@ -132,6 +132,11 @@ pub struct AttemptReport {
 }
 
 impl AttemptReport {
+    /// Whether it ended before the server heard of the message.
+    pub fn is_before_mail(&self) -> bool {
+        !self.stage.is_some_and(|stage| ["mail", "rcpt", "data", "body", "dot"].contains(&stage))
+    }
+
     /// A try that ended before any server was spoken to.
     pub fn without_session(outcome: Outcome, stage: &'static str) -> Self {
         Self {

@@ -306,6 +306,36 @@ async fn a_warm_address_takes_over_what_a_cold_one_may_not_send() {
 }
 
 #[tokio::test]
+async fn what_never_reached_the_server_costs_no_warm_up() {
+    // Of the cold address's connections the first five are refused.
+    let sink = Sink::setup()
+        .script(|step, connection| match step {
+            Step::Connect if connection < 5 => Do::ReplyAndDrop("421 4.3.2 not now"),
+            _ => Do::Usual,
+        })
+        .start()
+        .await;
+    let shaping = r#"
+        [sources.cold]
+        address = "127.0.0.11"
+        hello = "cold.example.org"
+        warmup = "slow"
+        since = "2999-01-01"
+        [warmups.slow]
+        days = [2]
+        [pools.default]
+        members = { cold = 1 }
+    "#;
+    let setup = Setup::new().route_to(sink.address).shaping(shaping).set("delivery.pause", "50ms");
+    let app = setup.set("delivery.pause_max", "50ms").start().await;
+    let id = app.send(&message_to("a@example.net")).await;
+    assert_eq!(app.settled(&id).await["status"], "delivered");
+    assert_eq!(app.attempts(&id).await.len(), 6);
+    let id = app.send(&message_to("b@example.net")).await;
+    assert_eq!(app.settled(&id).await["status"], "delivered", "the second of two");
+}
+
+#[tokio::test]
 async fn routes_follow_project_and_domain_and_change_without_a_restart() {
     let (first, second) = (Sink::start().await, Sink::start().await);
     let rule = |sink: &Sink| {
