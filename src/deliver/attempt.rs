@@ -1,6 +1,8 @@
 //! One attempt, as a list of steps: not expired → route → source → lane → load → session → transact → classify.
 //! Each step may end it with a report, or with a reason to put it off.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::classify;
@@ -13,11 +15,15 @@ use crate::domain::envelope::{Envelope, Needs};
 use crate::domain::hold::Why;
 use crate::domain::message::TlsDemand;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
+use crate::domain::peer::Source;
 use crate::domain::reply::{EnhancedStatus, Reply};
-use crate::domain::route::{SANDBOX_LANE, SMARTHOST_LANE};
+use crate::domain::route::{Route, SANDBOX_LANE, SMARTHOST_LANE};
 use crate::handover::Carried;
 use crate::routing::{Ask, Plan};
 use crate::store::claims::{Load, Loaded};
+
+/// A queue that several lanes serve is curbed no longer for one of them.
+const SHARED_CURB: Duration = Duration::from_secs(2);
 
 /// What became of an attempt.
 #[expect(clippy::large_enum_variant, reason = "a report is the usual case")]
@@ -63,7 +69,10 @@ impl Deliverer {
         let is_retry = delivery.lease.attempt > 1;
         // Read ahead while there is memory to spare: what is in memory can follow on another's session.
         let mut memory = if carried.is_none() { self.lanes.spare_memory(&lane, delivery.size) } else { None };
-        if memory.is_some() && loaded.is_none() {
+        if memory.is_none() {
+            // What was read for its domain alone is not held while it waits.
+            loaded = None;
+        } else if loaded.is_none() {
             loaded = match self.loader.load(delivery).await {
                 Some(Load::Ready(loaded)) => Some((loaded, Instant::now())),
                 other => return not_loaded(delivery, other.as_ref()),
@@ -81,7 +90,7 @@ impl Deliverer {
             Turn::Slot { slot, session } => (slot, session),
             Turn::Held { until, why } => {
                 self.sources.give_back(&source.name, &routed, today);
-                return self.held(delivery, &lane, until, why);
+                return self.held(delivery, &lane, &source, until, why);
             }
         };
         let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
@@ -123,7 +132,10 @@ impl Deliverer {
         match carried {
             Some(carried) => Ok((carried.recipient.domain().to_owned(), None)),
             None if delivery.next_hop != SMARTHOST_LANE => Ok((delivery.next_hop.clone(), None)),
-            None if !plan.shaping.heeds_domains() => Ok((String::new(), None)),
+            // Unless the rules were changed since it was queued.
+            None if !plan.shaping.heeds_domains() && matches!(plan.route, Route::Smarthosts(_)) => {
+                Ok((String::new(), None))
+            }
             None => match self.loader.load(delivery).await {
                 Some(Load::Ready(loaded)) => Ok((loaded.recipient.domain().to_owned(), Some((loaded, Instant::now())))),
                 other => Err(not_loaded(delivery, other.as_ref())),
@@ -136,10 +148,13 @@ impl Deliverer {
     }
 
     /// A lane that takes nothing for now: what else waits for that next hop need not be claimed to learn the same.
-    fn held(&self, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: Why) -> Ended {
-        if matches!(why, Why::Paused | Why::Shared) {
-            let until = lane.paused_until().unwrap_or(until);
-            self.handover.places.curb(&delivery.next_hop, until);
+    fn held(&self, delivery: &LeasedDelivery, lane: &Lane, source: &Source, until: Instant, why: Why) -> Ended {
+        if let (Why::Paused, Some(until)) = (why, lane.paused_until()) {
+            // Its queue may have other lanes as well: by other relays, from other addresses.
+            let is_only_way = source.ip.is_none()
+                && (delivery.next_hop != SMARTHOST_LANE || !self.router.traffic.plan().shaping.heeds_domains());
+            let longest = if is_only_way { until } else { until.min(Instant::now() + SHARED_CURB) };
+            self.handover.places.curb(&delivery.next_hop, longest);
         }
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());

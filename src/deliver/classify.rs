@@ -51,9 +51,14 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
         Outcome::Uncertain(_) => return Some(Sign::Answered),
         Outcome::Deferred(trouble) | Outcome::Rejected(trouble) => trouble,
     };
+    // Trouble of our own: nobody was spoken to.
+    if is_verdict && ["throttled", "dns"].contains(&&*trouble.class) {
+        return None;
+    }
     match trouble.action.lane {
         LaneAction::Pause => Some(Sign::Pause),
         LaneAction::Slow if is_verdict => Some(Sign::Slow),
+        _ if is_verdict && matches!(outcome, Outcome::Rejected(_)) => Some(Sign::Refused),
         _ if is_verdict => Some(Sign::Answered),
         // What the policy of one domain demands says nothing of the others that share its hosts.
         _ if trouble.class == "tls" => None,
@@ -67,6 +72,12 @@ pub fn of_no_route(no_route: &NoRoute) -> Outcome {
         NoRoute::Dns(error) => of_dns(error),
         NoRoute::Smarthost(error) => Outcome::Deferred(Trouble::on_the_way("dns", error.to_string())),
         NoRoute::Sts(_) => Outcome::Deferred(Trouble::on_the_way("mta_sts", no_route.to_string())),
+        NoRoute::RequireTls(_) => {
+            // RFC 8689 §5.
+            let enhanced = Some(EnhancedStatus { class: 5, subject: 7, detail: 30 });
+            let reply = Reply { code: 550, enhanced, text: no_route.to_string() };
+            Outcome::Rejected(Trouble::from_reply("requiretls", reply))
+        }
         NoRoute::Sandbox => Outcome::Deferred(Trouble::new("route", no_route.to_string())),
     }
 }
@@ -117,6 +128,6 @@ mod tests {
         let classifier = Classifier::default();
         let reply = Reply { code: 550, enhanced: None, text: "User unknown".into() };
         let outcome = of_refusal(&classifier, None, Stage::Rcpt, reply);
-        assert_eq!((outcome.name(), sign_of(&outcome, true)), ("rejected", Some(Sign::Answered)));
+        assert_eq!((outcome.name(), sign_of(&outcome, true)), ("rejected", Some(Sign::Refused)));
     }
 }

@@ -72,6 +72,12 @@ impl Fleet {
                 tracing::debug!(%error, "lanes and counters could not be told");
             }
         }
+        // What is in hand still counts against the limits.
+        let idle = self.deliverer.handover.places.idle();
+        tokio::pin!(idle);
+        while tokio::time::timeout(BEAT, &mut idle).await.is_err() {
+            let _ = self.deliverer.store.beat(self.process, LIVE).await;
+        }
         let _ = self.tell(&mut told).await;
         let _ = self.deliverer.store.leave_fleet(self.process).await;
     }

@@ -226,14 +226,16 @@ impl Deliverer {
             transcript: session.take_transcript(),
         };
         let is_stale = is_kept && is_stale;
-        let left = if let Some(follower) = follower {
+        let left = if is_stale {
+            // The message goes on with another session in this slot. One that was to follow is told to come again.
+            drop(follower);
+            session.quit().await;
+            Some(slot)
+        } else if let Some(follower) = follower {
             if let Some(session) = slot.pass_on(follower, session) {
                 session.quit().await;
             }
             None
-        } else if is_stale {
-            session.quit().await;
-            Some(slot)
         } else {
             slot.put_back(session).await
         };

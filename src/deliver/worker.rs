@@ -193,7 +193,10 @@ impl Work for Deliverer {
         let started_at = self.clock.now();
         match self.attempt(&delivery, carried).await {
             Ended::Tried(report) => self.settle(delivery, report, started_at).await,
-            Ended::Held { until, why } => Box::pin(self.hold(&delivery, until, why)).await,
+            Ended::Held { until, why } => {
+                Box::pin(self.hold(&delivery, until, why)).await;
+                return place.give_up();
+            }
             Ended::NotOurs => {}
         }
         drop(place);

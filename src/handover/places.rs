@@ -47,7 +47,7 @@ pub struct Places {
 
 #[derive(Debug, Default)]
 struct State {
-    free: usize,
+    taken: usize,
     total: usize,
     /// What a lane's sessions can work at.
     base: usize,
@@ -71,13 +71,21 @@ pub struct Place {
     places: Arc<Places>,
     lane: String,
     project: ProjectId,
+    is_used: bool,
+}
+
+impl Place {
+    /// Frees it; the delivery was put off, which says nothing of how fast its lane is.
+    pub fn give_up(mut self) {
+        self.is_used = false;
+    }
 }
 
 impl Places {
     /// `total` places, closed until [`Places::open`], `base` of them for any lane; `wake` is rung for shards whose
     /// rows have room again.
     pub fn new(total: usize, base: usize, wake: Arc<Wake>) -> Self {
-        let state = State { free: total, total, base, ..State::default() };
+        let state = State { total, base, ..State::default() };
         Self { state: Mutex::new(state), wake, emptied: Notify::new() }
     }
 
@@ -96,7 +104,7 @@ impl Places {
     }
 
     pub fn free(&self) -> usize {
-        self.state().free
+        self.state().free()
     }
 
     /// Waits until no place is taken.
@@ -129,7 +137,7 @@ impl Places {
     }
 
     fn place(self: &Arc<Self>, lane: &str, project: ProjectId) -> Place {
-        Place { places: Arc::clone(self), lane: lane.to_owned(), project }
+        Place { places: Arc::clone(self), lane: lane.to_owned(), project, is_used: true }
     }
 
     /// Lets nothing in for that next hop until an instant, and from then on one at a time, until [`Places::uncurb`].
@@ -185,7 +193,9 @@ impl Places {
             } else if let Some(usage) = state.lanes.get_mut(&group.next_hop) {
                 usage.waiting &= !bit(group.shard);
             }
-            rooms.lanes.insert(group.next_hop.clone(), lane);
+            // Several projects may share it: what one has no room for may be another's.
+            let shared = rooms.lanes.entry(group.next_hop.clone()).or_default();
+            *shared = lane.max(*shared);
             rooms.projects.insert(group.project, project);
         }
         rooms
@@ -197,15 +207,15 @@ impl Places {
         self.state().forget(ready);
     }
 
-    fn leave(&self, lane: &str, project: ProjectId) {
+    fn leave(&self, lane: &str, project: ProjectId, was_used: bool) {
         let now = Instant::now();
         let mut state = self.state();
-        state.free += 1;
+        state.taken = state.taken.saturating_sub(1);
         if let Some(usage) = state.lanes.get_mut(lane) {
-            usage.finish(now);
+            usage.leave(was_used, now);
         }
         if let Some(usage) = state.projects.get_mut(&project) {
-            usage.finish(now);
+            usage.leave(was_used, now);
         }
         let (of_lane, of_project) = (usage(&state.lanes, lane), usage(&state.projects, &project));
         let enough = ROOM_MIN.min(state.total.div_ceil(4));
@@ -217,7 +227,7 @@ impl Places {
         if of_project.waiting != 0 && state.project_room(project, PROVEN_FACTOR) >= wanted(of_project) {
             ask |= of_project.waiting;
         }
-        let (was_full, is_idle) = (state.free == 1, state.is_idle());
+        let (was_full, is_idle) = (state.free() == 1, state.is_idle());
         drop(state);
         if is_idle {
             self.emptied.notify_waiters();
@@ -237,11 +247,16 @@ fn usage<K: Borrow<Q> + Eq + Hash, Q: Eq + Hash + ?Sized>(usages: &HashMap<K, Us
 
 impl State {
     const fn is_idle(&self) -> bool {
-        self.free == self.total
+        self.taken == 0
+    }
+
+    /// A claim may have overtaken what was handed over meanwhile, so that more is taken than there is.
+    const fn free(&self) -> usize {
+        self.total.saturating_sub(self.taken)
     }
 
     fn threshold(&self) -> usize {
-        (self.free * self.free).div_ceil(self.total.max(1))
+        (self.free() * self.free()).div_ceil(self.total.max(1))
     }
 
     /// Places that one more delivery of this lane and project may have.
@@ -265,11 +280,11 @@ impl State {
 
     fn project_room(&self, project: ProjectId, factor: usize) -> usize {
         let threshold = self.threshold() * factor;
-        threshold.saturating_sub(usage(&self.projects, &project).in_hand).min(self.free)
+        threshold.saturating_sub(usage(&self.projects, &project).in_hand).min(self.free())
     }
 
     fn enter(&mut self, lane: &str, project: ProjectId) {
-        self.free = self.free.saturating_sub(1);
+        self.taken += 1;
         match self.lanes.get_mut(lane) {
             Some(usage) => usage.in_hand += 1,
             None => {
@@ -304,7 +319,7 @@ impl State {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.leave(&self.lane, self.project);
+        self.places.leave(&self.lane, self.project, self.is_used);
     }
 }
 

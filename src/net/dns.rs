@@ -144,7 +144,11 @@ impl Resolver {
         match self.resolver.lookup_ip(absolute(host)).await {
             Ok(lookup) => Ok(lookup.iter().collect()),
             Err(error) if error.is_nx_domain() => Err(DnsError::NoName(host.to_owned())),
-            Err(error) if error.is_no_records_found() => Err(DnsError::NoRecords(host.to_owned())),
+            // Of two questions the library tells of the first alone: the other may have had no answer.
+            Err(error) if error.is_no_records_found() => match self.resolver.ipv6_lookup(absolute(host)).await {
+                Err(error) if !error.is_no_records_found() && !error.is_nx_domain() => Err(temporary(host, &error)),
+                _ => Err(DnsError::NoRecords(host.to_owned())),
+            },
             Err(error) => Err(temporary(host, &error)),
         }
     }

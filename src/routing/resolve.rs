@@ -47,6 +47,13 @@ pub struct Host {
     pub dane: Dane,
 }
 
+impl Host {
+    /// Whether DANE says how to check its certificate.
+    pub const fn has_records(&self) -> bool {
+        matches!(self.dane, Dane::Records(_))
+    }
+}
+
 /// A domain as the DNS describes it.
 #[derive(Debug, Clone)]
 pub struct Resolution {
@@ -106,16 +113,18 @@ impl Resolutions {
         let policy = async {
             match &self.policies {
                 Some(policies) => policies.of(domain).await,
-                None => Found::default(),
+                None => Ok(Found::default()),
             }
         };
         let (exchangers, sts) = tokio::join!(self.resolver.exchangers(domain), policy);
         let mut exchangers = exchangers?;
+        // What a domain demanded before is not forgotten because it cannot be read just now.
+        let sts = sts.map_err(|error| DnsError::Temporary(domain.to_owned(), error.to_string()))?;
         exchangers.truncate(HOSTS_MAX);
         let is_secure = match self.resolver.validated() {
             Some(validated) => {
                 let has_mx = exchangers.first().is_none_or(|only| only.host != domain);
-                dane::is_secure(validated, domain, has_mx, &*self.chance).await
+                dane::is_secure(validated, domain, has_mx, &*self.chance).await?
             }
             None => false,
         };

@@ -73,6 +73,8 @@ pub enum NoRoute {
     Smarthost(DnsError),
     #[error("the MTA-STS policy of {0} lists none of its MX hosts")]
     Sts(String),
+    #[error("the message asks for REQUIRETLS, and neither MTA-STS nor DANE vouches for the hosts of {0}")]
+    RequireTls(String),
     #[error("the sandbox is not a network route")]
     Sandbox,
 }
@@ -127,7 +129,7 @@ impl Router {
         };
         match plan.route(ask.project, ask.domain) {
             Route::Smarthosts(hosts) => self.smarthosts(hosts, required, pool).await,
-            Route::Mx => self.exchangers(&plan, ask.domain, required, pool).await,
+            Route::Mx => self.exchangers(&plan, ask, required, pool).await,
             Route::Sandbox => Err(NoRoute::Sandbox),
         }
     }
@@ -189,10 +191,16 @@ impl Router {
     async fn exchangers(
         &self,
         plan: &Plan,
-        domain: &str,
+        Ask { domain, tls: demand, .. }: Ask<'_>,
         required: Option<TlsBasis>,
         pool: String,
     ) -> Result<Routed, NoRoute> {
+        if domain.is_empty() {
+            return Err(NoRoute::Dns(DnsError::Temporary(
+                String::new(),
+                "the recipient's domain is not known".to_owned(),
+            )));
+        }
         let resolution = self.resolutions.of(domain, &plan.classifier).await.map_err(NoRoute::Dns)?;
         let policy_in = |mode| resolution.sts.policy.as_deref().filter(|policy| policy.mode == mode);
         let policy = policy_in(sts::Mode::Enforce);
@@ -201,8 +209,13 @@ impl Router {
             .hosts
             .iter()
             // RFC 8461 §2: DANE, where it is there, says more.
-            .filter(|host| host.dane != Dane::None || policy.is_none_or(|policy| policy.names(&host.name)))
+            .filter(|host| host.has_records() || policy.is_none_or(|policy| policy.names(&host.name)))
+            // RFC 8689 §4.2.1: what names the host must itself be vouched for.
+            .filter(|host| demand != TlsDemand::RequireTls || host.has_records() || policy.is_some())
             .collect();
+        if hosts.is_empty() && demand == TlsDemand::RequireTls {
+            return Err(NoRoute::RequireTls(domain.to_owned()));
+        }
         if hosts.is_empty() {
             return Err(NoRoute::Sts(domain.to_owned()));
         }
@@ -210,8 +223,8 @@ impl Router {
         let peers_of = |host: &Host, addresses: &[IpAddr]| -> Vec<Arc<Peer>> {
             let (tls, basis, tlsa) = match (&host.dane, policy, required) {
                 (Dane::Records(records), ..) => (TlsPolicy::Dane, TlsBasis::Dane, Some(Arc::clone(records))),
-                (Dane::Unusable, _, None) => (TlsPolicy::Encrypted, TlsBasis::Dane, None),
                 (_, Some(_), _) => (TlsPolicy::Required, TlsBasis::Sts, None),
+                (Dane::Unusable, _, None) => (TlsPolicy::Encrypted, TlsBasis::Dane, None),
                 (_, None, Some(basis)) => (TlsPolicy::Required, basis, None),
                 (Dane::None, None, None) => (TlsPolicy::Opportunistic, nobody, None),
             };

@@ -10,8 +10,8 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::net::dns::Resolver;
 use crate::net::fetch::{Document, fetch};
 use crate::net::tls::TlsConfigs;
-use crate::store::Store;
 use crate::store::sts::StoredPolicy;
+use crate::store::{Store, StoreError};
 
 /// RFC 8461 §3.2: a policy is small; §3.3: fetching takes a minute at most.
 const POLICY_MAX: usize = 64 << 10;
@@ -133,15 +133,17 @@ impl Policies {
     /// The policy of a domain. A policy that was fetched once holds until it expires, whether or not its record and
     /// its web server are still there. A record with another id has it fetched anew, and so has half its life (§5.1: before
     /// it expires).
-    pub async fn of(&self, domain: &str) -> Found {
+    pub async fn of(&self, domain: &str) -> Result<Found, StoreError> {
         let now = self.clock.now();
-        let known = self.known(domain).await;
+        let texts = self.resolver.texts(&format!("_mta-sts.{domain}")).await;
+        let mut known = self.known(domain).await?;
+        if texts.is_err() && known.policy.is_none() {
+            // Another process may have fetched one since.
+            known.policy = self.store.get_sts_policy(domain).await?;
+        }
         let held = known.policy.filter(|policy| policy.expires_at > now);
-        let id = match self.resolver.texts(&format!("_mta-sts.{domain}")).await {
-            Ok(texts) => record_id(&texts),
-            Err(_) => None,
-        };
-        match (id, held) {
+        let id = texts.ok().and_then(|texts| record_id(&texts));
+        Ok(match (id, held) {
             (None, held) => Found { policy: held.as_ref().and_then(read), trouble: None },
             (Some(id), Some(held)) if held.id == id && !is_half_over(&held, now) => {
                 Found { policy: read(&held), trouble: None }
@@ -152,7 +154,7 @@ impl Policies {
                 }
                 _ => self.renew(domain, id, held, now).await,
             },
-        }
+        })
     }
 
     async fn renew(&self, domain: &str, id: String, held: Option<StoredPolicy>, now: Timestamp) -> Found {
@@ -182,17 +184,13 @@ impl Policies {
         Ok((Policy::parse(&text).map_err(str::to_owned)?, text))
     }
 
-    async fn known(&self, domain: &str) -> Known {
+    async fn known(&self, domain: &str) -> Result<Known, StoreError> {
         if let Some(known) = self.map().get(domain) {
-            return known.clone();
+            return Ok(known.clone());
         }
-        let policy = self.store.get_sts_policy(domain).await.unwrap_or_else(|error| {
-            tracing::warn!(domain, %error, "the MTA-STS policies cannot be read");
-            None
-        });
-        let known = Known { policy, failed: None };
+        let known = Known { policy: self.store.get_sts_policy(domain).await?, failed: None };
         self.remember(domain, known.clone());
-        known
+        Ok(known)
     }
 
     fn remember(&self, domain: &str, known: Known) {

@@ -306,6 +306,32 @@ async fn a_warm_address_takes_over_what_a_cold_one_may_not_send() {
 }
 
 #[tokio::test]
+async fn mail_that_was_queued_for_a_smarthost_goes_straight_once_the_rules_say_so() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let setup = Setup::new().route_to(gone).set("delivery.retry", "100ms").set("delivery.pause", "100ms");
+    let app = setup.set("delivery.pause_max", "100ms").start().await;
+    let id = app.send(&message_to("a@example.net")).await;
+    app.until(&id, "an attempt", |m| m["recipients"][0]["attempts"] == 1).await;
+    let database = std::sync::Arc::clone(&app.database);
+    app.stop().await;
+    let sink = Sink::start().await;
+    let app = mx_app(&[("example.net", Zone::A(HERE))], sink.address.port()).await.on(&database).start().await;
+    assert_eq!(app.settled(&id).await["status"], "delivered");
+}
+
+#[tokio::test]
+async fn a_message_that_asks_for_requiretls_wants_hosts_that_somebody_vouches_for() {
+    let sink = Sink::setup().extensions(&["PIPELINING", "STARTTLS", "REQUIRETLS"]).start().await;
+    let app = mx_app(&[("example.net", Zone::A(HERE))], sink.address.port()).await.start().await;
+    let mut message = message_to("a@example.net");
+    message["tls"] = json!("requiretls");
+    let id = app.send(&message).await;
+    let reply = app.settled(&id).await["recipients"][0]["last_reply"].clone();
+    assert_eq!((&reply["class"], &reply["enhanced"]), (&json!("requiretls"), &json!("5.7.30")));
+    assert_eq!(sink.connections(), 0);
+}
+
+#[tokio::test]
 async fn what_never_reached_the_server_costs_no_warm_up() {
     // Of the cold address's connections the first five are refused.
     let sink = Sink::setup()

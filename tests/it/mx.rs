@@ -206,3 +206,14 @@ async fn an_exchanger_that_hangs_is_passed_over_in_time() {
     assert_eq!((&message["status"], attempts.len()), (&json!("delivered"), 1));
     assert_eq!(attempts[0]["host"], "mx2.example.net");
 }
+
+#[tokio::test]
+async fn a_host_whose_ipv6_answer_is_missing_is_not_without_addresses() {
+    let zone = [("six.example", Zone::NoAaaa), ("six.example", Zone::Empty)];
+    let dns = Dns::start(&zone).await;
+    let app = Setup::new().set("dns.servers", dns.address).set("delivery.retry", "1h").start().await;
+    let id = app.send(&message_to("a@six.example")).await;
+    let message =
+        app.until(&id, "an attempt", |m| m["recipients"][0]["attempts"] == 1 && m["status"] != "sending").await;
+    assert_eq!(message["recipients"][0]["last_reply"]["class"], "dns", "{message}");
+}

@@ -86,7 +86,7 @@ async fn a_server_that_stops_reading_or_never_says_goodbye_costs_no_later_messag
 
 #[tokio::test]
 async fn a_server_that_takes_ten_messages_a_session_and_then_says_421_costs_no_attempt() {
-    for extensions in [&["PIPELINING"][..], &[]] {
+    for extensions in [&["PIPELINING"][..], &[], &["PIPELINING", "CHUNKING"]] {
         let mails = Mutex::new(HashMap::<usize, usize>::new());
         let sink = Sink::setup()
             .extensions(extensions)

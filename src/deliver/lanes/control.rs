@@ -25,8 +25,11 @@ const BUDGET_MAX: f64 = 100.0;
 const BUDGET_PER_FIRST: f64 = 0.3;
 /// Retries that come back by themselves, in a second.
 const BUDGET_PER_SECOND: f64 = 0.2;
-/// A retry without budget waits so long.
+/// A retry without budget waits so long for its token, each behind the one before, and so long at most.
 const BUDGET_WAIT: Duration = Duration::from_secs(5);
+const BUDGET_WAIT_MAX: Duration = Duration::from_mins(2);
+/// While a probe is under way others look again after this time at most.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
 
 /// First and longest pause.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +121,8 @@ pub enum Admission {
 pub enum Sign {
     /// The server took a message.
     Accepted,
+    /// The server refused the message for good; that concerns the message alone.
+    Refused,
     /// It answered; what it said concerns the message alone.
     Answered,
     /// It wants less.
@@ -145,6 +150,8 @@ pub struct Control {
     messages: Option<Bucket>,
     connections: Option<Bucket>,
     budget: (f64, Instant),
+    /// Until when those who wait for a token are spread.
+    budget_until: Option<Instant>,
 }
 
 /// Waiting longer than this is not done in memory.
@@ -167,6 +174,7 @@ impl Control {
             messages: limits.message_rate.map(|rate| Bucket::new(rate, now)),
             connections: limits.connection_rate.map(|rate| Bucket::new(rate, now)),
             budget: (BUDGET_INITIAL, now),
+            budget_until: None,
         }
     }
 
@@ -218,7 +226,7 @@ impl Control {
         match self.breaker {
             Breaker::Open { until, .. } if now < until => return Admission::Hold { until, why: Why::Paused },
             Breaker::Probing { pause } if self.in_use > 0 => {
-                return Admission::Hold { until: now + pause, why: Why::Paused };
+                return Admission::Hold { until: now + pause.min(PROBE_WAIT), why: Why::Paused };
             }
             _ => {}
         }
@@ -226,7 +234,11 @@ impl Control {
             return Admission::Hold { until: now + PATIENCE, why: Why::Shared };
         }
         if is_retry && !self.has_budget(now) {
-            return Admission::Hold { until: now + BUDGET_WAIT, why: Why::Budget };
+            // Those who wait for a token are spread over the time in which as many come back.
+            let next = self.budget_until.map_or(now, |until| until.max(now)) + BUDGET_WAIT;
+            let until = next.min(now + BUDGET_WAIT_MAX);
+            self.budget_until = Some(until);
+            return Admission::Hold { until, why: Why::Budget };
         }
         if self.in_use >= self.window() {
             return Admission::Full;
@@ -295,7 +307,7 @@ impl Control {
     /// Learns from a try. `true`: what waits in memory should be put off.
     pub fn learn(&mut self, sign: Sign, is_retry: bool, now: Instant) -> bool {
         match sign {
-            Sign::Accepted | Sign::Answered => {
+            Sign::Accepted | Sign::Refused | Sign::Answered => {
                 let is_back = matches!(self.breaker, Breaker::Probing { .. });
                 if is_back {
                     // Slowly, not all at once.
@@ -307,14 +319,13 @@ impl Control {
                 if !matches!(self.breaker, Breaker::Open { .. }) {
                     self.breaker = Breaker::Closed(0);
                 }
-                if sign == Sign::Accepted {
-                    if !is_back {
-                        self.grow(now);
-                    }
-                    if is_retry {
-                        // A retry that was worth it costs nothing.
-                        self.budget.0 = (self.budget.0 + 1.0).min(BUDGET_MAX);
-                    }
+                if sign == Sign::Accepted && !is_back {
+                    self.grow(now);
+                }
+                if is_retry && sign != Sign::Answered {
+                    // A retry that settled its delivery costs nothing.
+                    self.budget.0 = (self.budget.0 + 1.0).min(BUDGET_MAX);
+                    self.budget_until = None;
                 }
                 false
             }

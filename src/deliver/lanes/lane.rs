@@ -40,8 +40,10 @@ pub struct Lane {
     pub provider: Option<String>,
     state: Mutex<State>,
     connections: Connections,
-    /// KiB of messages that were read back for it and may be held.
+    /// KiB of messages that were read back for it and may be held, by those who have a slot.
     pub memory: Arc<Semaphore>,
+    /// The same for those who wait for one: what they hold keeps nobody with a slot from going on.
+    pub memory_ahead: Arc<Semaphore>,
 }
 
 struct State {
@@ -97,8 +99,15 @@ impl Lane {
             version,
             used_at: Instant::now(),
         };
-        let memory = Arc::new(Semaphore::new(kib.max(1)));
-        Self { key, provider, state: Mutex::new(state), connections: Connections::default(), memory }
+        let memory = || Arc::new(Semaphore::new(kib.max(1)));
+        Self {
+            key,
+            provider,
+            state: Mutex::new(state),
+            connections: Connections::default(),
+            memory: memory(),
+            memory_ahead: memory(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -219,6 +228,7 @@ impl Lane {
     pub fn is_forgettable(&self, after: Duration) -> bool {
         let state = self.state();
         state.control.in_use() == 0
+            && state.control.state(Instant::now()) == "open"
             && state.waiting.is_empty()
             && state.idle.is_empty()
             && self.connections.count() == 0

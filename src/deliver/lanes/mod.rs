@@ -126,7 +126,7 @@ impl Lanes {
         if self.memory.available_permits() < self.kib / 2 + kib as usize {
             return None;
         }
-        let of_lane = Arc::clone(&lane.memory).try_acquire_many_owned(kib).ok()?;
+        let of_lane = Arc::clone(&lane.memory_ahead).try_acquire_many_owned(kib).ok()?;
         let of_all = Arc::clone(&self.memory).try_acquire_many_owned(kib).ok()?;
         Some((of_lane, of_all))
     }
@@ -144,7 +144,10 @@ impl Lanes {
             })
         });
         join_all(closing).await;
-        self.state().by_key.retain(|_, lane| !lane.is_forgettable(FORGET));
+        drop(lanes);
+        // One that somebody is about to use is not forgotten.
+        let is_kept = |lane: &Arc<Lane>| Arc::strong_count(lane) > 1 || !lane.is_forgettable(FORGET);
+        self.state().by_key.retain(|_, lane| is_kept(lane));
     }
 
     /// How the lanes stand that are not simply open.

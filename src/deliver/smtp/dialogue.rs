@@ -106,6 +106,8 @@ pub struct Dialogue {
     capabilities: Capabilities,
     secured: bool,
     authenticated: bool,
+    /// EHLO was refused, and HELO said.
+    is_old: bool,
     /// MAIL was accepted in a transaction that did not end with a reply to the dot.
     open: bool,
     /// The server said 421, or something that leaves the state in doubt.
@@ -134,6 +136,7 @@ impl Dialogue {
             capabilities: Capabilities::default(),
             secured: tls == TlsPolicy::Implicit,
             authenticated: false,
+            is_old: false,
             open: false,
             closing: false,
             awaited: VecDeque::from([Stage::Greeting]),
@@ -247,9 +250,8 @@ impl Dialogue {
             Stage::Greeting if reply.code == 220 => self.say_hello(),
             Stage::Ehlo if reply.is_positive() => self.on_hello(raw),
             // RFC 5321 §3.2: a server that does not know EHLO is greeted by HELO.
-            Stage::Ehlo
-                if reply.is_permanent() && !self.secured && !self.tls.is_mandatory() && self.credentials.is_none() =>
-            {
+            Stage::Ehlo if reply.is_permanent() && self.may_say_helo() => {
+                self.is_old = true;
                 self.tls = TlsPolicy::None;
                 self.send(Stage::Ehlo, format!("HELO {}\r\n", self.hello))
             }
@@ -275,6 +277,11 @@ impl Dialogue {
                 Action::Close(stage, Refusal::Reply(reply))
             }
         }
+    }
+
+    /// Once, and where nothing is wanted that only EHLO could give.
+    fn may_say_helo(&self) -> bool {
+        !self.is_old && !self.secured && !self.tls.is_mandatory() && self.credentials.is_none()
     }
 
     fn say_hello(&mut self) -> Action {

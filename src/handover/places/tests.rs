@@ -47,6 +47,32 @@ fn two_thousand_stuck_lanes_leave_room_for_one_that_is_proven() {
     assert_eq!(fill(&places, "fresh", 2).len(), 5, "of another project");
 }
 
+#[test]
+fn what_is_put_off_proves_nothing() {
+    let (places, _) = places(4096);
+    places.reserve("a", project(1)).unwrap().give_up();
+    assert_eq!(fill(&places, "a", 1).len(), 5);
+}
+
+#[test]
+fn a_claim_that_overtakes_the_last_place_leaves_the_count_right() {
+    let (places, _) = places(2);
+    let held: Vec<_> = (0..4).map(|n| places.take(&format!("l{n}"), project(n))).collect();
+    assert_eq!(places.free(), 0);
+    drop(held);
+    assert_eq!(places.free(), 2);
+}
+
+#[test]
+fn a_project_without_room_takes_no_lane_from_another() {
+    let (places, _) = places(100);
+    let _held: Vec<_> = (0..60).map(|n| places.take(&format!("l{n}"), project(1))).collect();
+    let group = |of| Group { shard: S, priority: 1, project: project(of), next_hop: "shared".into() };
+    let rooms = places.rooms(&[group(2), group(1)], &[S]);
+    assert!(rooms.lanes["shared"] > 0 && rooms.projects[&project(2)] > 0);
+    assert_eq!(rooms.projects[&project(1)], 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_finished_nothing_for_long_must_prove_itself_again() {
     let (places, _) = places(4096);

@@ -41,9 +41,12 @@ impl Usage {
         Self { in_hand: 1, ..Self::default() }
     }
 
-    /// One was finished.
-    pub fn finish(&mut self, now: Instant) {
+    /// One left: finished, or put off.
+    pub fn leave(&mut self, was_finished: bool, now: Instant) {
         self.in_hand = self.in_hand.saturating_sub(1);
+        if !was_finished {
+            return;
+        }
         let Pace { began, done, .. } = self.pace;
         match began {
             Some(began) if now - began < WINDOW => {}

@@ -21,6 +21,8 @@ pub enum Zone {
     /// The name exists, without these records.
     Empty,
     ServFail,
+    /// Questions about its IPv6 addresses fail.
+    NoAaaa,
     /// Questions about the name are not answered.
     Silent,
     /// They are, but late.
@@ -140,14 +142,15 @@ fn question(query: &[u8]) -> (String, usize) {
 
 fn answer(query: &[u8], names: &Names) -> Vec<u8> {
     let (asked, at) = question(query);
-    let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
+    let asked_kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
     let entries = names.get(asked.as_str());
     let is_alias = entries.is_some_and(|entries| entries.iter().any(|entry| matches!(entry, Zone::Cname(_))));
-    let kind = if is_alias { CNAME } else { kind };
+    let kind = if is_alias { CNAME } else { asked_kind };
     let records: Vec<Vec<u8>> = entries.into_iter().flatten().flat_map(|entry| records(entry, kind)).collect();
     let code = match entries {
         None => 3,
         Some(entries) if entries.iter().any(|e| matches!(e, Zone::ServFail)) => 2,
+        Some(entries) if asked_kind == AAAA && entries.iter().any(|e| matches!(e, Zone::NoAaaa)) => 2,
         Some(_) => 0,
     };
     // Response, authoritative, recursion desired and available.

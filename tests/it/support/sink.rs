@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -338,6 +338,15 @@ impl Conversation<'_> {
                 Then::GoOn => self.body().await,
                 other => Ok(other),
             },
+            "BDAT" => {
+                let length = line.split(' ').nth(1).and_then(|length| length.parse().ok()).unwrap();
+                let mut data = vec![0; length];
+                self.stream.read_exact(&mut data).await?;
+                if self.recipient.is_empty() {
+                    return self.say("503 5.5.1 no recipient").await.map(|()| Then::GoOn);
+                }
+                self.take(data).await
+            }
             "RSET" => self.step(Step::Rset, "250 reset").await,
             "QUIT" => {
                 self.step(Step::Quit, "221 bye").await?;
@@ -359,6 +368,11 @@ impl Conversation<'_> {
             }
             data.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
         }
+        self.take(data).await
+    }
+
+    /// A message is complete.
+    async fn take(&mut self, data: Vec<u8>) -> std::io::Result<Then> {
         let step = Step::Dot(self.recipient.clone());
         let action = self.ask(&step);
         let takes = match &action {

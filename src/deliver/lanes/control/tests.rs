@@ -143,11 +143,19 @@ fn retries_have_a_budget_which_success_gives_back() {
         }
         _ => false,
     };
-    assert!((0..100).all(|_| retry(Sign::Accepted)), "worth it");
+    assert!((0..100).all(|n| retry(if n % 2 == 0 { Sign::Accepted } else { Sign::Refused })), "worth it");
     let failed = (0..200).filter(|_| retry(Sign::Answered)).count();
     assert!(failed <= 100, "{failed}");
     assert!(matches!(control.admit(true, now), Admission::Hold { why: Why::Budget, .. }));
+    let until = |control: &mut Control| match control.admit(true, now) {
+        Admission::Hold { until, why: Why::Budget } => until - now,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(until(&mut control), BUDGET_WAIT_MAX, "behind the hundred before, and no longer");
     assert_eq!(control.admit(false, now), Admission::Go, "fresh mail goes on");
+    let mut control = Control::new(LIMITS, Share::ALONE, PAUSES, 0, true, now);
+    control.budget.0 = 0.0;
+    assert!(until(&mut control) < until(&mut control), "each behind the one before");
 }
 
 proptest::proptest! {

@@ -134,6 +134,14 @@ fn data_that_is_taken_without_a_recipient_gets_an_empty_message() {
 }
 
 #[test]
+fn a_server_that_refuses_helo_too_is_left() {
+    let mut play = Play::new(TlsPolicy::Opportunistic, None);
+    let action = play.hear(&["220 hi", "502 what", "550 not you"]);
+    assert!(matches!(action, Action::Close(Stage::Ehlo, Refusal::Reply(_))), "{action:?}");
+    assert_eq!(play.sent, ["EHLO me.example\r\n", "HELO me.example\r\n"]);
+}
+
+#[test]
 fn data_that_is_taken_without_a_sender_gets_nothing() {
     // The server kept the transaction before, and adds a recipient to it.
     let mut play = Play::ready("250-x|250 PIPELINING");
