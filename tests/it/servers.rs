@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use crate::support::app::{Setup, message_to, status_of};
-use crate::support::sink::{Do, Sink, Step};
+use crate::support::sink::{Do, Gate, Sink, Step};
 use crate::support::tls::TestTls;
 
 fn outcomes(attempts: &[Value]) -> Vec<&str> {
@@ -88,9 +88,13 @@ async fn a_server_that_stops_reading_or_never_says_goodbye_costs_no_later_messag
 async fn a_server_that_takes_ten_messages_a_session_and_then_says_421_costs_no_attempt() {
     for extensions in [&["PIPELINING"][..], &[], &["PIPELINING", "CHUNKING"]] {
         let mails = Mutex::new(HashMap::<usize, usize>::new());
+        // All of them wait before the first is spoken of, so that envelopes follow bodies.
+        let gate = Gate::closed();
+        let held = gate.held();
         let sink = Sink::setup()
             .extensions(extensions)
             .script(move |step, connection| match step {
+                Step::Connect => held.clone(),
                 Step::Mail(_) => {
                     let mut mails = mails.lock().unwrap();
                     let count = mails.entry(connection).or_default();
@@ -105,11 +109,47 @@ async fn a_server_that_takes_ten_messages_a_session_and_then_says_421_costs_no_a
         for n in 0..300 {
             app.send(&message_to(&format!("r{n}@example.net"))).await;
         }
+        gate.open();
         sink.until_taken(300).await;
         app.database.until_count("SELECT count(*) FROM deliveries", 0).await;
         assert_eq!(sink.taken_count(), 300, "none came twice");
         assert_eq!(app.database.count("SELECT count(*) FROM attempts").await, 300, "and none was tried twice");
         assert!(sink.connections() >= 30);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_session_that_ends_under_a_message_with_another_behind_it_costs_neither_an_attempt() {
+    let gate = Gate::closed();
+    let held = gate.held();
+    let sink = Sink::setup()
+        .extensions(&["PIPELINING", "CHUNKING"])
+        .script(move |step, connection| match step {
+            Step::Dot(to) if to.starts_with('a') => held.clone(),
+            Step::Mail(from) if from.starts_with("late") && connection == 0 => Do::ReplyAndDrop("421 4.3.2 bye"),
+            _ => Do::Usual,
+        })
+        .start()
+        .await;
+    let app = Setup::new().route_to(sink.address).set("delivery.sessions", 1).set("delivery.retry", "1h");
+    let app = app.start().await;
+    for n in 0..4 {
+        // A lane that has shown what it can do may have more in hand.
+        app.settled(&app.send(&message_to(&format!("x{n}@example.net"))).await).await;
+    }
+    let first = app.send(&message_to("a@example.net")).await;
+    // Its body is gone: what comes now does not follow it, but begins on its session, one behind the other.
+    sink.until_taken(5).await;
+    let mut ids = vec![first];
+    for name in ["b", "c", "d"] {
+        let mut message = message_to(&format!("{name}@example.net"));
+        message["from"] = json!("late@example.org");
+        ids.push(app.send(&message).await);
+    }
+    gate.open();
+    for id in &ids {
+        assert_eq!(app.settled(id).await["status"], "delivered");
+        assert_eq!(outcomes(&app.attempts(id).await), ["accepted"]);
     }
 }
 
