@@ -106,7 +106,16 @@
 //!   A 4yz ends a delivery only where a rule itself says so.
 //! * 2026-11-25 DANE believes a validating resolver on this machine by its AD bit, as Postfix does, and never its own
 //!   eyes: a validator inside the process would be one more thing to defer mail when it errs.
-//! * 2026-11-25 MTA-STS policies are stored: they outlive their web server and this process (RFC 8461 §5.1).
+//! * 2026-11-25 MTA-STS policies are stored: they outlive their web server and this process (RFC 8461 §5.1). They are
+//!   renewed at half their life. Where the store, or a validating resolver, gives no answer, mail waits: no answer is not
+//!   the absence of a policy.
+//! * 2026-11-25 A lane that has finished nothing within a minute may have five deliveries in hand, not what its sessions
+//!   could bear; and what proven lanes of a project may have exceeds what its others may. A hundred mute domains had
+//!   taken the whole share of their project, and its healthy mail stood still for their greeting's deadline.
+//! * 2026-11-25 RSET goes before the next MAIL after any refusal, the final dot's included: a real Postfix keeps a
+//!   transaction whose message its end-of-data rules refused. When MAIL is refused and DATA is not, the connection is
+//!   dropped: the empty message of RFC 2920 §3.1 would go to recipients of the transaction that the server believes in.
+//! * 2026-11-25 REQUIRETLS goes to hosts that MTA-STS or DANE vouches for, and to nobody else (RFC 8689 §4.2.1).
 
 pub mod ambient;
 pub mod api;
