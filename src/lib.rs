@@ -99,7 +99,7 @@
 //!   end of it, before a new one is made over the limit: an operator's limit is never passed, not even for a moment.
 //! * 2026-11-25 What a lane cannot take for now is *held*: put off without a try and without an attempt, with its reason in
 //!   the row; and its next hop is curbed where claims are shared out, so that a dead destination's backlog costs nothing.
-//! * 2026-11-25 A dead next hop is paused from 1 s on, doubling, and probed by one delivery: short pauses cost one
+//! * 2026-11-25 A dead next hop is paused from 1 s on, growing by half, and probed by one delivery: short pauses cost one
 //!   connection each, and mail flows again within the pause when it returns. Its window then starts from one.
 //! * 2026-11-25 Processes divide limits by who lives: a row each, a beat a second. A new one waits until all others have seen it.
 //! * 2026-11-25 What replies mean is data with a corpus (`classify/`): many 5yz are rate limits or blocks of the sender.

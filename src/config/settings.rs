@@ -109,7 +109,7 @@ settings! {
         messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
         session_idle: Span = secs(10), "How long an idle SMTP session is kept.";
         bytes_in_flight: ByteSize = mib(128), "Bytes of messages held by SMTP sessions at once.";
-        pause: Span = secs(1), "First pause of a next hop that does not answer or refuses everything; each failed probe doubles it.";
+        pause: Span = secs(1), "First pause of a next hop that does not answer or refuses everything; each failed probe lengthens it by half.";
         pause_max: Span = secs(600), "Longest pause of a next hop.";
         mta_sts: bool = true, "Heed the MTA-STS policies of recipients' domains (RFC 8461).";
         mta_sts_port: u16 = 443, "Port of the web servers that hold MTA-STS policies.";

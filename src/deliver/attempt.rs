@@ -1,8 +1,6 @@
 //! One attempt, as a list of steps: not expired → route → source → lane → load → session → transact → classify.
 //! Each step may end it with a report, or with a reason to put it off.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::classify;
@@ -15,15 +13,11 @@ use crate::domain::envelope::{Envelope, Needs};
 use crate::domain::hold::Why;
 use crate::domain::message::TlsDemand;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
-use crate::domain::peer::Source;
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::route::{Route, SANDBOX_LANE, SMARTHOST_LANE};
 use crate::handover::Carried;
 use crate::routing::{Ask, Plan};
 use crate::store::claims::{Load, Loaded};
-
-/// A queue that several lanes serve is curbed no longer for one of them.
-const SHARED_CURB: Duration = Duration::from_secs(2);
 
 /// What became of an attempt.
 #[expect(clippy::large_enum_variant, reason = "a report is the usual case")]
@@ -90,7 +84,7 @@ impl Deliverer {
             Turn::Slot { slot, session } => (slot, session),
             Turn::Held { until, why } => {
                 self.sources.give_back(&source.name, &routed, today);
-                return self.held(delivery, &lane, &source, until, why);
+                return self.held(delivery, &lane, until, why);
             }
         };
         let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
@@ -148,13 +142,15 @@ impl Deliverer {
     }
 
     /// A lane that takes nothing for now: what else waits for that next hop need not be claimed to learn the same.
-    fn held(&self, delivery: &LeasedDelivery, lane: &Lane, source: &Source, until: Instant, why: Why) -> Ended {
-        if let (Why::Paused, Some(until)) = (why, lane.paused_until()) {
-            // Its queue may have other lanes as well: by other relays, from other addresses.
-            let is_only_way = source.ip.is_none()
-                && (delivery.next_hop != SMARTHOST_LANE || !self.router.traffic.plan().shaping.heeds_domains());
-            let longest = if is_only_way { until } else { until.min(Instant::now() + SHARED_CURB) };
-            self.handover.places.curb(&delivery.next_hop, longest);
+    fn held(&self, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: Why) -> Ended {
+        // Its queue may have other ways as well: by other relays, from other addresses.
+        let plan = self.router.traffic.plan();
+        let is_only_group = delivery.next_hop != SMARTHOST_LANE || !plan.shaping.heeds_domains();
+        if why == Why::Paused
+            && is_only_group
+            && let Some(until) = self.lanes.all_paused_until(&plan, &lane.key.group)
+        {
+            self.handover.places.curb(&delivery.next_hop, until);
         }
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::classify::OTHER;
 use crate::domain::hold::Why;
-use crate::domain::peer::{Peer, Source};
+use crate::domain::peer::{Peer, SYSTEM_SOURCE, Source};
 use crate::routing::{Plan, Routed};
 use crate::shaping::{Wish, choose};
 
@@ -53,7 +53,7 @@ pub struct NoSource {
 
 impl Sources {
     pub fn new(hello: String) -> Self {
-        let system = Source { name: "system".to_owned(), ip: None, hello };
+        let system = Source { name: SYSTEM_SOURCE.to_owned(), ip: None, hello };
         Self { system, state: Mutex::default() }
     }
 

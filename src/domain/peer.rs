@@ -65,6 +65,9 @@ impl TlsBasis {
     }
 }
 
+/// The name of the source that leaves the choice of address to the system.
+pub const SYSTEM_SOURCE: &str = "system";
+
 /// An address of ours that mail goes out from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Source {

@@ -320,6 +320,57 @@ async fn mail_that_was_queued_for_a_smarthost_goes_straight_once_the_rules_say_s
 }
 
 #[tokio::test]
+async fn a_dead_relay_holds_up_no_other_relay_of_the_same_queue() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let sink = Sink::start().await;
+    let rule =
+        |domain: &str, to: SocketAddr| format!("[[routes]]\ndomain = \"{domain}\"\nvia = \"smtp://{to}?tls=none\"\n");
+    let shaping = rule("dead.example", gone) + &rule("live.example", sink.address);
+    let setup = Setup::new().route_to(gone).shaping(&shaping).set("delivery.retry", "1h");
+    let app = setup.set("delivery.pause", "1h").set("delivery.pause_max", "1h").start().await;
+    for n in 0..20 {
+        app.send(&message_to(&format!("r{n}@dead.example"))).await;
+    }
+    app.database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NULL", 20).await;
+    for n in 0..5 {
+        let id = app.send(&message_to(&format!("r{n}@live.example"))).await;
+        assert_eq!(app.settled(&id).await["status"], "delivered");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_one_address_cannot_reach_is_served_from_another() {
+    let here = Sink::start().await;
+    let zone = [("six.example", Zone::Mx(vec![(10, "mx.six.example")])), ("mx.six.example", Zone::A(HERE))];
+    let shaping = r#"
+        [sources.dead]
+        address = "192.0.2.1"
+        hello = "dead.example.org"
+        [sources.alive]
+        address = "127.0.0.12"
+        hello = "alive.example.org"
+        [pools.default]
+        members = { dead = 1 }
+        [pools.other]
+        members = { alive = 1 }
+    "#;
+    let setup = mx_app(&zone, here.address.port()).await.shaping(shaping).set("delivery.retry", "1h");
+    let app = setup.set("delivery.pause", "1h").set("delivery.pause_max", "1h").start().await;
+    let mut message = message_to("a@six.example");
+    message["ip_pool"] = json!("other");
+    app.settled(&app.send(&message).await).await;
+    // This machine does not have the other address: nothing can leave from it.
+    for n in 0..12 {
+        app.send(&message_to(&format!("r{n}@six.example"))).await;
+    }
+    app.database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NULL", 12).await;
+    for _ in 0..3 {
+        let id = app.send(&message).await;
+        assert_eq!(app.settled(&id).await["status"], "delivered");
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_asks_for_requiretls_wants_hosts_that_somebody_vouches_for() {
     let sink = Sink::setup().extensions(&["PIPELINING", "STARTTLS", "REQUIRETLS"]).start().await;
     let app = mx_app(&[("example.net", Zone::A(HERE))], sink.address.port()).await.start().await;

@@ -369,7 +369,8 @@ impl Control {
         let pause = match self.breaker {
             // Others that were under way fail too: that is the same failure.
             Breaker::Open { until, .. } if now < until => return false,
-            Breaker::Open { pause, .. } | Breaker::Probing { pause } => pause * 2,
+            // By half: a server that comes and goes is met again soon, and a dead one costs a few probes more.
+            Breaker::Open { pause, .. } | Breaker::Probing { pause } => pause.mul_f64(1.5),
             Breaker::Closed(_) => self.pauses.first,
         };
         let pause = pause.max(least).min(self.pauses.longest.max(least));

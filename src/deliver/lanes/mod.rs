@@ -21,6 +21,7 @@ use control::Control;
 pub use control::{Pauses, Share, Sign};
 pub use lane::{Follower, Lane, LaneKey, Offer, SessionFacts, Slot, Turn};
 
+use crate::domain::peer::SYSTEM_SOURCE;
 use crate::routing::{Plan, Routed};
 use crate::shaping::NextHop;
 
@@ -91,6 +92,17 @@ impl Lanes {
         let lane = Arc::new(Lane::new(key.clone(), routed.provider.clone(), control, version, self.kib / MEMORY_SHARE));
         state.by_key.insert(key, Arc::clone(&lane));
         lane
+    }
+
+    /// Until when no lane of that next hop takes anything, from whichever address; `None` while one does.
+    pub fn all_paused_until(&self, plan: &Plan, group: &str) -> Option<Instant> {
+        let names = plan.shaping.sources().map(|(name, _)| name).chain([SYSTEM_SOURCE]);
+        let lanes: Vec<_> = {
+            let state = self.state();
+            let key = |source: &str| LaneKey { group: group.to_owned(), source: source.to_owned() };
+            names.filter_map(|name| state.by_key.get(&key(name)).map(Arc::clone)).collect()
+        };
+        lanes.iter().map(|lane| lane.paused_until()).min().flatten()
     }
 
     /// Takes over this process's part of all limits.

@@ -59,9 +59,9 @@ fn a_dead_next_hop_is_paused_probed_one_at_a_time_and_ramped_up() {
         control.release();
         assert_eq!(opened, n + 1 == FAILURES);
     }
-    for pause in [1, 2, 4, 8] {
+    for pause in [1_000, 1_500, 2_250, 3_375] {
         let Admission::Hold { until, why: Why::Paused } = control.admit(false, now) else { panic!() };
-        assert_eq!(until - now, seconds(pause));
+        assert_eq!(until - now, Duration::from_millis(pause));
         now = until;
         assert_eq!(control.admit(false, now), Admission::Go, "one probe");
         assert!(matches!(control.admit(false, now), Admission::Hold { why: Why::Paused, .. }), "and no second");
