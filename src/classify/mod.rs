@@ -64,6 +64,11 @@ impl Classifier {
         self.providers().find(|(_, provider)| provider.domains.iter().any(|d| d == domain)).map(|(name, _)| name)
     }
 
+    /// Whether the rules know a provider of that name.
+    pub fn has_provider(&self, name: &str) -> bool {
+        self.providers().any(|(known, _)| known == name)
+    }
+
     /// Whether all hosts of a provider are one next hop for limits.
     pub fn is_rolled_up(&self, provider: &str) -> bool {
         self.providers().any(|(name, found)| name == provider && found.rollup)

@@ -8,12 +8,13 @@ use super::{CliError, out};
 use crate::api::JwtKeys;
 use crate::config::Config;
 use crate::net::tls::TlsConfigs;
+use crate::routing::Traffic;
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the whole effective configuration as TOML, secrets redacted.
     Show,
-    /// Say whether the configuration can be used.
+    /// Say whether the configuration can be used, with the files that it names.
     Check,
 }
 
@@ -23,6 +24,7 @@ pub fn run(command: &ConfigCommand, config: &Config) -> Result<ExitCode, CliErro
         ConfigCommand::Check => {
             JwtKeys::new(&config.auth.jwt).map_err(CliError::new)?;
             TlsConfigs::new(&config.delivery.ca_file).map_err(CliError::new)?;
+            Traffic::new(config).map_err(CliError::new)?;
             "the configuration is valid".to_owned()
         }
     };

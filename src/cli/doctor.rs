@@ -16,7 +16,7 @@ use crate::domain::id::ProjectId;
 use crate::domain::message::TlsDemand;
 use crate::domain::net::{NetPolicy, is_global};
 use crate::net::dns::Resolver;
-use crate::net::own::source_towards;
+use crate::net::own::{can_leave_from, source_towards};
 use crate::routing::Ask;
 use crate::store::Store;
 
@@ -136,10 +136,14 @@ async fn check_sources(
         sources.extend(source_towards(world).map(|ip| (ip, name)));
     }
     for (ip, hello) in sources {
+        if !can_leave_from(ip) {
+            findings.say(false, &format!("source {ip}"), "this machine does not have that address: no mail leaves")?;
+            continue;
+        }
         if !is_global(ip) {
             Findings::note(
                 &format!("source {ip}"),
-                "is private: the world sees another address, whose names and listings must be looked up there",
+                "is no public address: the world sees another address, whose names and listings must be looked up there",
             )?;
             continue;
         }
@@ -193,7 +197,13 @@ async fn check_domains(
         return Findings::note("sending domains", "none has DKIM keys; name some by --domains");
     }
     for domain in &domains {
-        let texts = resolver.texts(domain).await.unwrap_or_default();
+        let texts = match resolver.texts(domain).await {
+            Ok(texts) => texts,
+            Err(error) => {
+                findings.say(false, &format!("records of {domain}"), &format!("cannot be looked up: {error}"))?;
+                continue;
+            }
+        };
         let spf: Vec<_> = texts.iter().filter(|text| *text == "v=spf1" || text.starts_with("v=spf1 ")).collect();
         let finding = match spf.as_slice() {
             [] => "no record".to_owned(),

@@ -35,6 +35,9 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CliError
     let plan = Traffic::new(config).map_err(CliError::new)?.plan();
     let reply = parse(&args.reply)?;
     let provider = args.provider.as_deref().map(|name| plan.classifier.provider_of_host(name).unwrap_or(name));
+    if let Some(unknown) = provider.filter(|name| !plan.classifier.has_provider(name)) {
+        return Err(CliError(format!("--provider '{unknown}': the rules know no such provider, and no host of one")));
+    }
     let judgement = plan.classifier.judge(&args.stage, provider, &reply);
     let delays = plan.classifier.schedule(&judgement.action.schedule);
     let delays: Vec<_> = delays.delays().iter().map(|delay| Span(*delay).to_string()).collect();

@@ -52,13 +52,18 @@ pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CliError>
     let store = store(config)?;
     let router = router(config, &store).await?;
     let project = match &args.project {
-        Some(name) => store.find_project(name).await.map_err(CliError::new)?,
-        None => None,
+        Some(name) => {
+            let found = store.find_project(name).await.map_err(CliError::new)?;
+            found.ok_or_else(|| CliError(format!("--project '{name}': there is no such project")))?
+        }
+        None => ProjectId::from_uuid(uuid::Uuid::nil()),
     };
-    let project = project.unwrap_or_else(|| ProjectId::from_uuid(uuid::Uuid::nil()));
     let ask = Ask { project, domain: &domain, tls: TlsDemand::Opportunistic };
     let (body, code) = match router.route(ask).await {
-        Err(no_route) => (json!({ "domain": domain, "error": no_route.to_string() }), ExitCode::FAILURE),
+        Err(no_route) => {
+            let route = router.traffic.plan().route(project, &domain).in_words();
+            (json!({ "domain": domain, "route": route, "error": no_route.to_string() }), ExitCode::FAILURE)
+        }
         Ok(routed) => {
             let hop = NextHop { domain: &domain, group: &routed.group, provider: routed.provider.as_deref() };
             let limits = router.traffic.plan().shaping.limits(hop);

@@ -14,6 +14,17 @@ pub enum Route {
     Sandbox,
 }
 
+impl Route {
+    /// For people: `mx`, `sandbox`, or the relays without their credentials.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Mx => "mx".to_owned(),
+            Self::Sandbox => "sandbox".to_owned(),
+            Self::Smarthosts(hosts) => format!("smarthost {}", Smarthost::names(hosts)),
+        }
+    }
+}
+
 /// A host that relays for us.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Smarthost {
@@ -227,6 +238,14 @@ impl fmt::Debug for Route {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(***)")
+    }
+}
+
+impl Smarthost {
+    /// Hosts and ports, with commas between.
+    pub fn names(hosts: &[Self]) -> String {
+        let names: Vec<_> = hosts.iter().map(|host| format!("{}:{}", host.host, host.port)).collect();
+        names.join(",")
     }
 }
 

@@ -16,6 +16,11 @@ pub fn source_towards(ip: IpAddr) -> Option<IpAddr> {
     socket.local_addr().ok().map(|local| local.ip())
 }
 
+/// Whether connections can be made from `ip`.
+pub fn can_leave_from(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +28,6 @@ mod tests {
     #[test]
     fn loopback_is_ours() {
         assert!(is_own(Ipv4Addr::LOCALHOST.into()));
+        assert!(can_leave_from(Ipv4Addr::LOCALHOST.into()) && !can_leave_from(Ipv4Addr::new(192, 0, 2, 1).into()));
     }
 }

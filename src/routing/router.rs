@@ -183,8 +183,7 @@ impl Router {
         }
         self.dead_last(&mut peers);
         peers.truncate(PEERS_MAX);
-        let names: Vec<_> = hosts.iter().map(|host| format!("{}:{}", host.host, host.port)).collect();
-        let group = names.join(",");
+        let group = Smarthost::names(hosts);
         Ok(Routed { route: format!("smarthost {group}"), peers, group, provider: None, pool, resolution: None })
     }
 

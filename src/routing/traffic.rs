@@ -12,6 +12,7 @@ use crate::domain::access::Mode;
 use crate::domain::address::Address;
 use crate::domain::id::ProjectId;
 use crate::domain::route::{Route, SANDBOX_LANE, SMARTHOST_LANE};
+use crate::net::own::can_leave_from;
 use crate::shaping::{Limits, Shaping};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -179,5 +180,11 @@ fn plan(
     }
     let classifier =
         Classifier::new(texts.rules.as_deref(), delays).map_err(|error| format!("delivery.rules_file: {error}"))?;
+    if let Some(provider) = shaping.limited_providers().find(|name| !classifier.has_provider(name)) {
+        return Err(format!("delivery.shaping_file: limits.provider.{provider}: the rules know no such provider"));
+    }
+    for (name, source) in shaping.sources().filter(|(_, source)| !can_leave_from(source.address)) {
+        tracing::warn!(source = name, address = %source.address, "this machine does not have the address of a source");
+    }
     Ok(Plan { shaping, classifier, route: route.clone() })
 }

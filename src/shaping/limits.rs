@@ -1,6 +1,7 @@
 //! What a next hop may be asked to bear.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -70,20 +71,22 @@ pub struct NextHop<'a> {
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Patch {
-    connections: Option<usize>,
+    connections: Option<NonZeroUsize>,
     connection_rate: Option<Rate>,
     message_rate: Option<Rate>,
-    messages_per_connection: Option<usize>,
+    messages_per_connection: Option<NonZeroUsize>,
     idle: Option<Span>,
 }
 
 impl Patch {
     fn over(&self, limits: Limits) -> Limits {
         Limits {
-            connections: self.connections.unwrap_or(limits.connections).max(1),
+            connections: self.connections.map_or(limits.connections, NonZeroUsize::get),
             connection_rate: self.connection_rate.or(limits.connection_rate),
             message_rate: self.message_rate.or(limits.message_rate),
-            messages_per_connection: self.messages_per_connection.unwrap_or(limits.messages_per_connection).max(1),
+            messages_per_connection: self
+                .messages_per_connection
+                .map_or(limits.messages_per_connection, NonZeroUsize::get),
             idle: self.idle.map_or(limits.idle, |span| span.0),
         }
     }
@@ -103,6 +106,10 @@ pub struct LimitRules {
 }
 
 impl LimitRules {
+    pub fn providers(&self) -> impl Iterator<Item = &str> {
+        self.provider.keys().map(String::as_str)
+    }
+
     pub fn names_domain(&self, domain: &str) -> bool {
         self.domain.contains_key(domain)
     }

@@ -118,9 +118,14 @@ impl Shaping {
         self.file.sources.iter().map(|(name, rule)| (name.as_str(), rule))
     }
 
-    /// Whether a pool of that name exists.
+    /// Whether a pool of that name exists; the default one does, if only as the system's choice of address.
     pub fn has_pool(&self, name: &str) -> bool {
-        self.file.pools.contains_key(name)
+        name == DEFAULT_POOL || self.file.pools.contains_key(name)
+    }
+
+    /// The providers that the file has limits for.
+    pub fn limited_providers(&self) -> impl Iterator<Item = &str> {
+        self.file.limits.providers()
     }
 }
 

@@ -127,6 +127,7 @@ fn a_warm_up_follows_its_curve_and_ends() {
 fn a_faulty_file_says_where_and_why() {
     for (text, wanted) in [
         ("[limits.default]\nconections = 1", "conections"),
+        ("[limits.default]\nconnections = 0", "nonzero"),
         ("[limits.default]\nmessage_rate = \"5\"", "is not a rate"),
         ("[pools.p]\nmembers = { x = 1 }", "pools.p: there is no source 'x'"),
         ("[[routes]]\npool = \"p\"", "routes[0]: there is no pool 'p'"),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
+use crate::support::app::temporary;
 use crate::support::database::Database;
 use crate::support::http::Client;
 use crate::support::process::{Server, command, run, signal};
@@ -38,11 +39,16 @@ async fn serve_refuses_a_schema_that_is_not_its_own() {
 
 #[tokio::test]
 async fn what_cannot_be_used_is_named() {
+    let shaping = temporary("shaping", "[limits.provider.nosuch]\nconnections = 1\n");
+    let bad_shaping = format!("delivery.shaping_file={}", shaping.display());
     for (arguments, wanted) in [
         (&["serve", "--set", "http.listenn=x"][..], "there is no setting 'http.listenn'"),
         (&["serve", "--roles", "inbound"], "not in this version"),
         (&["config", "check", "--set", "delivery.route=smtp://u:secret@h?tls=none"], "validated TLS only"),
         (&["config", "check", "--config", "/nowhere.toml"], "/nowhere.toml"),
+        (&["config", "check", "--set", &bad_shaping], "limits.provider.nosuch"),
+        (&["rules", "test", "550 no", "--provider", "nosuch"], "--provider 'nosuch'"),
+        (&["trace", "example.net", "--project", "nosuch"], "--project 'nosuch'"),
         (&["keys", "create", "--project", "a b", "--mode", "live"], "--project a b"),
         (&["keys", "create", "--project", "p", "--mode", "maybe"], "must be live or test"),
         (&["status", "msg_x", "--url", "ftp://x"], "must be an http:// URL"),

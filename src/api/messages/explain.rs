@@ -99,9 +99,10 @@ fn reason(
     now: Timestamp,
 ) -> String {
     let said = last.map_or_else(String::new, |last| {
-        let host = last.host.as_deref().unwrap_or("nobody");
+        let host = last.host.as_deref().map_or_else(String::new, |host| format!(" at {host}"));
         let text = last.text.as_deref().unwrap_or_default();
-        format!("try {} at {} ended {} ({}): {text}", last.number, host, last.outcome, last.class)
+        let class = if last.class == last.outcome { String::new() } else { format!(" ({})", last.class) };
+        format!("try {}{host} ended {}{class}: {text}", last.number, last.outcome)
     });
     let Some(owed) = owed else {
         return format!("it is {}: {said}", recipient.status.name());

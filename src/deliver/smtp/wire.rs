@@ -47,6 +47,7 @@ impl Wire {
 pub async fn connect_from(source: Option<IpAddr>, address: SocketAddr) -> std::io::Result<TcpStream> {
     let Some(ip) = source else { return TcpStream::connect(address).await };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(ip, 0))?;
+    let named = |error| std::io::Error::other(format!("nothing can leave from {ip}: {error}"));
+    socket.bind(SocketAddr::new(ip, 0)).map_err(named)?;
     socket.connect(address).await
 }
