@@ -84,7 +84,7 @@ impl Deliverer {
             Turn::Slot { slot, session } => (slot, session),
             Turn::Held { until, why } => {
                 self.sources.give_back(&source.name, &routed, today);
-                return self.held(delivery, &lane, until, why);
+                return self.held(&plan, delivery, &lane, until, why);
             }
         };
         let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
@@ -142,13 +142,12 @@ impl Deliverer {
     }
 
     /// A lane that takes nothing for now: what else waits for that next hop need not be claimed to learn the same.
-    fn held(&self, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: Why) -> Ended {
+    fn held(&self, plan: &Plan, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: Why) -> Ended {
         // Its queue may have other ways as well: by other relays, from other addresses.
-        let plan = self.router.traffic.plan();
         let is_only_group = delivery.next_hop != SMARTHOST_LANE || !plan.shaping.heeds_domains();
         if why == Why::Paused
             && is_only_group
-            && let Some(until) = self.lanes.all_paused_until(&plan, &lane.key.group)
+            && let Some(until) = self.lanes.all_paused_until(plan, &lane.key.group)
         {
             self.handover.places.curb(&delivery.next_hop, until);
         }

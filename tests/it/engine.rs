@@ -240,24 +240,24 @@ async fn a_dead_next_hop_is_paused_explained_and_served_again_when_it_returns() 
     assert_eq!(sink.taken_count(), 40, "each once");
 }
 
+/// An address that mail leaves from, in a shaping file.
+fn source(name: &str, address: &str, more: &str) -> String {
+    format!("[sources.{name}]\naddress = \"{address}\"\nhello = \"{name}.mail.example.org\"\n{more}\n")
+}
+
+/// What an address says that is never warm.
+const COLD: &str = "warmup = \"slow\"\nsince = \"2999-01-01\"";
+
 #[tokio::test]
 async fn mail_leaves_from_the_addresses_of_its_pool_under_their_names() {
     let sink = Sink::start().await;
-    let shaping = r#"
-        [sources.a]
-        address = "127.0.0.11"
-        hello = "a.mail.example.org"
-        [sources.b]
-        address = "127.0.0.12"
-        hello = "b.mail.example.org"
-        [sources.old]
-        address = "127.0.0.13"
-        hello = "old.mail.example.org"
-        draining = true
-        [pools.default]
-        members = { a = 1, b = 1, old = 5 }
-    "#;
-    let app = Setup::new().route_to(sink.address).shaping(shaping).start().await;
+    let shaping = [
+        source("a", "127.0.0.11", ""),
+        source("b", "127.0.0.12", ""),
+        source("old", "127.0.0.13", "draining = true"),
+        "[pools.default]\nmembers = { a = 1, b = 1, old = 5 }\n".to_owned(),
+    ];
+    let app = Setup::new().route_to(sink.address).shaping(&shaping.concat()).start().await;
     let mut seen = std::collections::HashMap::new();
     for domain in 0..12 {
         for n in 0..2 {
@@ -281,21 +281,12 @@ async fn mail_leaves_from_the_addresses_of_its_pool_under_their_names() {
 #[tokio::test]
 async fn a_warm_address_takes_over_what_a_cold_one_may_not_send() {
     let sink = Sink::start().await;
-    let shaping = r#"
-        [sources.cold]
-        address = "127.0.0.11"
-        hello = "cold.example.org"
-        warmup = "slow"
-        since = "2999-01-01"
-        [sources.warm]
-        address = "127.0.0.12"
-        hello = "warm.example.org"
-        [warmups.slow]
-        days = [3]
-        [pools.default]
-        members = { cold = 1000, warm = 1 }
-    "#;
-    let app = Setup::new().route_to(sink.address).shaping(shaping).start().await;
+    let shaping = [
+        source("cold", "127.0.0.11", COLD),
+        source("warm", "127.0.0.12", ""),
+        "[warmups.slow]\ndays = [3]\n[pools.default]\nmembers = { cold = 1000, warm = 1 }\n".to_owned(),
+    ];
+    let app = Setup::new().route_to(sink.address).shaping(&shaping.concat()).start().await;
     let mut from_cold = 0;
     for n in 0..10 {
         let id = app.send(&message_to(&format!("r{n}@example.net"))).await;
@@ -342,19 +333,13 @@ async fn a_dead_relay_holds_up_no_other_relay_of_the_same_queue() {
 async fn a_domain_that_one_address_cannot_reach_is_served_from_another() {
     let here = Sink::start().await;
     let zone = [("six.example", Zone::Mx(vec![(10, "mx.six.example")])), ("mx.six.example", Zone::A(HERE))];
-    let shaping = r#"
-        [sources.dead]
-        address = "192.0.2.1"
-        hello = "dead.example.org"
-        [sources.alive]
-        address = "127.0.0.12"
-        hello = "alive.example.org"
-        [pools.default]
-        members = { dead = 1 }
-        [pools.other]
-        members = { alive = 1 }
-    "#;
-    let setup = mx_app(&zone, here.address.port()).await.shaping(shaping).set("delivery.retry", "1h");
+    let shaping = [
+        source("dead", "192.0.2.1", ""),
+        source("alive", "127.0.0.12", ""),
+        "[pools.default]\nmembers = { dead = 1 }\n[pools.other]\nmembers = { alive = 1 }\n".to_owned(),
+    ];
+    let shaping = shaping.concat();
+    let setup = mx_app(&zone, here.address.port()).await.shaping(&shaping).set("delivery.retry", "1h");
     let app = setup.set("delivery.pause", "1h").set("delivery.pause_max", "1h").start().await;
     let mut message = message_to("a@six.example");
     message["ip_pool"] = json!("other");
@@ -392,18 +377,9 @@ async fn what_never_reached_the_server_costs_no_warm_up() {
         })
         .start()
         .await;
-    let shaping = r#"
-        [sources.cold]
-        address = "127.0.0.11"
-        hello = "cold.example.org"
-        warmup = "slow"
-        since = "2999-01-01"
-        [warmups.slow]
-        days = [2]
-        [pools.default]
-        members = { cold = 1 }
-    "#;
-    let setup = Setup::new().route_to(sink.address).shaping(shaping).set("delivery.pause", "50ms");
+    let shaping =
+        source("cold", "127.0.0.11", COLD) + "[warmups.slow]\ndays = [2]\n[pools.default]\nmembers = { cold = 1 }\n";
+    let setup = Setup::new().route_to(sink.address).shaping(&shaping).set("delivery.pause", "50ms");
     let app = setup.set("delivery.pause_max", "50ms").start().await;
     let id = app.send(&message_to("a@example.net")).await;
     assert_eq!(app.settled(&id).await["status"], "delivered");

@@ -387,6 +387,11 @@ impl Control {
         }
     }
 
+    /// Whether the breaker has nothing to remember.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.breaker, Breaker::Closed(_))
+    }
+
     /// In a word, for people.
     pub fn state(&self, now: Instant) -> &'static str {
         match self.breaker {

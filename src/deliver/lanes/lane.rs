@@ -228,7 +228,7 @@ impl Lane {
     pub fn is_forgettable(&self, after: Duration) -> bool {
         let state = self.state();
         state.control.in_use() == 0
-            && state.control.state(Instant::now()) == "open"
+            && state.control.is_closed()
             && state.waiting.is_empty()
             && state.idle.is_empty()
             && self.connections.count() == 0
