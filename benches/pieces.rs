@@ -163,11 +163,11 @@ mod dkim {
 
 mod smtp {
     use mailwright::classify::Classifier;
-    use mailwright::deliver::smtp::dialogue::{Action, Dialogue, Stage, Verdict};
-    use mailwright::deliver::smtp::reply::{RawReply, ReplyReader};
-    use mailwright::deliver::smtp::stuffing::dot_stuffed;
     use mailwright::domain::envelope::{Envelope, Needs};
     use mailwright::domain::route::TlsPolicy;
+    use mailwright::smtp::client::dialogue::{Action, Dialogue, Stage, Verdict};
+    use mailwright::smtp::reply::{RawReply, ReplyReader};
+    use mailwright::smtp::stuffing::dot_stuffed;
 
     use super::{Bencher, BytesCount, SIZES, SMALL, address, black_box, composed};
 
@@ -279,11 +279,11 @@ mod smtp {
 }
 
 mod queue {
+    use mailwright::deliver;
     use mailwright::domain::delivery::Group;
     use mailwright::domain::id::ProjectId;
     use mailwright::domain::shard::Shard;
     use mailwright::handover::Rooms;
-    use mailwright::queue;
     use uuid::Uuid;
 
     use super::{Bencher, Priority, black_box};
@@ -302,6 +302,6 @@ mod queue {
             lanes: groups.iter().map(|group| (group.next_hop.clone(), 64)).collect(),
             projects: groups.iter().map(|group| (group.project, 64)).collect(),
         };
-        bencher.with_inputs(rooms).bench_local_values(|rooms| queue::shares(black_box(&groups), rooms, 256));
+        bencher.with_inputs(rooms).bench_local_values(|rooms| deliver::shares(black_box(&groups), rooms, 256));
     }
 }

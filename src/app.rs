@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::ambient::{SystemChance, SystemClock};
-use crate::api::{self, Api, Auth, JwtKeys};
+use crate::api::{self, Api};
+use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
 use crate::deliver::{Deliverer, DelivererParts, Fleet, Loader, Settler, SettlerParts};
@@ -24,7 +25,7 @@ use crate::net::tls::TlsConfigs;
 use crate::queue::{Pace, Runner};
 use crate::routing::{Router, RouterParts, Traffic};
 use crate::shutdown::Shutdown;
-use crate::store::partitions::Retention;
+use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreError};
 use crate::submit::{Backlog, Door, Writer, WriterParts};
 use crate::telemetry::metrics::Metrics;

@@ -117,25 +117,46 @@
 //!   dropped: the empty message of RFC 2920 §3.1 would go to recipients of the transaction that the server believes in.
 //! * 2026-11-25 REQUIRETLS goes to hosts that MTA-STS or DANE vouches for, and to nobody else (RFC 8689 §4.2.1).
 
-pub mod ambient;
-pub mod api;
-pub mod app;
-pub mod classify;
-pub mod cli;
-pub mod compose;
-pub mod config;
-pub mod console;
-pub mod deliver;
+// The vocabulary, and what every room may have of the machine.
 pub mod domain;
-pub mod handover;
+
+pub mod ambient;
+pub mod config;
+pub mod shutdown;
+pub mod telemetry;
+pub mod wake;
+
+// Pure: bytes and rules.
+pub mod classify;
+pub mod compose;
+pub mod shaping;
+
+// The edges: the network, the protocol, the store.
 pub mod net;
+pub mod smtp;
+pub mod store;
+
+// In: who calls, the doors, the one entry.
+pub mod auth;
+
+pub mod accounts;
+pub mod api;
+pub mod console;
+pub mod submit;
+
+// Out: hand-over, queue, route, delivery, webhooks, upkeep.
+pub mod handover;
 pub mod queue;
 pub mod routing;
-pub mod shaping;
-pub mod shutdown;
-pub mod store;
-pub mod submit;
-pub mod telemetry;
+
+pub mod deliver;
 pub mod upkeep;
-pub mod wake;
 pub mod webhook;
+
+// The root, and the commands.
+pub mod app;
+
+pub mod bench;
+pub mod cli;
+pub mod cluster;
+pub mod terminal;

@@ -1,14 +1,14 @@
 //! What is fuzzed: everything that strangers' bytes reach. Each takes any bytes, and must neither panic nor grow.
 
 use mailwright::classify::Classifier;
-use mailwright::deliver::smtp::dialogue::{Action, Dialogue};
-use mailwright::deliver::smtp::reply::ReplyReader;
 use mailwright::domain::address::Address;
 use mailwright::domain::envelope::{Envelope, Needs};
 use mailwright::domain::route::TlsPolicy;
 use mailwright::net::dns::read_answer;
 use mailwright::net::validated::{Kind, judge};
 use mailwright::routing::sts::{Policy, record_id};
+use mailwright::smtp::client::dialogue::{Action, Dialogue};
+use mailwright::smtp::reply::ReplyReader;
 
 /// Bytes that a reader may hold beyond what it was given at once.
 const HELD_MAX: usize = 64 << 10;

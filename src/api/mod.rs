@@ -4,10 +4,9 @@
 //! every fault, [`auth`] says who calls, [`listener`] owns the sockets. `openapi.yaml` describes what [`routes`]
 //! lists; a test holds the two equal.
 
-pub mod auth;
+mod auth;
 mod body;
 mod fields;
-mod jwt;
 pub mod listener;
 mod messages;
 mod ops;
@@ -31,11 +30,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
-pub use auth::Auth;
-pub use jwt::JwtKeys;
 pub use messages::draft;
 use problem::Problem;
 
+use crate::auth::Auth;
 use crate::config::{Http, Limits};
 use crate::domain::clock::{Chance, Clock};
 use crate::store::Store;

@@ -9,6 +9,7 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::json;
 
+use crate::auth::AuthError;
 use crate::domain::access::Scope;
 use crate::domain::fault::Fault;
 use crate::store::StoreError;
@@ -131,6 +132,15 @@ impl From<StoreError> for Problem {
         } else {
             tracing::error!(%error, "a request was answered with 500");
             Self::internal()
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Refused(why) => Self::unauthorized(why),
+            AuthError::Store(error) => error.into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::access::Scope;
 use crate::domain::address::Address;
 use crate::domain::clock::rfc3339;
 use crate::domain::id::RecipientId;
-use crate::store::sandbox::SandboxEntry;
+use crate::store::mail::sandbox::SandboxEntry;
 
 /// What was delivered to the sandbox, newest first.
 pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Result<Response, Problem> {

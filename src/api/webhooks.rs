@@ -17,7 +17,7 @@ use crate::domain::clock::rfc3339;
 use crate::domain::event::EventType;
 use crate::domain::fault::Fault;
 use crate::domain::id::{EndpointId, WebhookDeliveryId};
-use crate::store::endpoints::{Endpoint, EndpointDelivery};
+use crate::store::accounts::endpoints::{Endpoint, EndpointDelivery};
 use crate::webhook::post::Target;
 use crate::webhook::sign;
 

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{CliError, out};
-use crate::api::JwtKeys;
+use crate::auth::JwtKeys;
 use crate::config::Config;
 use crate::net::tls::TlsConfigs;
 use crate::routing::Traffic;
+use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -18,16 +18,16 @@ pub enum ConfigCommand {
     Check,
 }
 
-pub fn run(command: &ConfigCommand, config: &Config) -> Result<ExitCode, CliError> {
+pub fn run(command: &ConfigCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let text = match command {
         ConfigCommand::Show => config.show(),
         ConfigCommand::Check => {
-            JwtKeys::new(&config.auth.jwt).map_err(CliError::new)?;
-            TlsConfigs::new(&config.delivery.ca_file).map_err(CliError::new)?;
-            Traffic::new(config).map_err(CliError::new)?;
+            JwtKeys::new(&config.auth.jwt).map_err(CommandError::new)?;
+            TlsConfigs::new(&config.delivery.ca_file).map_err(CommandError::new)?;
+            Traffic::new(config).map_err(CommandError::new)?;
             "the configuration is valid".to_owned()
         }
     };
-    out::line(text.trim_end()).map_err(CliError::new)?;
+    out::line(text.trim_end()).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,16 +11,19 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::cluster::{Cluster, reachable};
-use super::keys;
-use super::serve::{Signals, start};
-use super::{CliError, observe, out};
-use crate::api::auth;
+use super::observe;
+use super::serve::{serve as serve_until_stopped, start};
+use crate::accounts::{NewKeyRequest, create_key, default_scopes};
+use crate::ambient::{SystemChance, SystemClock};
 use crate::app::{Plan, Role, Service};
+use crate::auth;
+use crate::cluster::{Cluster, reachable};
 use crate::config::{Config, Layers};
 use crate::domain::access::Mode;
+use crate::domain::clock::Clock;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::terminal::{CommandError, Signals, out};
 
 /// Ports tried behind the first when nobody asked for one.
 const PORTS: u16 = 20;
@@ -42,14 +45,14 @@ struct DevKeys {
     test: String,
 }
 
-pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CliError> {
+pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandError> {
     let signals = Signals::new()?;
     lay_defaults(&mut layers)?;
-    let mut config = layers.finish().map_err(CliError::new)?;
+    let mut config = layers.finish().map_err(CommandError::new)?;
     config.http.listen = match args.listen {
         Some(address) => {
             let free = TcpListener::bind(address).await;
-            free.map_err(|error| CliError(format!("--listen {address}: {error}")))?;
+            free.map_err(|error| CommandError(format!("--listen {address}: {error}")))?;
             address
         }
         None => free_address(config.http.listen).await?,
@@ -71,9 +74,9 @@ async fn serve(
     config: Config,
     metrics: Arc<Metrics>,
     signals: Signals,
-) -> Result<ExitCode, CliError> {
-    let store = Store::new(&config.database, Arc::clone(&metrics)).map_err(CliError::new)?;
-    store.migrate().await.map_err(CliError::new)?;
+) -> Result<ExitCode, CommandError> {
+    let store = Store::new(&config.database, Arc::clone(&metrics)).map_err(CommandError::new)?;
+    store.migrate().await.map_err(CommandError::new)?;
     let keys = ensure_keys(&store, &directory.join("keys.json")).await?;
     store.close().await;
     let sandboxed = config.is_sandboxed();
@@ -82,21 +85,21 @@ async fn serve(
     if let Err(error) = out::line(&welcome(&service, &keys, directory, sandboxed)) {
         tracing::warn!(%error, "standard output cannot be written");
     }
-    Ok(signals.serve(service).await)
+    Ok(serve_until_stopped(service, signals).await)
 }
 
 /// What differs from production, where nobody said otherwise.
-fn lay_defaults(layers: &mut Layers) -> Result<(), CliError> {
+fn lay_defaults(layers: &mut Layers) -> Result<(), CommandError> {
     for (name, value) in
         [("delivery.route", "sandbox"), ("net.allow_private", "127.0.0.0/8,::1/128"), ("log.level", "warn")]
     {
-        layers.default_text("the defaults of dev", name, value).map_err(CliError::new)?;
+        layers.default_text("the defaults of dev", name, value).map_err(CommandError::new)?;
     }
     Ok(())
 }
 
 /// The first address from `wanted` on whose port is free.
-async fn free_address(wanted: SocketAddr) -> Result<SocketAddr, CliError> {
+async fn free_address(wanted: SocketAddr) -> Result<SocketAddr, CommandError> {
     let mut last = None;
     for step in 0..PORTS {
         let address = SocketAddr::new(wanted.ip(), wanted.port().saturating_add(step));
@@ -109,24 +112,28 @@ async fn free_address(wanted: SocketAddr) -> Result<SocketAddr, CliError> {
         }
     }
     let why = last.map_or_else(String::new, |error| error.to_string());
-    Err(CliError(format!("no free port from {wanted} on: {why}")))
+    Err(CommandError(format!("no free port from {wanted} on: {why}")))
 }
 
 /// The keys of an earlier start if they are still valid, else new ones.
-async fn ensure_keys(store: &Store, path: &Path) -> Result<DevKeys, CliError> {
+async fn ensure_keys(store: &Store, path: &Path) -> Result<DevKeys, CommandError> {
     if let Some(keys) = read_keys(path)
-        && store.find_key(&auth::hash(&keys.live)).await.map_err(CliError::new)?.is_some()
-        && store.find_key(&auth::hash(&keys.test)).await.map_err(CliError::new)?.is_some()
+        && store.find_key(&auth::hash(&keys.live)).await.map_err(CommandError::new)?.is_some()
+        && store.find_key(&auth::hash(&keys.test)).await.map_err(CommandError::new)?.is_some()
     {
         return Ok(keys);
     }
-    let scopes = keys::default_scopes();
-    let (_, live) = keys::create(store, PROJECT, Mode::Live, &scopes, None).await?;
-    let (_, test) = keys::create(store, PROJECT, Mode::Test, &scopes, None).await?;
+    let (live, test) = (create(store, Mode::Live).await?, create(store, Mode::Test).await?);
     let text = json!({"project": PROJECT, "live": live, "test": test}).to_string();
-    fs::write(path, text).map_err(CliError::new)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(CliError::new)?;
+    fs::write(path, text).map_err(CommandError::new)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(CommandError::new)?;
     Ok(DevKeys { live, test })
+}
+
+async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
+    let request = NewKeyRequest { project: PROJECT, mode, scopes: &default_scopes(), lifetime: None };
+    let (_, key) = create_key(store, request, SystemClock.now(), &SystemChance).await.map_err(CommandError::new)?;
+    Ok(key)
 }
 
 fn read_keys(path: &Path) -> Option<DevKeys> {

@@ -7,18 +7,19 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpStream;
 
-use super::{CliError, out, store, trace};
+use super::{store, trace};
 use crate::ambient::SystemClock;
 use crate::config::Config;
-use crate::deliver::hello_name;
 use crate::domain::clock::Clock;
 use crate::domain::id::ProjectId;
 use crate::domain::message::TlsDemand;
 use crate::domain::net::{NetPolicy, is_global};
 use crate::net::dns::Resolver;
+use crate::net::own::hello_name;
 use crate::net::own::{can_leave_from, source_towards};
 use crate::routing::Ask;
 use crate::store::Store;
+use crate::terminal::{CommandError, out};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -45,23 +46,23 @@ struct Findings {
 }
 
 impl Findings {
-    fn say(&mut self, is_well: bool, what: &str, finding: &str) -> Result<(), CliError> {
+    fn say(&mut self, is_well: bool, what: &str, finding: &str) -> Result<(), CommandError> {
         self.bad += usize::from(!is_well);
         let mark = if is_well { "ok  " } else { "FAIL" };
-        out::line(&format!("{mark} {what}: {finding}")).map_err(CliError::new)
+        out::line(&format!("{mark} {what}: {finding}")).map_err(CommandError::new)
     }
 
-    fn note(what: &str, finding: &str) -> Result<(), CliError> {
-        out::line(&format!("note {what}: {finding}")).map_err(CliError::new)
+    fn note(what: &str, finding: &str) -> Result<(), CommandError> {
+        out::line(&format!("note {what}: {finding}")).map_err(CommandError::new)
     }
 }
 
-pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CommandError> {
     let store = store(config)?;
     let mut findings = Findings::default();
     check_store(&store, &mut findings).await?;
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
-    let resolver = Resolver::new(&config.dns, policy).map_err(CliError::new)?;
+    let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
     check_egress(&args, config, &store, &mut findings).await?;
     check_sources(&args, config, &resolver, &mut findings).await?;
     check_domains(&args, &store, &resolver, &mut findings).await?;
@@ -69,7 +70,7 @@ pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CliError
     Ok(if findings.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn check_store(store: &Store, findings: &mut Findings) -> Result<(), CliError> {
+async fn check_store(store: &Store, findings: &mut Findings) -> Result<(), CommandError> {
     let health = match store.server_health().await {
         Ok(health) => health,
         Err(error) => return findings.say(false, "store", &error.to_string()),
@@ -88,7 +89,7 @@ async fn check_egress(
     config: &Config,
     store: &Store,
     findings: &mut Findings,
-) -> Result<(), CliError> {
+) -> Result<(), CommandError> {
     let router = trace::router(config, store).await?;
     for domain in &args.to {
         let project = ProjectId::from_uuid(uuid::Uuid::nil());
@@ -124,8 +125,8 @@ async fn check_sources(
     config: &Config,
     resolver: &Resolver,
     findings: &mut Findings,
-) -> Result<(), CliError> {
-    let traffic = crate::routing::Traffic::new(config).map_err(CliError::new)?;
+) -> Result<(), CommandError> {
+    let traffic = crate::routing::Traffic::new(config).map_err(CommandError::new)?;
     let plan = traffic.plan();
     let mut sources: Vec<(IpAddr, String)> =
         plan.shaping.sources().map(|(_, source)| (source.address, source.hello.clone())).collect();
@@ -185,8 +186,8 @@ async fn check_domains(
     store: &Store,
     resolver: &Resolver,
     findings: &mut Findings,
-) -> Result<(), CliError> {
-    let keys = store.list_dkim_keys(None).await.map_err(CliError::new)?;
+) -> Result<(), CommandError> {
+    let keys = store.list_dkim_keys(None).await.map_err(CommandError::new)?;
     let mut domains = args.domains.clone();
     if domains.is_empty() {
         domains.extend(keys.iter().filter(|key| key.retired_at.is_none()).map(|key| key.domain.clone()));

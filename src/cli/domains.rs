@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{CliError, out, store};
+use super::keys::named;
+use super::store;
+use crate::accounts::{AccountError, add_dkim_keys, ensure_project, retire_dkim_key};
 use crate::ambient::{SystemChance, SystemClock};
-use crate::compose::dkim::{SigningKey, generate};
 use crate::config::Config;
 use crate::domain::address::parse_domain;
 use crate::domain::clock::{Clock, Timestamp, rfc3339};
 use crate::domain::dkim::{Algorithm, parse_selector};
-use crate::domain::id::{DkimKeyId, ProjectId};
-use crate::store::dkim_keys::NewDkimKey;
-use crate::store::{Store, StoreError};
+use crate::domain::id::ProjectId;
+use crate::store::Store;
+use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
 pub enum DomainsCommand {
@@ -80,9 +81,9 @@ fn selector(text: &str) -> Result<String, String> {
     parse_selector(text).ok_or_else(|| "must be 1 to 63 letters, digits, hyphens and dots".to_owned())
 }
 
-pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let store = store(config)?;
-    store.check_schema().await.map_err(CliError::new)?;
+    store.check_schema().await.map_err(CommandError::new)?;
     match command {
         DomainsCommand::Add(args) => add(&store, &args).await?,
         DomainsCommand::List { project } => {
@@ -90,57 +91,47 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
                 Some(name) => Some(find_project(&store, &name).await?),
                 None => None,
             };
-            for key in store.list_dkim_keys(project).await.map_err(CliError::new)? {
+            for key in store.list_dkim_keys(project).await.map_err(CommandError::new)? {
                 let state = key.retired_at.map_or_else(|| "signs".to_owned(), |at| format!("retired {}", rfc3339(at)));
                 let created = rfc3339(key.created_at);
                 let line =
                     format!("{}  {}  {}  {}  {created}  {state}", key.project, key.domain, key.selector, key.algorithm);
-                out::line(&line).map_err(CliError::new)?;
+                out::line(&line).map_err(CommandError::new)?;
             }
         }
         DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {
             let id = find_project(&store, &project).await?;
-            let retired = store.retire_dkim_key(id, &domain, &selector, SystemClock.now()).await;
-            if !retired.map_err(CliError::new)? {
-                return Err(CliError(format!("{project} has no key {selector} for {domain} that signs")));
+            let retired = retire_dkim_key(&store, id, &domain, &selector, SystemClock.now()).await;
+            if !retired.map_err(CommandError::new)? {
+                return Err(CommandError(format!("{project} has no key {selector} for {domain} that signs")));
             }
-            out::line("retired").map_err(CliError::new)?;
+            out::line("retired").map_err(CommandError::new)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find_project(store: &Store, name: &str) -> Result<ProjectId, CliError> {
-    let found = store.find_project(name).await.map_err(CliError::new)?;
-    found.ok_or_else(|| CliError(format!("there is no project '{name}'")))
+async fn find_project(store: &Store, name: &str) -> Result<ProjectId, CommandError> {
+    let found = store.find_project(name).await.map_err(CommandError::new)?;
+    found.ok_or_else(|| CommandError(format!("there is no project '{name}'")))
 }
 
-async fn add(store: &Store, args: &AddArgs) -> Result<(), CliError> {
+async fn add(store: &Store, args: &AddArgs) -> Result<(), CommandError> {
     let now = SystemClock.now();
-    let (project, domain) = (super::keys::ensure_project(store, &args.project, now).await?, &args.domain);
-    let mut keys = Vec::new();
-    let mut records = Vec::new();
-    for (algorithm, selector) in selectors(args, now) {
-        let private_key = generate(algorithm).map_err(CliError::new)?;
-        let key = SigningKey::parse(domain, &selector, algorithm, &private_key).map_err(CliError::new)?;
-        records.push(format!("{}  TXT  {}", key.record_name(), key.record().map_err(CliError::new)?));
-        keys.push(NewDkimKey { id: DkimKeyId::new(now, &SystemChance), selector, algorithm, private_key });
-    }
-    match store.insert_dkim_keys(project, domain, &keys, now).await {
-        Ok(()) => {}
-        Err(StoreError::Refused(constraint)) if constraint == "dkim_keys_selector_key" => {
-            let names: Vec<_> = keys.iter().map(|key| key.selector.as_str()).collect();
-            let taken = format!("{domain} has, or had, a key with selector {}", names.join(" or "));
-            return Err(CliError(format!("{taken}: choose another by --selector")));
-        }
-        Err(error) => return Err(CliError::new(error)),
-    }
+    let project = ensure_project(store, &args.project, now, &SystemChance).await.map_err(named)?;
+    let domain = &args.domain;
+    let made = add_dkim_keys(store, project, domain, &selectors(args, now), now, &SystemChance).await;
+    let records = made.map_err(|error| match error {
+        AccountError::SelectorTaken { .. } => CommandError(format!("{error} by --selector")),
+        other => named(other),
+    })?;
     // Keys whose records nobody could read must not sign.
-    if let Err(error) = out::line(&records.join("\n")) {
-        for key in &keys {
-            store.retire_dkim_key(project, domain, &key.selector, SystemClock.now()).await.map_err(CliError::new)?;
+    if let Err(error) = out::line(&records.lines.join("\n")) {
+        for selector in &records.selectors {
+            let retired = retire_dkim_key(store, project, domain, selector, SystemClock.now()).await;
+            retired.map_err(CommandError::new)?;
         }
-        return Err(CliError(format!("the records could not be printed and the keys were retired: {error}")));
+        return Err(CommandError(format!("the records could not be printed and the keys were retired: {error}")));
     }
     Ok(())
 }

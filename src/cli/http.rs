@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::CliError;
+use crate::terminal::CommandError;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -22,12 +22,12 @@ pub struct Answer {
 }
 
 /// Sends a request; `body` makes it a POST.
-pub async fn call(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<Answer, CliError> {
+pub async fn call(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<Answer, CommandError> {
     let exchange = tokio::time::timeout(DEADLINE, exchange(url, key, body));
     match exchange.await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(why)) => Err(CliError(format!("{url}: {why}"))),
-        Err(_) => Err(CliError(format!("{url}: no answer within {} s", DEADLINE.as_secs()))),
+        Ok(Err(why)) => Err(CommandError(format!("{url}: {why}"))),
+        Err(_) => Err(CommandError(format!("{url}: no answer within {} s", DEADLINE.as_secs()))),
     }
 }
 

@@ -2,19 +2,16 @@
 
 use std::process::ExitCode;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 
-use super::{CliError, out, store};
+use super::store;
+use crate::accounts::{AccountError, NewKeyRequest, create_key, default_scopes};
 use crate::ambient::{SystemChance, SystemClock};
-use crate::api::auth;
 use crate::config::{Config, Span};
-use crate::domain::access::{Mode, Scope, key_prefix, key_text};
-use crate::domain::clock::{Chance, Clock, Timestamp, rfc3339};
-use crate::domain::id::{KeyId, ProjectId};
-use crate::store::projects::NewKey;
-use crate::store::{Store, StoreError};
+use crate::domain::access::{Mode, Scope};
+use crate::domain::clock::{Clock, rfc3339};
+use crate::domain::id::KeyId;
+use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -54,80 +51,53 @@ fn scope(name: &str) -> Result<Scope, String> {
     Scope::parse(name).ok_or_else(|| format!("must be one of {}", names.join(", ")))
 }
 
-pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let store = store(config)?;
-    store.check_schema().await.map_err(CliError::new)?;
+    store.check_schema().await.map_err(CommandError::new)?;
     match command {
         KeysCommand::Create(args) => {
             let scopes = if args.scopes.is_empty() { default_scopes() } else { args.scopes };
-            let (id, key) = create(&store, &args.project, args.mode, &scopes, args.expires).await?;
+            let request = NewKeyRequest {
+                project: &args.project,
+                mode: args.mode,
+                scopes: &scopes,
+                lifetime: args.expires.map(|Span(span)| span),
+            };
+            let made = create_key(&store, request, SystemClock.now(), &SystemChance).await;
+            let (id, key) = made.map_err(named)?;
             // A key that nobody could read must not stay valid.
             if let Err(error) = out::line(&key) {
-                store.revoke_key(id, SystemClock.now()).await.map_err(CliError::new)?;
-                return Err(CliError(format!("the key could not be printed and was revoked: {error}")));
+                store.revoke_key(id, SystemClock.now()).await.map_err(CommandError::new)?;
+                return Err(CommandError(format!("the key could not be printed and was revoked: {error}")));
             }
         }
         KeysCommand::List => {
-            for key in store.list_keys().await.map_err(CliError::new)? {
+            for key in store.list_keys().await.map_err(CommandError::new)? {
                 let state = key.revoked_at.map_or_else(|| "valid".to_owned(), |at| format!("revoked {}", rfc3339(at)));
                 let scopes = key.scopes.join(",");
                 let created = rfc3339(key.created_at);
                 let line =
                     format!("{}  {}  {}  {}…  {scopes}  {created}  {state}", key.id, key.project, key.mode, key.prefix);
-                out::line(&line).map_err(CliError::new)?;
+                out::line(&line).map_err(CommandError::new)?;
             }
         }
         KeysCommand::Revoke { id } => {
-            let id = KeyId::parse(&id).ok_or_else(|| CliError(format!("'{id}' is not a key's id (key_…)")))?;
-            if !store.revoke_key(id, SystemClock.now()).await.map_err(CliError::new)? {
-                return Err(CliError(format!("there is no valid key {id}")));
+            let id = KeyId::parse(&id).ok_or_else(|| CommandError(format!("'{id}' is not a key's id (key_…)")))?;
+            if !store.revoke_key(id, SystemClock.now()).await.map_err(CommandError::new)? {
+                return Err(CommandError(format!("there is no valid key {id}")));
             }
-            out::line("revoked").map_err(CliError::new)?;
+            out::line("revoked").map_err(CommandError::new)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a key may do when nothing is said: a program's needs, not an administrator's.
-pub(super) fn default_scopes() -> Vec<Scope> {
-    Scope::ALL.into_iter().filter(|scope| !matches!(scope, Scope::Admin | Scope::Keys)).collect()
-}
-
-/// Makes a key in a project, which is made if it is new.
-pub(super) async fn create(
-    store: &Store,
-    project: &str,
-    mode: Mode,
-    scopes: &[Scope],
-    expires: Option<Span>,
-) -> Result<(KeyId, String), CliError> {
-    let now = SystemClock.now();
-    let mut secret = [0; 32];
-    SystemChance.fill(&mut secret);
-    let key = key_text(mode, &URL_SAFE_NO_PAD.encode(secret));
-    let project = ensure_project(store, project, now).await?;
-    let id = KeyId::new(now, &SystemChance);
-    let new = NewKey {
-        id,
-        project,
-        mode,
-        scopes,
-        prefix: &key_prefix(&key),
-        hash: auth::hash(&key),
-        created_at: now,
-        expires_at: expires.map(|Span(span)| now + span),
-    };
-    store.insert_key(&new).await.map_err(CliError::new)?;
-    Ok((id, key))
-}
-
-/// The project of that name, made if it is new.
-pub(super) async fn ensure_project(store: &Store, name: &str, now: Timestamp) -> Result<ProjectId, CliError> {
-    match store.ensure_project(ProjectId::new(now, &SystemChance), name, now).await {
-        Ok(id) => Ok(id),
-        Err(StoreError::Refused(_)) => {
-            Err(CliError(format!("--project {name}: must be 1 to 64 letters, digits or any of ._-")))
+/// The error of a command that takes `--project`.
+pub(super) fn named(error: AccountError) -> CommandError {
+    match error {
+        AccountError::ProjectName(name) => {
+            CommandError(format!("--project {name}: must be 1 to 64 letters, digits or any of ._-"))
         }
-        Err(error) => Err(CliError::new(error)),
+        other => CommandError::new(other),
     }
 }

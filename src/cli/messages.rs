@@ -8,8 +8,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::http::{Answer, call};
-use super::{CliError, out};
 use crate::config::Config;
+use crate::terminal::{CommandError, out};
 
 /// How often a message's status is asked for.
 const POLL: Duration = Duration::from_millis(100);
@@ -66,7 +66,7 @@ impl Connection {
     }
 }
 
-pub async fn send(args: SendArgs, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn send(args: SendArgs, config: &Config) -> Result<ExitCode, CommandError> {
     let (url, key) = args.connection.read(config);
     let mut message = json!({"from": args.from, "to": args.to, "subject": args.subject});
     if let Some(text) = args.text {
@@ -96,14 +96,14 @@ pub async fn send(args: SendArgs, config: &Config) -> Result<ExitCode, CliError>
     }
 }
 
-pub async fn status(args: StatusArgs, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn status(args: StatusArgs, config: &Config) -> Result<ExitCode, CommandError> {
     let (url, key) = args.connection.read(config);
     let answer = call(&format!("{url}/v1/messages/{}", args.id), key.as_deref(), None).await?;
     if answer.status == 200 { print(&answer.body) } else { refused(&url, &answer) }
 }
 
 /// Why a message is where it is: for each recipient a sentence, and what it follows from.
-pub async fn why(args: StatusArgs, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn why(args: StatusArgs, config: &Config) -> Result<ExitCode, CommandError> {
     let (url, key) = args.connection.read(config);
     let answer = call(&format!("{url}/v1/messages/{}/explain", args.id), key.as_deref(), None).await?;
     if answer.status != 200 {
@@ -111,24 +111,24 @@ pub async fn why(args: StatusArgs, config: &Config) -> Result<ExitCode, CliError
     }
     for recipient in answer.body["recipients"].as_array().into_iter().flatten() {
         let field = |name: &str| recipient[name].as_str().unwrap_or_default().to_owned();
-        out::line(&format!("{}: {}", field("email"), field("reason"))).map_err(CliError::new)?;
+        out::line(&format!("{}: {}", field("email"), field("reason"))).map_err(CommandError::new)?;
     }
     print(&answer.body)
 }
 
-pub async fn healthcheck(connection: Connection, config: &Config) -> Result<ExitCode, CliError> {
+pub async fn healthcheck(connection: Connection, config: &Config) -> Result<ExitCode, CommandError> {
     let (url, _) = connection.read(config);
     let answer = call(&format!("{url}/readyz"), None, None).await?;
     if answer.status == 200 { Ok(ExitCode::SUCCESS) } else { refused(&url, &answer) }
 }
 
-fn print(body: &Value) -> Result<ExitCode, CliError> {
-    out::line(&serde_json::to_string_pretty(body).unwrap_or_default()).map_err(CliError::new)?;
+fn print(body: &Value) -> Result<ExitCode, CommandError> {
+    out::line(&serde_json::to_string_pretty(body).unwrap_or_default()).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(url: &str, answer: &Answer) -> Result<ExitCode, CliError> {
+fn refused(url: &str, answer: &Answer) -> Result<ExitCode, CommandError> {
     let text = serde_json::to_string_pretty(&answer.body).unwrap_or_default();
     let hint = if answer.status == 401 { "\ngive a key of this service by --key or MAILWRIGHT_KEY" } else { "" };
-    Err(CliError(format!("{url} answered {}:\n{text}{hint}", answer.status)))
+    Err(CommandError(format!("{url} answered {}:\n{text}{hint}", answer.status)))
 }

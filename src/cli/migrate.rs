@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{CliError, out, store};
+use super::store;
 use crate::config::Config;
+use crate::terminal::{CommandError, out};
 
-pub async fn run(config: &Config) -> Result<ExitCode, CliError> {
-    store(config)?.migrate().await.map_err(CliError::new)?;
-    out::line("the schema is up to date").map_err(CliError::new)?;
+pub async fn run(config: &Config) -> Result<ExitCode, CommandError> {
+    store(config)?.migrate().await.map_err(CommandError::new)?;
+    out::line("the schema is up to date").map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
 }

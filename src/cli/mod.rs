@@ -1,7 +1,5 @@
 //! The command line: each command is a file; this one knows their names and the layers of configuration.
 
-mod bench;
-pub mod cluster;
 mod config;
 mod dev;
 mod doctor;
@@ -10,7 +8,6 @@ mod http;
 mod keys;
 mod messages;
 mod migrate;
-pub mod out;
 mod rules;
 mod serve;
 mod trace;
@@ -22,9 +19,11 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench;
 use crate::config::{Config, Layers};
 use crate::store::Store;
 use crate::telemetry::{self, metrics::Metrics};
+use crate::terminal::{CommandError, out};
 
 /// A self-hosted transactional email service: one binary, one Postgres.
 #[derive(Debug, Parser)]
@@ -86,17 +85,6 @@ enum Command {
     WithPostgres(with_postgres::WithPostgresArgs),
 }
 
-/// Why a command did not do its work.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CliError(String);
-
-impl CliError {
-    pub fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
-    }
-}
-
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -117,11 +105,13 @@ pub fn main() -> ExitCode {
 }
 
 impl Cli {
-    async fn run(self) -> Result<ExitCode, CliError> {
+    async fn run(self) -> Result<ExitCode, CommandError> {
         let layers = self.layers;
         match self.command {
             Command::Dev(args) => Box::pin(dev::run(args, layers.read()?)).await,
-            Command::Serve(args) => Box::pin(serve::run(args, layers.read()?.finish().map_err(CliError::new)?)).await,
+            Command::Serve(args) => {
+                Box::pin(serve::run(args, layers.read()?.finish().map_err(CommandError::new)?)).await
+            }
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
             Command::Domains(command) => domains::run(command, &layers.finish()?).await,
@@ -142,47 +132,47 @@ impl Cli {
 impl LayerArgs {
     /// Defaults, file, environment and flags laid over each other.
     #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
-    fn read(&self) -> Result<Layers, CliError> {
+    fn read(&self) -> Result<Layers, CommandError> {
         let mut layers = Layers::default();
         let file = self.config.clone().or_else(|| std::env::var_os("MAILWRIGHT_CONFIG").map(PathBuf::from));
         if let Some(path) = file {
             let origin = path.display().to_string();
-            let text = std::fs::read_to_string(&path).map_err(|error| CliError(format!("{origin}: {error}")))?;
-            layers.file(&origin, &text).map_err(CliError::new)?;
+            let text = std::fs::read_to_string(&path).map_err(|error| CommandError(format!("{origin}: {error}")))?;
+            layers.file(&origin, &text).map_err(CommandError::new)?;
         }
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        layers.environment(variables).map_err(CliError::new)?;
+        layers.environment(variables).map_err(CommandError::new)?;
         for pair in &self.set {
             let (name, value) =
-                pair.split_once('=').ok_or_else(|| CliError(format!("--set {pair}: must be NAME=VALUE")))?;
-            layers.text("--set", name, value).map_err(CliError::new)?;
+                pair.split_once('=').ok_or_else(|| CommandError(format!("--set {pair}: must be NAME=VALUE")))?;
+            layers.text("--set", name, value).map_err(CommandError::new)?;
         }
         Ok(layers)
     }
 
-    fn finish(&self) -> Result<Config, CliError> {
-        self.read()?.finish().map_err(CliError::new)
+    fn finish(&self) -> Result<Config, CommandError> {
+        self.read()?.finish().map_err(CommandError::new)
     }
 }
 
 /// The process's metrics, and logging started.
-fn observe(config: &Config) -> Result<Arc<Metrics>, CliError> {
-    let metrics = Arc::new(Metrics::new().map_err(CliError::new)?);
-    telemetry::init(&config.log.level, config.log.format, &metrics).map_err(CliError::new)?;
+fn observe(config: &Config) -> Result<Arc<Metrics>, CommandError> {
+    let metrics = Arc::new(Metrics::new().map_err(CommandError::new)?);
+    telemetry::init(&config.log.level, config.log.format, &metrics).map_err(CommandError::new)?;
     Ok(metrics)
 }
 
 /// An error when no database is configured.
-fn require_database(config: &Config) -> Result<(), CliError> {
+fn require_database(config: &Config) -> Result<(), CommandError> {
     if config.database.url.is_empty() {
         let how = "no database is configured: set DATABASE_URL=postgres://user:password@host/database";
-        return Err(CliError(format!("{how} (to try Mailwright without one: `mailwright dev`)")));
+        return Err(CommandError(format!("{how} (to try Mailwright without one: `mailwright dev`)")));
     }
     Ok(())
 }
 
 /// The configured store.
-fn store(config: &Config) -> Result<Store, CliError> {
+fn store(config: &Config) -> Result<Store, CommandError> {
     require_database(config)?;
-    Store::new(&config.database, observe(config)?).map_err(CliError::new)
+    Store::new(&config.database, observe(config)?).map_err(CommandError::new)
 }

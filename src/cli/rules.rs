@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CliError, out};
 use crate::config::Config;
 use crate::domain::judgement::Verdict;
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::span::Span;
 use crate::routing::Traffic;
+use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
 pub enum RulesCommand {
@@ -30,13 +30,15 @@ pub struct TestArgs {
     stage: String,
 }
 
-pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CliError> {
+pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let RulesCommand::Test(args) = command;
-    let plan = Traffic::new(config).map_err(CliError::new)?.plan();
+    let plan = Traffic::new(config).map_err(CommandError::new)?.plan();
     let reply = parse(&args.reply)?;
     let provider = args.provider.as_deref().map(|name| plan.classifier.provider_of_host(name).unwrap_or(name));
     if let Some(unknown) = provider.filter(|name| !plan.classifier.has_provider(name)) {
-        return Err(CliError(format!("--provider '{unknown}': the rules know no such provider, and no host of one")));
+        return Err(CommandError(format!(
+            "--provider '{unknown}': the rules know no such provider, and no host of one"
+        )));
     }
     let judgement = plan.classifier.judge(&args.stage, provider, &reply);
     let delays = plan.classifier.schedule(&judgement.action.schedule);
@@ -52,12 +54,12 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CliError
         "suppress": judgement.action.suppress,
         "tried_again_after": if judgement.verdict == Verdict::Defer { delays } else { Vec::new() },
     });
-    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CliError::new)?;
+    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse(text: &str) -> Result<Reply, CliError> {
-    let fault = || CliError(format!("'{text}' does not begin with a reply code such as 550"));
+fn parse(text: &str) -> Result<Reply, CommandError> {
+    let fault = || CommandError(format!("'{text}' does not begin with a reply code such as 550"));
     let (code, rest) = text.trim().split_at_checked(3).ok_or_else(fault)?;
     let code: u16 = code.parse().ok().filter(|code| (200..600).contains(code)).ok_or_else(fault)?;
     let (enhanced, text) = EnhancedStatus::split(rest.trim_start_matches([' ', '-']));

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, observe, out, require_database};
+use super::{observe, require_database};
 use crate::app::{Ended, Plan, Role, Service};
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
+use crate::terminal::{CommandError, Signals, out};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -22,7 +22,7 @@ pub struct ServeArgs {
     paused: bool,
 }
 
-pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CliError> {
+pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CommandError> {
     require_database(&config)?;
     let metrics = observe(&config)?;
     let roles = if args.roles.is_empty() { Role::ALL.to_vec() } else { args.roles };
@@ -33,70 +33,39 @@ pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CliError> 
     if let Err(error) = out::line(&format!("listening on http://{}", service.address)) {
         tracing::warn!(%error, "standard output cannot be written");
     }
-    Ok(signals.serve(service).await)
+    Ok(serve(service, signals).await)
 }
 
 /// Starts a service, installing what the process needs once.
-pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CliError> {
-    Service::start(config, plan, metrics).await.map_err(CliError::new)
+pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CommandError> {
+    Service::start(config, plan, metrics).await.map_err(CommandError::new)
 }
 
-/// SIGTERM and SIGINT: the first one drains, the second one aborts. SIGHUP: shaping and rules are read anew.
-pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-async fn next(terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tokio::signal::unix::Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-impl Signals {
-    pub fn new() -> Result<Self, CliError> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(CliError::new)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(CliError::new)?,
-            hangup: signal(SignalKind::hangup()).map_err(CliError::new)?,
-        })
-    }
-
-    /// The next of either.
-    pub async fn next(&mut self) {
-        next(&mut self.terminate, &mut self.interrupt).await;
-    }
-
-    /// Serves until a signal, then stops; the exit code says whether everything in hand was finished.
-    pub async fn serve(mut self, service: Service) -> ExitCode {
-        loop {
-            tokio::select! {
-                () = next(&mut self.terminate, &mut self.interrupt) => break,
-                _ = self.hangup.recv() => match service.reload() {
-                    Ok(_) => out::note("shaping and rules were read anew"),
-                    Err(why) => tracing::error!(why, "shaping or rules cannot be used; the ones before stay in force"),
-                },
-            }
+/// Serves until SIGTERM or SIGINT, then stops: the first one drains, the second one aborts. SIGHUP: shaping and rules
+/// are read anew. The exit code says whether everything in hand was finished.
+pub(super) async fn serve(service: Service, mut signals: Signals) -> ExitCode {
+    while !signals.stop_or_hangup().await {
+        match service.reload() {
+            Ok(_) => out::note("shaping and rules were read anew"),
+            Err(why) => tracing::error!(why, "shaping or rules cannot be used; the ones before stay in force"),
         }
-        out::note("stopping: work in hand is finished first; a second signal drops it");
-        let abort = CancellationToken::new();
-        let stopping = service.stop(&abort);
-        tokio::pin!(stopping);
-        let ended = tokio::select! {
-            ended = &mut stopping => ended,
-            () = self.next() => {
-                abort.cancel();
-                stopping.await
-            }
-        };
-        match ended {
-            Ended::Drained => ExitCode::SUCCESS,
-            Ended::Aborted => {
-                tracing::warn!("work in hand was dropped; it is tried again when its leases run out");
-                ExitCode::from(75)
-            }
+    }
+    out::note("stopping: work in hand is finished first; a second signal drops it");
+    let abort = CancellationToken::new();
+    let stopping = service.stop(&abort);
+    tokio::pin!(stopping);
+    let ended = tokio::select! {
+        ended = &mut stopping => ended,
+        () = signals.stop() => {
+            abort.cancel();
+            stopping.await
+        }
+    };
+    match ended {
+        Ended::Drained => ExitCode::SUCCESS,
+        Ended::Aborted => {
+            tracing::warn!("work in hand was dropped; it is tried again when its leases run out");
+            ExitCode::from(75)
         }
     }
 }

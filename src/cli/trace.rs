@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, out, store};
+use super::store;
 use crate::ambient::{SystemChance, SystemClock};
 use crate::config::Config;
 use crate::domain::address::parse_domain;
@@ -19,6 +19,7 @@ use crate::net::tls::TlsConfigs;
 use crate::routing::{Ask, Router, RouterParts, Traffic, describe};
 use crate::shaping::{NextHop, Rate};
 use crate::store::Store;
+use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Args)]
 pub struct TraceArgs {
@@ -30,31 +31,31 @@ pub struct TraceArgs {
 }
 
 /// A router of this process's own.
-pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, CliError> {
+pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, CommandError> {
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
     let chance: Arc<dyn Chance> = Arc::new(SystemChance);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let traffic = Arc::new(Traffic::new(config).map_err(CliError::new)?);
-    traffic.name_projects(store).await.map_err(CliError::new)?;
+    let traffic = Arc::new(Traffic::new(config).map_err(CommandError::new)?);
+    traffic.name_projects(store).await.map_err(CommandError::new)?;
     let parts = RouterParts {
         traffic,
         store: store.clone(),
-        resolver: Resolver::new(&config.dns, policy).map_err(CliError::new)?,
-        tls: TlsConfigs::new(&config.delivery.ca_file).map_err(CliError::new)?,
+        resolver: Resolver::new(&config.dns, policy).map_err(CommandError::new)?,
+        tls: TlsConfigs::new(&config.delivery.ca_file).map_err(CommandError::new)?,
         clock,
         chance,
     };
     Ok(Router::new(config, parts))
 }
 
-pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CliError> {
-    let domain = parse_domain(&args.domain).map_err(|error| CliError(format!("'{}' {error}", args.domain)))?;
+pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CommandError> {
+    let domain = parse_domain(&args.domain).map_err(|error| CommandError(format!("'{}' {error}", args.domain)))?;
     let store = store(config)?;
     let router = router(config, &store).await?;
     let project = match &args.project {
         Some(name) => {
-            let found = store.find_project(name).await.map_err(CliError::new)?;
-            found.ok_or_else(|| CliError(format!("--project '{name}': there is no such project")))?
+            let found = store.find_project(name).await.map_err(CommandError::new)?;
+            found.ok_or_else(|| CommandError(format!("--project '{name}': there is no such project")))?
         }
         None => ProjectId::from_uuid(uuid::Uuid::nil()),
     };
@@ -67,7 +68,7 @@ pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CliError>
         Ok(routed) => {
             let hop = NextHop { domain: &domain, group: &routed.group, provider: routed.provider.as_deref() };
             let limits = router.traffic.plan().shaping.limits(hop);
-            let lanes = store.list_lane_states(&routed.group).await.map_err(CliError::new)?;
+            let lanes = store.list_lane_states(&routed.group).await.map_err(CommandError::new)?;
             let lanes: Vec<_> = lanes
                 .iter()
                 .map(|lane| json!({ "process": lane.process.to_string(), "updated_at": rfc3339(lane.updated_at), "state": lane.state }))
@@ -83,7 +84,7 @@ pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CliError>
             (json!({ "domain": domain, "way": way, "limits": limits, "lanes_not_open": lanes }), ExitCode::SUCCESS)
         }
     };
-    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CliError::new)?;
+    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CommandError::new)?;
     store.close().await;
     Ok(code)
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio::process::Command;
 
-use super::CliError;
-use super::cluster::{Cluster, reachable};
-use super::serve::Signals;
+use crate::cluster::{Cluster, reachable};
+use crate::terminal::CommandError;
+use crate::terminal::Signals;
 
 #[derive(Debug, Args)]
 pub struct WithPostgresArgs {
@@ -20,15 +20,15 @@ pub struct WithPostgresArgs {
     command: Vec<String>,
 }
 
-pub async fn run(args: WithPostgresArgs) -> Result<ExitCode, CliError> {
+pub async fn run(args: WithPostgresArgs) -> Result<ExitCode, CommandError> {
     // A Ctrl-C reaches the command by itself; we stay to stop the cluster.
     let signals = Signals::new()?;
     let cluster = Cluster::start(&reachable(&args.data_dir)?).await?;
-    let (program, arguments) = args.command.split_first().ok_or_else(|| CliError("no command".to_owned()))?;
+    let (program, arguments) = args.command.split_first().ok_or_else(|| CommandError("no command".to_owned()))?;
     let status = Command::new(program).args(arguments).env("DATABASE_URL", cluster.url()).status().await;
     drop(signals);
     cluster.stop().await?;
-    let status = status.map_err(|error| CliError(format!("{program}: {error}")))?;
+    let status = status.map_err(|error| CommandError(format!("{program}: {error}")))?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }

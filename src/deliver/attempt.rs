@@ -5,7 +5,6 @@ use tokio::time::Instant;
 
 use super::classify;
 use super::lanes::{Lane, Offer, Turn};
-use super::smtp::session::Outgoing;
 use super::tries::Way;
 use super::worker::{Deliverer, STORE_PAUSE};
 use crate::domain::delivery::LeasedDelivery;
@@ -17,7 +16,8 @@ use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::route::{Route, SANDBOX_LANE, SMARTHOST_LANE};
 use crate::handover::Carried;
 use crate::routing::{Ask, Plan};
-use crate::store::claims::{Load, Loaded};
+use crate::smtp::client::session::Outgoing;
+use crate::store::queue::claims::{Load, Loaded};
 
 /// What became of an attempt.
 #[expect(clippy::large_enum_variant, reason = "a report is the usual case")]

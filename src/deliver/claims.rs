@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::share::shares;
 use crate::domain::delivery::{Group, LeasedDelivery};
 use crate::domain::shard::Shard;
 use crate::handover::{Fresh, Places};
-use crate::queue::{Claiming, shares};
-use crate::store::claims::{Claim, Cursor, Cursors};
+use crate::queue::Claiming;
+use crate::store::queue::claims::{Claim, Cursor, Cursors};
 use crate::store::{Link, StoreError};
 use crate::telemetry::metrics::Metrics;
 

@@ -1,14 +1,14 @@
 //! What a refusal or a broken session leads to: the outcome of the attempt, and what the lane learns from it.
 
 use super::lanes::Sign;
-use super::smtp::dialogue::{Refusal, Stage};
-use super::smtp::session::{Failure, FailureKind};
 use crate::classify::Classifier;
 use crate::domain::judgement::{Judgement, LaneAction, Verdict};
 use crate::domain::outcome::{Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::net::dns::DnsError;
 use crate::routing::NoRoute;
+use crate::smtp::client::dialogue::{Refusal, Stage};
+use crate::smtp::client::session::{Failure, FailureKind};
 
 /// The outcome of a reply that refused this recipient or this message.
 pub fn of_refusal(classifier: &Classifier, provider: Option<&str>, stage: Stage, reply: Reply) -> Outcome {

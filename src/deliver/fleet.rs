@@ -11,7 +11,7 @@ use super::lanes::Share;
 use super::worker::Deliverer;
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
-use crate::store::fleet::Members;
+use crate::store::fleet::processes::Members;
 
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::delivery::LeasedDelivery;
 use crate::shutdown::Shutdown;
-use crate::store::claims::{Load, Wanted};
+use crate::store::queue::claims::{Load, Wanted};
 use crate::store::{Link, Store, by_shard};
 
 /// Messages in one statement; their memory was granted before.

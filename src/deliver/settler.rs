@@ -9,7 +9,7 @@ use crate::domain::clock::Chance;
 use crate::domain::delivery::Settlement;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
-use crate::store::deliveries::Settled;
+use crate::store::queue::deliveries::Settled;
 use crate::store::{Link, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use time::Date;
 
-use super::smtp::dialogue::{Refusal, Stage};
-use super::smtp::session::{Failure, FailureKind};
 use crate::domain::peer::{Peer, TlsBasis};
-use crate::store::tls_reports::TlsCount;
+use crate::smtp::client::dialogue::{Refusal, Stage};
+use crate::smtp::client::session::{Failure, FailureKind};
+use crate::store::fleet::tls_reports::TlsCount;
 use crate::telemetry::metrics::Metrics;
 
 /// Counters held at once; beyond it sessions are counted in the metrics alone.

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::classify;
 use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
-use super::smtp::connection::Connection;
-use super::smtp::dialogue::{Stage, Verdict};
-use super::smtp::session::{Failure, FailureKind, Opening, Outgoing, Session};
 use super::tls_counts::{policy_type, result_of, result_of_certificate};
 use super::worker::Deliverer;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
 use crate::routing::{Plan, Routed};
+use crate::smtp::client::connection::Connection;
+use crate::smtp::client::dialogue::{Stage, Verdict};
+use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session};
 
 /// A try over IPv6 costs no more than this while IPv4 remains.
 const IPV6_PATIENCE: Duration = Duration::from_secs(2);

@@ -11,7 +11,6 @@ use super::claims::Claims;
 use super::lanes::{Lanes, Pauses};
 use super::loader::Loader;
 use super::settler::Settler;
-use super::smtp::deadlines::Deadlines;
 use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
@@ -24,10 +23,12 @@ use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::domain::shard::Shard;
 use crate::handover::{Fresh, Handover};
+use crate::net::own::hello_name;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{Claiming, Work};
 use crate::routing::Router;
 use crate::shutdown::Shutdown;
+use crate::smtp::client::deadlines::Deadlines;
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -201,15 +202,4 @@ impl Work for Deliverer {
         }
         drop(place);
     }
-}
-
-/// What EHLO says: the configured name, else the machine's; an address literal when it has none that could be one.
-pub fn hello_name(configured: &str) -> String {
-    if !configured.is_empty() {
-        return configured.to_owned();
-    }
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
-    if is_name { name.to_owned() } else { "[127.0.0.1]".to_owned() }
 }

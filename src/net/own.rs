@@ -1,4 +1,4 @@
-//! Which addresses are this machine's own.
+//! Which addresses are this machine's own, and what it calls itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -19,6 +19,17 @@ pub fn source_towards(ip: IpAddr) -> Option<IpAddr> {
 /// Whether connections can be made from `ip`.
 pub fn can_leave_from(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// What EHLO says: the configured name, else the machine's; an address literal when it has none that could be one.
+pub fn hello_name(configured: &str) -> String {
+    if !configured.is_empty() {
+        return configured.to_owned();
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    if is_name { name.to_owned() } else { "[127.0.0.1]".to_owned() }
 }
 
 #[cfg(test)]

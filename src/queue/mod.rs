@@ -6,8 +6,6 @@
 
 mod in_hand;
 mod runner;
-mod share;
 
 pub use in_hand::InHand;
 pub use runner::{Claiming, Pace, Runner, Work};
-pub use share::shares;

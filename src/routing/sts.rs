@@ -10,7 +10,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::net::dns::Resolver;
 use crate::net::fetch::{Document, fetch};
 use crate::net::tls::TlsConfigs;
-use crate::store::sts::StoredPolicy;
+use crate::store::fleet::sts::StoredPolicy;
 use crate::store::{Store, StoreError};
 
 /// RFC 8461 §3.2: a policy is small; §3.3: fetching takes a minute at most.

@@ -5,26 +5,12 @@
 //! hung server ignores its own. A connection whose work was dropped half way is closed, never returned to
 //! the pool with a transaction open; accepting, claiming and settling own theirs ([`Link`]).
 
-pub mod accept;
-pub mod claims;
-pub mod deliveries;
-pub mod dkim_keys;
-pub mod endpoints;
+pub mod accounts;
 mod error;
-pub mod explain;
 pub mod fleet;
-pub mod idempotency;
-mod leases;
-pub mod listing;
-pub mod messages;
-pub mod migrate;
-pub mod partitions;
-pub mod projects;
-pub mod sandbox;
-pub mod stats;
-pub mod sts;
-pub mod tls_reports;
-pub mod webhook_jobs;
+pub mod mail;
+pub mod queue;
+pub mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +23,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use error::StoreError;
-pub use leases::Window;
+pub use queue::leases::Window;
 
 use crate::config::Database;
 use crate::domain::shard::Shard;

@@ -28,7 +28,7 @@ pub use backlog::{Backlog, Full};
 use signing::{Keys, Signing};
 pub use writer::{WriteError, Writer, WriterParts};
 
-use crate::store::accept::Stored;
+use crate::store::mail::accept::Stored;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 

@@ -16,7 +16,7 @@ use crate::compose::dkim::SigningKey;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
 use crate::store::Store;
-use crate::store::dkim_keys::FoundDkimKey;
+use crate::store::accounts::dkim_keys::FoundDkimKey;
 
 /// Author domains whose keys are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 10_000;

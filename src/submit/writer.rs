@@ -18,7 +18,7 @@ use crate::domain::lease::Lease;
 use crate::domain::message::NewMessage;
 use crate::handover::{Fresh, Handover, Place};
 use crate::shutdown::Shutdown;
-use crate::store::accept::{Birth, Stored};
+use crate::store::mail::accept::{Birth, Stored};
 use crate::store::{Link, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;

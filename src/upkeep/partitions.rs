@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::domain::clock::Chance;
 use crate::shutdown::Shutdown;
-use crate::store::partitions::Retention;
+use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::clock::rfc3339;
-use crate::store::webhook_jobs::{LeasedJob, LoadedJob};
+use crate::store::queue::webhook_jobs::{LeasedJob, LoadedJob};
 
 /// The same bytes for every try of a job.
 pub fn body(job: &LeasedJob, loaded: &LoadedJob) -> Vec<u8> {

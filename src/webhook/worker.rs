@@ -15,7 +15,7 @@ use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
 use crate::queue::{Claiming, Work};
-use crate::store::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
+use crate::store::queue::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;

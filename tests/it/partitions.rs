@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailwright::app::Role;
-use mailwright::store::partitions::{Retention, Retired};
+use mailwright::store::schema::partitions::{Retention, Retired};
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
 

@@ -12,9 +12,9 @@ use crate::domain::access::{Caller, Scope};
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::route::SANDBOX_LANE;
 use crate::routing::{Ask, describe};
-use crate::store::explain::{LastAttempt, OwedDelivery};
-use crate::store::fleet::StoredLane;
-use crate::store::messages::StoredRecipient;
+use crate::store::fleet::processes::StoredLane;
+use crate::store::mail::explain::{LastAttempt, OwedDelivery};
+use crate::store::mail::messages::StoredRecipient;
 
 /// Recipients of a message that are explained; the others are in the same places.
 const RECIPIENTS_MAX: usize = 50;

@@ -12,7 +12,7 @@ use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
 use crate::domain::message::MessageStatus;
 use crate::domain::recipient::Counts;
-use crate::store::messages::{StoredMessage, StoredRecipient, StoredReply};
+use crate::store::mail::messages::{StoredMessage, StoredRecipient, StoredReply};
 
 /// The message, with the truth about every recipient.
 pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {

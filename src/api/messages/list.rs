@@ -12,7 +12,7 @@ use crate::domain::access::Scope;
 use crate::domain::address::{Address, parse_domain};
 use crate::domain::clock::parse_rfc3339;
 use crate::domain::message::MessageStatus;
-use crate::store::listing::MessageFilter;
+use crate::store::mail::listing::MessageFilter;
 
 /// The project's messages, newest first.
 pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Result<Response, Problem> {

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::domain::access::Caller;
 use crate::domain::id::MessageId;
-use crate::store::messages::StoredMessage;
+use crate::store::mail::messages::StoredMessage;
 
 /// The caller's message named in a path. Malformed, absent and foreign are the same 404.
 async fn find(api: &Api, caller: &Caller, id: &str) -> Result<StoredMessage, Problem> {

@@ -10,7 +10,7 @@ use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::domain::access::Scope;
 use crate::domain::id::MessageId;
-use crate::store::messages::StoredRaw;
+use crate::store::mail::messages::StoredRaw;
 
 /// The bytes that go on the wire, as a file.
 pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {

@@ -10,12 +10,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::control::{Admission, Control, Share, Sign};
-use crate::deliver::smtp::connection::{Connections, Counted};
-use crate::deliver::smtp::session::Session;
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::Why;
 use crate::domain::peer::Peer;
 use crate::shaping::Limits;
+use crate::smtp::client::connection::{Connections, Counted};
+use crate::smtp::client::session::Session;
 
 /// Waiting ones that are looked at for one that may follow on a session.
 const LOOK: usize = 8;

@@ -1,0 +1,58 @@
+//! DKIM keys of domains.
+
+use super::AccountError;
+use crate::compose::dkim::{SigningKey, generate};
+use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::dkim::Algorithm;
+use crate::domain::id::{DkimKeyId, ProjectId};
+use crate::store::accounts::dkim_keys::NewDkimKey;
+use crate::store::{Store, StoreError};
+
+/// What is to be published for new keys.
+#[derive(Debug, Clone)]
+pub struct DkimRecords {
+    /// Selectors of the keys that were made.
+    pub selectors: Vec<String>,
+    /// One line a record: name, `TXT`, value.
+    pub lines: Vec<String>,
+}
+
+/// Makes a domain's keys, one for each pair of algorithm and selector: all or none.
+pub async fn add_dkim_keys(
+    store: &Store,
+    project: ProjectId,
+    domain: &str,
+    wanted: &[(Algorithm, String)],
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> Result<DkimRecords, AccountError> {
+    let mut keys = Vec::with_capacity(wanted.len());
+    let mut lines = Vec::with_capacity(wanted.len());
+    for (algorithm, selector) in wanted {
+        let failed = |error: &dyn std::fmt::Display| AccountError::DkimKey(error.to_string());
+        let private_key = generate(*algorithm).map_err(|error| failed(&error))?;
+        let key = SigningKey::parse(domain, selector, *algorithm, &private_key).map_err(|error| failed(&error))?;
+        lines.push(format!("{}  TXT  {}", key.record_name(), key.record().map_err(|error| failed(&error))?));
+        let id = DkimKeyId::new(now, chance);
+        keys.push(NewDkimKey { id, selector: selector.clone(), algorithm: *algorithm, private_key });
+    }
+    let selectors: Vec<_> = wanted.iter().map(|(_, selector)| selector.clone()).collect();
+    match store.insert_dkim_keys(project, domain, &keys, now).await {
+        Ok(()) => Ok(DkimRecords { selectors, lines }),
+        Err(StoreError::Refused(constraint)) if constraint == "dkim_keys_selector_key" => {
+            Err(AccountError::SelectorTaken { domain: domain.to_owned(), selectors: selectors.join(" or ") })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets a key sign no more; `false` when there is none that signs.
+pub async fn retire_dkim_key(
+    store: &Store,
+    project: ProjectId,
+    domain: &str,
+    selector: &str,
+    now: Timestamp,
+) -> Result<bool, AccountError> {
+    Ok(store.retire_dkim_key(project, domain, selector, now).await?)
+}

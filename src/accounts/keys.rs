@@ -1,0 +1,70 @@
+//! Projects and their API keys.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::AccountError;
+use crate::auth;
+use crate::domain::access::{Mode, Scope, key_prefix, key_text};
+use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::id::{KeyId, ProjectId};
+use crate::store::accounts::projects::NewKey;
+use crate::store::{Store, StoreError};
+
+/// A key that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewKeyRequest<'a> {
+    /// The project's name; it is made if it is new.
+    pub project: &'a str,
+    pub mode: Mode,
+    pub scopes: &'a [Scope],
+    /// How long the key is valid; `None`: until it is revoked.
+    pub lifetime: Option<Duration>,
+}
+
+/// What a key may do when nothing is said: a program's needs, not an administrator's.
+pub fn default_scopes() -> Vec<Scope> {
+    Scope::ALL.into_iter().filter(|scope| !matches!(scope, Scope::Admin | Scope::Keys)).collect()
+}
+
+/// Makes a key; gives its id and its text, which nobody can read again.
+pub async fn create_key(
+    store: &Store,
+    request: NewKeyRequest<'_>,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> Result<(KeyId, String), AccountError> {
+    let mut secret = [0; 32];
+    chance.fill(&mut secret);
+    let key = key_text(request.mode, &URL_SAFE_NO_PAD.encode(secret));
+    let project = ensure_project(store, request.project, now, chance).await?;
+    let id = KeyId::new(now, chance);
+    let new = NewKey {
+        id,
+        project,
+        mode: request.mode,
+        scopes: request.scopes,
+        prefix: &key_prefix(&key),
+        hash: auth::hash(&key),
+        created_at: now,
+        expires_at: request.lifetime.map(|lifetime| now + lifetime),
+    };
+    store.insert_key(&new).await?;
+    Ok((id, key))
+}
+
+/// The project of that name, made if it is new.
+pub async fn ensure_project(
+    store: &Store,
+    name: &str,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> Result<ProjectId, AccountError> {
+    match store.ensure_project(ProjectId::new(now, chance), name, now).await {
+        Ok(id) => Ok(id),
+        Err(StoreError::Refused(_)) => Err(AccountError::ProjectName(name.to_owned())),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,83 @@
+//! Authentication: credentials in, a [`Caller`] out. API keys are looked up by their hash and believed for a short time;
+//! JWTs are checked against the configured keys ([`jwt`]).
+//!
+//! Used by every door (HTTP today) and by the command line. Knows nothing of HTTP: a refusal is an [`AuthError`].
+
+mod jwt;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use tokio::time::Instant;
+
+pub use jwt::JwtKeys;
+
+use crate::domain::access::{Caller, is_key_shaped};
+use crate::store::{Store, StoreError};
+
+/// Callers that are remembered; beyond it all are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Why credentials were not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// In words that tell a stranger nothing about other credentials.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks credentials.
+pub struct Auth {
+    store: Store,
+    jwt: JwtKeys,
+    cache: Duration,
+    known: Mutex<HashMap<[u8; 32], (Caller, Instant)>>,
+}
+
+impl Auth {
+    pub fn new(store: Store, jwt: JwtKeys, cache: Duration) -> Self {
+        Self { store, jwt, cache, known: Mutex::default() }
+    }
+
+    /// The caller whose API key or JWT `token` is.
+    pub async fn caller(&self, token: &str) -> Result<Caller, AuthError> {
+        if is_key_shaped(token) {
+            let found = self.by_key(&hash(token)).await?;
+            return found.ok_or_else(|| AuthError::Refused("this API key does not exist, or was revoked".to_owned()));
+        }
+        let claims = self.jwt.verify(token).map_err(AuthError::Refused)?;
+        let project = self.store.find_project(&claims.project).await?;
+        let project = project.ok_or_else(|| AuthError::Refused("the token's project does not exist".to_owned()))?;
+        Ok(claims.into_caller(project))
+    }
+
+    async fn by_key(&self, hash: &[u8; 32]) -> Result<Option<Caller>, StoreError> {
+        if let Some(caller) = self.remembered(hash) {
+            return Ok(Some(caller));
+        }
+        let Some(found) = self.store.find_key(hash).await? else { return Ok(None) };
+        let caller = Caller { project: found.project, mode: found.mode, scopes: found.scopes, from_domains: None };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(*hash, (caller.clone(), Instant::now()));
+        Ok(Some(caller))
+    }
+
+    fn remembered(&self, hash: &[u8; 32]) -> Option<Caller> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(hash).filter(|(_, since)| since.elapsed() < self.cache).map(|(caller, _)| caller.clone())
+    }
+}
+
+/// The SHA-256 under which a key is stored: 256 random bits need no slow hash.
+pub fn hash(key: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+    bytes
+}

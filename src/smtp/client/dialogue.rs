@@ -1,0 +1,443 @@
+//! The conversation without I/O: replies in, actions out.
+//!
+//! One recipient per transaction. With PIPELINING (RFC 2920) RSET, MAIL, RCPT and DATA leave in one
+//! write; without it each waits for its reply. With CHUNKING as well (RFC 3030) a small message follows its
+//! envelope in the same write, as one BDAT chunk: one round trip for the whole transaction. The next message's
+//! envelope may leave behind the body of the one before it ([`Dialogue::commands_behind`], [`Dialogue::resume`]): without CHUNKING one
+//! round trip as well. The driver carries out each [`Action`] and comes back with what it asked for. A whole
+//! session: [`Dialogue::new`], replies until [`Action::Ready`], then any number of [`Dialogue::begin`].
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::commands;
+use crate::domain::envelope::Envelope;
+use crate::domain::reply::Reply;
+use crate::domain::route::{Credentials, TlsPolicy};
+use crate::smtp::capabilities::Capabilities;
+use crate::smtp::reply::RawReply;
+
+/// Where in the conversation something happened, or which reply is awaited; in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Connect,
+    Greeting,
+    Ehlo,
+    StartTls,
+    Handshake,
+    Auth,
+    Rset,
+    Mail,
+    Rcpt,
+    Data,
+    Body,
+    Dot,
+    Quit,
+}
+
+impl Stage {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Ehlo => "ehlo",
+            Self::StartTls => "starttls",
+            Self::Handshake => "handshake",
+            Self::Auth => "auth",
+            Self::Rset => "rset",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Body => "body",
+            Self::Dot => "dot",
+            Self::Quit => "quit",
+        }
+    }
+}
+
+/// What the driver does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write these bytes, then read a reply.
+    Send(Vec<u8>),
+    /// Read the reply to [`Dialogue::awaited`].
+    Read,
+    /// Make sure that no byte is left unread, do the TLS handshake, then [`Dialogue::on_secured`].
+    Secure,
+    /// The session can take a message.
+    Ready,
+    /// Write the message with its final dot, then [`Dialogue::on_body_sent`].
+    SendBody,
+    /// Write these bytes and the message, as it is, behind them; then [`Dialogue::on_body_sent`].
+    SendChunk(Vec<u8>),
+    /// The transaction is over.
+    Done(Verdict),
+    /// The session is of no use; nothing of a message was handed over.
+    Close(Stage, Refusal),
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted(Reply),
+    Refused(Stage, Reply),
+}
+
+/// Why a session is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The server said so.
+    Reply(Reply),
+    /// We say so: policy or protocol.
+    Policy(&'static str, &'static str),
+}
+
+/// One conversation.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection")]
+pub struct Dialogue {
+    hello: String,
+    tls: TlsPolicy,
+    credentials: Option<Credentials>,
+    capabilities: Capabilities,
+    secured: bool,
+    authenticated: bool,
+    /// EHLO was refused, and HELO said.
+    is_old: bool,
+    /// MAIL was accepted in a transaction that did not end with a reply to the dot.
+    open: bool,
+    /// The server said 421, or something that leaves the state in doubt.
+    closing: bool,
+    awaited: VecDeque<Stage>,
+    /// Commands that wait for their turn, when they may not be pipelined.
+    queued: VecDeque<(Stage, String)>,
+    refused: Option<(Stage, Reply)>,
+    login_step: u8,
+    /// Bytes of the message that a chunk is to carry; `None` when DATA does.
+    chunk: Option<usize>,
+    /// The message was written, whichever reply is awaited.
+    body_sent: bool,
+}
+
+/// A message of at most so many bytes follows its envelope unasked.
+const UNASKED_MAX: usize = 64 << 10;
+
+impl Dialogue {
+    /// A conversation in which the server speaks first. Under [`TlsPolicy::Implicit`] TLS is there already.
+    pub fn new(hello: &str, tls: TlsPolicy, credentials: Option<Credentials>) -> Self {
+        Self {
+            hello: hello.to_owned(),
+            tls,
+            credentials,
+            capabilities: Capabilities::default(),
+            secured: tls == TlsPolicy::Implicit,
+            authenticated: false,
+            is_old: false,
+            open: false,
+            closing: false,
+            awaited: VecDeque::from([Stage::Greeting]),
+            queued: VecDeque::new(),
+            refused: None,
+            login_step: 0,
+            chunk: None,
+            body_sent: false,
+        }
+    }
+
+    /// The reply that is awaited, for its deadline.
+    pub fn awaited(&self) -> Stage {
+        self.awaited.front().copied().unwrap_or(Stage::Quit)
+    }
+
+    /// Whether the session may carry another message.
+    pub fn is_reusable(&self) -> bool {
+        !self.closing && self.awaited.is_empty() && self.queued.is_empty()
+    }
+
+    /// The refusal of this transaction that was heard before the session ended, if one was.
+    pub fn take_refusal(&mut self) -> Option<Verdict> {
+        self.refused.take().map(|(stage, reply)| Verdict::Refused(stage, reply))
+    }
+
+    /// The stage at which a session that ends now leaves the message: once all of it was written, the server may
+    /// have taken it, whichever reply is awaited.
+    pub fn stage_at_risk(&self) -> Stage {
+        if self.body_sent { Stage::Dot } else { self.awaited() }
+    }
+
+    /// Begins a transaction. `is_hot`: the server was heard a moment ago, so that the session will not turn out to be
+    /// stale.
+    pub fn begin(&mut self, envelope: &Envelope, is_hot: bool) -> Action {
+        self.renew(envelope);
+        let commands = match commands::commands(envelope, &self.capabilities, self.secured) {
+            Ok(commands) => commands,
+            Err(reply) => return Action::Done(Verdict::Refused(Stage::Mail, reply)),
+        };
+        if self.open {
+            self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
+        }
+        self.queued.extend(commands);
+        if let Some(size) = self.chunk
+            && self.capabilities.pipelining
+            && is_hot
+            && size <= UNASKED_MAX
+        {
+            let mut bytes = self.take_queued();
+            bytes.extend_from_slice(chunk_head(size).as_bytes());
+            return Action::SendChunk(bytes);
+        }
+        self.send_queued()
+    }
+
+    /// Forgets the last transaction.
+    fn renew(&mut self, envelope: &Envelope) {
+        self.refused = None;
+        self.body_sent = false;
+        self.chunk = self.capabilities.chunking.then_some(envelope.size);
+    }
+
+    /// The commands of the next message's envelope, to leave behind the body of this one (RFC 2920 §3.1); `None` when
+    /// the server does not pipeline, or would not get that message.
+    pub fn commands_behind(&self, next: &Envelope) -> Option<Vec<u8>> {
+        let commands = commands::commands(next, &self.capabilities, self.secured).ok()?;
+        let bytes = commands.flat_map(|(_, line)| line.into_bytes());
+        (self.capabilities.pipelining && !self.closing).then(|| bytes.collect())
+    }
+
+    /// Goes on with the transaction whose envelope left behind the body of the one before.
+    pub fn resume(&mut self, envelope: &Envelope) -> Action {
+        self.renew(envelope);
+        Action::Read
+    }
+
+    /// Whether replies of a transaction to [`Self::resume`] can still be expected.
+    pub fn is_pending(&self) -> bool {
+        !self.closing && self.awaited.front() == Some(&Stage::Mail)
+    }
+
+    /// The driver secured the connection: whatever was said before is forgotten (RFC 3207 §4.2).
+    pub fn on_secured(&mut self) -> Action {
+        self.secured = true;
+        self.capabilities = Capabilities::default();
+        self.say_hello()
+    }
+
+    /// The message was written to its end, and the commands of the next one behind it if `is_followed`.
+    pub fn on_body_sent(&mut self, is_followed: bool) -> Action {
+        self.body_sent = true;
+        self.awaited.push_back(Stage::Dot);
+        if is_followed {
+            self.awaited.extend(commands::stages(&self.capabilities));
+        }
+        Action::Read
+    }
+
+    /// Takes the reply to [`Self::awaited`].
+    pub fn on_reply(&mut self, raw: &RawReply) -> Action {
+        let Some(stage) = self.awaited.pop_front() else {
+            self.closing = true;
+            return Action::Close(Stage::Quit, Refusal::Policy("protocol", "a reply that nothing asked for"));
+        };
+        let reply = raw.to_reply();
+        if reply.code == 421 {
+            self.closing = true;
+        }
+        match stage {
+            Stage::Greeting if reply.code == 220 => self.say_hello(),
+            Stage::Ehlo if reply.is_positive() => self.on_hello(raw),
+            // RFC 5321 §3.2: a server that does not know EHLO is greeted by HELO.
+            Stage::Ehlo if reply.is_permanent() && self.may_say_helo() => {
+                self.is_old = true;
+                self.tls = TlsPolicy::None;
+                self.send(Stage::Ehlo, format!("HELO {}\r\n", self.hello))
+            }
+            Stage::StartTls if reply.code == 220 => Action::Secure,
+            Stage::StartTls if self.tls == TlsPolicy::Opportunistic && !self.closing => Action::Ready,
+            Stage::Auth => self.on_auth(reply),
+            Stage::Rset if reply.is_positive() => {
+                self.open = false;
+                self.next()
+            }
+            Stage::Mail | Stage::Rcpt => {
+                if !reply.is_positive() {
+                    self.refuse(stage, reply);
+                } else if stage == Stage::Mail {
+                    self.open = true;
+                }
+                self.next()
+            }
+            Stage::Data => self.on_data(reply),
+            Stage::Dot => self.on_dot(reply),
+            _ => {
+                self.closing = true;
+                Action::Close(stage, Refusal::Reply(reply))
+            }
+        }
+    }
+
+    /// Once, and where nothing is wanted that only EHLO could give.
+    fn may_say_helo(&self) -> bool {
+        !self.is_old && !self.secured && !self.tls.is_mandatory() && self.credentials.is_none()
+    }
+
+    fn say_hello(&mut self) -> Action {
+        self.send(Stage::Ehlo, format!("EHLO {}\r\n", self.hello))
+    }
+
+    fn on_hello(&mut self, raw: &RawReply) -> Action {
+        self.capabilities = Capabilities::of(raw);
+        if !self.secured && self.tls != TlsPolicy::None {
+            if self.capabilities.starttls {
+                return self.send(Stage::StartTls, "STARTTLS\r\n".to_owned());
+            }
+            if self.tls.is_mandatory() {
+                self.closing = true;
+                return Action::Close(
+                    Stage::StartTls,
+                    Refusal::Policy("tls", "TLS is required and STARTTLS is not offered"),
+                );
+            }
+        }
+        self.authenticate()
+    }
+
+    fn authenticate(&mut self) -> Action {
+        let Some(credentials) = self.credentials.as_ref().filter(|_| !self.authenticated) else {
+            return Action::Ready;
+        };
+        // The configuration allows credentials with validated TLS only; this is the second lock.
+        if !self.secured {
+            self.closing = true;
+            return Action::Close(Stage::Auth, Refusal::Policy("tls", "credentials are sent over TLS only"));
+        }
+        if self.capabilities.auth_plain {
+            let token = BASE64.encode(format!("\0{}\0{}", credentials.username, credentials.password));
+            self.send(Stage::Auth, format!("AUTH PLAIN {token}\r\n"))
+        } else if self.capabilities.auth_login {
+            self.login_step = 1;
+            self.send(Stage::Auth, "AUTH LOGIN\r\n".to_owned())
+        } else {
+            self.closing = true;
+            Action::Close(Stage::Auth, Refusal::Policy("auth", "the server offers neither AUTH PLAIN nor AUTH LOGIN"))
+        }
+    }
+
+    fn on_auth(&mut self, reply: Reply) -> Action {
+        let credentials = self.credentials.as_ref();
+        match (reply.code, self.login_step, credentials) {
+            (235, ..) => {
+                self.authenticated = true;
+                Action::Ready
+            }
+            (334, 1, Some(credentials)) => {
+                let line = BASE64.encode(&credentials.username);
+                self.login_step = 2;
+                self.send(Stage::Auth, format!("{line}\r\n"))
+            }
+            (334, 2, Some(credentials)) => {
+                let line = BASE64.encode(&credentials.password);
+                self.login_step = 3;
+                self.send(Stage::Auth, format!("{line}\r\n"))
+            }
+            _ => {
+                self.closing = true;
+                Action::Close(Stage::Auth, Refusal::Reply(reply))
+            }
+        }
+    }
+
+    fn on_data(&mut self, reply: Reply) -> Action {
+        let intermediate = reply.code == 354;
+        if !intermediate {
+            if reply.is_positive() {
+                // A 2yz to DATA leaves the state in doubt.
+                self.closing = true;
+            }
+            self.refuse(Stage::Data, reply);
+            return self.done();
+        }
+        if self.refused.is_none() {
+            return Action::SendBody;
+        }
+        // MAIL was refused and DATA was not: the server believes in another transaction (Postfix keeps one whose message
+        // was refused), whose recipients would get whatever is ended here. A connection that ends first sends nothing.
+        if matches!(self.refused, Some((Stage::Mail, _))) {
+            self.closing = true;
+            return self.done();
+        }
+        // RFC 2920 §3.1: DATA was taken although the recipient was not; an empty message ends it.
+        self.send(Stage::Dot, ".\r\n".to_owned())
+    }
+
+    fn on_dot(&mut self, reply: Reply) -> Action {
+        // RFC 3030 §2: after a refused chunk the state is in doubt until RSET; after a refused dot only in practice.
+        self.open = !reply.is_positive();
+        self.body_sent = false;
+        // A chunk behind a refused envelope was refused too, or is nobody's.
+        if self.refused.is_some() {
+            return self.done();
+        }
+        if reply.is_positive() {
+            return Action::Done(Verdict::Accepted(reply));
+        }
+        self.refuse(Stage::Dot, reply);
+        self.done()
+    }
+
+    fn refuse(&mut self, stage: Stage, reply: Reply) {
+        self.refused.get_or_insert((stage, reply));
+    }
+
+    /// After MAIL or RCPT: the replies of what was pipelined, the next command, or the end.
+    fn next(&mut self) -> Action {
+        if !self.awaited.is_empty() {
+            return Action::Read;
+        }
+        if self.refused.is_some() || self.closing {
+            self.queued.clear();
+            return self.done();
+        }
+        match self.chunk {
+            Some(size) if self.queued.is_empty() => Action::SendChunk(chunk_head(size).into_bytes()),
+            _ => self.send_queued(),
+        }
+    }
+
+    fn done(&mut self) -> Action {
+        if let Some((stage, reply)) = self.refused.take() {
+            Action::Done(Verdict::Refused(stage, reply))
+        } else {
+            self.closing = true;
+            Action::Close(Stage::Data, Refusal::Policy("protocol", "the transaction ended without a refusal"))
+        }
+    }
+
+    fn send(&mut self, stage: Stage, line: String) -> Action {
+        self.awaited.push_back(stage);
+        Action::Send(line.into_bytes())
+    }
+
+    fn send_queued(&mut self) -> Action {
+        Action::Send(self.take_queued())
+    }
+
+    /// The commands that may leave now: all with PIPELINING, one without.
+    fn take_queued(&mut self) -> Vec<u8> {
+        let count = if self.capabilities.pipelining { self.queued.len() } else { 1 };
+        let mut bytes = Vec::new();
+        for (stage, line) in self.queued.drain(..count.min(self.queued.len())) {
+            self.awaited.push_back(stage);
+            bytes.extend_from_slice(line.as_bytes());
+        }
+        bytes
+    }
+}
+
+fn chunk_head(size: usize) -> String {
+    format!("BDAT {size} LAST\r\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,405 @@
+//! A dialogue carried over a socket. Every whole reply has a deadline (RFC 5321 §4.5.3.2), whatever the
+//! peer trickles; what a stuck peer holds is dropped, never spoken to again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::connection::Connection;
+use super::deadlines::Deadlines;
+use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
+use crate::domain::envelope::Envelope;
+use crate::domain::peer::{Peer, Source, TlsBasis};
+use crate::domain::route::TlsPolicy;
+use crate::net::tls::TlsConfigs;
+use crate::smtp::reply::{RawReply, ReplyReader};
+use crate::smtp::stuffing::dot_stuffed;
+use crate::smtp::wire::{Wire, connect_from};
+
+/// Bytes written under one deadline.
+const BLOCK: usize = 64 << 10;
+/// Bytes a second below which a body's transfer is given up, once its first deadline is over.
+const RATE_MIN: u64 = 10 << 10;
+/// Bytes of transcript kept of one transaction.
+const TRANSCRIPT_MAX: usize = 16 << 10;
+
+/// Why a session or a transaction ended before its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub stage: Stage,
+    pub kind: FailureKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The connection broke, hung or spoke nonsense.
+    Broken(String),
+    /// The TLS handshake failed.
+    Tls(String),
+    /// The server or our policy ended the session.
+    Refused(Refusal),
+}
+
+impl Failure {
+    fn broken(stage: Stage, why: impl std::fmt::Display) -> Self {
+        Self { stage, kind: FailureKind::Broken(why.to_string()) }
+    }
+
+    /// Whether the whole message may have reached the server.
+    pub const fn is_uncertain(&self) -> bool {
+        matches!(self.stage, Stage::Dot)
+    }
+}
+
+/// An open session.
+pub struct Session {
+    wire: Wire,
+    reader: ReplyReader,
+    dialogue: Dialogue,
+    deadlines: Arc<Deadlines>,
+    transcript: String,
+    pub peer: Arc<Peer>,
+    /// The address that we speak from.
+    pub local: Option<SocketAddr>,
+    /// Protocol version and how far the certificate was checked, or `none`.
+    pub tls: String,
+    /// Why the certificate would be refused under a policy that only tests (RFC 8461 §5).
+    pub doubt: Option<String>,
+    /// Transactions begun on this session.
+    pub transactions: usize,
+    /// When the server last said something.
+    heard: Instant,
+    /// A greeting later than this is not waited for: another host is.
+    greeting_until: Option<Instant>,
+    _connection: Connection,
+}
+
+/// How a session is opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    pub source: &'a Source,
+    pub deadlines: &'a Arc<Deadlines>,
+    pub tls: &'a TlsConfigs,
+    /// While other hosts remain: the longest that connecting, and then the greeting, may take.
+    pub hurry: Option<Duration>,
+}
+
+/// A message and its envelope.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    pub envelope: &'a Envelope,
+    pub raw: &'a [u8],
+}
+
+/// A server that was heard so long ago or less still holds the session.
+const HOT: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Connects, greets, secures and authenticates.
+    pub async fn open(
+        peer: Arc<Peer>,
+        opening: &Opening<'_>,
+        connection: Connection,
+    ) -> Result<Self, (Failure, String)> {
+        let nothing_said = |failure| (failure, String::new());
+        let deadlines = opening.deadlines;
+        let connect = deadlines.of(Stage::Connect);
+        let limit = opening.hurry.map_or(connect, |hurry| hurry.min(connect));
+        let stream = match timeout(limit, connect_from(opening.source.ip, peer.address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(nothing_said(Failure::broken(Stage::Connect, error))),
+            Err(_) => return Err(nothing_said(Failure::broken(Stage::Connect, "no connection within the deadline"))),
+        };
+        // 44 ms per message without it: Nagle against delayed acknowledgements.
+        if let Err(error) = stream.set_nodelay(true) {
+            return Err(nothing_said(Failure::broken(Stage::Connect, error)));
+        }
+        let mut session = Self {
+            local: stream.local_addr().ok(),
+            wire: Wire::Plain(stream),
+            reader: ReplyReader::default(),
+            dialogue: Dialogue::new(&opening.source.hello, peer.tls, peer.credentials.clone()),
+            deadlines: Arc::clone(deadlines),
+            transcript: String::new(),
+            peer,
+            tls: "none".to_owned(),
+            doubt: None,
+            transactions: 0,
+            heard: Instant::now(),
+            greeting_until: opening.hurry.map(|hurry| Instant::now() + hurry),
+            _connection: connection,
+        };
+        match session.greet(opening.tls).await {
+            Ok(()) => Ok(session),
+            Err(failure) => Err((failure, session.transcript)),
+        }
+    }
+
+    async fn greet(&mut self, tls: &TlsConfigs) -> Result<(), Failure> {
+        if self.peer.tls == TlsPolicy::Implicit {
+            self.secure(tls).await?;
+        }
+        let mut action = Action::Read;
+        loop {
+            action = match self.carry_out(action).await? {
+                Action::Secure => {
+                    self.secure(tls).await?;
+                    self.dialogue.on_secured()
+                }
+                Action::Ready => return Ok(()),
+                other => other,
+            };
+        }
+    }
+
+    /// Sends one message to one recipient. The transcript of the transaction (after a new session: with
+    /// its opening) is [`Session::take_transcript`]'s. `next` is asked, once, right before the body leaves: the envelope
+    /// that it gives goes out behind the body, and its message is the next to be transacted on this session.
+    pub async fn transact(
+        &mut self,
+        message: Outgoing<'_>,
+        next: &mut (dyn FnMut() -> Option<Envelope> + Send),
+    ) -> Result<Verdict, Failure> {
+        self.transactions += 1;
+        match self.exchange(message, next).await {
+            Ok(verdict) => Ok(verdict),
+            // A server that refuses and hangs up has refused.
+            Err(failure) => self.dialogue.take_refusal().ok_or(failure),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        Outgoing { envelope, raw }: Outgoing<'_>,
+        next: &mut (dyn FnMut() -> Option<Envelope> + Send),
+    ) -> Result<Verdict, Failure> {
+        let is_hot = self.heard.elapsed() < HOT;
+        let mut action = if self.dialogue.is_pending() {
+            self.dialogue.resume(envelope)
+        } else {
+            self.dialogue.begin(envelope, is_hot)
+        };
+        loop {
+            action = match action {
+                Action::Done(verdict) => return Ok(verdict),
+                Action::SendBody => {
+                    if let Some(early) = self.send_message(dot_stuffed(raw), raw.len(), next).await? {
+                        return Ok(early);
+                    }
+                    Action::Read
+                }
+                Action::SendChunk(mut bytes) => {
+                    self.note_sent(Stage::Mail, &bytes);
+                    bytes.extend_from_slice(raw);
+                    if let Some(early) = self.send_message(bytes, raw.len(), next).await? {
+                        return Ok(early);
+                    }
+                    Action::Read
+                }
+                other => self.carry_out(other).await?,
+            };
+        }
+    }
+
+    /// Whether the envelope of a further message is under way on it.
+    pub fn is_pending(&self) -> bool {
+        self.dialogue.is_pending() && !matches!(self.wire, Wire::Gone)
+    }
+
+    pub fn is_reusable(&self) -> bool {
+        self.dialogue.is_reusable() && !self.reader.has_leftover() && !matches!(self.wire, Wire::Gone)
+    }
+
+    /// What came before this session, in its transcript.
+    pub fn put_before(&mut self, transcript: &str) {
+        self.transcript.insert_str(0, transcript);
+    }
+
+    pub fn take_transcript(&mut self) -> String {
+        std::mem::take(&mut self.transcript)
+    }
+
+    /// Says goodbye and waits a little until the server has closed its side, so that it counts one connection less
+    /// from then on: best effort, and never on a stuck connection.
+    pub async fn quit(mut self) {
+        if !self.is_reusable() {
+            return;
+        }
+        let goodbye = async {
+            self.wire.write(b"QUIT\r\n").await?;
+            while self.wire.read(self.reader.space()).await? > 0 {
+                if !matches!(self.reader.next_reply(), Ok(None)) {
+                    self.wire.shutdown().await?;
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = timeout(self.deadlines.of(Stage::Quit), goodbye).await;
+    }
+
+    /// Does what needs no more than the wire; gives back what its caller must do.
+    async fn carry_out(&mut self, action: Action) -> Result<Action, Failure> {
+        match action {
+            Action::Send(bytes) => {
+                let stage = self.dialogue.awaited();
+                self.note_sent(stage, &bytes);
+                self.write(stage, &bytes).await?;
+                Ok(Action::Read)
+            }
+            Action::Read => {
+                let awaited = self.dialogue.awaited();
+                let mut deadline = Instant::now() + self.deadlines.of(awaited);
+                if let Some(until) = self.greeting_until.take_if(|_| awaited == Stage::Greeting) {
+                    deadline = deadline.min(until);
+                }
+                let reply = self.read_reply_until(self.dialogue.stage_at_risk(), deadline).await?;
+                self.heard = Instant::now();
+                Ok(self.dialogue.on_reply(&reply))
+            }
+            Action::Close(stage, refusal) => Err(Failure { stage, kind: FailureKind::Refused(refusal) }),
+            other => Ok(other),
+        }
+    }
+
+    async fn write(&mut self, stage: Stage, bytes: &[u8]) -> Result<(), Failure> {
+        match timeout(self.deadlines.of(stage), self.wire.write(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.break_off(stage, error)),
+            Err(_) => Err(self.break_off(stage, "the server takes no bytes")),
+        }
+    }
+
+    async fn read_reply_until(&mut self, stage: Stage, deadline: Instant) -> Result<RawReply, Failure> {
+        loop {
+            match self.reader.next_reply() {
+                Ok(Some(reply)) => {
+                    self.note_heard(&reply);
+                    return Ok(reply);
+                }
+                Ok(None) => {}
+                Err(fault) => return Err(self.break_off(stage, fault)),
+            }
+            match timeout_at(deadline, self.wire.read(self.reader.space())).await {
+                Ok(Ok(0)) => return Err(self.break_off(stage, "the server closed the connection")),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(self.break_off(stage, error)),
+                Err(_) => return Err(self.break_off(stage, "no whole reply within the deadline")),
+            }
+        }
+    }
+
+    /// Writes `bytes`, which end with the message of `size` bytes and whatever ends it, and behind them the envelope
+    /// of the next message, if there is one. When the server breaks off before the last block, a reply that it left
+    /// behind is the verdict.
+    async fn send_message(
+        &mut self,
+        mut bytes: Vec<u8>,
+        size: usize,
+        next: &mut (dyn FnMut() -> Option<Envelope> + Send),
+    ) -> Result<Option<Verdict>, Failure> {
+        self.note(&format!("C: [{size} bytes]\n"));
+        let behind = next().and_then(|envelope| self.dialogue.commands_behind(&envelope));
+        if let Some(commands) = &behind {
+            bytes.extend_from_slice(commands);
+        }
+        let slowest = Duration::from_secs(bytes.len() as u64 / RATE_MIN);
+        let end = Instant::now() + self.deadlines.of(Stage::Body) + slowest;
+        let mut blocks = bytes.chunks(BLOCK).peekable();
+        while let Some(block) = blocks.next() {
+            // Once the last block is under way the server may have all of it.
+            let stage = if blocks.peek().is_some() { Stage::Body } else { Stage::Dot };
+            let deadline = (Instant::now() + self.deadlines.of(Stage::Body)).min(end);
+            let written = timeout_at(deadline, self.wire.write(block)).await;
+            let why = match written {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the server takes no bytes".to_owned(),
+            };
+            let deadline = Instant::now() + self.deadlines.of(Stage::Quit);
+            if let Ok(reply) = self.read_reply_until(Stage::Body, deadline).await
+                && reply.code >= 400
+            {
+                self.wire = Wire::Gone;
+                return Ok(Some(Verdict::Refused(Stage::Body, reply.to_reply())));
+            }
+            return Err(self.break_off(stage, why));
+        }
+        self.dialogue.on_body_sent(behind.is_some());
+        Ok(None)
+    }
+
+    async fn secure(&mut self, tls: &TlsConfigs) -> Result<(), Failure> {
+        let failed = |why: String| Failure { stage: Stage::Handshake, kind: FailureKind::Tls(why) };
+        // RFC 3207 §4.2: what was said in the clear must not be taken for what is said under TLS.
+        if self.reader.has_leftover() {
+            return Err(self.break_off(Stage::StartTls, "bytes in the clear behind the reply to STARTTLS"));
+        }
+        let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
+            return Err(failed("TLS inside TLS".to_owned()));
+        };
+        let (config, verdict) = match (self.peer.tls, &self.peer.tlsa) {
+            (TlsPolicy::Dane, Some(records)) => (tls.dane(Arc::clone(records)).map_err(failed)?, "dane"),
+            (policy, _) if policy.validates() => (Arc::clone(&tls.validating), "validated"),
+            (TlsPolicy::Dane, None) => return Err(failed("DANE without TLSA records".to_owned())),
+            _ => (Arc::clone(&tls.opportunistic), "unvalidated"),
+        };
+        let name = ServerName::try_from(self.peer.host.clone())
+            .or_else(|_| ServerName::try_from(self.peer.address.ip().to_string()))
+            .map_err(|error| failed(error.to_string()))?;
+        let handshake = TlsConnector::from(config).connect(name.clone(), stream);
+        let stream = match timeout(self.deadlines.of(Stage::Handshake), handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("no handshake within the deadline".to_owned())),
+        };
+        if self.peer.basis == TlsBasis::StsTesting {
+            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            self.doubt = tls.doubt(certificates, &name).map(|error| error.to_string());
+        }
+        let version = stream.get_ref().1.protocol_version().map_or_else(String::new, |v| format!("{v:?}"));
+        self.tls = format!("{version} {verdict}");
+        if self.peer.basis == TlsBasis::Sts {
+            self.tls.push_str(" mta-sts");
+        }
+        let doubt = self.doubt.as_ref().map_or_else(String::new, |doubt| format!("; mta-sts testing: {doubt}"));
+        self.note(&format!("-- {}{doubt}\n", self.tls));
+        self.wire = Wire::Tls(Box::new(stream));
+        Ok(())
+    }
+
+    fn break_off(&mut self, stage: Stage, why: impl std::fmt::Display) -> Failure {
+        self.wire = Wire::Gone;
+        let failure = Failure::broken(stage, why);
+        if let FailureKind::Broken(why) = &failure.kind {
+            let line = format!("-- {}: {why}\n", stage.name());
+            self.note(&line);
+        }
+        failure
+    }
+
+    fn note_sent(&mut self, stage: Stage, bytes: &[u8]) {
+        if stage == Stage::Auth {
+            self.note("C: AUTH ***\n");
+            return;
+        }
+        for line in String::from_utf8_lossy(bytes).lines() {
+            self.note(&format!("C: {line}\n"));
+        }
+    }
+
+    fn note_heard(&mut self, reply: &RawReply) {
+        for line in &reply.lines {
+            self.note(&format!("S: {} {line}\n", reply.code));
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        if self.transcript.len() + line.len() <= TRANSCRIPT_MAX {
+            self.transcript.push_str(line);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Webhook endpoints: configuration, by project.
+
+use uuid::Uuid;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
+use crate::store::{Store, StoreError, on_pool};
+
+/// An endpoint as it is stored.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub url: String,
+    pub events: Vec<String>,
+    pub tags: Vec<String>,
+    pub description: String,
+    pub enabled: bool,
+    pub disabled_reason: Option<String>,
+    pub failing_since: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// One finished webhook job.
+#[derive(Debug)]
+pub struct EndpointDelivery {
+    pub id: Uuid,
+    pub event: EventId,
+    pub message: MessageId,
+    pub status: String,
+    pub attempts: i32,
+    pub response_code: Option<i16>,
+    pub detail: String,
+    pub settled_at: Timestamp,
+}
+
+impl Store {
+    /// Stores a new endpoint; `false` when the project has `limit` of them already.
+    pub async fn insert_endpoint(
+        &self,
+        project: ProjectId,
+        endpoint: &Endpoint,
+        secret: &[u8],
+        limit: i64,
+    ) -> Result<bool, StoreError> {
+        let done = on_pool!(self, conn, sqlx::query!(
+            "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+             WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11",
+            endpoint.id.uuid(),
+            project.uuid(),
+            endpoint.url,
+            &endpoint.events,
+            &endpoint.tags,
+            endpoint.description,
+            secret,
+            endpoint.enabled,
+            endpoint.disabled_reason,
+            endpoint.created_at,
+            limit,
+        )
+        .execute(conn))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The project's endpoints, newest first, from below `before` on.
+    pub async fn list_endpoints(
+        &self,
+        project: ProjectId,
+        before: Option<EndpointId>,
+        limit: i64,
+    ) -> Result<Vec<Endpoint>, StoreError> {
+        self.select_endpoints(project, None, before, limit).await
+    }
+
+    async fn select_endpoints(
+        &self,
+        project: ProjectId,
+        id: Option<EndpointId>,
+        before: Option<EndpointId>,
+        limit: i64,
+    ) -> Result<Vec<Endpoint>, StoreError> {
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
+             FROM webhook_endpoints WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+            project.uuid(),
+            id.map(EndpointId::uuid),
+            before.map(EndpointId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Endpoint {
+                id: EndpointId::from_uuid(row.id),
+                url: row.url,
+                events: row.events,
+                tags: row.tags,
+                description: row.description,
+                enabled: row.enabled,
+                disabled_reason: row.disabled_reason,
+                failing_since: row.failing_since,
+                created_at: row.created_at,
+            })
+            .collect())
+    }
+
+    /// The project's endpoint with that id.
+    pub async fn find_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self.select_endpoints(project, Some(id), None, 1).await?.pop())
+    }
+
+    /// Writes what may change of an endpoint; enabling clears its record of failures.
+    pub async fn update_endpoint(&self, project: ProjectId, endpoint: &Endpoint) -> Result<bool, StoreError> {
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
+                "UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7, \
+                 disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END \
+             WHERE project_id = $1 AND id = $2",
+                project.uuid(),
+                endpoint.id.uuid(),
+                endpoint.url,
+                &endpoint.events,
+                &endpoint.tags,
+                endpoint.description,
+                endpoint.enabled,
+                endpoint.disabled_reason,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Deletes an endpoint; its waiting jobs find it gone and end.
+    pub async fn delete_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<bool, StoreError> {
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!("DELETE FROM webhook_endpoints WHERE project_id = $1 AND id = $2", project.uuid(), id.uuid(),)
+                .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Finished jobs of an endpoint, newest event first.
+    pub async fn list_endpoint_deliveries(
+        &self,
+        endpoint: EndpointId,
+        before: Option<EventId>,
+        limit: i64,
+    ) -> Result<Vec<EndpointDelivery>, StoreError> {
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries \
+             WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3",
+            endpoint.uuid(),
+            before.map(EventId::uuid),
+            limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| EndpointDelivery {
+                id: row.id,
+                event: EventId::from_uuid(row.event_id),
+                message: MessageId::from_uuid(row.message_id),
+                status: row.status,
+                attempts: row.attempts,
+                response_code: row.response_code,
+                detail: row.detail,
+                settled_at: row.settled_at,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,5 @@
+//! Accounts: projects, API keys, DKIM keys and webhook endpoints. Small, read-mostly, never written on the hot path.
+
+pub mod dkim_keys;
+pub mod endpoints;
+pub mod projects;

@@ -1,0 +1,6 @@
+//! The fleet: what the processes that share a store tell each other, and what they remember together.
+
+pub mod processes;
+pub mod stats;
+pub mod sts;
+pub mod tls_reports;

@@ -1,0 +1,68 @@
+//! What RFC 8460 reports are made of: TLS sessions counted by day, policy, host and result.
+
+use time::Date;
+
+use crate::store::{Store, StoreError, on_pool};
+
+/// One counter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsCount {
+    pub day: Date,
+    /// The recipients' domain, whose policy it is.
+    pub domain: String,
+    /// `sts`, `tlsa` or `no-policy-found` (RFC 8460 §4.2).
+    pub policy_type: &'static str,
+    pub host: String,
+    /// `successful`, or a result type of RFC 8460 §4.3.
+    pub result: &'static str,
+}
+
+/// A counter as it stands.
+#[derive(Debug)]
+pub struct StoredTlsCount {
+    pub day: Date,
+    pub domain: String,
+    pub policy_type: String,
+    pub host: String,
+    pub result: String,
+    pub sessions: i64,
+}
+
+impl Store {
+    /// Adds to counters.
+    pub async fn add_tls_counts(&self, counts: &[(TlsCount, i64)]) -> Result<(), StoreError> {
+        on_pool!(
+            self,
+            conn,
+            sqlx::query!(
+                "INSERT INTO tls_reports AS t (day, domain, policy_type, host, result, sessions) \
+                 SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[]) \
+                 ON CONFLICT (day, domain, policy_type, host, result) DO UPDATE SET sessions = t.sessions + EXCLUDED.sessions",
+                &counts.iter().map(|(c, _)| c.day).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.domain.clone()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.policy_type.to_owned()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.host.clone()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.result.to_owned()).collect::<Vec<_>>(),
+                &counts.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// The counters of a domain, the newest day first.
+    pub async fn list_tls_counts(&self, domain: &str, limit: i64) -> Result<Vec<StoredTlsCount>, StoreError> {
+        on_pool!(
+            self,
+            conn,
+            sqlx::query_as!(
+                StoredTlsCount,
+                "SELECT day, domain, policy_type, host, result, sessions FROM tls_reports WHERE domain = $1 \
+                 ORDER BY day DESC, policy_type, host, result LIMIT $2",
+                domain,
+                limit,
+            )
+            .fetch_all(conn)
+        )
+    }
+}

@@ -1,0 +1,114 @@
+//! The statements that scatter over all shards: listings. Keyset by id, newest first, under the same
+//! deadline as everything else; the only module that may leave the shard out.
+
+use super::messages::{StoredMessage, priority_name};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{MessageId, ProjectId};
+use crate::domain::recipient::{Counts, RecipientStatus};
+use crate::store::{Store, StoreError, on_pool};
+
+/// What a listing is narrowed to. `None` narrows nothing.
+#[derive(Debug, Default, Clone)]
+pub struct MessageFilter {
+    pub status: Option<String>,
+    pub to: Option<String>,
+    pub from: Option<String>,
+    pub tag: Option<String>,
+    pub domain: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Part of the subject, letters of either case.
+    pub q: Option<String>,
+    /// Messages older than this one.
+    pub before: Option<MessageId>,
+    pub limit: i64,
+}
+
+impl Store {
+    /// The project's messages with the numbers of their recipients by state.
+    pub async fn list_messages(
+        &self,
+        project: ProjectId,
+        filter: &MessageFilter,
+    ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
+        // An address is sought within its domain: one index serves both.
+        // `message_status` is the rule of `MessageStatus::of`, in SQL; a test holds the two together.
+        let rows = on_pool!(self, conn, sqlx::query!(
+            "SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at, \
+                 c.counts AS \"counts!\" \
+             FROM messages m \
+             CROSS JOIN LATERAL ( \
+                 SELECT array_agg(n.number ORDER BY n.status) AS counts, \
+                     CASE WHEN bool_and(n.number = 0 OR n.status = 'delivered') THEN 'delivered' \
+                          WHEN bool_or(n.number > 0 AND n.status = 'delivered') THEN 'partially_delivered' \
+                          WHEN bool_or(n.number > 0 AND n.status = 'sending') THEN 'sending' \
+                          WHEN bool_or(n.number > 0 AND n.status IN ('queued', 'deferred')) THEN 'queued' \
+                          WHEN bool_and(n.number = 0 OR n.status = 'cancelled') THEN 'cancelled' \
+                          ELSE 'failed' END AS message_status \
+                 FROM ( \
+                     SELECT s.status, count(r.id)::int AS number \
+                     FROM unnest(ARRAY['bounced', 'cancelled', 'deferred', 'delivered', 'expired', 'queued', 'sending', 'suppressed']) AS s (status) \
+                     LEFT JOIN ( \
+                         SELECT r.id, CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending' ELSE r.status END AS status \
+                         FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id \
+                         WHERE r.shard = m.shard AND r.message_id = m.id \
+                     ) AS r ON r.status = s.status \
+                     GROUP BY s.status \
+                 ) AS n \
+             ) AS c \
+             WHERE m.project_id = $1 \
+               AND ($2::uuid IS NULL OR m.id < $2) \
+               AND ($3::timestamptz IS NULL OR m.created_at >= $3) \
+               AND ($4::timestamptz IS NULL OR m.created_at < $4) \
+               AND ($5::text IS NULL OR m.sender = $5) \
+               AND ($6::text IS NULL OR m.tags ? $6) \
+               AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0) \
+               AND ($8::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r \
+                    WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND r.address = $8)) \
+               AND ($9::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r WHERE split_part(r.address, '@', -1) = $9)) \
+               AND ($10::text IS NULL OR c.message_status = $10) \
+             ORDER BY m.id DESC LIMIT $11",
+            project.uuid(),
+            filter.before.map(MessageId::uuid),
+            filter.since,
+            filter.until,
+            filter.from,
+            filter.tag,
+            filter.q,
+            filter.to,
+            filter.domain,
+            filter.status,
+            filter.limit,
+        )
+        .fetch_all(conn))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let message = StoredMessage {
+                    id: MessageId::from_uuid(row.id),
+                    mode: row.mode,
+                    author: row.author,
+                    subject: row.subject,
+                    tags: row.tags,
+                    metadata: row.metadata,
+                    priority: priority_name(row.priority),
+                    size: row.size,
+                    created_at: row.created_at,
+                    expires_at: row.expires_at,
+                };
+                (message, counts_of(&row.counts))
+            })
+            .collect())
+    }
+}
+
+/// Numbers in alphabetical order of the states' names, as the statement gives them.
+fn counts_of(numbers: &[i32]) -> Counts {
+    let mut names: Vec<_> = RecipientStatus::ALL.to_vec();
+    names.sort_by_key(|status| status.name());
+    let mut counts = Counts::default();
+    for (status, number) in names.into_iter().zip(numbers) {
+        counts.count(status, u32::try_from(*number).unwrap_or(0));
+    }
+    counts
+}
