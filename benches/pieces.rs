@@ -16,7 +16,6 @@
 #[path = "pieces/store.rs"]
 mod store;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use divan::counter::BytesCount;
@@ -24,7 +23,7 @@ use divan::{Bencher, Divan, black_box};
 use mailwright::compose::{Stamp, compose};
 use mailwright::domain::address::{Address, NamedAddress};
 use mailwright::domain::clock::Timestamp;
-use mailwright::domain::message::{Demand, Draft, Priority};
+use mailwright::domain::draft::{Body, Draft, DraftParts, Options, Recipients, Subject, Tag};
 use time::macros::datetime;
 
 /// Bytes of text.
@@ -56,29 +55,29 @@ fn html(size: usize) -> String {
     format!("<!doctype html><html><body>{}</body></html>", text(size).replace('\n', "</p>\n<p>"))
 }
 
-fn draft(size: usize) -> Draft {
-    Draft {
-        from: NamedAddress::parse("Shop <shop@example.org>").unwrap(),
-        to: vec![NamedAddress::parse("Ann Lee <ann@example.net>").unwrap()],
-        cc: Vec::new(),
-        bcc: Vec::new(),
+fn draft(body: Body) -> Draft {
+    let named = |text| NamedAddress::parse(text).unwrap();
+    let mut options = Options { tags: vec![Tag::parse("order".to_owned()).unwrap()], ..Options::default() };
+    options.metadata.insert("order".to_owned(), "4711".to_owned()).unwrap();
+    Draft::new(DraftParts {
+        from: named("Shop <shop@example.org>"),
+        recipients: Recipients::new(vec![named("Ann Lee <ann@example.net>")], vec![], vec![], 1).unwrap(),
         reply_to: Vec::new(),
-        subject: "Your order has left our warehouse".to_owned(),
-        text: Some(text(size)),
-        html: None,
+        subject: Subject::parse("Your order has left our warehouse".to_owned()).unwrap(),
+        body,
         attachments: Vec::new(),
         headers: Vec::new(),
-        tags: vec!["order".to_owned()],
-        metadata: BTreeMap::from([("order".to_owned(), "4711".to_owned())]),
-        priority: Priority::Normal,
-        expires_at: None,
-        demand: Demand::default(),
-    }
+        options,
+    })
+}
+
+fn plain(size: usize) -> Draft {
+    draft(Body::new(Some(text(size)), None).unwrap())
 }
 
 fn composed(size: usize) -> Vec<u8> {
     let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW };
-    compose(&draft(size), &stamp).unwrap()
+    compose(&plain(size), &stamp).unwrap()
 }
 
 fn address(text: &str) -> Address {
@@ -113,7 +112,7 @@ mod request {
 }
 
 mod composing {
-    use super::{Bencher, BytesCount, Draft, NOW, SIZES, Stamp, black_box, compose, draft, html};
+    use super::{Bencher, Body, BytesCount, Draft, NOW, SIZES, Stamp, black_box, compose, draft, html, plain, text};
 
     fn bench(bencher: Bencher<'_, '_>, draft: &Draft) {
         let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW };
@@ -123,12 +122,12 @@ mod composing {
 
     #[divan::bench(args = SIZES)]
     fn plain_text(bencher: Bencher<'_, '_>, size: usize) {
-        bench(bencher, &draft(size));
+        bench(bencher, &plain(size));
     }
 
     #[divan::bench(args = SIZES)]
     fn text_and_html(bencher: Bencher<'_, '_>, size: usize) {
-        bench(bencher, &Draft { html: Some(html(size)), ..draft(size) });
+        bench(bencher, &draft(Body::new(Some(text(size)), Some(html(size))).unwrap()));
     }
 }
 

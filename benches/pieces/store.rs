@@ -8,9 +8,10 @@ use mailwright::config::{Database, Span};
 use mailwright::domain::access::Mode;
 use mailwright::domain::clock::{Chance, Clock};
 use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
+use mailwright::domain::draft::Demand;
 use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use mailwright::domain::lease::Lease;
-use mailwright::domain::message::{Demand, NewMessage, NewRecipient};
+use mailwright::domain::message::{NewMessage, NewRecipient};
 use mailwright::domain::outcome::{AttemptReport, Outcome};
 use mailwright::domain::recipient::RecipientKind;
 use mailwright::domain::reply::Reply;
@@ -24,7 +25,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
-use crate::{Bencher, Priority, SMALL, composed, draft};
+use crate::{Bencher, SMALL, composed, plain};
 
 const LANE: &str = "example.net";
 const BATCH: usize = 64;
@@ -100,23 +101,23 @@ impl Bed {
     }
 
     fn message(&self, shard: Shard) -> NewMessage {
-        let (now, draft) = (SystemClock.now(), draft(SMALL));
+        let (now, draft) = (SystemClock.now(), plain(SMALL));
         let recipient = NewRecipient {
             id: RecipientId::new(now, &SystemChance),
             kind: RecipientKind::To,
-            address: draft.to[0].address.clone(),
+            address: draft.recipients().to()[0].address.clone(),
             next_hop: LANE.to_owned(),
         };
         NewMessage {
             id: MessageId::new_in(shard, now, &SystemChance),
             project: self.project,
             mode: Mode::Live,
-            sender: draft.from.address.clone(),
-            author: draft.from.to_string(),
-            subject: draft.subject,
-            tags: draft.tags,
-            metadata: draft.metadata,
-            priority: draft.priority,
+            sender: draft.from().address.clone(),
+            author: draft.from().to_string(),
+            subject: draft.subject().as_str().to_owned(),
+            tags: draft.options().tags.clone(),
+            metadata: draft.options().metadata.clone(),
+            priority: draft.options().priority,
             created_at: now,
             expires_at: None,
             give_up_at: now + SPAN,

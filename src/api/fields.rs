@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultCode, Flaw};
 
 /// An object being read, and the faults found so far.
 pub struct Fields<'f> {
@@ -23,7 +23,18 @@ impl<'f> Fields<'f> {
         format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
     }
 
-    pub fn fault(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+    /// The names of the fields that nobody took yet.
+    pub fn names(&self) -> Vec<String> {
+        self.map.keys().cloned().collect()
+    }
+
+    /// The value of a parser; a flaw becomes a fault of the field.
+    pub fn sound<T>(&mut self, name: &str, parsed: Result<T, Flaw>) -> Option<T> {
+        let pointer = self.pointer(name);
+        parsed.map_err(|flaw| self.faults.push(flaw.at(pointer))).ok()
+    }
+
+    pub fn fault(&mut self, name: &str, code: FaultCode, detail: impl Into<String>) {
         let pointer = self.pointer(name);
         self.faults.push(Fault::new(pointer, code, detail));
     }
@@ -77,7 +88,7 @@ impl<'f> Fields<'f> {
     pub fn strings(&mut self, name: &str, limit: usize) -> Option<Vec<String>> {
         let items = self.list(name)?;
         if items.len() > limit {
-            self.fault(name, "too_many", format!("{}; the limit is {limit}", items.len()));
+            self.fault(name, FaultCode::TooMany, format!("{}; the limit is {limit}", items.len()));
             return None;
         }
         let at = self.pointer(name);
@@ -95,7 +106,7 @@ impl<'f> Fields<'f> {
     pub fn finish(self) {
         for name in self.map.keys() {
             let pointer = self.pointer(name);
-            self.faults.push(Fault::new(pointer, "unknown_field", format!("there is no field '{name}'")));
+            self.faults.push(Fault::new(pointer, FaultCode::UnknownField, format!("there is no field '{name}'")));
         }
     }
 
@@ -116,5 +127,5 @@ pub fn wrong_type(pointer: String, wanted: &str, found: &Value) -> Fault {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Fault::new(pointer, "wrong_type", format!("must be {wanted}, not {found}"))
+    Fault::new(pointer, FaultCode::WrongType, format!("must be {wanted}, not {found}"))
 }

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{Id, Kind};
 
 const LIMIT_DEFAULT: i64 = 50;
@@ -62,7 +62,7 @@ impl Params {
     }
 
     fn fault(&mut self, name: &str, detail: &str) {
-        self.faults.push(Fault::new(format!("?{name}"), "invalid_parameter", detail));
+        self.faults.push(Fault::new(format!("?{name}"), FaultCode::InvalidParameter, detail));
     }
 
     /// Ends the reading.
@@ -70,7 +70,7 @@ impl Params {
         for name in self.values.keys() {
             self.faults.push(Fault::new(
                 format!("?{name}"),
-                "unknown_parameter",
+                FaultCode::UnknownParameter,
                 format!("there is no parameter '{name}'"),
             ));
         }

@@ -15,7 +15,7 @@ use super::{Api, Shared, json as answer};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::clock::rfc3339;
 use crate::domain::event::EventType;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{EndpointId, WebhookDeliveryId};
 use crate::store::accounts::endpoints::{Endpoint, EndpointDelivery};
 use crate::webhook::post::Target;
@@ -47,7 +47,7 @@ pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Res
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     if !api.store.insert_endpoint(caller.project, &endpoint, &secret, most).await? {
         let detail = format!("the project has {limit} webhook endpoints, which is the limit");
-        return Err(Problem::validation(vec![Fault::new("", "too_many_webhooks", detail)]));
+        return Err(Problem::validation(vec![Fault::new("", FaultCode::TooManyWebhooks, detail)]));
     }
     let mut body = show(&endpoint);
     body["secret"] = json!(sign::secret_text(&secret));
@@ -173,24 +173,24 @@ impl Change {
         let mut faults = Vec::new();
         let mut fields = Fields::new(map, "", &mut faults);
         if is_new && !fields.has("url") {
-            fields.fault("url", "required", "must be given");
+            fields.fault("url", FaultCode::Required, "must be given");
         }
         let url = fields.string("url");
         let target = url.as_deref().map(Target::parse);
         if let Some(Err(error)) = &target {
-            fields.fault("url", "invalid_url", error.to_string());
+            fields.fault("url", FaultCode::InvalidUrl, error.to_string());
         }
         let events = fields.strings("events", LIST_MAX);
         check_events(&mut fields, events.as_deref());
         let tags = fields.strings("tags", LIST_MAX);
         if tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag.contains('\0'))) {
-            fields.fault("tags", "control_character", "must not hold a NUL");
+            fields.fault("tags", FaultCode::ControlCharacter, "must not hold a NUL");
         }
         let description = fields.string("description");
         if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX || text.contains('\0')) {
             fields.fault(
                 "description",
-                "too_long",
+                FaultCode::TooLong,
                 format!("must have at most {DESCRIPTION_MAX} characters and no NUL"),
             );
         }
@@ -199,7 +199,7 @@ impl Change {
         if let Some(Ok(target)) = &target
             && let Err(error) = api.webhooks.permits(target).await
         {
-            faults.push(Fault::new("/url", "forbidden_address", error.to_string()));
+            faults.push(Fault::new("/url", FaultCode::ForbiddenAddress, error.to_string()));
         }
         if faults.is_empty() {
             Ok(Self { url, events, tags, description, enabled })
@@ -212,13 +212,13 @@ impl Change {
 fn check_events(fields: &mut Fields<'_>, events: Option<&[String]>) {
     let Some(events) = events else { return };
     if events.is_empty() {
-        fields.fault("events", "required", "must name at least one event, or \"*\"");
+        fields.fault("events", FaultCode::Required, "must name at least one event, or \"*\"");
     }
     for (index, event) in events.iter().enumerate() {
         if event != "*" && EventType::parse(event).is_none() {
             let known: Vec<_> = EventType::ALL.iter().map(|event| event.name()).collect();
             let detail = format!("must be \"*\" or one of {}", known.join(", "));
-            fields.faults.push(Fault::new(format!("/events/{index}"), "unknown_event", detail));
+            fields.faults.push(Fault::new(format!("/events/{index}"), FaultCode::UnknownEvent, detail));
         }
     }
 }

@@ -7,5 +7,6 @@ pub mod dkim;
 mod html;
 mod mime;
 
+#[doc(hidden)]
 pub use html::text_of_html;
-pub use mime::{ComposeError, Stamp, compose, wire_fault};
+pub use mime::{ComposeError, Stamp, compose};

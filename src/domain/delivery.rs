@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use super::clock::{Chance, Timestamp};
+use super::draft::Demand;
 use super::event::EventType;
 use super::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use super::lease::Lease;
-use super::message::Demand;
 use super::outcome::{AttemptReport, Outcome};
 use super::recipient::RecipientStatus;
 use super::retry::Schedule;

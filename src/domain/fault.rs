@@ -1,20 +1,98 @@
 //! What is wrong with a request: where, by which stable code, and in words.
+//!
+//! A parser of a value knows what is wrong and not where it stands: it returns a [`Flaw`]. Whoever reads a document puts
+//! the place to it and has a [`Fault`].
 
 use serde::Serialize;
 
-/// One fault of a request body.
+macro_rules! codes {
+    ($($variant:ident $name:literal;)*) => {
+        /// The stable word of a fault, on which programs may match: a closed set.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum FaultCode { $($variant,)* }
+
+        impl FaultCode {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Conflict "conflict";
+    ControlCharacter "control_character";
+    ForbiddenAddress "forbidden_address";
+    InThePast "in_the_past";
+    InvalidAddress "invalid_address";
+    InvalidBase64 "invalid_base64";
+    InvalidContentId "invalid_content_id";
+    InvalidContentType "invalid_content_type";
+    InvalidDisposition "invalid_disposition";
+    InvalidFilename "invalid_filename";
+    InvalidHeader "invalid_header";
+    InvalidIdempotencyKey "invalid_idempotency_key";
+    InvalidMessage "invalid_message";
+    InvalidParameter "invalid_parameter";
+    InvalidPriority "invalid_priority";
+    InvalidTag "invalid_tag";
+    InvalidTime "invalid_time";
+    InvalidTls "invalid_tls";
+    InvalidUrl "invalid_url";
+    MessageTooLarge "message_too_large";
+    Required "required";
+    ReservedHeader "reserved_header";
+    TooFar "too_far";
+    TooLong "too_long";
+    TooMany "too_many";
+    TooManyRecipients "too_many_recipients";
+    TooManyWebhooks "too_many_webhooks";
+    UnknownEvent "unknown_event";
+    UnknownField "unknown_field";
+    UnknownIpPool "unknown_ip_pool";
+    UnknownParameter "unknown_parameter";
+    WrongType "wrong_type";
+}
+
+impl Serialize for FaultCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// What is wrong with a value, wherever it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    pub code: FaultCode,
+    /// A sentence for a person: what is wrong, and what would be right.
+    pub detail: String,
+}
+
+impl Flaw {
+    pub fn new(code: FaultCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    /// The fault that this flaw is at `pointer`.
+    pub fn at(self, pointer: impl Into<String>) -> Fault {
+        Fault { pointer: pointer.into(), code: self.code, detail: self.detail }
+    }
+}
+
+/// One fault of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// A JSON pointer (RFC 6901) to the place.
     pub pointer: String,
-    /// A stable word that programs may match on.
-    pub code: &'static str,
+    pub code: FaultCode,
     /// A sentence for a person: what is wrong, and what would be right.
     pub detail: String,
 }
 
 impl Fault {
-    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
+    pub fn new(pointer: impl Into<String>, code: FaultCode, detail: impl Into<String>) -> Self {
+        Flaw::new(code, detail).at(pointer)
     }
 }

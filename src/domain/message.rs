@@ -1,117 +1,15 @@
 //! A message: what the client asked to send, ready to be stored.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::access::Mode;
-use super::address::{Address, NamedAddress};
+use super::address::Address;
 use super::clock::Timestamp;
+use super::draft::{Demand, Metadata, Priority, Tag};
 use super::id::{MessageId, ProjectId, RecipientId};
 use super::recipient::{Counts, RecipientKind};
-
-/// How urgent a message is; `high` is for codes a person is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Priority {
-    High,
-    #[default]
-    Normal,
-    Low,
-}
-
-impl Priority {
-    pub const NAMES: [&'static str; 3] = ["high", "normal", "low"];
-
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::High, Self::Normal, Self::Low].into_iter().find(|p| p.name() == name)
-    }
-
-    pub const fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
-
-    /// The column's value: lower is served first.
-    pub const fn rank(self) -> i16 {
-        self as i16
-    }
-}
-
-/// How much TLS a message asks of every next hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsDemand {
-    /// As much as the next hop gives, and what its domain demands.
-    #[default]
-    Opportunistic,
-    /// A valid certificate.
-    Required,
-    /// That, and a next hop that promises the same for the rest of the way (RFC 8689).
-    RequireTls,
-}
-
-impl TlsDemand {
-    pub const NAMES: [&'static str; 3] = ["opportunistic", "required", "requiretls"];
-
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Opportunistic, Self::Required, Self::RequireTls].into_iter().find(|demand| demand.name() == name)
-    }
-
-    pub const fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
-}
-
-/// What a message asks of its way.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Demand {
-    pub tls: TlsDemand,
-    /// Name of the pool of source addresses; the route's when not given.
-    pub ip_pool: Option<String>,
-}
-
-/// A file that travels with a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
-    pub filename: String,
-    /// `type/subtype` with parameters, checked.
-    pub content_type: String,
-    pub content: Vec<u8>,
-    /// Inline part, referred to by `cid:` from the HTML (RFC 2392).
-    pub content_id: Option<String>,
-}
-
-/// What a validated request asks to be written and to whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    pub from: NamedAddress,
-    pub to: Vec<NamedAddress>,
-    pub cc: Vec<NamedAddress>,
-    pub bcc: Vec<NamedAddress>,
-    pub reply_to: Vec<NamedAddress>,
-    pub subject: String,
-    pub text: Option<String>,
-    pub html: Option<String>,
-    pub attachments: Vec<Attachment>,
-    /// Custom header fields, names and values already checked.
-    pub headers: Vec<(String, String)>,
-    pub tags: Vec<String>,
-    pub metadata: BTreeMap<String, String>,
-    pub priority: Priority,
-    pub expires_at: Option<Timestamp>,
-    pub demand: Demand,
-}
-
-impl Draft {
-    /// Every recipient once, in order of to, cc, bcc: a duplicate is sent once.
-    pub fn recipients(&self) -> Vec<(RecipientKind, Address)> {
-        let mut seen = std::collections::HashSet::new();
-        [(RecipientKind::To, &self.to), (RecipientKind::Cc, &self.cc), (RecipientKind::Bcc, &self.bcc)]
-            .into_iter()
-            .flat_map(|(kind, list)| list.iter().map(move |named| (kind, named.address.clone())))
-            .filter(|(_, address)| seen.insert(address.clone()))
-            .collect()
-    }
-}
 
 /// A recipient about to be stored.
 #[derive(Debug, Clone)]
@@ -132,8 +30,8 @@ pub struct NewMessage {
     pub sender: Address,
     pub author: String,
     pub subject: String,
-    pub tags: Vec<String>,
-    pub metadata: BTreeMap<String, String>,
+    pub tags: Vec<Tag>,
+    pub metadata: Metadata,
     pub priority: Priority,
     pub created_at: Timestamp,
     /// As the client asked; a delivery always has a last instant, see `give_up_at`.

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::compose::{Stamp, compose, dkim, text_of_html};
+use crate::compose::{Stamp, compose, dkim};
 use crate::config::Config;
 use crate::domain::access::Caller;
 use crate::domain::clock::{Chance, Clock, Timestamp, rfc3339};
-use crate::domain::fault::Fault;
+use crate::domain::draft::{Draft, Expiry, Recipient};
+use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{MessageId, RecipientId};
-use crate::domain::message::{Draft, Idempotency, NewMessage, NewRecipient};
+use crate::domain::message::{Idempotency, NewMessage, NewRecipient};
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
 
@@ -136,14 +137,14 @@ impl Door {
         draft: Draft,
         key: Option<RequestKey>,
     ) -> Result<Accepted, SubmitError> {
-        let domain = draft.from.address.domain();
+        let domain = draft.from().address.domain();
         if !caller.may_send_as(domain) {
             return Err(SubmitError::ForeignDomain(domain.to_owned()));
         }
         if let Some(pool) =
-            draft.demand.ip_pool.as_ref().filter(|pool| !self.rules.traffic.plan().shaping.has_pool(pool))
+            draft.options().demand.ip_pool.as_ref().filter(|pool| !self.rules.traffic.plan().shaping.has_pool(pool))
         {
-            let fault = Fault::new("/ip_pool", "unknown_ip_pool", format!("there is no pool '{pool}'"));
+            let fault = Fault::new("/ip_pool", FaultCode::UnknownIpPool, format!("there is no pool '{pool}'"));
             return Err(SubmitError::Invalid(vec![fault]));
         }
         if let Err(full) = self.backlog.check(caller.project) {
@@ -157,7 +158,7 @@ impl Door {
         let key = key.map(|key| key.of(caller));
         let now = self.clock.now();
         let work = async {
-            let keys = self.signing.keys(caller.project, draft.from.address.domain()).await?;
+            let keys = self.signing.keys(caller.project, draft.from().address.domain()).await?;
             let message = self.compose(caller, draft, keys, key, now).await?;
             let (id, answer) = (message.id, message.answer.clone());
             let timer = self.metrics.accept_seconds.start_timer();
@@ -191,7 +192,7 @@ impl Door {
     async fn compose(
         &self,
         caller: &Caller,
-        mut draft: Draft,
+        draft: Draft,
         keys: Keys,
         key: Option<RequestKey>,
         now: Timestamp,
@@ -201,21 +202,12 @@ impl Door {
             None => shard_of_turn(now),
         };
         let id = MessageId::new_in(shard, now, &*self.chance);
-        let stamp = Stamp { message_id: format!("{}@{}", id.uuid().simple(), draft.from.address.domain()), date: now };
-        let weight: usize = draft.attachments.iter().map(|a| a.content.len()).sum::<usize>()
-            + draft.html.as_ref().map_or(0, String::len)
-            + draft.text.as_ref().map_or(0, String::len);
-        let blocks = weight > LARGE || keys.iter().any(|key| key.is_slow());
+        let stamp =
+            Stamp { message_id: format!("{}@{}", id.uuid().simple(), draft.from().address.domain()), date: now };
+        let blocks = draft.weight() > LARGE || keys.iter().any(|key| key.is_slow());
         let write = move || {
-            if let (None, Some(html)) = (&draft.text, &draft.html) {
-                draft.text = Some(text_of_html(html));
-            }
-            // An empty text asks for a message without a text part.
-            if draft.html.is_some() && draft.text.as_deref() == Some("") {
-                draft.text = None;
-            }
-            let raw = compose(&draft, &stamp)
-                .map_err(|error| SubmitError::Invalid(vec![Fault::new("", "not_composable", error.to_string())]))?;
+            // A draft that exists composes: what fails here is a defect.
+            let raw = compose(&draft, &stamp).map_err(|error| WriteError::Failed(error.to_string()))?;
             let raw = dkim::sign(raw, &keys, now).map_err(|error| WriteError::Failed(error.to_string()))?;
             Ok::<_, SubmitError>((draft, raw))
         };
@@ -223,7 +215,7 @@ impl Door {
         if raw.len() > self.rules.message_limit {
             let detail =
                 format!("the composed message has {} bytes; the limit is {}", raw.len(), self.rules.message_limit);
-            return Err(SubmitError::Invalid(vec![Fault::new("", "message_too_large", detail)]));
+            return Err(SubmitError::Invalid(vec![Fault::new("", FaultCode::MessageTooLarge, detail)]));
         }
         Ok(self.finish(caller, &draft, raw, id, key, now))
     }
@@ -240,8 +232,9 @@ impl Door {
         let plan = self.rules.traffic.plan();
         let recipients: Vec<_> = draft
             .recipients()
+            .distinct()
             .into_iter()
-            .map(|(kind, address)| NewRecipient {
+            .map(|Recipient { kind, address }| NewRecipient {
                 id: RecipientId::new(now, &*self.chance),
                 kind,
                 next_hop: plan.next_hop(caller.mode, caller.project, &address),
@@ -257,22 +250,23 @@ impl Door {
                 .map(|r| AnswerRecipient { id: r.id, email: r.address.as_str(), status: RecipientStatus::Queued })
                 .collect(),
         };
-        let last = now + self.rules.lifetime;
+        let options = draft.options();
+        let (last, expires_at) = (now + self.rules.lifetime, options.expires_at.map(Expiry::instant));
         NewMessage {
             id,
             project: caller.project,
             mode: caller.mode,
-            sender: draft.from.address.clone(),
-            author: draft.from.to_string(),
-            subject: draft.subject.clone(),
-            tags: draft.tags.clone(),
-            metadata: draft.metadata.clone(),
-            priority: draft.priority,
+            sender: draft.from().address.clone(),
+            author: draft.from().to_string(),
+            subject: draft.subject().as_str().to_owned(),
+            tags: options.tags.clone(),
+            metadata: options.metadata.clone(),
+            priority: options.priority,
             created_at: now,
-            expires_at: draft.expires_at,
-            give_up_at: draft.expires_at.map_or(last, |at| at.min(last)),
+            expires_at,
+            give_up_at: expires_at.map_or(last, |at| at.min(last)),
             answer: serde_json::to_string(&answer).unwrap_or_default(),
-            demand: draft.demand.clone(),
+            demand: options.demand.clone(),
             recipients,
             raw: Arc::new(raw),
             idempotency: key.map(|key| Idempotency {

@@ -12,7 +12,7 @@ use crate::api::body::JsonObject;
 use crate::api::problem::Problem;
 use crate::api::{Shared, json_text};
 use crate::domain::access::Scope;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, FaultCode};
 use crate::submit::RequestKey;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -62,5 +62,5 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(Some(key.to_owned()));
     }
     let detail = "must be 1 to 255 visible ASCII characters";
-    Err(Problem::validation(vec![Fault::new("Idempotency-Key", "invalid_idempotency_key", detail)]))
+    Err(Problem::validation(vec![Fault::new("Idempotency-Key", FaultCode::InvalidIdempotencyKey, detail)]))
 }

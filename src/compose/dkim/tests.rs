@@ -6,8 +6,8 @@ use aws_lc_rs::signature::{
 use time::macros::datetime;
 
 use super::*;
-use crate::compose::wire_fault;
 use crate::domain::dkim::Algorithm;
+use crate::domain::draft::wire_fault;
 
 const DATE: Timestamp = datetime!(2026-11-24 10:00:00 UTC);
 

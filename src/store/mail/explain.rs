@@ -1,8 +1,8 @@
 //! Where a message's deliveries stand in the queue, for those who ask why.
 
 use crate::domain::clock::Timestamp;
+use crate::domain::draft::{Demand, TlsDemand};
 use crate::domain::id::{MessageId, RecipientId};
-use crate::domain::message::{Demand, TlsDemand};
 use crate::store::{Store, StoreError, on_pool};
 
 /// A delivery that is still owed.

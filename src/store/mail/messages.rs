@@ -1,8 +1,8 @@
 //! Reading one message: state, events, attempts, bytes. Every statement names the message's shard.
 
 use crate::domain::clock::Timestamp;
+use crate::domain::draft::Priority;
 use crate::domain::id::{AttemptId, EventId, MessageId, ProjectId, RecipientId};
-use crate::domain::message::Priority;
 use crate::domain::recipient::RecipientStatus;
 use crate::store::{Store, StoreError, on_pool};
 
@@ -93,7 +93,7 @@ pub enum StoredRaw {
 
 /// The name of a stored priority.
 pub(super) fn priority_name(rank: i16) -> &'static str {
-    usize::try_from(rank).ok().and_then(|rank| Priority::NAMES.get(rank)).copied().unwrap_or("normal")
+    Priority::of_rank(rank).unwrap_or_default().name()
 }
 
 impl Store {

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use crate::domain::address::Address;
 use crate::domain::delivery::{Group, LeasedDelivery};
+use crate::domain::draft::{Demand, TlsDemand};
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
 use crate::domain::lease::Lease;
-use crate::domain::message::{Demand, TlsDemand};
 use crate::domain::shard::Shard;
 use crate::store::{Link, StoreError, bounds, on_link};
 
@@ -202,8 +202,7 @@ async fn claim_shares(conn: &mut PgConnection, claim: &Claim<'_>) -> Result<Vec<
                 project: ProjectId::from_uuid(row.project_id),
                 next_hop: row.next_hop,
                 demand: Demand {
-                    tls: TlsDemand::parse(&row.tls)
-                        .ok_or_else(|| StoreError::corrupt("deliveries", "tls", &row.tls))?,
+                    tls: TlsDemand::parse(&row.tls).map_err(|_| StoreError::corrupt("deliveries", "tls", &row.tls))?,
                     ip_pool: row.ip_pool,
                 },
                 size: usize::try_from(row.size).unwrap_or(0),

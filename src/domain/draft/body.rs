@@ -1,0 +1,45 @@
+//! The readable part of a message: text, HTML, or both as alternatives.
+
+/// At least one of text and HTML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Text(String),
+    Html { html: String, text: TextPart },
+}
+
+/// The text beside HTML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextPart {
+    Given(String),
+    /// Made from the HTML.
+    FromHtml,
+    /// None is wanted.
+    Absent,
+}
+
+impl Body {
+    /// Returns `None` when neither is given. HTML with an empty text goes without a text part.
+    pub fn new(text: Option<String>, html: Option<String>) -> Option<Self> {
+        match (text, html) {
+            (text, Some(html)) => {
+                let text = match text {
+                    None => TextPart::FromHtml,
+                    Some(text) if text.is_empty() => TextPart::Absent,
+                    Some(text) => TextPart::Given(text),
+                };
+                Some(Self::Html { html, text })
+            }
+            (Some(text), None) => Some(Self::Text(text)),
+            (None, None) => None,
+        }
+    }
+
+    /// Bytes as given.
+    pub const fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Html { html, text: TextPart::Given(text) } => html.len() + text.len(),
+            Self::Html { html, .. } => html.len(),
+        }
+    }
+}

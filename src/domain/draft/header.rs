@@ -1,0 +1,107 @@
+//! What stands in the header: the subject, and fields of the caller's own.
+
+use crate::domain::fault::{FaultCode, Flaw};
+
+/// Characters of a subject, and bytes of a field's value: RFC 5322 §2.1.1's line.
+const TEXT_MAX: usize = 998;
+const NAME_MAX: usize = 76;
+/// A line is folded where white space stands and nowhere else (RFC 5322 §2.2.3): a longer word fits into none.
+const WORD_MAX: usize = 900;
+
+/// Fields that a part of the draft, or the service itself, writes.
+const RESERVED: [&str; 18] = [
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "sender",
+    "reply-to",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+    "received",
+    "return-path",
+    "dkim-signature",
+    "authentication-results",
+    "delivered-to",
+    "errors-to",
+    "x-original-to",
+    "apparently-to",
+];
+const RESERVED_PREFIXES: [&str; 4] = ["content-", "arc-", "resent-", "x-mailwright-"];
+
+/// A subject: at most 998 characters without control characters; may be empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject(String);
+
+impl Subject {
+    pub fn parse(text: String) -> Result<Self, Flaw> {
+        if text.chars().count() > TEXT_MAX {
+            return Err(Flaw::new(FaultCode::TooLong, format!("must have at most {TEXT_MAX} characters")));
+        }
+        without_controls(&text)?;
+        foldable(&text)?;
+        Ok(Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A field of the caller's own, which nothing else writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderField {
+    name: String,
+    value: String,
+}
+
+impl HeaderField {
+    pub fn parse(name: String, value: String) -> Result<Self, Flaw> {
+        if !is_field_name(&name) {
+            let detail = format!("a header name has 1 to {NAME_MAX} visible ASCII characters and no colon (RFC 5322)");
+            return Err(Flaw::new(FaultCode::InvalidHeader, detail));
+        }
+        let lower = name.to_ascii_lowercase();
+        if RESERVED.contains(&&*lower) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
+            let detail = format!("'{name}' is written by the service, or by a field of the request");
+            return Err(Flaw::new(FaultCode::ReservedHeader, detail));
+        }
+        if value.len() > TEXT_MAX {
+            return Err(Flaw::new(FaultCode::TooLong, format!("must have at most {TEXT_MAX} bytes")));
+        }
+        without_controls(&value)?;
+        foldable(&value)?;
+        Ok(Self { name, value })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// RFC 5322 §2.2 `ftext`.
+fn is_field_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b':')
+}
+
+/// What goes into a header must not be able to end it.
+pub(super) fn without_controls(text: &str) -> Result<(), Flaw> {
+    if text.chars().any(char::is_control) {
+        let detail = "must not hold a line break, a NUL or another control character";
+        return Err(Flaw::new(FaultCode::ControlCharacter, detail));
+    }
+    Ok(())
+}
+
+fn foldable(text: &str) -> Result<(), Flaw> {
+    match text.split(' ').find(|word| word.len() > WORD_MAX) {
+        None => Ok(()),
+        Some(_) => Err(Flaw::new(FaultCode::TooLong, format!("must not hold a word of over {WORD_MAX} bytes"))),
+    }
+}

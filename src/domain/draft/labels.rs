@@ -1,0 +1,53 @@
+//! What the caller attaches to a message for itself: tags and metadata.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::domain::fault::{FaultCode, Flaw};
+
+const TAG_MAX: usize = 64;
+
+/// A label of low cardinality: 1 to 64 characters without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Tag(String);
+
+impl Tag {
+    pub fn parse(text: String) -> Result<Self, Flaw> {
+        if text.is_empty() || text.chars().count() > TAG_MAX || text.chars().any(char::is_control) {
+            let detail = format!("must have 1 to {TAG_MAX} characters, none of them a control character");
+            return Err(Flaw::new(FaultCode::InvalidTag, detail));
+        }
+        Ok(Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Texts by name, returned in status, events and webhooks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl Metadata {
+    /// Adds a pair. Postgres cannot hold a NUL in text.
+    pub fn insert(&mut self, name: String, value: String) -> Result<(), Flaw> {
+        if name.contains('\0') || value.contains('\0') {
+            return Err(Flaw::new(FaultCode::ControlCharacter, "must not hold a NUL"));
+        }
+        self.0.insert(name, value);
+        Ok(())
+    }
+
+    /// Fails when names and values together have more than `most` bytes.
+    pub fn within(self, most: usize) -> Result<Self, Flaw> {
+        let bytes: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > most {
+            return Err(Flaw::new(FaultCode::TooLong, format!("{bytes} bytes; the limit is {most}")));
+        }
+        Ok(self)
+    }
+}
