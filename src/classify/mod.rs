@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::domain::judgement::{Action, Judgement, LaneAction, Verdict};
 use crate::domain::reply::Reply;
 use crate::domain::retry::{Hint, Jitter, Schedule};
+use crate::domain::stage::Stage;
 use pack::{Pack, Provider, Rule};
 
 pub use pack::PackError;
@@ -80,7 +81,7 @@ impl Classifier {
 
     /// The judgement of a reply that refused; every reply gets one. A 4yz never ends a delivery unless a rule says
     /// so itself, and a reply that is neither 4yz nor 5yz is no verdict on anybody.
-    pub fn judge(&self, stage: &str, provider: Option<&str>, reply: &Reply) -> Judgement {
+    pub fn judge(&self, stage: Stage, provider: Option<&str>, reply: &Reply) -> Judgement {
         let text = reply.text.to_lowercase();
         let rules = self.packs.iter().flat_map(|pack| &pack.rules);
         let found = rules.into_iter().find(|rule| rule.matches(stage, provider, reply, &text));

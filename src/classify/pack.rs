@@ -9,6 +9,7 @@ use crate::domain::judgement::{LaneAction, Verdict};
 use crate::domain::reply::Reply;
 use crate::domain::retry::Jitter;
 use crate::domain::span::Span;
+use crate::domain::stage::Stage;
 
 /// A pack that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,12 +143,12 @@ impl<'de> Deserialize<'de> for Names {
 
 impl Rule {
     /// Whether it speaks of this reply; `text` is the reply's in lower case.
-    pub fn matches(&self, stage: &str, provider: Option<&str>, reply: &Reply, text: &str) -> bool {
+    pub fn matches(&self, stage: Stage, provider: Option<&str>, reply: &Reply, text: &str) -> bool {
         let any = |list: &[String], holds: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| holds(one));
         let of_provider = |names: &Names| provider.is_some_and(|provider| names.iter().any(|name| name == provider));
         self.provider.as_ref().is_none_or(of_provider)
             && any(&self.code, &|one| pattern::code(one, reply.code))
-            && any(&self.stage, &|one| one == stage)
+            && any(&self.stage, &|one| one == stage.name())
             && any(&self.enhanced, &|one| reply.enhanced.is_some_and(|status| pattern::enhanced(one, status)))
             && any(&self.text, &|one| pattern::text(one, text))
     }
@@ -159,6 +160,9 @@ impl Rule {
         }
         if let Some(status) = one_of(&self.enhanced, pattern::is_enhanced) {
             return Err(format!("enhanced '{status}' is not a status such as 5.7.*"));
+        }
+        if let Some(stage) = one_of(&self.stage, |stage| Stage::parse(stage).is_some()) {
+            return Err(format!("stage '{stage}' is none of {}", Stage::names()));
         }
         if let Some(text) = one_of(&self.text, |text| text.to_lowercase() == text) {
             return Err(format!("text '{text}' must be in lower case"));

@@ -14,6 +14,7 @@ use crate::domain::message::TlsDemand;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::route::{Route, SANDBOX_LANE, SMARTHOST_LANE};
+use crate::domain::stage::Stage;
 use crate::handover::Carried;
 use crate::routing::{Ask, Plan};
 use crate::smtp::client::session::Outgoing;
@@ -35,7 +36,7 @@ pub enum Ended {
 impl Deliverer {
     pub(super) async fn attempt(&self, delivery: &LeasedDelivery, mut carried: Option<Carried>) -> Ended {
         if self.is_expired(delivery) {
-            return Ended::Tried(AttemptReport::without_session(Outcome::Expired, "expiry"));
+            return Ended::Tried(AttemptReport::without_session(Outcome::Expired, Stage::Expiry));
         }
         if delivery.next_hop == SANDBOX_LANE {
             // On the heap, as all that is large and seldom: the future of an attempt is moved about.
@@ -51,7 +52,7 @@ impl Deliverer {
             Ok(routed) => routed,
             Err(no_route) => {
                 let outcome = classify::of_no_route(&no_route);
-                return Ended::Tried(AttemptReport::without_session(outcome, "resolve"));
+                return Ended::Tried(AttemptReport::without_session(outcome, Stage::Resolve));
             }
         };
         let today = self.clock.now().date();
@@ -100,7 +101,7 @@ impl Deliverer {
         let Some((loaded, _)) = loaded else { return Ended::NotOurs };
         // The turn may have been long in coming.
         if self.is_expired(delivery) {
-            return Ended::Tried(AttemptReport::without_session(Outcome::Expired, "expiry"));
+            return Ended::Tried(AttemptReport::without_session(Outcome::Expired, Stage::Expiry));
         }
         let way = Way { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
         let envelope = envelope(delivery, &loaded.sender, &loaded.recipient, &loaded.raw);
@@ -181,7 +182,7 @@ impl Deliverer {
         Ended::Tried(AttemptReport {
             host: Some("sandbox".to_owned()),
             tls: Some("none".to_owned()),
-            ..AttemptReport::without_session(Outcome::Accepted(reply), "sandbox")
+            ..AttemptReport::without_session(Outcome::Accepted(reply), Stage::Sandbox)
         })
     }
 }
@@ -206,7 +207,7 @@ fn not_loaded(delivery: &LeasedDelivery, load: Option<&Load>) -> Ended {
     match load {
         Some(Load::Gone) => {
             let trouble = Trouble::new("message_gone", "the message is no longer stored");
-            Ended::Tried(AttemptReport::without_session(Outcome::Rejected(trouble), "load"))
+            Ended::Tried(AttemptReport::without_session(Outcome::Rejected(trouble), Stage::Load))
         }
         Some(Load::LeaseLost) => {
             tracing::warn!(message = %delivery.message, "a lease ran out before its message was sent");

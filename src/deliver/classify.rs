@@ -5,21 +5,22 @@ use crate::classify::Classifier;
 use crate::domain::judgement::{Judgement, LaneAction, Verdict};
 use crate::domain::outcome::{Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::stage::Stage;
 use crate::net::dns::DnsError;
 use crate::routing::NoRoute;
-use crate::smtp::client::dialogue::{Refusal, Stage};
+use crate::smtp::client::dialogue::Refusal;
 use crate::smtp::client::session::{Failure, FailureKind};
 
 /// The outcome of a reply that refused this recipient or this message.
 pub fn of_refusal(classifier: &Classifier, provider: Option<&str>, stage: Stage, reply: Reply) -> Outcome {
-    let judgement = classifier.judge(stage.name(), provider, &reply);
+    let judgement = classifier.judge(stage, provider, &reply);
     Outcome::of_judgement(judgement, reply)
 }
 
 /// The outcome of a session that ended before a verdict on this message. A refusal of the session (a
 /// 554 greeting, a failed AUTH) speaks of us and of now, not of the recipient: it is tried again.
 pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Failure) -> Outcome {
-    let stage = failure.stage.name();
+    let stage = failure.stage;
     if failure.is_uncertain() {
         let why = match failure.kind {
             FailureKind::Broken(why) | FailureKind::Tls(why) => why,

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use time::Date;
 
 use crate::domain::peer::{Peer, TlsBasis};
-use crate::smtp::client::dialogue::{Refusal, Stage};
+use crate::domain::stage::Stage;
+use crate::smtp::client::dialogue::Refusal;
 use crate::smtp::client::session::{Failure, FailureKind};
 use crate::store::fleet::tls_reports::TlsCount;
 use crate::telemetry::metrics::Metrics;

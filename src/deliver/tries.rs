@@ -10,9 +10,10 @@ use super::worker::Deliverer;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
+use crate::domain::stage::Stage;
 use crate::routing::{Plan, Routed};
 use crate::smtp::client::connection::Connection;
-use crate::smtp::client::dialogue::{Stage, Verdict};
+use crate::smtp::client::dialogue::Verdict;
 use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session};
 
 /// A try over IPv6 costs no more than this while IPv4 remains.
@@ -71,7 +72,7 @@ impl Deliverer {
         }
         let mut last = last.unwrap_or_else(|| {
             let trouble = Trouble::on_the_way("dns", "the route gave no host that can be spoken to");
-            Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "resolve"))
+            Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Resolve))
         });
         last.report.transcript = transcript;
         last.report.provider.clone_from(&way.routed.provider);
@@ -108,7 +109,7 @@ impl Deliverer {
                 let trouble =
                     Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
                 return (
-                    Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "connect")),
+                    Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Connect)),
                     Some(slot),
                 );
             };
@@ -178,7 +179,7 @@ impl Deliverer {
             source_ip: way.source.ip.map(|ip| ip.to_string()),
             tls,
             transcript,
-            ..AttemptReport::without_session(outcome, stage.name())
+            ..AttemptReport::without_session(outcome, stage)
         };
         Tried { report, stage, is_verdict: false, is_stale: false }
     }
@@ -217,7 +218,7 @@ impl Deliverer {
         };
         let report = AttemptReport {
             outcome,
-            stage: Some(stage.name()),
+            stage: Some(stage),
             provider: None,
             host: Some(session.peer.host.clone()),
             ip: Some(session.peer.address.ip().to_string()),

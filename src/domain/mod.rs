@@ -25,4 +25,6 @@ pub mod retry;
 pub mod route;
 pub mod shard;
 pub mod span;
+pub mod stage;
 pub mod tlsa;
+mod words;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::judgement::{Action, Judgement, Verdict};
 use super::reply::Reply;
+use super::stage::Stage;
 
 /// How one try of a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +119,8 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct AttemptReport {
     pub outcome: Outcome,
-    /// The stage in which it ended: `connect`, `greeting`, `rcpt`, `dot`, …
-    pub stage: Option<&'static str>,
+    /// The stage in which it ended.
+    pub stage: Option<Stage>,
     /// Who runs the next hop, as far as the rule pack knows; a bounded set.
     pub provider: Option<String>,
     pub host: Option<String>,
@@ -134,11 +135,11 @@ pub struct AttemptReport {
 impl AttemptReport {
     /// Whether it ended before the server heard of the message.
     pub fn is_before_mail(&self) -> bool {
-        !self.stage.is_some_and(|stage| ["mail", "rcpt", "data", "body", "dot"].contains(&stage))
+        !self.stage.is_some_and(Stage::is_of_message)
     }
 
     /// A try that ended before any server was spoken to.
-    pub fn without_session(outcome: Outcome, stage: &'static str) -> Self {
+    pub fn without_session(outcome: Outcome, stage: Stage) -> Self {
         Self {
             outcome,
             stage: Some(stage),

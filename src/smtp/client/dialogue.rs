@@ -16,46 +16,9 @@ use super::commands;
 use crate::domain::envelope::Envelope;
 use crate::domain::reply::Reply;
 use crate::domain::route::{Credentials, TlsPolicy};
+use crate::domain::stage::Stage;
 use crate::smtp::capabilities::Capabilities;
 use crate::smtp::reply::RawReply;
-
-/// Where in the conversation something happened, or which reply is awaited; in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    Connect,
-    Greeting,
-    Ehlo,
-    StartTls,
-    Handshake,
-    Auth,
-    Rset,
-    Mail,
-    Rcpt,
-    Data,
-    Body,
-    Dot,
-    Quit,
-}
-
-impl Stage {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Greeting => "greeting",
-            Self::Ehlo => "ehlo",
-            Self::StartTls => "starttls",
-            Self::Handshake => "handshake",
-            Self::Auth => "auth",
-            Self::Rset => "rset",
-            Self::Mail => "mail",
-            Self::Rcpt => "rcpt",
-            Self::Data => "data",
-            Self::Body => "body",
-            Self::Dot => "dot",
-            Self::Quit => "quit",
-        }
-    }
-}
 
 /// What the driver does next.
 #[derive(Debug, PartialEq, Eq)]

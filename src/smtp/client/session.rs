@@ -11,10 +11,11 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::deadlines::Deadlines;
-use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
+use super::dialogue::{Action, Dialogue, Refusal, Verdict};
 use crate::domain::envelope::Envelope;
 use crate::domain::peer::{Peer, Source, TlsBasis};
 use crate::domain::route::TlsPolicy;
+use crate::domain::stage::Stage;
 use crate::net::tls::TlsConfigs;
 use crate::smtp::reply::{RawReply, ReplyReader};
 use crate::smtp::stuffing::dot_stuffed;

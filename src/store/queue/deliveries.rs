@@ -174,7 +174,7 @@ async fn settle(
         &reports().map(|r| r.outcome.class().to_owned()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.started_at).collect::<Vec<_>>(),
         &settlements.iter().map(duration_ms).collect::<Vec<_>>(),
-        &reports().map(|r| r.stage.map(str::to_owned)).collect::<Vec<_>>() as &[Option<String>],
+        &reports().map(|r| r.stage.map(|stage| stage.name().to_owned())).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.host.clone()).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.ip.clone()).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.source_ip.clone()).collect::<Vec<_>>() as &[Option<String>],
