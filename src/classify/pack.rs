@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Deserializer};
 
 use super::pattern;
+use crate::domain::class::{Class, OwnClass};
 use crate::domain::judgement::{LaneAction, Verdict};
 use crate::domain::reply::Reply;
 use crate::domain::retry::Jitter;
@@ -24,7 +25,7 @@ pub struct Pack {
     #[serde(default)]
     pub schedules: BTreeMap<String, ScheduleText>,
     #[serde(default)]
-    pub classes: BTreeMap<String, Class>,
+    pub classes: BTreeMap<String, ClassText>,
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
     #[serde(default)]
@@ -43,7 +44,7 @@ pub struct ScheduleText {
 /// What replies of a class lead to.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Class {
+pub struct ClassText {
     pub about: String,
     /// Of a 5yz; a 4yz defers.
     pub outcome: Verdict,
@@ -99,7 +100,7 @@ pub struct Rule {
     pub stage: Vec<String>,
     #[serde(default)]
     pub text: Vec<String>,
-    pub class: String,
+    pub class: Class,
     /// Percent.
     pub confidence: u8,
     #[serde(default)]
@@ -186,6 +187,9 @@ impl Pack {
                 return Err(PackError(format!("rule '{}' stands twice", rule.id)));
             }
             rule.check().map_err(|why| PackError(format!("rule '{}': {why}", rule.id)))?;
+        }
+        if let Some(own) = pack.classes.keys().find_map(|name| OwnClass::parse(name)) {
+            return Err(PackError(format!("class '{own}' is the service's own")));
         }
         match pack.schedules.iter().find(|(_, schedule)| schedule.delays.is_empty()) {
             Some((name, _)) => Err(PackError(format!("schedule '{name}' needs at least one delay"))),

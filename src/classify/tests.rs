@@ -45,8 +45,9 @@ fn the_corpus_is_judged_as_it_says() {
             (Verdict::Defer, _) => "defer",
         };
         let rule = judgement.rule.as_deref().unwrap_or("-");
-        let is_right =
-            judgement.class == case.class && outcome == case.outcome && case.rule.is_none_or(|wanted| wanted == rule);
+        let is_right = judgement.class.name() == case.class
+            && outcome == case.outcome
+            && case.rule.is_none_or(|wanted| wanted == rule);
         if !is_right {
             wrong.push(format!(
                 "{}: {} {outcome} by {rule}, not {} {}",
@@ -108,6 +109,11 @@ fn a_faulty_pack_says_which_rule_and_why() {
             "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"odd\"\nconfidence=1\ncode=[\"421\"]",
             "there is no class 'odd'",
         ),
+        ("version = \"1\"\n[classes.tls]\nabout=\"x\"\noutcome=\"defer\"", "class 'tls' is the service's own"),
+        (
+            "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"dns\"\nconfidence=1\ncode=[\"421\"]",
+            "rule 'a': class 'dns' is the service's own",
+        ),
         ("version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1", "needs a code"),
         (
             "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1\ncode=[\"421\"]\nstage=[\"lunch\"]",
@@ -117,6 +123,16 @@ fn a_faulty_pack_says_which_rule_and_why() {
         let error = Classifier::new(Some(rules), None).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
+}
+
+#[test]
+fn every_class_of_ours_has_its_own_sentence() {
+    let classifier = Classifier::new(None, None).unwrap();
+    let sentences: std::collections::HashSet<_> =
+        OwnClass::ALL.iter().map(|own| classifier.about(own.name()).expect("a sentence")).collect();
+    assert_eq!(sentences.len(), OwnClass::ALL.len());
+    let corpus = corpus();
+    assert!(corpus.iter().all(|case| classifier.about(case.class).is_some()), "and so has every class of the pack");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
     let body = json!({
         "rules": plan.classifier.version(),
         "class": judgement.class,
-        "meaning": plan.classifier.about(&judgement.class),
+        "meaning": plan.classifier.about(judgement.class.name()),
         "outcome": match judgement.verdict { Verdict::Bounce => "bounce", Verdict::Defer => "defer" },
         "rule": judgement.rule,
         "confidence": judgement.confidence,

@@ -7,6 +7,7 @@ use super::classify;
 use super::lanes::{Lane, Offer, Turn};
 use super::tries::Way;
 use super::worker::{Deliverer, STORE_PAUSE};
+use crate::domain::class::OwnClass;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::envelope::{Envelope, Needs};
 use crate::domain::hold::Why;
@@ -206,7 +207,7 @@ fn envelope(
 fn not_loaded(delivery: &LeasedDelivery, load: Option<&Load>) -> Ended {
     match load {
         Some(Load::Gone) => {
-            let trouble = Trouble::new("message_gone", "the message is no longer stored");
+            let trouble = Trouble::new(OwnClass::MessageGone, "the message is no longer stored");
             Ended::Tried(AttemptReport::without_session(Outcome::Rejected(trouble), Stage::Load))
         }
         Some(Load::LeaseLost) => {

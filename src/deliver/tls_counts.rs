@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use time::Date;
 
+use crate::domain::class::OwnClass;
 use crate::domain::peer::{Peer, TlsBasis};
 use crate::domain::stage::Stage;
 use crate::smtp::client::dialogue::Refusal;
@@ -35,7 +36,7 @@ pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<&'static str> {
     match &failure.kind {
         FailureKind::Tls(_) if basis == TlsBasis::Dane => Some("validation-failure"),
         FailureKind::Tls(why) => Some(result_of_certificate(why)),
-        FailureKind::Refused(Refusal::Policy("tls", _)) if failure.stage == Stage::StartTls => {
+        FailureKind::Refused(Refusal::Policy(OwnClass::Tls, _)) if failure.stage == Stage::StartTls => {
             Some("starttls-not-supported")
         }
         FailureKind::Refused(_) if failure.stage == Stage::StartTls => Some("starttls-not-supported"),

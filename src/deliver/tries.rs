@@ -7,6 +7,7 @@ use super::classify;
 use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
 use super::tls_counts::{policy_type, result_of, result_of_certificate};
 use super::worker::Deliverer;
+use crate::domain::class::OwnClass;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
@@ -71,7 +72,7 @@ impl Deliverer {
             }
         }
         let mut last = last.unwrap_or_else(|| {
-            let trouble = Trouble::on_the_way("dns", "the route gave no host that can be spoken to");
+            let trouble = Trouble::on_the_way(OwnClass::Dns, "the route gave no host that can be spoken to");
             Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Resolve))
         });
         last.report.transcript = transcript;
@@ -107,7 +108,7 @@ impl Deliverer {
         loop {
             let Some(counted) = slot.make_room().await else {
                 let trouble =
-                    Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
+                    Trouble::on_the_way(OwnClass::Throttled, "the rate of new connections to this next hop is used up");
                 return (
                     Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Connect)),
                     Some(slot),

@@ -127,6 +127,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::domain::class::OwnClass;
     use crate::domain::clock::SeededChance;
     use crate::domain::outcome::Trouble;
     use crate::domain::reply::Reply;
@@ -158,7 +159,7 @@ mod tests {
     }
 
     fn trouble() -> Trouble {
-        Trouble::new("connection", "refused")
+        Trouble::new(OwnClass::Connection, "refused")
     }
 
     #[test]

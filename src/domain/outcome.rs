@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::class::{Class, OwnClass};
 use super::judgement::{Action, Judgement, Verdict};
 use super::reply::Reply;
 use super::stage::Stage;
@@ -26,8 +27,7 @@ pub enum Outcome {
 pub struct Trouble {
     /// What the server said, when it said anything.
     pub reply: Option<Reply>,
-    /// A stable word: `bad_mailbox`, `greylisted`, `connection`, `tls`, `dns`, …
-    pub class: Cow<'static, str>,
+    pub class: Class,
     /// In words, for a person.
     pub detail: String,
     /// The rule that judged the reply, and its confidence in percent.
@@ -38,18 +38,18 @@ pub struct Trouble {
 
 impl Trouble {
     /// Trouble that no reply explains.
-    pub fn new(class: &'static str, detail: impl Into<String>) -> Self {
-        Self { reply: None, class: Cow::Borrowed(class), detail: detail.into(), rule: None, action: Action::default() }
+    pub fn new(class: OwnClass, detail: impl Into<String>) -> Self {
+        Self { reply: None, class: class.into(), detail: detail.into(), rule: None, action: Action::default() }
     }
 
     /// Trouble on the way to a server, which many deliveries have at once.
-    pub fn on_the_way(class: &'static str, detail: impl Into<String>) -> Self {
+    pub fn on_the_way(class: OwnClass, detail: impl Into<String>) -> Self {
         let action = Action { schedule: Cow::Borrowed("outage"), ..Action::default() };
         Self { action, ..Self::new(class, detail) }
     }
 
     /// A verdict of our own, in the form of a reply.
-    pub fn from_reply(class: &'static str, reply: Reply) -> Self {
+    pub fn from_reply(class: OwnClass, reply: Reply) -> Self {
         let detail = reply.to_string();
         Self { reply: Some(reply), ..Self::new(class, detail) }
     }
@@ -87,11 +87,12 @@ impl Outcome {
         }
     }
 
+    /// The word of its class.
     pub fn class(&self) -> &str {
         match self {
-            Self::Accepted(_) => "accepted",
-            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => &t.class,
-            Self::Expired => "expired",
+            Self::Accepted(_) => OwnClass::Accepted.name(),
+            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => t.class.name(),
+            Self::Expired => OwnClass::Expired.name(),
         }
     }
 
