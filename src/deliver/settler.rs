@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::clock::Chance;
 use crate::domain::delivery::Settlement;
+use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
 use crate::store::queue::deliveries::Settled;
@@ -154,7 +155,7 @@ impl Task {
             metrics.attempts.with_label_values(&[outcome.name(), outcome.class()]).inc();
             let provider = settlement.report.provider.as_deref().unwrap_or(crate::classify::OTHER);
             metrics.attempts_by_provider.with_label_values(&[provider, outcome.name()]).inc();
-            if outcome.name() == "uncertain" {
+            if outcome.kind() == OutcomeKind::Uncertain {
                 metrics.uncertain.inc();
             }
             if lost.contains(&settlement.delivery.recipient) {

@@ -6,6 +6,18 @@ use super::class::{Class, OwnClass};
 use super::judgement::{Action, Judgement, Verdict};
 use super::reply::Reply;
 use super::stage::Stage;
+use super::words::words;
+
+words! {
+    /// How a try ended, in a word: in rows, in answers and in metrics.
+    pub enum OutcomeKind {
+        Accepted = "accepted",
+        Deferred = "deferred",
+        Rejected = "rejected",
+        Uncertain = "uncertain",
+        Expired = "expired",
+    }
+}
 
 /// How one try of a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +89,19 @@ impl Outcome {
         }
     }
 
-    pub const fn name(&self) -> &'static str {
+    pub const fn kind(&self) -> OutcomeKind {
         match self {
-            Self::Accepted(_) => "accepted",
-            Self::Deferred(_) => "deferred",
-            Self::Rejected(_) => "rejected",
-            Self::Uncertain(_) => "uncertain",
-            Self::Expired => "expired",
+            Self::Accepted(_) => OutcomeKind::Accepted,
+            Self::Deferred(_) => OutcomeKind::Deferred,
+            Self::Rejected(_) => OutcomeKind::Rejected,
+            Self::Uncertain(_) => OutcomeKind::Uncertain,
+            Self::Expired => OutcomeKind::Expired,
         }
+    }
+
+    /// The word of its kind.
+    pub const fn name(&self) -> &'static str {
+        self.kind().name()
     }
 
     /// The word of its class.
