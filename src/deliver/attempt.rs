@@ -10,7 +10,7 @@ use super::worker::{Deliverer, STORE_PAUSE};
 use crate::domain::class::OwnClass;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::envelope::{Envelope, Needs};
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
 use crate::domain::message::TlsDemand;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
@@ -28,7 +28,7 @@ pub enum Ended {
     /// It was not begun: not before that instant.
     Held {
         until: Instant,
-        why: Why,
+        why: HoldReason,
     },
     /// The lease is somebody else's by now.
     NotOurs,
@@ -144,10 +144,10 @@ impl Deliverer {
     }
 
     /// A lane that takes nothing for now: what else waits for that next hop need not be claimed to learn the same.
-    fn held(&self, plan: &Plan, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: Why) -> Ended {
+    fn held(&self, plan: &Plan, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: HoldReason) -> Ended {
         // Its queue may have other ways as well: by other relays, from other addresses.
         let is_only_group = delivery.next_hop != SMARTHOST_LANE || !plan.shaping.heeds_domains();
-        if why == Why::Paused
+        if why == HoldReason::Paused
             && is_only_group
             && let Some(until) = self.lanes.all_paused_until(plan, &lane.key.group)
         {

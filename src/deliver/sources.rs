@@ -9,10 +9,10 @@ use time::Date;
 use tokio::time::Instant;
 
 use crate::classify::OTHER;
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
 use crate::domain::peer::{Peer, SYSTEM_SOURCE, Source};
 use crate::routing::{Plan, Routed};
-use crate::shaping::{Wish, choose};
+use crate::shaping::{NoSourceReason, choose};
 
 /// An address that a next hop wants no mail from is set aside for it so long.
 const ASIDE: Duration = Duration::from_mins(10);
@@ -48,7 +48,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub struct NoSource {
     pub until: Instant,
-    pub why: Why,
+    pub why: HoldReason,
 }
 
 impl Sources {
@@ -94,9 +94,9 @@ impl Sources {
             }
             Err(wish) => {
                 let why = match wish {
-                    Wish::WarmedOut => Why::Warmup,
-                    Wish::SetAside => Why::Aside,
-                    Wish::None => Why::NoSource,
+                    NoSourceReason::WarmedOut => HoldReason::Warmup,
+                    NoSourceReason::SetAside => HoldReason::Aside,
+                    NoSourceReason::None => HoldReason::NoSource,
                 };
                 Err(NoSource { until: now + USED_UP, why })
             }

@@ -17,7 +17,7 @@ use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
 use crate::config::Config;
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
 use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome};
@@ -129,11 +129,11 @@ impl Deliverer {
     }
 
     /// Puts a delivery off without a try: until an instant, or its last one.
-    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: Why) {
+    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: HoldReason) {
         self.metrics.held.with_label_values(&[why.name()]).inc();
         let due = self.clock.now() + until.saturating_duration_since(Instant::now());
         let due = due.min(delivery.expires_at);
-        while let Err(error) = self.store.hold_delivery(delivery.lease, due, why.in_words()).await {
+        while let Err(error) = self.store.hold_delivery(delivery.lease, due, why).await {
             tracing::warn!(message = %delivery.message, %error, "a delivery could not be put off");
             if !error.is_away() {
                 return;

@@ -10,6 +10,7 @@ use crate::api::problem::Problem;
 use crate::api::{Api, Shared, json as answer};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::clock::{Timestamp, rfc3339};
+use crate::domain::hold::HoldReason;
 use crate::domain::route::SANDBOX_LANE;
 use crate::routing::{Ask, describe};
 use crate::store::fleet::processes::StoredLane;
@@ -124,7 +125,10 @@ fn reason(
         "it is due and waits for its turn".to_owned()
     };
     match (&owed.held, said.is_empty()) {
-        (Some(held), _) => format!("{when}: {held}{lane}"),
+        (Some(held), _) => {
+            let why = HoldReason::parse(held).map_or(held.as_str(), |reason| reason.in_words());
+            format!("{when}: {why}{lane}")
+        }
         (None, true) => format!("{when}{lane}"),
         (None, false) => format!("{when}, since {said}{lane}"),
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::control::{Admission, Control, Share, Sign};
 use crate::domain::envelope::Envelope;
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
 use crate::domain::peer::Peer;
 use crate::shaping::Limits;
 use crate::smtp::client::connection::{Connections, Counted};
@@ -76,7 +76,7 @@ pub enum Turn {
     /// A slot, perhaps with a session on which its envelope is already under way.
     Slot { slot: Slot, session: Option<Session> },
     /// Nothing for a while.
-    Held { until: Instant, why: Why },
+    Held { until: Instant, why: HoldReason },
 }
 
 /// The right to use one session of a lane.
@@ -147,7 +147,7 @@ impl Lane {
         };
         self.pump();
         // The lane lives as long as somebody waits for it.
-        granted.await.unwrap_or_else(|_| Turn::Held { until: Instant::now(), why: Why::Shared })
+        granted.await.unwrap_or_else(|_| Turn::Held { until: Instant::now(), why: HoldReason::Shared })
     }
 
     fn slot(self: &Arc<Self>) -> Slot {
