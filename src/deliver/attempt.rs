@@ -19,6 +19,7 @@ use crate::domain::stage::Stage;
 use crate::handover::Carried;
 use crate::routing::{Ask, Plan};
 use crate::smtp::client::session::Outgoing;
+use crate::smtp::client::session_tls::SessionTls;
 use crate::store::queue::claims::{Load, Loaded};
 
 /// What became of an attempt.
@@ -182,7 +183,7 @@ impl Deliverer {
         let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };
         Ended::Tried(AttemptReport {
             host: Some("sandbox".to_owned()),
-            tls: Some("none".to_owned()),
+            tls: Some(SessionTls::None.to_string()),
             ..AttemptReport::without_session(Outcome::Accepted(reply), Stage::Sandbox)
         })
     }

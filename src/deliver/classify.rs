@@ -11,6 +11,7 @@ use crate::net::dns::DnsError;
 use crate::routing::NoRoute;
 use crate::smtp::client::dialogue::Refusal;
 use crate::smtp::client::session::{Failure, FailureKind};
+use crate::smtp::client::session_tls::TlsFault;
 
 /// The outcome of a reply that refused this recipient or this message.
 pub fn of_refusal(classifier: &Classifier, provider: Option<&str>, stage: Stage, reply: Reply) -> Outcome {
@@ -24,7 +25,7 @@ pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Fail
     let stage = failure.stage;
     if failure.is_uncertain() {
         let why = match failure.kind {
-            FailureKind::Broken(why) | FailureKind::Tls(why) => why,
+            FailureKind::Broken(why) | FailureKind::Tls(TlsFault { why, .. }) => why,
             FailureKind::Refused(_) => "the session ended".to_owned(),
         };
         return Outcome::Uncertain(Trouble::new(OwnClass::Uncertain, format!("no reply to the final dot: {why}")));
@@ -33,7 +34,9 @@ pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Fail
         FailureKind::Broken(why) => {
             Outcome::Deferred(Trouble::on_the_way(OwnClass::Connection, format!("{stage}: {why}")))
         }
-        FailureKind::Tls(why) => Outcome::Deferred(Trouble::on_the_way(OwnClass::Tls, format!("{stage}: {why}"))),
+        FailureKind::Tls(fault) => {
+            Outcome::Deferred(Trouble::on_the_way(OwnClass::Tls, format!("{stage}: {}", fault.why)))
+        }
         FailureKind::Refused(Refusal::Reply(reply)) => {
             let judged = classifier.judge(stage, provider, &reply);
             let class = if failure.stage == Stage::Auth { OwnClass::Auth.into() } else { judged.class.clone() };

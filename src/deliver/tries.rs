@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use super::classify;
 use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
-use super::tls_counts::{policy_type, result_of, result_of_certificate};
+use super::tls_counts::{policy_type, result_of};
 use super::worker::Deliverer;
 use crate::domain::class::OwnClass;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
+use crate::domain::tls_result::TlsResult;
 use crate::routing::{Plan, Routed};
 use crate::smtp::client::connection::Connection;
 use crate::smtp::client::dialogue::Verdict;
 use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session};
+use crate::smtp::client::session_tls::SessionTls;
 
 /// A try over IPv6 costs no more than this while IPv4 remains.
 const IPV6_PATIENCE: Duration = Duration::from_secs(2);
@@ -146,12 +148,12 @@ impl Deliverer {
         match opened {
             Ok(session) => {
                 self.router.note_alive(peer.address.ip());
-                let result = match &session.doubt {
-                    _ if session.tls == "none" => "starttls-not-supported",
-                    Some(why) => result_of_certificate(why),
+                let result = match session.doubt {
+                    _ if session.tls == SessionTls::None => TlsResult::StarttlsNotSupported,
+                    Some(would_be) => would_be,
                     // The host is none of those that the policy names.
-                    None if way.routed.is_unnamed(peer) => "validation-failure",
-                    None => "successful",
+                    None if way.routed.is_unnamed(peer) => TlsResult::ValidationFailure,
+                    None => TlsResult::Successful,
                 };
                 self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
             }
@@ -224,7 +226,7 @@ impl Deliverer {
             host: Some(session.peer.host.clone()),
             ip: Some(session.peer.address.ip().to_string()),
             source_ip: session.local.map(|local| local.ip().to_string()),
-            tls: Some(session.tls.clone()),
+            tls: Some(session.tls.to_string()),
             transcript: session.take_transcript(),
         };
         let is_stale = is_kept && is_stale;

@@ -27,5 +27,6 @@ pub mod route;
 pub mod shard;
 pub mod span;
 pub mod stage;
+pub mod tls_result;
 pub mod tlsa;
 mod words;

@@ -9,9 +9,10 @@ use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::dane::DaneVerifier;
+use crate::domain::tls_result::TlsResult;
 use crate::domain::tlsa::Tlsa;
 
 /// Client configurations, made once.
@@ -69,6 +70,19 @@ impl TlsConfigs {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+    }
+}
+
+/// The result type (RFC 8460 §4.3.1) of a certificate that was refused so, or of another trouble with TLS.
+pub const fn result_of(error: &rustls::Error) -> TlsResult {
+    let rustls::Error::InvalidCertificate(why) = error else { return TlsResult::ValidationFailure };
+    match why {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsResult::CertificateHostMismatch
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsResult::CertificateExpired,
+        CertificateError::UnknownIssuer => TlsResult::CertificateNotTrusted,
+        _ => TlsResult::ValidationFailure,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use time::Date;
 
+use crate::domain::tls_result::{TlsPolicyType, TlsResult};
 use crate::store::{Store, StoreError, on_pool};
 
 /// One counter.
@@ -10,11 +11,9 @@ pub struct TlsCount {
     pub day: Date,
     /// The recipients' domain, whose policy it is.
     pub domain: String,
-    /// `sts`, `tlsa` or `no-policy-found` (RFC 8460 §4.2).
-    pub policy_type: &'static str,
+    pub policy_type: TlsPolicyType,
     pub host: String,
-    /// `successful`, or a result type of RFC 8460 §4.3.
-    pub result: &'static str,
+    pub result: TlsResult,
 }
 
 /// A counter as it stands.
@@ -40,9 +39,9 @@ impl Store {
                  ON CONFLICT (day, domain, policy_type, host, result) DO UPDATE SET sessions = t.sessions + EXCLUDED.sessions",
                 &counts.iter().map(|(c, _)| c.day).collect::<Vec<_>>(),
                 &counts.iter().map(|(c, _)| c.domain.clone()).collect::<Vec<_>>(),
-                &counts.iter().map(|(c, _)| c.policy_type.to_owned()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.policy_type.name().to_owned()).collect::<Vec<_>>(),
                 &counts.iter().map(|(c, _)| c.host.clone()).collect::<Vec<_>>(),
-                &counts.iter().map(|(c, _)| c.result.to_owned()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.result.name().to_owned()).collect::<Vec<_>>(),
                 &counts.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
             )
             .execute(conn)
