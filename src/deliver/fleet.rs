@@ -95,8 +95,8 @@ impl Fleet {
         let Deliverer { store, lanes, sources, tls_counts, clock, metrics, .. } = &*self.deliverer;
         let states = lanes.describe();
         metrics.lanes.reset();
-        for (_, state) in &states {
-            metrics.lanes.with_label_values(&[state["state"].as_str().unwrap_or_default()]).inc();
+        for state in &states {
+            metrics.lanes.with_label_values(&[state.phase.name()]).inc();
         }
         if *told || !states.is_empty() {
             store.put_lane_states(self.process, &states).await?;

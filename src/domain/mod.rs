@@ -15,6 +15,7 @@ pub mod fault;
 pub mod hold;
 pub mod id;
 pub mod judgement;
+pub mod lane;
 pub mod lease;
 pub mod message;
 pub mod net;

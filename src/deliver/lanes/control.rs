@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::hold::HoldReason;
+use crate::domain::lane::LanePhase;
 use crate::shaping::{Limits, Rate};
 
 /// Sessions of a lane that has shown nothing yet (Postfix: `initial_destination_concurrency` 5).
@@ -392,14 +393,14 @@ impl Control {
         matches!(self.breaker, Breaker::Closed(_))
     }
 
-    /// In a word, for people.
-    pub fn state(&self, now: Instant) -> &'static str {
+    /// What it lets through, for people.
+    pub fn phase(&self, now: Instant) -> LanePhase {
         match self.breaker {
-            Breaker::Open { until, .. } if now < until => "paused",
-            Breaker::Open { .. } | Breaker::Probing { .. } => "probing",
-            Breaker::Closed(_) if self.connections_max() == 0 => "shared",
-            Breaker::Closed(_) if self.slow_until.is_some_and(|until| now < until) => "slowed",
-            Breaker::Closed(_) => "open",
+            Breaker::Open { until, .. } if now < until => LanePhase::Paused,
+            Breaker::Open { .. } | Breaker::Probing { .. } => LanePhase::Probing,
+            Breaker::Closed(_) if self.connections_max() == 0 => LanePhase::Shared,
+            Breaker::Closed(_) if self.slow_until.is_some_and(|until| now < until) => LanePhase::Slowed,
+            Breaker::Closed(_) => LanePhase::Open,
         }
     }
 

@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::control::{Admission, Control, Share, Sign};
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
+use crate::domain::lane::{LanePhase, LaneSessions, LaneState};
 use crate::domain::peer::Peer;
-use crate::shaping::Limits;
+use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
 use crate::smtp::client::session::Session;
 
@@ -246,26 +246,31 @@ impl Lane {
     }
 
     /// How it stands, for people; `None` when it is simply open and nobody waits.
-    pub fn describe(&self) -> Option<Value> {
+    pub fn describe(&self) -> Option<LaneState> {
         let state = self.state();
         let now = Instant::now();
         let control = &state.control;
-        if control.state(now) == "open" && state.waiting.is_empty() {
+        let phase = control.phase(now);
+        if phase == LanePhase::Open && state.waiting.is_empty() {
             return None;
         }
-        let limits = control.limits();
-        Some(json!({
-            "group": self.key.group,
-            "source": self.key.source,
-            "provider": self.provider,
-            "state": control.state(now),
-            "paused_for_ms": control.paused_until(now).map(|until| u64::try_from((until - now).as_millis()).unwrap_or(0)),
-            "sessions": { "in_use": control.in_use(), "idle": state.idle.len(), "window": control.window_now(),
-                "limit": control.connections_max() },
-            "waiting": state.waiting.len(),
-            "message_rate_per_second": limits.message_rate.map(crate::shaping::Rate::per_second),
-            "connection_rate_per_second": limits.connection_rate.map(crate::shaping::Rate::per_second),
-        }))
+        let (limits, count) = (control.limits(), |count: usize| u32::try_from(count).unwrap_or(u32::MAX));
+        Some(LaneState {
+            group: self.key.group.clone(),
+            source: self.key.source.clone(),
+            provider: self.provider.clone(),
+            phase,
+            paused_for_ms: control.paused_until(now).map(|until| u64::try_from((until - now).as_millis()).unwrap_or(0)),
+            sessions: LaneSessions {
+                in_use: count(control.in_use()),
+                idle: count(state.idle.len()),
+                window: count(control.window_now()),
+                limit: count(control.connections_max()),
+            },
+            waiting: count(state.waiting.len()),
+            message_rate_per_second: limits.message_rate.map(Rate::per_second),
+            connection_rate_per_second: limits.connection_rate.map(Rate::per_second),
+        })
     }
 }
 

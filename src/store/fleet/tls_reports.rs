@@ -16,16 +16,8 @@ pub struct TlsCount {
     pub result: TlsResult,
 }
 
-/// A counter as it stands.
-#[derive(Debug)]
-pub struct StoredTlsCount {
-    pub day: Date,
-    pub domain: String,
-    pub policy_type: String,
-    pub host: String,
-    pub result: String,
-    pub sessions: i64,
-}
+/// Days for which counters are kept; a report is about one day.
+const KEPT_DAYS: i32 = 30;
 
 impl Store {
     /// Adds to counters.
@@ -49,19 +41,13 @@ impl Store {
         Ok(())
     }
 
-    /// The counters of a domain, the newest day first.
-    pub async fn list_tls_counts(&self, domain: &str, limit: i64) -> Result<Vec<StoredTlsCount>, StoreError> {
-        on_pool!(
+    /// Removes counters of days that are long over.
+    pub async fn prune_tls_counts(&self) -> Result<u64, StoreError> {
+        let done = on_pool!(
             self,
             conn,
-            sqlx::query_as!(
-                StoredTlsCount,
-                "SELECT day, domain, policy_type, host, result, sessions FROM tls_reports WHERE domain = $1 \
-                 ORDER BY day DESC, policy_type, host, result LIMIT $2",
-                domain,
-                limit,
-            )
-            .fetch_all(conn)
-        )
+            sqlx::query!("DELETE FROM tls_reports WHERE day < CURRENT_DATE - $1::int", KEPT_DAYS).execute(conn)
+        )?;
+        Ok(done.rows_affected())
     }
 }
