@@ -7,7 +7,7 @@ use crate::domain::judgement::{Judgement, LaneAction, Verdict};
 use crate::domain::outcome::{Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::stage::Stage;
-use crate::net::dns::DnsError;
+use crate::net::dns_error::DnsError;
 use crate::routing::NoRoute;
 use crate::smtp::client::dialogue::Refusal;
 use crate::smtp::client::session::{Failure, FailureKind};

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::dane::DaneVerifier;
+use super::handshake::sound_handshake;
 use crate::domain::tls_result::TlsResult;
 use crate::domain::tlsa::Tlsa;
 
@@ -85,45 +86,6 @@ pub const fn result_of(error: &rustls::Error) -> TlsResult {
         _ => TlsResult::ValidationFailure,
     }
 }
-
-/// The rest of a [`ServerCertVerifier`] that has a `provider`, whatever it makes of certificates: the handshake itself
-/// must be sound.
-macro_rules! sound_handshake {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &rustls::pki_types::CertificateDer<'_>,
-            signature: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            rustls::crypto::verify_tls12_signature(
-                message,
-                certificate,
-                signature,
-                &self.provider.signature_verification_algorithms,
-            )
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &rustls::pki_types::CertificateDer<'_>,
-            signature: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            rustls::crypto::verify_tls13_signature(
-                message,
-                certificate,
-                signature,
-                &self.provider.signature_verification_algorithms,
-            )
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            self.provider.signature_verification_algorithms.supported_schemes()
-        }
-    };
-}
-pub(super) use sound_handshake;
 
 /// Takes any certificate, but the handshake itself must be sound.
 #[derive(Debug)]
