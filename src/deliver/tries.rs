@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::classify;
+use super::courier::Courier;
 use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
 use super::tls_counts::{policy_type, result_of};
-use super::worker::Deliverer;
 use crate::domain::class::OwnClass;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
@@ -32,7 +32,7 @@ pub(super) struct Way<'a> {
     pub is_retry: bool,
 }
 
-impl Deliverer {
+impl Courier {
     /// Speaks to one host after the other, until one gives a verdict or may have taken the message. A session that
     /// was kept, or handed over, and turns out to be stale is replaced by a new one, at no cost to the message.
     pub(super) async fn try_peers(

@@ -1,0 +1,45 @@
+//! Delivering to the sandbox: the message is kept, and no server is spoken to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stopped::Stopped;
+use crate::domain::clock::Clock;
+use crate::domain::delivery::LeasedDelivery;
+use crate::domain::outcome::{AttemptReport, Outcome};
+use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::stage::Stage;
+use crate::smtp::client::session_tls::SessionTls;
+use crate::store::Store;
+
+/// Wait before the store is asked again when it was away.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where test messages end.
+pub struct Sandbox {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Sandbox {
+    /// Keeps a message.
+    pub async fn keep(&self, delivery: &LeasedDelivery) -> Result<AttemptReport, Stopped> {
+        if delivery.is_expired(self.clock.now()) {
+            return Err(Stopped::expired());
+        }
+        while let Err(error) = self.store.deliver_to_sandbox(delivery, self.clock.now()).await {
+            tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written");
+            if !error.is_away() {
+                return Err(Stopped::NotOurs);
+            }
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });
+        let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };
+        Ok(AttemptReport {
+            host: Some("sandbox".to_owned()),
+            tls: Some(SessionTls::None.to_string()),
+            ..AttemptReport::without_session(Outcome::Accepted(reply), Stage::Sandbox)
+        })
+    }
+}
