@@ -326,6 +326,7 @@ impl Common {
             store: self.store.clone(),
             wake: Arc::clone(wake),
             fresh: None,
+            in_hand: Arc::default(),
             pace: Pace { lease: config.queue.lease.0, poll: config.queue.poll.0, batch: config.queue.batch },
             owner: self.handover.owner,
             chance: Arc::clone(&self.chance),

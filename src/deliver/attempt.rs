@@ -1,5 +1,5 @@
 //! One attempt, as a list of steps: not expired → domain → route → source → lane → bytes ahead → turn → bytes ready → not
-//! expired → hosts. Each step may stop it, with a report or with a reason to put it off.
+//! expired → begun → hosts. Each step may stop it, with a report or with a reason to put it off.
 
 use std::sync::Arc;
 
@@ -18,12 +18,18 @@ use crate::domain::outcome::AttemptReport;
 use crate::domain::route::{Route, SMARTHOST_LANE};
 use crate::domain::stage::Stage;
 use crate::handover::Carried;
+use crate::queue::Gate;
 use crate::routing::{Ask, Plan, Routed};
 use crate::smtp::client::session::{Outgoing, Session};
 
 impl Courier {
     /// Carries one message to its next hop.
-    pub async fn attempt(&self, delivery: &LeasedDelivery, carried: Option<Carried>) -> Result<AttemptReport, Stopped> {
+    pub async fn attempt(
+        &self,
+        delivery: &LeasedDelivery,
+        carried: Option<Carried>,
+        gate: Arc<Gate>,
+    ) -> Result<AttemptReport, Stopped> {
         let is_retry = delivery.lease.attempt > 1;
         self.not_expired(delivery)?;
         let plan = self.router.traffic.plan();
@@ -35,10 +41,11 @@ impl Courier {
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
         let way = Way { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
         cargo.ahead(&self.lanes, &lane).await?;
-        let (slot, session) = self.turn(&way, delivery, &cargo).await?;
+        let (slot, session) = self.turn(&way, delivery, &cargo, &gate).await?;
         let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
         // The turn may have been long in coming.
         self.not_expired(delivery)?;
+        begin(&gate)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
         let report = self.try_peers(&way, slot, session, message).await;
         self.let_in_again(&lane, delivery);
@@ -87,9 +94,11 @@ impl Courier {
         way: &Way<'_>,
         delivery: &LeasedDelivery,
         cargo: &Cargo<'_>,
+        gate: &Arc<Gate>,
     ) -> Result<(Slot, Option<Session>), Stopped> {
-        match way.lane.turn(way.is_retry, || cargo.offer(&way.routed.peers)).await {
+        match way.lane.turn(way.is_retry, || cargo.offer(&way.routed.peers, gate)).await {
             Turn::Slot { slot, session } => Ok((slot, session)),
+            Turn::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
             Turn::Held { until, why } => Err(self.held(way, delivery, until, why)),
         }
     }
@@ -116,4 +125,9 @@ impl Courier {
             self.handover.places.uncurb(&delivery.next_hop);
         }
     }
+}
+
+/// From here on it cannot be revoked: MAIL may leave. It may have left already, behind another's body.
+fn begin(gate: &Gate) -> Result<(), Stopped> {
+    if gate.begin() { Ok(()) } else { Err(Stopped::NotOurs) }
 }

@@ -15,6 +15,7 @@ use crate::domain::envelope::{Content, Envelope, Needs};
 use crate::domain::message::TlsDemand;
 use crate::domain::peer::Peer;
 use crate::handover::Carried;
+use crate::queue::Gate;
 use crate::store::queue::claims::Load;
 
 /// The bytes of one delivery, on their way to a session.
@@ -82,9 +83,9 @@ impl<'a> Cargo<'a> {
     }
 
     /// What can follow on a session of one of these peers, if it is in memory.
-    pub fn offer(&self, peers: &[Arc<Peer>]) -> Option<Offer> {
+    pub fn offer(&self, peers: &[Arc<Peer>], gate: &Arc<Gate>) -> Option<Offer> {
         let envelope = self.envelope(self.content()?);
-        Some(Offer { envelope, peers: peers.to_vec() })
+        Some(Offer { envelope, peers: peers.to_vec(), gate: Arc::clone(gate) })
     }
 
     /// Has it in memory, under a lease that is known to be ours: what goes on the wire.

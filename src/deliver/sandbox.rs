@@ -9,6 +9,7 @@ use crate::domain::delivery::LeasedDelivery;
 use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::stage::Stage;
+use crate::queue::Gate;
 use crate::smtp::client::session_tls::SessionTls;
 use crate::store::Store;
 
@@ -23,9 +24,12 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Keeps a message.
-    pub async fn keep(&self, delivery: &LeasedDelivery) -> Result<AttemptReport, Stopped> {
+    pub async fn keep(&self, delivery: &LeasedDelivery, gate: &Gate) -> Result<AttemptReport, Stopped> {
         if delivery.is_expired(self.clock.now()) {
             return Err(Stopped::expired());
+        }
+        if !gate.begin() {
+            return Err(Stopped::NotOurs);
         }
         while let Err(error) = self.store.deliver_to_sandbox(delivery, self.clock.now()).await {
             tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written");

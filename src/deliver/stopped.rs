@@ -14,7 +14,7 @@ pub enum Stopped {
     Reported(Box<AttemptReport>),
     /// It was not begun: not before that instant.
     Held { until: Instant, why: HoldReason },
-    /// The lease is somebody else's by now.
+    /// The lease is somebody else's by now, or the job was revoked before it began.
     NotOurs,
 }
 

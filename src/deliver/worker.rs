@@ -22,7 +22,7 @@ use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::domain::route::SANDBOX_LANE;
 use crate::domain::shard::Shard;
 use crate::handover::Fresh;
-use crate::queue::{Claiming, Work};
+use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
 use crate::store::{Link, Store, StoreError};
 
@@ -146,14 +146,14 @@ impl Work for Deliverer {
         link.renew_deliveries(leases, span).await
     }
 
-    async fn perform(&self, job: Fresh) {
+    async fn perform(&self, job: Fresh, gate: Arc<Gate>) {
         let Fresh { delivery, place, carried } = job;
         let started_at = self.courier.clock.now();
         let ended = if delivery.next_hop == SANDBOX_LANE {
             // On the heap, as all that is large and seldom: the future of a job is moved about.
-            Box::pin(self.sandbox.keep(&delivery)).await
+            Box::pin(self.sandbox.keep(&delivery, &gate)).await
         } else {
-            self.courier.attempt(&delivery, carried).await
+            self.courier.attempt(&delivery, carried, gate).await
         };
         match ended {
             Ok(report) => self.settle(delivery, report, started_at).await,

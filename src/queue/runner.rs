@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::InHand;
+use super::{Gate, InHand};
 use crate::domain::clock::Chance;
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
@@ -76,8 +76,8 @@ pub trait Work: Send + Sync + 'static {
         span: Duration,
     ) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send;
 
-    /// Performs a job and settles it.
-    fn perform(&self, job: Self::Job) -> impl Future<Output = ()> + Send;
+    /// Performs a job and settles it. It asks the gate right before what cannot be taken back.
+    fn perform(&self, job: Self::Job, gate: Arc<Gate>) -> impl Future<Output = ()> + Send;
 }
 
 /// How a queue is paced.
@@ -96,6 +96,8 @@ pub struct Runner<W: Work> {
     /// Jobs that come with a lease, from where they were made.
     pub fresh: Option<mpsc::UnboundedReceiver<W::Job>>,
     pub pace: Pace,
+    /// What is performed now.
+    pub in_hand: Arc<InHand>,
     /// Names this process in the leases.
     pub owner: Uuid,
     pub chance: Arc<dyn Chance>,
@@ -126,8 +128,8 @@ impl<W: Work> Runner<W> {
     /// Starts the loop and the renewal of its leases. After the soft token nothing is claimed; what is
     /// in hand goes on until it is done or the hard token falls.
     pub fn start(mut self, shutdown: &Shutdown) {
-        let (work, metrics) = (Arc::clone(&self.work), Arc::clone(&self.metrics));
-        let starter = Starter { work, in_hand: Arc::default(), metrics };
+        let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
+        let starter = Starter { work, in_hand, metrics: Arc::clone(&self.metrics) };
         shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.pace.lease, shutdown.clone()));
         if let Some(fresh) = self.fresh.take() {
             shutdown.spawn(starter.clone().take_in(fresh, shutdown.clone()));
@@ -227,7 +229,10 @@ impl<W: Work> Running<W> {
 impl<W: Work> Starter<W> {
     fn start(&self, job: W::Job, shutdown: &Shutdown) {
         let lease = W::lease(&job);
-        self.in_hand.insert(lease);
+        let Some(gate) = self.in_hand.insert(lease) else {
+            tracing::warn!(queue = W::NAME, job.id = %lease.id, "a job that is in hand was claimed again; it is not started twice");
+            return;
+        };
         let gauge = self.metrics.in_hand.with_label_values(&[W::NAME]);
         gauge.inc();
         let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
@@ -237,7 +242,7 @@ impl<W: Work> Starter<W> {
         }));
         // On the heap at once: a large future would be moved from hand to hand.
         let performed = Box::pin(async move {
-            work.perform(job).await;
+            work.perform(job, gate).await;
             drop(end);
         });
         shutdown.spawn(performed);

@@ -14,7 +14,7 @@ use crate::domain::clock::{Chance, Clock, Timestamp};
 use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
-use crate::queue::{Claiming, Work};
+use crate::queue::{Claiming, Gate, Work};
 use crate::store::queue::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -222,9 +222,10 @@ impl Work for Poster {
         link.renew_jobs(leases, span).await
     }
 
-    async fn perform(&self, call: Call) {
+    async fn perform(&self, call: Call, gate: Arc<Gate>) {
         let job = &call.job;
         let settlement = match self.load(job).await {
+            Ok(Some(_)) if !gate.begin() => return,
             Ok(Some(loaded)) => self.call(job, &loaded).await,
             Ok(None) => self.settlement(job, JobNext::Failed, None, "the endpoint or the event is gone"),
             Err(error) => {

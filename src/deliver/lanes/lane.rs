@@ -13,6 +13,7 @@ use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
 use crate::domain::lane::{LanePhase, LaneSessions, LaneState};
 use crate::domain::peer::Peer;
+use crate::queue::Gate;
 use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
 use crate::smtp::client::session::Session;
@@ -68,6 +69,8 @@ struct Waiting {
 pub struct Offer {
     pub envelope: Envelope,
     pub peers: Vec<Arc<Peer>>,
+    /// Passed right before its envelope leaves.
+    pub gate: Arc<Gate>,
 }
 
 /// What one that waited is given.
@@ -196,13 +199,17 @@ impl Lane {
             return None;
         }
         let fits = |offer: &Offer| offer.peers.iter().any(|peer| peer.shares_session_with(&session.peer));
-        let place = state.waiting.iter().take(LOOK).position(|one| one.offer.as_ref().is_some_and(fits))?;
+        // One that was revoked is passed over: it is told so when its turn comes.
+        let may = |one: &Waiting| one.offer.as_ref().is_some_and(|offer| fits(offer) && !offer.gate.is_revoked());
+        let place = state.waiting.iter().take(LOOK).position(may)?;
         let is_retry = state.waiting[place].is_retry;
         if !state.control.admit_behind(is_retry, Instant::now()) {
             return None;
         }
         let Waiting { offer, grant, .. } = state.waiting.remove(place)?;
-        Some((offer?.envelope, Follower(grant)))
+        let offer = offer?;
+        // Revoked since it was looked at: its grant is dropped, which ends its attempt.
+        offer.gate.begin().then_some((offer.envelope, Follower(grant)))
     }
 
     /// Learns how a try ended.
@@ -373,3 +380,6 @@ impl Drop for Slot {
         self.lane.pump();
     }
 }
+
+#[cfg(test)]
+mod tests;
