@@ -22,7 +22,7 @@ use crate::domain::net::NetPolicy;
 use crate::handover::{Handover, Places};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::queue::{Pace, Runner};
+use crate::queue::{QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, Traffic};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
@@ -327,7 +327,11 @@ impl Common {
             wake: Arc::clone(wake),
             fresh: None,
             in_hand: Arc::default(),
-            pace: Pace { lease: config.queue.lease.0, poll: config.queue.poll.0, batch: config.queue.batch },
+            settings: QueueSettings {
+                lease: config.queue.lease.0,
+                poll: config.queue.poll.0,
+                batch: config.queue.batch,
+            },
             owner: self.handover.owner,
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),

@@ -9,4 +9,4 @@ mod in_hand;
 mod runner;
 
 pub use in_hand::{Gate, InHand, Revocation};
-pub use runner::{Claiming, Pace, Runner, Work};
+pub use runner::{Claiming, QueueSettings, Runner, Work};

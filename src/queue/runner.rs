@@ -80,11 +80,14 @@ pub trait Work: Send + Sync + 'static {
     fn perform(&self, job: Self::Job, gate: Arc<Gate>) -> impl Future<Output = ()> + Send;
 }
 
-/// How a queue is paced.
+/// How a queue works.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct QueueSettings {
+    /// How long a lease lasts unless it is renewed.
     pub lease: Duration,
+    /// How often the store is asked although nothing was signalled.
     pub poll: Duration,
+    /// Jobs of one claim.
     pub batch: usize,
 }
 
@@ -95,7 +98,7 @@ pub struct Runner<W: Work> {
     pub wake: Arc<Wake>,
     /// Jobs that come with a lease, from where they were made.
     pub fresh: Option<mpsc::UnboundedReceiver<W::Job>>,
-    pub pace: Pace,
+    pub settings: QueueSettings,
     /// What is performed now.
     pub in_hand: Arc<InHand>,
     /// Names this process in the leases.
@@ -130,7 +133,7 @@ impl<W: Work> Runner<W> {
     pub fn start(mut self, shutdown: &Shutdown) {
         let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
         let starter = Starter { work, in_hand, metrics: Arc::clone(&self.metrics) };
-        shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.pace.lease, shutdown.clone()));
+        shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.settings.lease, shutdown.clone()));
         if let Some(fresh) = self.fresh.take() {
             shutdown.spawn(starter.clone().take_in(fresh, shutdown.clone()));
         }
@@ -140,14 +143,14 @@ impl<W: Work> Runner<W> {
 
 impl<W: Work> Running<W> {
     async fn run(self, shutdown: Shutdown) {
-        let Runner { chance, pace, wake, work, .. } = &self.runner;
+        let Runner { chance, settings, wake, work, .. } = &self.runner;
         let mut link = self.runner.store.link();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
         let mut next_poll = Instant::now();
         loop {
             let polled = if Instant::now() >= next_poll {
-                next_poll = Instant::now() + chance.jitter(pace.poll, 0.2);
+                next_poll = Instant::now() + chance.jitter(settings.poll, 0.2);
                 work.shards_due(&mut link).await
             } else {
                 Ok(Vec::new())
@@ -196,11 +199,11 @@ impl<W: Work> Running<W> {
         pending: &mut VecDeque<Shard>,
         shutdown: &Shutdown,
     ) -> Result<(), StoreError> {
-        let Runner { work, chance, pace, owner, .. } = &self.runner;
+        let Runner { work, chance, settings, owner, .. } = &self.runner;
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(link.max_shards_per_tx());
         while !pending.is_empty() {
-            let limit = work.room().min(pace.batch);
+            let limit = work.room().min(settings.batch);
             if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
@@ -208,7 +211,7 @@ impl<W: Work> Running<W> {
             let mut token = [0; 16];
             chance.fill(&mut token);
             let token = Uuid::from_bytes(token);
-            let claiming = Claiming { owner: *owner, token, span: pace.lease, limit };
+            let claiming = Claiming { owner: *owner, token, span: settings.lease, limit };
             let (jobs, more) = match work.claim(link, &shards, claiming).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
