@@ -12,6 +12,7 @@ use crate::domain::stage::Stage;
 use crate::queue::Gate;
 use crate::smtp::client::session_tls::SessionTls;
 use crate::store::Store;
+use crate::store::patience::until_it_answers;
 
 /// Wait before the store is asked again when it was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
@@ -31,12 +32,10 @@ impl Sandbox {
         if !gate.begin() {
             return Err(Stopped::NotOurs);
         }
-        while let Err(error) = self.store.deliver_to_sandbox(delivery, self.clock.now()).await {
-            tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written");
-            if !error.is_away() {
-                return Err(Stopped::NotOurs);
-            }
-            tokio::time::sleep(STORE_PAUSE).await;
+        let keep = || self.store.deliver_to_sandbox(delivery, self.clock.now());
+        if let Err(error) = until_it_answers!(STORE_PAUSE, "a message for the sandbox", keep()) {
+            tracing::error!(message.id = %delivery.message, %error, "the sandbox cannot be written");
+            return Err(Stopped::NotOurs);
         }
         let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });
         let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };

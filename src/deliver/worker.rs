@@ -24,6 +24,7 @@ use crate::domain::shard::Shard;
 use crate::handover::Fresh;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
+use crate::store::patience::until_it_answers;
 use crate::store::{Link, Store, StoreError};
 
 /// Wait before the store is asked again when it was away.
@@ -90,12 +91,9 @@ impl Deliverer {
         self.courier.metrics.held.with_label_values(&[why.name()]).inc();
         let due = self.courier.clock.now() + until.saturating_duration_since(Instant::now());
         let due = due.min(delivery.expires_at);
-        while let Err(error) = self.store.hold_delivery(delivery.lease, due, why).await {
-            tracing::warn!(message = %delivery.message, %error, "a delivery could not be put off");
-            if !error.is_away() {
-                return;
-            }
-            tokio::time::sleep(STORE_PAUSE).await;
+        let hold = || self.store.hold_delivery(delivery.lease, due, why);
+        if let Err(error) = until_it_answers!(STORE_PAUSE, "a delivery to be put off", hold()) {
+            tracing::error!(message.id = %delivery.message, %error, "a delivery could not be put off");
         }
     }
 }
