@@ -164,7 +164,8 @@ mod smtp {
     use mailwright::classify::Classifier;
     use mailwright::domain::envelope::{Envelope, Needs};
     use mailwright::domain::route::TlsPolicy;
-    use mailwright::smtp::client::dialogue::{Action, Dialogue, Stage, Verdict};
+    use mailwright::domain::stage::Stage;
+    use mailwright::smtp::client::dialogue::{Action, Dialogue, Verdict};
     use mailwright::smtp::reply::{RawReply, ReplyReader};
     use mailwright::smtp::stuffing::dot_stuffed;
 
@@ -267,7 +268,7 @@ mod smtp {
     fn classify_refusal(bencher: Bencher<'_, '_>, line: &str) {
         let reply = replies(&format!("{line}\r\n"))[0].to_reply();
         let classifier = Classifier::default();
-        bencher.bench_local(|| classifier.judge(Stage::Rcpt.name(), None, &reply));
+        bencher.bench_local(|| classifier.judge(Stage::Rcpt, None, &reply));
     }
 
     #[divan::bench(args = SIZES)]
@@ -285,7 +286,9 @@ mod queue {
     use mailwright::handover::Rooms;
     use uuid::Uuid;
 
-    use super::{Bencher, Priority, black_box};
+    use mailwright::domain::draft::Priority;
+
+    use super::{Bencher, black_box};
 
     /// Twenty projects with ten next hops each share 256 places.
     #[divan::bench]

@@ -16,13 +16,13 @@ use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
-use crate::deliver::{Deliverer, DelivererParts, Fleet, Loader, Settler, SettlerParts};
+use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts};
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Handover, Places};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::queue::{Pace, Runner};
+use crate::queue::{QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, Traffic};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
@@ -272,9 +272,7 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let settler = Settler::start(&self.store, parts, shutdown);
-        let parts = DelivererParts {
-            store: self.store.clone(),
-            settler,
+        let parts = CourierParts {
             loader: Loader::start(&self.store, shutdown),
             handover: Arc::clone(&self.handover),
             router: Arc::clone(&self.router),
@@ -283,9 +281,10 @@ impl Common {
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         };
-        let deliverer = Arc::new(Deliverer::new(config, parts));
+        let courier = Courier::new(config, parts);
+        let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
+        let deliverer = Arc::new(Deliverer::new(config, courier, settler, self.store.clone()));
         shutdown.spawn(Arc::clone(&deliverer).sweep_sessions(shutdown.clone()));
-        let fleet = Arc::new(Fleet { deliverer: Arc::clone(&deliverer), process: self.handover.owner });
         let is_alone = fleet.enter().await;
         shutdown.spawn(Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
@@ -327,7 +326,12 @@ impl Common {
             store: self.store.clone(),
             wake: Arc::clone(wake),
             fresh: None,
-            pace: Pace { lease: config.queue.lease.0, poll: config.queue.poll.0, batch: config.queue.batch },
+            in_hand: Arc::default(),
+            settings: QueueSettings {
+                lease: config.queue.lease.0,
+                poll: config.queue.poll.0,
+                batch: config.queue.batch,
+            },
             owner: self.handover.owner,
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),

@@ -8,7 +8,7 @@ use mailwright::config::{Database, Span};
 use mailwright::domain::access::Mode;
 use mailwright::domain::clock::{Chance, Clock};
 use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
-use mailwright::domain::draft::Demand;
+use mailwright::domain::draft::{Demand, Priority};
 use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use mailwright::domain::lease::Lease;
 use mailwright::domain::message::{NewMessage, NewRecipient};
@@ -17,6 +17,7 @@ use mailwright::domain::recipient::RecipientKind;
 use mailwright::domain::reply::Reply;
 use mailwright::domain::retry::Schedule;
 use mailwright::domain::shard::Shard;
+use mailwright::domain::stage::Stage;
 use mailwright::store::mail::accept::Birth;
 use mailwright::store::queue::claims::Claim;
 use mailwright::store::{Link, Store};
@@ -185,7 +186,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         ip: Some("192.0.2.1".to_owned()),
         // About what one transaction leaves.
         transcript: "S: 250 2.1.0 Ok\n".repeat(24),
-        ..AttemptReport::without_session(outcome, "dot")
+        ..AttemptReport::without_session(outcome, Stage::Dot)
     };
     let attempt = AttemptId::new(now, &SystemChance);
     Settlement { attempt, delivery, transition, report, started_at: now, finished_at: now }

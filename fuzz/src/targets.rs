@@ -4,6 +4,7 @@ use mailwright::classify::Classifier;
 use mailwright::domain::address::Address;
 use mailwright::domain::envelope::{Envelope, Needs};
 use mailwright::domain::route::TlsPolicy;
+use mailwright::domain::stage::Stage;
 use mailwright::net::dns::read_answer;
 use mailwright::net::validated::{Kind, judge};
 use mailwright::routing::sts::{Policy, record_id};
@@ -75,5 +76,5 @@ pub fn policy(bytes: &[u8]) {
         static RULES: Classifier = Classifier::default();
     }
     let reply = mailwright::domain::reply::Reply { code: 550, enhanced: None, text };
-    RULES.with(|rules| rules.judge("rcpt", Some("qq"), &reply));
+    RULES.with(|rules| rules.judge(Stage::Rcpt, Some("qq"), &reply));
 }

@@ -10,9 +10,11 @@ mod pattern;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::class::{Class, OwnClass};
 use crate::domain::judgement::{Action, Judgement, LaneAction, Verdict};
 use crate::domain::reply::Reply;
 use crate::domain::retry::{Hint, Jitter, Schedule};
+use crate::domain::stage::Stage;
 use pack::{Pack, Provider, Rule};
 
 pub use pack::PackError;
@@ -80,18 +82,18 @@ impl Classifier {
 
     /// The judgement of a reply that refused; every reply gets one. A 4yz never ends a delivery unless a rule says
     /// so itself, and a reply that is neither 4yz nor 5yz is no verdict on anybody.
-    pub fn judge(&self, stage: &str, provider: Option<&str>, reply: &Reply) -> Judgement {
+    pub fn judge(&self, stage: Stage, provider: Option<&str>, reply: &Reply) -> Judgement {
         let text = reply.text.to_lowercase();
         let rules = self.packs.iter().flat_map(|pack| &pack.rules);
         let found = rules.into_iter().find(|rule| rule.matches(stage, provider, reply, &text));
         match found {
             Some(rule) if matches!(reply.code / 100, 4 | 5) => self.by_rule(rule, reply, &text),
-            _ => Judgement::plain(Verdict::Defer, "protocol"),
+            _ => Judgement::plain(Verdict::Defer, OwnClass::Protocol),
         }
     }
 
     fn by_rule(&self, rule: &Rule, reply: &Reply, text: &str) -> Judgement {
-        let class = self.class(&rule.class);
+        let class = self.class(rule.class.name());
         let verdict = match (rule.outcome, reply.is_permanent()) {
             (Some(verdict), _) => verdict,
             (None, true) => class.map_or(Verdict::Bounce, |class| class.outcome),
@@ -100,7 +102,7 @@ impl Classifier {
         let schedule = rule.schedule.as_deref().or(class.map(|class| class.schedule.as_str()));
         let suppress = rule.suppress.unwrap_or_else(|| class.is_some_and(|class| class.suppress));
         Judgement {
-            class: rule.class.clone().into(),
+            class: rule.class.clone(),
             verdict,
             rule: Some(rule.id.as_str().into()),
             confidence: rule.confidence,
@@ -114,13 +116,16 @@ impl Classifier {
         }
     }
 
-    fn class(&self, name: &str) -> Option<&pack::Class> {
+    fn class(&self, name: &str) -> Option<&pack::ClassText> {
         self.packs.iter().find_map(|pack| pack.classes.get(name))
     }
 
     /// What a class means, in words.
     pub fn about(&self, class: &str) -> Option<&str> {
-        self.class(class).map(|class| class.about.as_str())
+        match OwnClass::parse(class) {
+            Some(own) => Some(own.about()),
+            None => self.class(class).map(|class| class.about.as_str()),
+        }
     }
 
     /// The schedule of that name, or the default one.
@@ -138,13 +143,11 @@ impl Classifier {
         .unwrap_or_else(|_| Schedule::fallback())
     }
 
-    /// Every class and schedule that a rule names must exist in one of the packs.
+    /// Every class and schedule that a rule names must exist in one of the packs, or be one of ours that rules may use.
     fn check(&self) -> Result<(), PackError> {
         for pack in &self.packs {
             for rule in &pack.rules {
-                if self.class(&rule.class).is_none() {
-                    return Err(PackError(format!("rule '{}': there is no class '{}'", rule.id, rule.class)));
-                }
+                self.check_class(&rule.class).map_err(|why| PackError(format!("rule '{}': {why}", rule.id)))?;
                 for provider in rule.provider.iter().flat_map(pack::Names::iter) {
                     if !self.providers().any(|(name, _)| name == provider) {
                         return Err(PackError(format!("rule '{}': there is no provider '{provider}'", rule.id)));
@@ -160,6 +163,17 @@ impl Classifier {
             }
         }
         Ok(())
+    }
+}
+
+impl Classifier {
+    fn check_class(&self, class: &Class) -> Result<(), String> {
+        match class {
+            Class::Own(own) if own.is_for_rules() => Ok(()),
+            Class::Own(own) => Err(format!("class '{own}' is the service's own")),
+            Class::Pack(name) if self.class(name).is_none() => Err(format!("there is no class '{name}'")),
+            Class::Pack(_) => Ok(()),
+        }
     }
 }
 

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Deserializer};
 
 use super::pattern;
+use crate::domain::class::{Class, OwnClass};
 use crate::domain::judgement::{LaneAction, Verdict};
 use crate::domain::reply::Reply;
 use crate::domain::retry::Jitter;
 use crate::domain::span::Span;
+use crate::domain::stage::Stage;
 
 /// A pack that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +25,7 @@ pub struct Pack {
     #[serde(default)]
     pub schedules: BTreeMap<String, ScheduleText>,
     #[serde(default)]
-    pub classes: BTreeMap<String, Class>,
+    pub classes: BTreeMap<String, ClassText>,
     #[serde(default)]
     pub providers: BTreeMap<String, Provider>,
     #[serde(default)]
@@ -42,7 +44,7 @@ pub struct ScheduleText {
 /// What replies of a class lead to.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Class {
+pub struct ClassText {
     pub about: String,
     /// Of a 5yz; a 4yz defers.
     pub outcome: Verdict,
@@ -98,7 +100,7 @@ pub struct Rule {
     pub stage: Vec<String>,
     #[serde(default)]
     pub text: Vec<String>,
-    pub class: String,
+    pub class: Class,
     /// Percent.
     pub confidence: u8,
     #[serde(default)]
@@ -142,12 +144,12 @@ impl<'de> Deserialize<'de> for Names {
 
 impl Rule {
     /// Whether it speaks of this reply; `text` is the reply's in lower case.
-    pub fn matches(&self, stage: &str, provider: Option<&str>, reply: &Reply, text: &str) -> bool {
+    pub fn matches(&self, stage: Stage, provider: Option<&str>, reply: &Reply, text: &str) -> bool {
         let any = |list: &[String], holds: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| holds(one));
         let of_provider = |names: &Names| provider.is_some_and(|provider| names.iter().any(|name| name == provider));
         self.provider.as_ref().is_none_or(of_provider)
             && any(&self.code, &|one| pattern::code(one, reply.code))
-            && any(&self.stage, &|one| one == stage)
+            && any(&self.stage, &|one| one == stage.name())
             && any(&self.enhanced, &|one| reply.enhanced.is_some_and(|status| pattern::enhanced(one, status)))
             && any(&self.text, &|one| pattern::text(one, text))
     }
@@ -159,6 +161,9 @@ impl Rule {
         }
         if let Some(status) = one_of(&self.enhanced, pattern::is_enhanced) {
             return Err(format!("enhanced '{status}' is not a status such as 5.7.*"));
+        }
+        if let Some(stage) = one_of(&self.stage, |stage| Stage::parse(stage).is_some()) {
+            return Err(format!("stage '{stage}' is none of {}", Stage::names()));
         }
         if let Some(text) = one_of(&self.text, |text| text.to_lowercase() == text) {
             return Err(format!("text '{text}' must be in lower case"));
@@ -182,6 +187,9 @@ impl Pack {
                 return Err(PackError(format!("rule '{}' stands twice", rule.id)));
             }
             rule.check().map_err(|why| PackError(format!("rule '{}': {why}", rule.id)))?;
+        }
+        if let Some(own) = pack.classes.keys().find_map(|name| OwnClass::parse(name)) {
+            return Err(PackError(format!("class '{own}' is the service's own")));
         }
         match pack.schedules.iter().find(|(_, schedule)| schedule.delays.is_empty()) {
             Some((name, _)) => Err(PackError(format!("schedule '{name}' needs at least one delay"))),

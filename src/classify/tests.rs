@@ -38,15 +38,16 @@ fn the_corpus_is_judged_as_it_says() {
     assert!(corpus.len() >= 300, "{}", corpus.len());
     let mut wrong = Vec::new();
     for case in &corpus {
-        let judgement = classifier.judge("rcpt", case.provider, &reply(case.line));
+        let judgement = classifier.judge(Stage::Rcpt, case.provider, &reply(case.line));
         let outcome = match (judgement.verdict, judgement.action.suppress) {
             (Verdict::Bounce, true) => "bounce+suppress",
             (Verdict::Bounce, false) => "bounce",
             (Verdict::Defer, _) => "defer",
         };
         let rule = judgement.rule.as_deref().unwrap_or("-");
-        let is_right =
-            judgement.class == case.class && outcome == case.outcome && case.rule.is_none_or(|wanted| wanted == rule);
+        let is_right = judgement.class.name() == case.class
+            && outcome == case.outcome
+            && case.rule.is_none_or(|wanted| wanted == rule);
         if !is_right {
             wrong.push(format!(
                 "{}: {} {outcome} by {rule}, not {} {}",
@@ -62,7 +63,7 @@ fn every_rule_of_a_provider_is_met_by_the_corpus() {
     let classifier = Classifier::new(None, None).unwrap();
     let met: std::collections::HashSet<_> = corpus()
         .iter()
-        .filter_map(|case| classifier.judge("rcpt", case.provider, &reply(case.line)).rule)
+        .filter_map(|case| classifier.judge(Stage::Rcpt, case.provider, &reply(case.line)).rule)
         .map(|rule| rule.to_string())
         .collect();
     let unmet: Vec<_> = classifier.packs[0]
@@ -91,7 +92,7 @@ fn an_operators_rules_stand_before_the_built_in_ones() {
         confidence = 100
     "#;
     let classifier = Classifier::new(Some(rules), Some(vec![Duration::from_secs(1)])).unwrap();
-    let judgement = classifier.judge("dot", None, &reply("554 5.7.1 House rule number 7"));
+    let judgement = classifier.judge(Stage::Dot, None, &reply("554 5.7.1 House rule number 7"));
     assert_eq!((judgement.rule.as_deref(), judgement.verdict), (Some("house"), Verdict::Defer));
     assert_eq!(classifier.schedule("never-again").delays(), [Duration::from_hours(9)], "its own delays stay");
     assert_eq!(classifier.schedule("greylist").delays(), [Duration::from_secs(1)], "the built-in ones are replaced");
@@ -108,11 +109,30 @@ fn a_faulty_pack_says_which_rule_and_why() {
             "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"odd\"\nconfidence=1\ncode=[\"421\"]",
             "there is no class 'odd'",
         ),
+        ("version = \"1\"\n[classes.tls]\nabout=\"x\"\noutcome=\"defer\"", "class 'tls' is the service's own"),
+        (
+            "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"dns\"\nconfidence=1\ncode=[\"421\"]",
+            "rule 'a': class 'dns' is the service's own",
+        ),
         ("version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1", "needs a code"),
+        (
+            "version = \"1\"\n[[rules]]\nid=\"a\"\nclass=\"busy\"\nconfidence=1\ncode=[\"421\"]\nstage=[\"lunch\"]",
+            "rule 'a': stage 'lunch' is none of expiry,",
+        ),
     ] {
         let error = Classifier::new(Some(rules), None).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
+}
+
+#[test]
+fn every_class_of_ours_has_its_own_sentence() {
+    let classifier = Classifier::new(None, None).unwrap();
+    let sentences: std::collections::HashSet<_> =
+        OwnClass::ALL.iter().map(|own| classifier.about(own.name()).expect("a sentence")).collect();
+    assert_eq!(sentences.len(), OwnClass::ALL.len());
+    let corpus = corpus();
+    assert!(corpus.iter().all(|case| classifier.about(case.class).is_some()), "and so has every class of the pack");
 }
 
 #[test]
@@ -129,7 +149,7 @@ proptest::proptest! {
     fn every_reply_gets_a_judgement_and_a_4yz_is_never_suppressed(code in 200_u16..600, text in "\\PC{0,200}") {
         let classifier = Classifier::default();
         let (enhanced, rest) = EnhancedStatus::split(&text);
-        let judgement = classifier.judge("rcpt", Some("qq"), &Reply { code, enhanced, text: rest.to_owned() });
+        let judgement = classifier.judge(Stage::Rcpt, Some("qq"), &Reply { code, enhanced, text: rest.to_owned() });
         if code / 100 != 5 {
             proptest::prop_assert!(!judgement.action.suppress);
         }

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::domain::judgement::Verdict;
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::span::Span;
+use crate::domain::stage::Stage;
 use crate::routing::Traffic;
 use crate::terminal::{CommandError, out};
 
@@ -26,8 +27,8 @@ pub struct TestArgs {
     #[arg(long)]
     provider: Option<String>,
     /// The command that it answered.
-    #[arg(long, default_value = "rcpt")]
-    stage: String,
+    #[arg(long, default_value = "rcpt", value_parser = stage)]
+    stage: Stage,
 }
 
 pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandError> {
@@ -40,13 +41,13 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
             "--provider '{unknown}': the rules know no such provider, and no host of one"
         )));
     }
-    let judgement = plan.classifier.judge(&args.stage, provider, &reply);
+    let judgement = plan.classifier.judge(args.stage, provider, &reply);
     let delays = plan.classifier.schedule(&judgement.action.schedule);
     let delays: Vec<_> = delays.delays().iter().map(|delay| Span(*delay).to_string()).collect();
     let body = json!({
         "rules": plan.classifier.version(),
         "class": judgement.class,
-        "meaning": plan.classifier.about(&judgement.class),
+        "meaning": plan.classifier.about(judgement.class.name()),
         "outcome": match judgement.verdict { Verdict::Bounce => "bounce", Verdict::Defer => "defer" },
         "rule": judgement.rule,
         "confidence": judgement.confidence,
@@ -56,6 +57,10 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
     });
     out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn stage(name: &str) -> Result<Stage, String> {
+    Stage::parse(name).ok_or_else(|| format!("the stages are {}", Stage::names()))
 }
 
 fn parse(text: &str) -> Result<Reply, CommandError> {

@@ -1,217 +1,133 @@
-//! One attempt, as a list of steps: not expired → route → source → lane → load → session → transact → classify.
-//! Each step may end it with a report, or with a reason to put it off.
+//! One attempt, as a list of steps: not expired → domain → route → source → lane → bytes ahead → turn → bytes ready → not
+//! expired → begun → hosts. Each step may stop it, with a report or with a reason to put it off.
+
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::cargo::Cargo;
 use super::classify;
-use super::lanes::{Lane, Offer, Turn};
+use super::courier::Courier;
+use super::lanes::{Lane, Slot, Turn};
+use super::sources::CountedSource;
+use super::stopped::Stopped;
 use super::tries::Way;
-use super::worker::{Deliverer, STORE_PAUSE};
 use crate::domain::delivery::LeasedDelivery;
-use crate::domain::draft::TlsDemand;
-use crate::domain::envelope::{Envelope, Needs};
-use crate::domain::hold::Why;
-use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
-use crate::domain::reply::{EnhancedStatus, Reply};
-use crate::domain::route::{Route, SANDBOX_LANE, SMARTHOST_LANE};
+use crate::domain::hold::HoldReason;
+use crate::domain::outcome::AttemptReport;
+use crate::domain::route::{Route, SMARTHOST_LANE};
+use crate::domain::stage::Stage;
 use crate::handover::Carried;
-use crate::routing::{Ask, Plan};
-use crate::smtp::client::session::Outgoing;
-use crate::store::queue::claims::{Load, Loaded};
+use crate::queue::Gate;
+use crate::routing::{Ask, Plan, Routed};
+use crate::smtp::client::session::{Outgoing, Session};
 
-/// What became of an attempt.
-#[expect(clippy::large_enum_variant, reason = "a report is the usual case")]
-pub enum Ended {
-    Tried(AttemptReport),
-    /// It was not begun: not before that instant.
-    Held {
-        until: Instant,
-        why: Why,
-    },
-    /// The lease is somebody else's by now.
-    NotOurs,
-}
-
-impl Deliverer {
-    pub(super) async fn attempt(&self, delivery: &LeasedDelivery, mut carried: Option<Carried>) -> Ended {
-        if self.is_expired(delivery) {
-            return Ended::Tried(AttemptReport::without_session(Outcome::Expired, "expiry"));
-        }
-        if delivery.next_hop == SANDBOX_LANE {
-            // On the heap, as all that is large and seldom: the future of an attempt is moved about.
-            return Box::pin(self.deliver_to_sandbox(delivery)).await;
-        }
-        let plan = self.router.traffic.plan();
-        let (domain, mut loaded) = match self.domain_of(&plan, delivery, carried.as_ref()).await {
-            Ok(known) => known,
-            Err(ended) => return ended,
-        };
-        let ask = Ask { project: delivery.project, domain: &domain, tls: delivery.demand.tls };
-        let routed = match self.router.route(ask).await {
-            Ok(routed) => routed,
-            Err(no_route) => {
-                let outcome = classify::of_no_route(&no_route);
-                return Ended::Tried(AttemptReport::without_session(outcome, "resolve"));
-            }
-        };
-        let today = self.clock.now().date();
-        let source = match self.sources.choose(&plan, &routed, delivery.demand.ip_pool.as_deref(), &domain, today) {
-            Ok(source) => source,
-            Err(none) => return Ended::Held { until: none.until, why: none.why },
-        };
-        let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
-        let is_retry = delivery.lease.attempt > 1;
-        // Read ahead while there is memory to spare: what is in memory can follow on another's session.
-        let mut memory = if carried.is_none() { self.lanes.spare_memory(&lane, delivery.size) } else { None };
-        if memory.is_none() {
-            // What was read for its domain alone is not held while it waits.
-            loaded = None;
-        } else if loaded.is_none() {
-            loaded = match self.loader.load(delivery).await {
-                Some(Load::Ready(loaded)) => Some((loaded, Instant::now())),
-                other => return not_loaded(delivery, other.as_ref()),
-            };
-        }
-        let offer = || {
-            let envelope = match (&carried, &loaded) {
-                (Some(carried), _) => envelope(delivery, &carried.sender, &carried.recipient, &carried.raw),
-                (None, Some((loaded, _))) => envelope(delivery, &loaded.sender, &loaded.recipient, &loaded.raw),
-                (None, None) => return None,
-            };
-            Some(Offer { envelope, peers: routed.peers.clone() })
-        };
-        let (slot, session) = match lane.turn(is_retry, offer).await {
-            Turn::Slot { slot, session } => (slot, session),
-            Turn::Held { until, why } => {
-                self.sources.give_back(&source.name, &routed, today);
-                return self.held(&plan, delivery, &lane, until, why);
-            }
-        };
-        let _carrying = carried.as_mut().and_then(|carried| carried.memory.take());
-        if carried.is_none() && memory.is_none() {
-            memory = self.lanes.memory(&lane, delivery.size).await;
-        }
-        if loaded.as_ref().is_none_or(|(_, at)| at.elapsed() > self.handover.span / 2) {
-            loaded = match self.message_of(delivery, carried).await {
-                Some(Load::Ready(loaded)) => Some((loaded, Instant::now())),
-                other => return not_loaded(delivery, other.as_ref()),
-            };
-        }
-        let Some((loaded, _)) = loaded else { return Ended::NotOurs };
-        // The turn may have been long in coming.
-        if self.is_expired(delivery) {
-            return Ended::Tried(AttemptReport::without_session(Outcome::Expired, "expiry"));
-        }
-        let way = Way { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
-        let envelope = envelope(delivery, &loaded.sender, &loaded.recipient, &loaded.raw);
-        let message = Outgoing { envelope: &envelope, raw: &loaded.raw };
-        let report = self.try_peers(&way, slot, session, message).await;
-        drop(memory);
-        if report.is_before_mail() {
-            self.sources.give_back(&source.name, &routed, today);
-        }
-        if way.lane.paused_until().is_none() {
-            self.handover.places.uncurb(&delivery.next_hop);
-        }
-        Ended::Tried(report)
-    }
-
-    /// The recipient's domain, where the way depends on it; with the message, if it had to be read back for that.
-    async fn domain_of(
+impl Courier {
+    /// Carries one message to its next hop.
+    pub async fn attempt(
         &self,
-        plan: &Plan,
         delivery: &LeasedDelivery,
-        carried: Option<&Carried>,
-    ) -> Result<(String, Option<(Loaded, Instant)>), Ended> {
-        match carried {
-            Some(carried) => Ok((carried.recipient.domain().to_owned(), None)),
-            None if delivery.next_hop != SMARTHOST_LANE => Ok((delivery.next_hop.clone(), None)),
+        carried: Option<Carried>,
+        gate: Arc<Gate>,
+    ) -> Result<AttemptReport, Stopped> {
+        let is_retry = delivery.lease.attempt > 1;
+        self.not_expired(delivery)?;
+        let plan = self.router.traffic.plan();
+        let mut cargo = Cargo::new(delivery, carried, &self.loader, self.handover.span / 2);
+        let domain = self.domain(&plan, delivery, &mut cargo).await?;
+        let routed = self.route(delivery, &domain).await?;
+        // Given back when this ends, unless a server heard of the message.
+        let mut source = self.source(&plan, &routed, delivery, &domain)?;
+        let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
+        let way = Way { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
+        cargo.ahead(&self.lanes, &lane).await?;
+        let (slot, session) = self.turn(&way, delivery, &cargo, &gate).await?;
+        let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
+        // The turn may have been long in coming.
+        self.not_expired(delivery)?;
+        begin(&gate)?;
+        let message = Outgoing { envelope: &envelope, raw: &raw };
+        let report = self.try_peers(&way, slot, session, message).await;
+        self.let_in_again(&lane, delivery);
+        if !report.is_before_mail() {
+            source.spend();
+        }
+        Ok(report)
+    }
+
+    fn not_expired(&self, delivery: &LeasedDelivery) -> Result<(), Stopped> {
+        if delivery.is_expired(self.clock.now()) { Err(Stopped::expired()) } else { Ok(()) }
+    }
+
+    /// The recipient's domain, where the way depends on it.
+    async fn domain(&self, plan: &Plan, delivery: &LeasedDelivery, cargo: &mut Cargo<'_>) -> Result<String, Stopped> {
+        match cargo.content() {
+            Some(content) => Ok(content.recipient.domain().to_owned()),
+            None if delivery.next_hop != SMARTHOST_LANE => Ok(delivery.next_hop.clone()),
             // Unless the rules were changed since it was queued.
-            None if !plan.shaping.heeds_domains() && matches!(plan.route, Route::Smarthosts(_)) => {
-                Ok((String::new(), None))
-            }
-            None => match self.loader.load(delivery).await {
-                Some(Load::Ready(loaded)) => Ok((loaded.recipient.domain().to_owned(), Some((loaded, Instant::now())))),
-                other => Err(not_loaded(delivery, other.as_ref())),
-            },
+            None if !plan.shaping.heeds_domains() && matches!(plan.route, Route::Smarthosts(_)) => Ok(String::new()),
+            None => Ok(cargo.load().await?.recipient.domain().to_owned()),
         }
     }
 
-    fn is_expired(&self, delivery: &LeasedDelivery) -> bool {
-        delivery.expires_at <= self.clock.now()
+    async fn route(&self, delivery: &LeasedDelivery, domain: &str) -> Result<Routed, Stopped> {
+        let ask = Ask { project: delivery.project, domain, tls: delivery.demand.tls };
+        let routed = self.router.route(ask).await;
+        routed.map_err(|no_route| Stopped::at(Stage::Resolve, classify::of_no_route(&no_route)))
+    }
+
+    fn source<'a>(
+        &'a self,
+        plan: &Plan,
+        routed: &'a Routed,
+        delivery: &LeasedDelivery,
+        domain: &str,
+    ) -> Result<CountedSource<'a>, Stopped> {
+        let (pool, today) = (delivery.demand.ip_pool.as_deref(), self.clock.now().date());
+        let chosen = self.sources.choose(plan, routed, pool, domain, today);
+        chosen.map_err(|none| Stopped::Held { until: none.until, why: none.why })
+    }
+
+    /// Waits for a slot of the lane, and perhaps a session on which the envelope is already under way.
+    async fn turn(
+        &self,
+        way: &Way<'_>,
+        delivery: &LeasedDelivery,
+        cargo: &Cargo<'_>,
+        gate: &Arc<Gate>,
+    ) -> Result<(Slot, Option<Session>), Stopped> {
+        match way.lane.turn(way.is_retry, || cargo.offer(&way.routed.peers, gate)).await {
+            Turn::Slot { slot, session } => Ok((slot, session)),
+            Turn::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
+            Turn::Held { until, why } => Err(self.held(way, delivery, until, why)),
+        }
     }
 
     /// A lane that takes nothing for now: what else waits for that next hop need not be claimed to learn the same.
-    fn held(&self, plan: &Plan, delivery: &LeasedDelivery, lane: &Lane, until: Instant, why: Why) -> Ended {
+    fn held(&self, way: &Way<'_>, delivery: &LeasedDelivery, until: Instant, why: HoldReason) -> Stopped {
         // Its queue may have other ways as well: by other relays, from other addresses.
-        let is_only_group = delivery.next_hop != SMARTHOST_LANE || !plan.shaping.heeds_domains();
-        if why == Why::Paused
+        let is_only_group = delivery.next_hop != SMARTHOST_LANE || !way.plan.shaping.heeds_domains();
+        if why == HoldReason::Paused
             && is_only_group
-            && let Some(until) = self.lanes.all_paused_until(plan, &lane.key.group)
+            && let Some(until) = self.lanes.all_paused_until(way.plan, &way.lane.key.group)
         {
             self.handover.places.curb(&delivery.next_hop, until);
         }
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());
         let spread = self.chance.jitter(wait.mul_f64(1.1), 0.1 / 1.1);
-        Ended::Held { until: Instant::now() + spread, why }
+        Stopped::Held { until: Instant::now() + spread, why }
     }
 
-    /// What goes on the wire: as it was handed over while the lease is young, else from the store, which also says
-    /// whether the lease is still ours.
-    async fn message_of(&self, delivery: &LeasedDelivery, carried: Option<Carried>) -> Option<Load> {
-        match carried {
-            Some(Carried { sender, recipient, raw, since, .. }) if since.elapsed() < self.handover.span / 2 => {
-                Some(Load::Ready(Loaded { sender, recipient, raw }))
-            }
-            _ => self.loader.load(delivery).await,
+    /// A lane that is not paused: its next hop's queue is claimed as usual.
+    fn let_in_again(&self, lane: &Arc<Lane>, delivery: &LeasedDelivery) {
+        if lane.paused_until().is_none() {
+            self.handover.places.uncurb(&delivery.next_hop);
         }
-    }
-
-    async fn deliver_to_sandbox(&self, delivery: &LeasedDelivery) -> Ended {
-        while let Err(error) = self.store.deliver_to_sandbox(delivery, self.clock.now()).await {
-            tracing::warn!(message = %delivery.message, %error, "the sandbox cannot be written");
-            if !error.is_away() {
-                return Ended::NotOurs;
-            }
-            tokio::time::sleep(STORE_PAUSE).await;
-        }
-        let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });
-        let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };
-        Ended::Tried(AttemptReport {
-            host: Some("sandbox".to_owned()),
-            tls: Some("none".to_owned()),
-            ..AttemptReport::without_session(Outcome::Accepted(reply), "sandbox")
-        })
     }
 }
 
-fn envelope(
-    delivery: &LeasedDelivery,
-    sender: &crate::domain::address::Address,
-    recipient: &crate::domain::address::Address,
-    raw: &[u8],
-) -> Envelope {
-    let require_tls = delivery.demand.tls == TlsDemand::RequireTls;
-    Envelope {
-        needs: Needs { require_tls, ..Needs::of(sender, recipient, raw) },
-        sender: sender.clone(),
-        recipient: recipient.clone(),
-        size: raw.len(),
-        id: delivery.message.to_string(),
-    }
-}
-
-fn not_loaded(delivery: &LeasedDelivery, load: Option<&Load>) -> Ended {
-    match load {
-        Some(Load::Gone) => {
-            let trouble = Trouble::new("message_gone", "the message is no longer stored");
-            Ended::Tried(AttemptReport::without_session(Outcome::Rejected(trouble), "load"))
-        }
-        Some(Load::LeaseLost) => {
-            tracing::warn!(message = %delivery.message, "a lease ran out before its message was sent");
-            Ended::NotOurs
-        }
-        Some(Load::Ready(_)) | None => Ended::NotOurs,
-    }
+/// From here on it cannot be revoked: MAIL may leave. It may have left already, behind another's body.
+fn begin(gate: &Gate) -> Result<(), Stopped> {
+    if gate.begin() { Ok(()) } else { Err(Stopped::NotOurs) }
 }

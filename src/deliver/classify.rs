@@ -2,37 +2,44 @@
 
 use super::lanes::Sign;
 use crate::classify::Classifier;
+use crate::domain::class::{Class, OwnClass};
 use crate::domain::judgement::{Judgement, LaneAction, Verdict};
 use crate::domain::outcome::{Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
-use crate::net::dns::DnsError;
+use crate::domain::stage::Stage;
+use crate::net::dns_error::DnsError;
 use crate::routing::NoRoute;
-use crate::smtp::client::dialogue::{Refusal, Stage};
+use crate::smtp::client::dialogue::Refusal;
 use crate::smtp::client::session::{Failure, FailureKind};
+use crate::smtp::client::session_tls::TlsFault;
 
 /// The outcome of a reply that refused this recipient or this message.
 pub fn of_refusal(classifier: &Classifier, provider: Option<&str>, stage: Stage, reply: Reply) -> Outcome {
-    let judgement = classifier.judge(stage.name(), provider, &reply);
+    let judgement = classifier.judge(stage, provider, &reply);
     Outcome::of_judgement(judgement, reply)
 }
 
 /// The outcome of a session that ended before a verdict on this message. A refusal of the session (a
 /// 554 greeting, a failed AUTH) speaks of us and of now, not of the recipient: it is tried again.
 pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Failure) -> Outcome {
-    let stage = failure.stage.name();
+    let stage = failure.stage;
     if failure.is_uncertain() {
         let why = match failure.kind {
-            FailureKind::Broken(why) | FailureKind::Tls(why) => why,
+            FailureKind::Broken(why) | FailureKind::Tls(TlsFault { why, .. }) => why,
             FailureKind::Refused(_) => "the session ended".to_owned(),
         };
-        return Outcome::Uncertain(Trouble::new("uncertain", format!("no reply to the final dot: {why}")));
+        return Outcome::Uncertain(Trouble::new(OwnClass::Uncertain, format!("no reply to the final dot: {why}")));
     }
     match failure.kind {
-        FailureKind::Broken(why) => Outcome::Deferred(Trouble::on_the_way("connection", format!("{stage}: {why}"))),
-        FailureKind::Tls(why) => Outcome::Deferred(Trouble::on_the_way("tls", format!("{stage}: {why}"))),
+        FailureKind::Broken(why) => {
+            Outcome::Deferred(Trouble::on_the_way(OwnClass::Connection, format!("{stage}: {why}")))
+        }
+        FailureKind::Tls(fault) => {
+            Outcome::Deferred(Trouble::on_the_way(OwnClass::Tls, format!("{stage}: {}", fault.why)))
+        }
         FailureKind::Refused(Refusal::Reply(reply)) => {
             let judged = classifier.judge(stage, provider, &reply);
-            let class = if failure.stage == Stage::Auth { "auth".into() } else { judged.class.clone() };
+            let class = if failure.stage == Stage::Auth { OwnClass::Auth.into() } else { judged.class.clone() };
             let mut action = judged.action;
             action.suppress = false;
             Outcome::of_judgement(Judgement { class, verdict: Verdict::Defer, action, ..judged }, reply)
@@ -52,7 +59,7 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
         Outcome::Deferred(trouble) | Outcome::Rejected(trouble) => trouble,
     };
     // Trouble of our own: nobody was spoken to.
-    if is_verdict && ["throttled", "dns"].contains(&&*trouble.class) {
+    if is_verdict && matches!(trouble.class, Class::Own(OwnClass::Throttled | OwnClass::Dns)) {
         return None;
     }
     match trouble.action.lane {
@@ -61,7 +68,7 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
         _ if is_verdict && matches!(outcome, Outcome::Rejected(_)) => Some(Sign::Refused),
         _ if is_verdict => Some(Sign::Answered),
         // What the policy of one domain demands says nothing of the others that share its hosts.
-        _ if trouble.class == "tls" => None,
+        _ if trouble.class == Class::Own(OwnClass::Tls) => None,
         _ => Some(Sign::Failed),
     }
 }
@@ -70,15 +77,15 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
 pub fn of_no_route(no_route: &NoRoute) -> Outcome {
     match no_route {
         NoRoute::Dns(error) => of_dns(error),
-        NoRoute::Smarthost(error) => Outcome::Deferred(Trouble::on_the_way("dns", error.to_string())),
-        NoRoute::Sts(_) => Outcome::Deferred(Trouble::on_the_way("mta_sts", no_route.to_string())),
+        NoRoute::Smarthost(error) => Outcome::Deferred(Trouble::on_the_way(OwnClass::Dns, error.to_string())),
+        NoRoute::Sts(_) => Outcome::Deferred(Trouble::on_the_way(OwnClass::MtaSts, no_route.to_string())),
         NoRoute::RequireTls(_) => {
             // RFC 8689 §5.
             let enhanced = Some(EnhancedStatus { class: 5, subject: 7, detail: 30 });
             let reply = Reply { code: 550, enhanced, text: no_route.to_string() };
-            Outcome::Rejected(Trouble::from_reply("requiretls", reply))
+            Outcome::Rejected(Trouble::from_reply(OwnClass::RequireTls, reply))
         }
-        NoRoute::Sandbox => Outcome::Deferred(Trouble::new("route", no_route.to_string())),
+        NoRoute::Sandbox => Outcome::Deferred(Trouble::new(OwnClass::Route, no_route.to_string())),
     }
 }
 
@@ -90,11 +97,11 @@ fn of_dns(error: &DnsError) -> Outcome {
     };
     match error {
         // RFC 7505 §4.2, RFC 7504 §3.
-        DnsError::NullMx(_) => refused("null_mx", 556, 1, 10),
-        DnsError::NoName(_) => refused("no_such_domain", 550, 1, 2),
-        DnsError::NoRecords(_) => refused("no_mail_host", 550, 4, 4),
-        DnsError::Forbidden(_) => refused("forbidden_address", 550, 4, 4),
-        DnsError::Temporary(..) => Outcome::Deferred(Trouble::on_the_way("dns", error.to_string())),
+        DnsError::NullMx(_) => refused(OwnClass::NullMx, 556, 1, 10),
+        DnsError::NoName(_) => refused(OwnClass::NoSuchDomain, 550, 1, 2),
+        DnsError::NoRecords(_) => refused(OwnClass::NoMailHost, 550, 4, 4),
+        DnsError::Forbidden(_) => refused(OwnClass::ForbiddenAddress, 550, 4, 4),
+        DnsError::Temporary(..) => Outcome::Deferred(Trouble::on_the_way(OwnClass::Dns, error.to_string())),
     }
 }
 

@@ -7,11 +7,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::lanes::Share;
-use super::worker::Deliverer;
+use super::courier::Courier;
+use super::lanes::{Lanes, Share};
+use super::sources::Sources;
+use super::tls_counts::TlsCounts;
+use crate::domain::clock::Clock;
+use crate::handover::Handover;
+use crate::routing::Router;
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
 use crate::store::fleet::processes::Members;
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// How often a process says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -25,14 +31,36 @@ const TELL_EVERY: u32 = 2;
 
 /// This process among the others.
 pub struct Fleet {
-    pub deliverer: Arc<Deliverer>,
-    pub process: Uuid,
+    process: Uuid,
+    store: Store,
+    lanes: Arc<Lanes>,
+    sources: Arc<Sources>,
+    tls_counts: Arc<TlsCounts>,
+    router: Arc<Router>,
+    handover: Arc<Handover>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
 }
 
 impl Fleet {
+    /// Speaks for what `courier` carries.
+    pub fn new(courier: &Courier, store: Store) -> Self {
+        Self {
+            process: courier.handover.owner,
+            store,
+            lanes: Arc::clone(&courier.lanes),
+            sources: Arc::clone(&courier.sources),
+            tls_counts: Arc::clone(&courier.tls_counts),
+            router: Arc::clone(&courier.router),
+            handover: Arc::clone(&courier.handover),
+            clock: Arc::clone(&courier.clock),
+            metrics: Arc::clone(&courier.metrics),
+        }
+    }
+
     /// Enters the list. `true`: nobody else is on it, or it cannot be read, and there is nobody to wait for.
     pub async fn enter(&self) -> bool {
-        match self.deliverer.store.beat(self.process, LIVE).await {
+        match self.store.beat(self.process, LIVE).await {
             Ok(members) => {
                 self.adopt(&members);
                 members.live.len() <= 1
@@ -48,7 +76,7 @@ impl Fleet {
     pub async fn wait_for_others(&self) {
         let began = Instant::now();
         while began.elapsed() < JOIN {
-            match self.deliverer.store.is_known_to_others(self.process, LIVE).await {
+            match self.store.is_known_to_others(self.process, LIVE).await {
                 Ok(false) => tokio::time::sleep(JOIN_LOOK).await,
                 _ => return,
             }
@@ -60,7 +88,7 @@ impl Fleet {
         let mut beat = 0_u32;
         let mut told = false;
         while shutdown.pause(BEAT).await {
-            match self.deliverer.store.beat(self.process, LIVE).await {
+            match self.store.beat(self.process, LIVE).await {
                 Ok(members) => self.adopt(&members),
                 // The others count on us until we have been silent for long: so do we on them.
                 Err(error) => tracing::debug!(%error, "no sign of life could be given"),
@@ -73,37 +101,37 @@ impl Fleet {
             }
         }
         // What is in hand still counts against the limits.
-        let idle = self.deliverer.handover.places.idle();
+        let idle = self.handover.places.idle();
         tokio::pin!(idle);
         while tokio::time::timeout(BEAT, &mut idle).await.is_err() {
-            let _ = self.deliverer.store.beat(self.process, LIVE).await;
+            let _ = self.store.beat(self.process, LIVE).await;
         }
         let _ = self.tell(&mut told).await;
-        let _ = self.deliverer.store.leave_fleet(self.process).await;
+        let _ = self.store.leave_fleet(self.process).await;
     }
 
     fn adopt(&self, members: &Members) {
         let rank = members.live.iter().position(|id| *id == self.process).unwrap_or(0);
         let share = Share { rank, of: members.live.len().max(1) };
-        self.deliverer.metrics.fleet.set(i64::try_from(share.of).unwrap_or(i64::MAX));
-        self.deliverer.lanes.share(share);
+        self.metrics.fleet.set(i64::try_from(share.of).unwrap_or(i64::MAX));
+        self.lanes.share(share);
     }
 
     /// Lanes that are not simply open, what was sent from where, and TLS sessions. `told`: some lane was told of last
     /// time, so that its end is news too.
     async fn tell(&self, told: &mut bool) -> Result<(), StoreError> {
-        let Deliverer { store, lanes, sources, tls_counts, clock, metrics, .. } = &*self.deliverer;
+        let Self { store, lanes, sources, tls_counts, clock, metrics, .. } = self;
         let states = lanes.describe();
         metrics.lanes.reset();
-        for (_, state) in &states {
-            metrics.lanes.with_label_values(&[state["state"].as_str().unwrap_or_default()]).inc();
+        for state in &states {
+            metrics.lanes.with_label_values(&[state.phase.name()]).inc();
         }
         if *told || !states.is_empty() {
             store.put_lane_states(self.process, &states).await?;
             *told = !states.is_empty();
         }
         let today = clock.now().date();
-        let plan = self.deliverer.router.traffic.plan();
+        let plan = self.router.traffic.plan();
         if plan.shaping.sources().any(|(_, source)| source.warmup.is_some()) {
             let fresh = sources.take_fresh(today);
             match store.add_source_usage(today, &fresh).await {

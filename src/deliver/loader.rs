@@ -7,8 +7,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::delivery::LeasedDelivery;
 use crate::shutdown::Shutdown;
+use crate::store::patience::until_it_answers;
 use crate::store::queue::claims::{Load, Wanted};
-use crate::store::{Link, Store, by_shard};
+use crate::store::{Link, Store, StoreError, by_shard};
 
 /// Messages in one statement; their memory was granted before.
 const BATCH: usize = 64;
@@ -90,18 +91,8 @@ impl Task {
     }
 
     async fn read_until_answered(&mut self, wanted: &[Wanted]) -> Option<Vec<Load>> {
-        loop {
-            match self.link.load_deliveries(wanted).await {
-                Ok(loads) => return Some(loads),
-                Err(error) if error.is_away() => {
-                    tracing::warn!(%error, messages = wanted.len(), "messages cannot be read yet");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => {
-                    tracing::error!(%error, messages = wanted.len(), "messages cannot be read");
-                    return None;
-                }
-            }
-        }
+        let loads = until_it_answers!(PAUSE, "messages to be read", self.link.load_deliveries(wanted));
+        let log = |error: &StoreError| tracing::error!(%error, messages = wanted.len(), "messages cannot be read");
+        loads.inspect_err(log).ok()
     }
 }

@@ -1,24 +1,30 @@
 //! Delivering: from a leased row to an outcome that is on disk.
 //!
-//! [`attempt`] is the list of steps, [`tries`] its walk over hosts, [`worker`] what stands around it; the other files are
-//! the steps' nouns. Takes
-//! leases from the queue, gives settlements to the store; never called by whoever accepts.
+//! [`worker`] does a job of the queue: it has the [`courier`] make an [`attempt`], which is the list of steps, with
+//! [`tries`] as its walk over hosts and [`cargo`] as its bytes; then it concludes and settles, or puts off. The other
+//! files are the steps' nouns. Takes leases from the queue, gives settlements to the store; never called by those who
+//! accept.
 
 mod attempt;
+mod cargo;
 mod claims;
 mod classify;
+mod courier;
 mod fleet;
 mod lanes;
 mod loader;
+mod sandbox;
 mod settler;
 mod share;
 mod sources;
+mod stopped;
 mod tls_counts;
 mod tries;
 mod worker;
 
+pub use courier::{Courier, CourierParts};
 pub use fleet::Fleet;
 pub use loader::Loader;
 pub use settler::{Settler, SettlerParts};
 pub use share::shares;
-pub use worker::{Deliverer, DelivererParts};
+pub use worker::Deliverer;

@@ -7,8 +7,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::clock::Chance;
 use crate::domain::delivery::Settlement;
+use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
+use crate::store::patience::answered;
 use crate::store::queue::deliveries::Settled;
 use crate::store::{Link, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
@@ -122,24 +124,19 @@ impl Task {
         }
     }
 
-    /// Offers outcomes until the store answers; gives only errors that a repetition cannot mend. What the
+    /// Offers outcomes until the store answers; returns only errors that a repetition cannot mend. What the
     /// store did not take in time is offered in smaller parts.
     async fn write_until_taken(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
         let (mut rest, mut part) = (settlements, settlements.len());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(part.min(rest.len()));
-            match self.link.settle_deliveries(now, &*self.parts.chance).await {
-                Ok(settled) => {
-                    self.count(now, &settled);
-                    rest = later;
-                }
-                Err(error) if error.is_away() => {
-                    tracing::warn!(%error, outcomes = rest.len(), "outcomes wait for the store");
-                    part = (part / 2).max(1);
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => return Err(error),
-            }
+            let settled = self.link.settle_deliveries(now, &*self.parts.chance).await;
+            let Some(settled) = answered(PAUSE, "outcomes to be written", settled).await else {
+                part = (part / 2).max(1);
+                continue;
+            };
+            self.count(now, &settled?);
+            rest = later;
         }
         Ok(())
     }
@@ -154,7 +151,7 @@ impl Task {
             metrics.attempts.with_label_values(&[outcome.name(), outcome.class()]).inc();
             let provider = settlement.report.provider.as_deref().unwrap_or(crate::classify::OTHER);
             metrics.attempts_by_provider.with_label_values(&[provider, outcome.name()]).inc();
-            if outcome.name() == "uncertain" {
+            if outcome.kind() == OutcomeKind::Uncertain {
                 metrics.uncertain.inc();
             }
             if lost.contains(&settlement.delivery.recipient) {

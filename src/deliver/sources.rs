@@ -2,6 +2,7 @@
 //! refused a moment ago and those whose warm-up is used up. What each has sent today is shared by all processes.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use time::Date;
 use tokio::time::Instant;
 
 use crate::classify::OTHER;
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
 use crate::domain::peer::{Peer, SYSTEM_SOURCE, Source};
 use crate::routing::{Plan, Routed};
-use crate::shaping::{Wish, choose};
+use crate::shaping::{NoSourceReason, choose};
 
 /// An address that a next hop wants no mail from is set aside for it so long.
 const ASIDE: Duration = Duration::from_mins(10);
@@ -48,7 +49,39 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub struct NoSource {
     pub until: Instant,
-    pub why: Why,
+    pub why: HoldReason,
+}
+
+/// A source that one message was counted against. Dropped before [`CountedSource::spend`], it is given back.
+pub struct CountedSource<'a> {
+    source: Source,
+    sources: &'a Sources,
+    routed: &'a Routed,
+    day: Date,
+    is_spent: bool,
+}
+
+impl CountedSource<'_> {
+    /// A server heard of the message: it counts.
+    pub const fn spend(&mut self) {
+        self.is_spent = true;
+    }
+}
+
+impl Deref for CountedSource<'_> {
+    type Target = Source;
+
+    fn deref(&self) -> &Source {
+        &self.source
+    }
+}
+
+impl Drop for CountedSource<'_> {
+    fn drop(&mut self) {
+        if !self.is_spent {
+            self.sources.give_back(&self.source.name, self.routed, self.day);
+        }
+    }
 }
 
 impl Sources {
@@ -62,7 +95,19 @@ impl Sources {
     }
 
     /// The source for mail to `domain` by that route, counted against its warm-up.
-    pub fn choose(
+    pub fn choose<'a>(
+        &'a self,
+        plan: &Plan,
+        routed: &'a Routed,
+        pool: Option<&str>,
+        domain: &str,
+        today: Date,
+    ) -> Result<CountedSource<'a>, NoSource> {
+        let source = self.pick(plan, routed, pool, domain, today)?;
+        Ok(CountedSource { source, sources: self, routed, day: today, is_spent: false })
+    }
+
+    fn pick(
         &self,
         plan: &Plan,
         routed: &Routed,
@@ -94,17 +139,16 @@ impl Sources {
             }
             Err(wish) => {
                 let why = match wish {
-                    Wish::WarmedOut => Why::Warmup,
-                    Wish::SetAside => Why::Aside,
-                    Wish::None => Why::NoSource,
+                    NoSourceReason::WarmedOut => HoldReason::Warmup,
+                    NoSourceReason::SetAside => HoldReason::Aside,
+                    NoSourceReason::None => HoldReason::NoSource,
                 };
                 Err(NoSource { until: now + USED_UP, why })
             }
         }
     }
 
-    /// What was counted against a source's warm-up by [`Self::choose`] and has not been sent.
-    pub fn give_back(&self, source: &str, routed: &Routed, today: Date) {
+    fn give_back(&self, source: &str, routed: &Routed, today: Date) {
         let mut state = self.state();
         if state.day != Some(today) || (state.fresh.is_empty() && state.known.is_empty()) {
             return;

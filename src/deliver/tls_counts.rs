@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use time::Date;
 
 use crate::domain::peer::{Peer, TlsBasis};
-use crate::smtp::client::dialogue::{Refusal, Stage};
+use crate::domain::stage::Stage;
+use crate::domain::tls_result::{TlsPolicyType, TlsResult};
 use crate::smtp::client::session::{Failure, FailureKind};
 use crate::store::fleet::tls_reports::TlsCount;
 use crate::telemetry::metrics::Metrics;
@@ -21,42 +22,29 @@ pub struct TlsCounts {
 }
 
 /// RFC 8460 §4.2.
-pub const fn policy_type(basis: TlsBasis) -> &'static str {
+pub const fn policy_type(basis: TlsBasis) -> TlsPolicyType {
     match basis {
-        TlsBasis::Sts | TlsBasis::StsTesting => "sts",
-        TlsBasis::Dane => "tlsa",
-        TlsBasis::Route | TlsBasis::Message => "no-policy-found",
+        TlsBasis::Sts | TlsBasis::StsTesting => TlsPolicyType::Sts,
+        TlsBasis::Dane => TlsPolicyType::Tlsa,
+        TlsBasis::Route | TlsBasis::Message => TlsPolicyType::NoPolicyFound,
     }
 }
 
 /// RFC 8460 §4.3. `None`: the session failed for a reason that has nothing to do with TLS.
-pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<&'static str> {
+pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<TlsResult> {
     match &failure.kind {
-        FailureKind::Tls(_) if basis == TlsBasis::Dane => Some("validation-failure"),
-        FailureKind::Tls(why) => Some(result_of_certificate(why)),
-        FailureKind::Refused(Refusal::Policy("tls", _)) if failure.stage == Stage::StartTls => {
-            Some("starttls-not-supported")
-        }
-        FailureKind::Refused(_) if failure.stage == Stage::StartTls => Some("starttls-not-supported"),
+        FailureKind::Tls(_) if basis == TlsBasis::Dane => Some(TlsResult::ValidationFailure),
+        FailureKind::Tls(fault) => Some(fault.result),
+        FailureKind::Refused(_) if failure.stage == Stage::StartTls => Some(TlsResult::StarttlsNotSupported),
         FailureKind::Refused(_) | FailureKind::Broken(_) => None,
-    }
-}
-
-/// RFC 8460 §4.3.1: why a certificate is refused, or would be.
-pub fn result_of_certificate(why: &str) -> &'static str {
-    match () {
-        () if why.contains("NotValidForName") || why.contains("not valid for name") => "certificate-host-mismatch",
-        () if why.contains("Expired") || why.contains("expired") => "certificate-expired",
-        () if why.contains("UnknownIssuer") => "certificate-not-trusted",
-        () => "validation-failure",
     }
 }
 
 impl TlsCounts {
     /// Counts a new session, or one that failed over TLS.
-    pub fn count(&self, metrics: &Metrics, domain: &str, peer: &Peer, result: &'static str, day: Date) {
+    pub fn count(&self, metrics: &Metrics, domain: &str, peer: &Peer, result: TlsResult, day: Date) {
         let policy_type = policy_type(peer.basis);
-        metrics.tls_sessions.with_label_values(&[policy_type, result]).inc();
+        metrics.tls_sessions.with_label_values(&[policy_type.name(), result.name()]).inc();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() < MOST {
             let host = peer.host.clone();

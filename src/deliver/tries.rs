@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::classify;
+use super::courier::Courier;
 use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
-use super::tls_counts::{policy_type, result_of, result_of_certificate};
-use super::worker::Deliverer;
+use super::tls_counts::{policy_type, result_of};
+use crate::domain::class::OwnClass;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
+use crate::domain::stage::Stage;
+use crate::domain::tls_result::TlsResult;
 use crate::routing::{Plan, Routed};
 use crate::smtp::client::connection::Connection;
-use crate::smtp::client::dialogue::{Stage, Verdict};
+use crate::smtp::client::dialogue::Verdict;
 use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session};
+use crate::smtp::client::session_tls::SessionTls;
 
 /// A try over IPv6 costs no more than this while IPv4 remains.
 const IPV6_PATIENCE: Duration = Duration::from_secs(2);
@@ -28,7 +32,7 @@ pub(super) struct Way<'a> {
     pub is_retry: bool,
 }
 
-impl Deliverer {
+impl Courier {
     /// Speaks to one host after the other, until one gives a verdict or may have taken the message. A session that
     /// was kept, or handed over, and turns out to be stale is replaced by a new one, at no cost to the message.
     pub(super) async fn try_peers(
@@ -70,8 +74,8 @@ impl Deliverer {
             }
         }
         let mut last = last.unwrap_or_else(|| {
-            let trouble = Trouble::on_the_way("dns", "the route gave no host that can be spoken to");
-            Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "resolve"))
+            let trouble = Trouble::on_the_way(OwnClass::Dns, "the route gave no host that can be spoken to");
+            Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Resolve))
         });
         last.report.transcript = transcript;
         last.report.provider.clone_from(&way.routed.provider);
@@ -106,9 +110,9 @@ impl Deliverer {
         loop {
             let Some(counted) = slot.make_room().await else {
                 let trouble =
-                    Trouble::on_the_way("throttled", "the rate of new connections to this next hop is used up");
+                    Trouble::on_the_way(OwnClass::Throttled, "the rate of new connections to this next hop is used up");
                 return (
-                    Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), "connect")),
+                    Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Connect)),
                     Some(slot),
                 );
             };
@@ -144,12 +148,12 @@ impl Deliverer {
         match opened {
             Ok(session) => {
                 self.router.note_alive(peer.address.ip());
-                let result = match &session.doubt {
-                    _ if session.tls == "none" => "starttls-not-supported",
-                    Some(why) => result_of_certificate(why),
+                let result = match session.doubt {
+                    _ if session.tls == SessionTls::None => TlsResult::StarttlsNotSupported,
+                    Some(would_be) => would_be,
                     // The host is none of those that the policy names.
-                    None if way.routed.is_unnamed(peer) => "validation-failure",
-                    None => "successful",
+                    None if way.routed.is_unnamed(peer) => TlsResult::ValidationFailure,
+                    None => TlsResult::Successful,
                 };
                 self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
             }
@@ -178,7 +182,7 @@ impl Deliverer {
             source_ip: way.source.ip.map(|ip| ip.to_string()),
             tls,
             transcript,
-            ..AttemptReport::without_session(outcome, stage.name())
+            ..AttemptReport::without_session(outcome, stage)
         };
         Tried { report, stage, is_verdict: false, is_stale: false }
     }
@@ -217,12 +221,12 @@ impl Deliverer {
         };
         let report = AttemptReport {
             outcome,
-            stage: Some(stage.name()),
+            stage: Some(stage),
             provider: None,
             host: Some(session.peer.host.clone()),
             ip: Some(session.peer.address.ip().to_string()),
             source_ip: session.local.map(|local| local.ip().to_string()),
-            tls: Some(session.tls.clone()),
+            tls: Some(session.tls.to_string()),
             transcript: session.take_transcript(),
         };
         let is_stale = is_kept && is_stale;

@@ -6,34 +6,29 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::attempt::Ended;
 use super::claims::Claims;
-use super::lanes::{Lanes, Pauses};
-use super::loader::Loader;
+use super::courier::Courier;
+use super::sandbox::Sandbox;
 use super::settler::Settler;
-use super::sources::Sources;
-use super::tls_counts::TlsCounts;
+use super::stopped::Stopped;
 use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
 use crate::config::Config;
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
 use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome};
+use crate::domain::route::SANDBOX_LANE;
 use crate::domain::shard::Shard;
-use crate::handover::{Fresh, Handover};
-use crate::net::own::hello_name;
-use crate::net::tls::TlsConfigs;
-use crate::queue::{Claiming, Work};
-use crate::routing::Router;
+use crate::handover::Fresh;
+use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
-use crate::smtp::client::deadlines::Deadlines;
+use crate::store::patience::until_it_answers;
 use crate::store::{Link, Store, StoreError};
-use crate::telemetry::metrics::Metrics;
 
 /// Wait before the store is asked again when it was away.
-pub(super) const STORE_PAUSE: Duration = Duration::from_millis(500);
+const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// Deliveries of a shard that become ready at one look.
 const RIPE: i64 = 1000;
 /// How often idle sessions are looked through.
@@ -41,68 +36,33 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// What delivers.
 pub struct Deliverer {
-    pub(super) store: Store,
-    pub(super) settler: Settler,
-    pub(super) loader: Loader,
-    pub(super) handover: Arc<Handover>,
-    pub(super) router: Arc<Router>,
-    pub(super) lanes: Lanes,
-    pub(super) sources: Sources,
-    pub(super) tls: TlsConfigs,
-    pub(super) tls_counts: TlsCounts,
-    pub(super) deadlines: Arc<Deadlines>,
-    /// Longest time for connecting, and for the greeting, while other peers remain.
-    pub(super) failover: Duration,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) chance: Arc<dyn Chance>,
-    pub(super) metrics: Arc<Metrics>,
+    courier: Courier,
+    sandbox: Sandbox,
+    settler: Settler,
+    store: Store,
     claims: Claims,
+    /// The least wait after an uncertain try.
     uncertain: Duration,
 }
 
-/// What a deliverer is made of.
-pub struct DelivererParts {
-    pub store: Store,
-    pub settler: Settler,
-    pub loader: Loader,
-    pub handover: Arc<Handover>,
-    pub router: Arc<Router>,
-    pub tls: TlsConfigs,
-    pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
-    pub metrics: Arc<Metrics>,
-}
-
 impl Deliverer {
-    pub fn new(config: &Config, parts: DelivererParts) -> Self {
-        let delivery = &config.delivery;
-        let pauses = Pauses { first: delivery.pause.0, longest: delivery.pause_max.0 };
+    pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store) -> Self {
         Self {
-            lanes: Lanes::new(parts.router.traffic.plan(), pauses, delivery.bytes_in_flight.0 >> 10),
-            sources: Sources::new(hello_name(&delivery.hello)),
-            claims: Claims::new(Arc::clone(&parts.handover.places), Arc::clone(&parts.metrics)),
-            deadlines: Arc::new(Deadlines::new(delivery)),
-            failover: delivery.timeout_failover.0,
-            uncertain: delivery.uncertain_delay.0,
-            tls_counts: TlsCounts::default(),
-            store: parts.store,
-            settler: parts.settler,
-            loader: parts.loader,
-            handover: parts.handover,
-            router: parts.router,
-            tls: parts.tls,
-            clock: parts.clock,
-            chance: parts.chance,
-            metrics: parts.metrics,
+            claims: Claims::new(Arc::clone(&courier.handover.places), Arc::clone(&courier.metrics)),
+            sandbox: Sandbox { store: store.clone(), clock: Arc::clone(&courier.clock) },
+            uncertain: config.delivery.uncertain_delay.0,
+            courier,
+            settler,
+            store,
         }
     }
 
     /// Closes idle sessions as they grow old, and all of them when stopping.
     pub async fn sweep_sessions(self: Arc<Self>, shutdown: Shutdown) {
         while shutdown.pause(SWEEP).await {
-            self.lanes.sweep(false).await;
+            self.courier.lanes.sweep(false).await;
         }
-        self.lanes.sweep(true).await;
+        self.courier.lanes.sweep(true).await;
     }
 
     /// The waits that follow from an outcome: those of its class.
@@ -111,34 +71,29 @@ impl Deliverer {
             Outcome::Uncertain(_) => OUTAGE_SCHEDULE,
             other => other.trouble().map_or(DEFAULT_SCHEDULE, |trouble| &trouble.action.schedule),
         };
-        RetryPolicy { schedule: self.router.traffic.plan().classifier.schedule(schedule), uncertain: self.uncertain }
+        RetryPolicy {
+            schedule: self.courier.router.traffic.plan().classifier.schedule(schedule),
+            uncertain: self.uncertain,
+        }
     }
 
-    async fn settle(
-        &self,
-        delivery: LeasedDelivery,
-        report: AttemptReport,
-        started_at: crate::domain::clock::Timestamp,
-    ) {
-        let finished_at = self.clock.now();
+    async fn settle(&self, delivery: LeasedDelivery, report: AttemptReport, started_at: Timestamp) {
+        let finished_at = self.courier.clock.now();
         let policy = || self.retry_policy(&report.outcome);
-        let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.chance);
+        let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.courier.chance);
         tracing::debug!(message = %delivery.message, outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
-        let attempt = AttemptId::new(finished_at, &*self.chance);
+        let attempt = AttemptId::new(finished_at, &*self.courier.chance);
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
     }
 
     /// Puts a delivery off without a try: until an instant, or its last one.
-    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: Why) {
-        self.metrics.held.with_label_values(&[why.name()]).inc();
-        let due = self.clock.now() + until.saturating_duration_since(Instant::now());
+    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: HoldReason) {
+        self.courier.metrics.held.with_label_values(&[why.name()]).inc();
+        let due = self.courier.clock.now() + until.saturating_duration_since(Instant::now());
         let due = due.min(delivery.expires_at);
-        while let Err(error) = self.store.hold_delivery(delivery.lease, due, why.in_words()).await {
-            tracing::warn!(message = %delivery.message, %error, "a delivery could not be put off");
-            if !error.is_away() {
-                return;
-            }
-            tokio::time::sleep(STORE_PAUSE).await;
+        let hold = || self.store.hold_delivery(delivery.lease, due, why);
+        if let Err(error) = until_it_answers!(STORE_PAUSE, "a delivery to be put off", hold()) {
+            tracing::error!(message.id = %delivery.message, %error, "a delivery could not be put off");
         }
     }
 }
@@ -154,20 +109,20 @@ impl Work for Deliverer {
     }
 
     fn room(&self) -> usize {
-        self.handover.places.free()
+        self.courier.handover.places.free()
     }
 
     fn close(&self) {
-        self.handover.places.close();
+        self.courier.handover.places.close();
     }
 
     async fn idle(&self) {
-        self.handover.places.idle().await;
+        self.courier.handover.places.idle().await;
     }
 
     async fn shards_due(&self, link: &mut Link) -> Result<Vec<Shard>, StoreError> {
         let shards = link.ready_shards(RIPE).await?;
-        self.handover.places.only_ready(&shards);
+        self.courier.handover.places.only_ready(&shards);
         Ok(shards)
     }
 
@@ -189,16 +144,23 @@ impl Work for Deliverer {
         link.renew_deliveries(leases, span).await
     }
 
-    async fn perform(&self, job: Fresh) {
+    async fn perform(&self, job: Fresh, gate: Arc<Gate>) {
         let Fresh { delivery, place, carried } = job;
-        let started_at = self.clock.now();
-        match self.attempt(&delivery, carried).await {
-            Ended::Tried(report) => self.settle(delivery, report, started_at).await,
-            Ended::Held { until, why } => {
+        let started_at = self.courier.clock.now();
+        let ended = if delivery.next_hop == SANDBOX_LANE {
+            // On the heap, as all that is large and seldom: the future of a job is moved about.
+            Box::pin(self.sandbox.keep(&delivery, &gate)).await
+        } else {
+            self.courier.attempt(&delivery, carried, gate).await
+        };
+        match ended {
+            Ok(report) => self.settle(delivery, report, started_at).await,
+            Err(Stopped::Reported(report)) => self.settle(delivery, *report, started_at).await,
+            Err(Stopped::Held { until, why }) => {
                 Box::pin(self.hold(&delivery, until, why)).await;
                 return place.give_up();
             }
-            Ended::NotOurs => {}
+            Err(Stopped::NotOurs) => {}
         }
         drop(place);
     }

@@ -73,6 +73,11 @@ impl LeasedDelivery {
         self.lease.shard == group.shard && self.project == group.project && self.next_hop == group.next_hop
     }
 
+    /// Whether its last instant has passed.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at <= now
+    }
+
     /// The transition that `outcome` causes. A retry never lies beyond the last instant: it falls on
     /// it, where the delivery expires.
     pub fn conclude(
@@ -98,7 +103,7 @@ impl LeasedDelivery {
             Outcome::Accepted(_) => settled(RecipientStatus::Delivered, EventType::Delivered),
             Outcome::Rejected(_) => settled(RecipientStatus::Bounced, EventType::Bounced),
             Outcome::Expired => settled(RecipientStatus::Expired, EventType::Expired),
-            Outcome::Deferred(_) | Outcome::Uncertain(_) if self.expires_at <= now => {
+            Outcome::Deferred(_) | Outcome::Uncertain(_) if self.is_expired(now) => {
                 settled(RecipientStatus::Expired, EventType::Expired)
             }
             Outcome::Deferred(_) => deferred(delay(&policy())),
@@ -127,6 +132,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::domain::class::OwnClass;
     use crate::domain::clock::SeededChance;
     use crate::domain::outcome::Trouble;
     use crate::domain::reply::Reply;
@@ -158,7 +164,7 @@ mod tests {
     }
 
     fn trouble() -> Trouble {
-        Trouble::new("connection", "refused")
+        Trouble::new(OwnClass::Connection, "refused")
     }
 
     #[test]

@@ -1,6 +1,17 @@
-//! What is said of a message before its bytes: who, to whom, how large, and what it needs of the next hop.
+//! A message as it leaves: its bytes, and what is said before them: who, to whom, how large, and what it needs of the
+//! next hop.
+
+use std::sync::Arc;
 
 use super::address::Address;
+
+/// What a delivery puts on the wire.
+#[derive(Debug, Clone)]
+pub struct Content {
+    pub sender: Address,
+    pub recipient: Address,
+    pub raw: Arc<Vec<u8>>,
+}
 
 /// One transaction's envelope: one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]

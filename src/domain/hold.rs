@@ -1,38 +1,28 @@
 //! Why a delivery is put off without a try.
 
-/// What must pass before it is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The lane's breaker is open, or a probe is under way.
-    Paused,
-    /// Other processes have all of the lane's connections.
-    Shared,
-    /// The rate of messages, or of connections, is used up for longer than is worth waiting.
-    Rate,
-    /// Retries to this destination have used up their budget.
-    Budget,
-    /// No source address may send more today.
-    Warmup,
-    /// The next hop has refused all source addresses of late.
-    Aside,
-    /// The pool has no address that could speak to the next hop.
-    NoSource,
+use super::words::words;
+
+words! {
+    /// What must pass before it is tried. The row holds the word.
+    pub enum HoldReason {
+        /// The lane's breaker is open, or a probe is under way.
+        Paused = "paused",
+        /// Other processes have all of the lane's connections.
+        Shared = "shared",
+        /// The rate of messages, or of connections, is used up for longer than is worth waiting.
+        Rate = "rate",
+        /// Retries to this destination have used up their budget.
+        Budget = "budget",
+        /// No source address may send more today.
+        Warmup = "warmup",
+        /// The next hop has refused all source addresses of late.
+        Aside = "aside",
+        /// The pool has no address that could speak to the next hop.
+        NoSource = "no_source",
+    }
 }
 
-impl Why {
-    /// In a word, for metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Shared => "shared",
-            Self::Rate => "rate",
-            Self::Budget => "budget",
-            Self::Warmup => "warmup",
-            Self::Aside => "aside",
-            Self::NoSource => "no_source",
-        }
-    }
-
+impl HoldReason {
     /// For people.
     pub const fn in_words(self) -> &'static str {
         match self {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::class::{Class, OwnClass};
+
 /// Whether a refusal is the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,7 +45,7 @@ pub struct Action {
 /// A classified refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    pub class: Cow<'static, str>,
+    pub class: Class,
     pub verdict: Verdict,
     /// The rule that said so; `None` where no reply was judged.
     pub rule: Option<Box<str>>,
@@ -54,8 +56,8 @@ pub struct Judgement {
 
 impl Judgement {
     /// One that no rule gave.
-    pub fn plain(verdict: Verdict, class: &'static str) -> Self {
-        Self { class: Cow::Borrowed(class), verdict, rule: None, confidence: 100, action: Action::default() }
+    pub fn plain(verdict: Verdict, class: OwnClass) -> Self {
+        Self { class: class.into(), verdict, rule: None, confidence: 100, action: Action::default() }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+pub mod class;
 pub mod clock;
 pub mod delivery;
 pub mod dkim;
@@ -15,6 +16,7 @@ pub mod fault;
 pub mod hold;
 pub mod id;
 pub mod judgement;
+pub mod lane;
 pub mod lease;
 pub mod message;
 pub mod net;
@@ -27,4 +29,7 @@ pub mod reverse_path;
 pub mod route;
 pub mod shard;
 pub mod span;
+pub mod stage;
+pub mod tls_result;
 pub mod tlsa;
+mod words;

@@ -2,8 +2,22 @@
 
 use std::borrow::Cow;
 
+use super::class::{Class, OwnClass};
 use super::judgement::{Action, Judgement, Verdict};
 use super::reply::Reply;
+use super::stage::Stage;
+use super::words::words;
+
+words! {
+    /// How a try ended, in a word: in rows, in answers and in metrics.
+    pub enum OutcomeKind {
+        Accepted = "accepted",
+        Deferred = "deferred",
+        Rejected = "rejected",
+        Uncertain = "uncertain",
+        Expired = "expired",
+    }
+}
 
 /// How one try of a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +39,7 @@ pub enum Outcome {
 pub struct Trouble {
     /// What the server said, when it said anything.
     pub reply: Option<Reply>,
-    /// A stable word: `bad_mailbox`, `greylisted`, `connection`, `tls`, `dns`, …
-    pub class: Cow<'static, str>,
+    pub class: Class,
     /// In words, for a person.
     pub detail: String,
     /// The rule that judged the reply, and its confidence in percent.
@@ -37,18 +50,18 @@ pub struct Trouble {
 
 impl Trouble {
     /// Trouble that no reply explains.
-    pub fn new(class: &'static str, detail: impl Into<String>) -> Self {
-        Self { reply: None, class: Cow::Borrowed(class), detail: detail.into(), rule: None, action: Action::default() }
+    pub fn new(class: OwnClass, detail: impl Into<String>) -> Self {
+        Self { reply: None, class: class.into(), detail: detail.into(), rule: None, action: Action::default() }
     }
 
     /// Trouble on the way to a server, which many deliveries have at once.
-    pub fn on_the_way(class: &'static str, detail: impl Into<String>) -> Self {
+    pub fn on_the_way(class: OwnClass, detail: impl Into<String>) -> Self {
         let action = Action { schedule: Cow::Borrowed("outage"), ..Action::default() };
         Self { action, ..Self::new(class, detail) }
     }
 
     /// A verdict of our own, in the form of a reply.
-    pub fn from_reply(class: &'static str, reply: Reply) -> Self {
+    pub fn from_reply(class: OwnClass, reply: Reply) -> Self {
         let detail = reply.to_string();
         Self { reply: Some(reply), ..Self::new(class, detail) }
     }
@@ -76,21 +89,27 @@ impl Outcome {
         }
     }
 
-    pub const fn name(&self) -> &'static str {
+    pub const fn kind(&self) -> OutcomeKind {
         match self {
-            Self::Accepted(_) => "accepted",
-            Self::Deferred(_) => "deferred",
-            Self::Rejected(_) => "rejected",
-            Self::Uncertain(_) => "uncertain",
-            Self::Expired => "expired",
+            Self::Accepted(_) => OutcomeKind::Accepted,
+            Self::Deferred(_) => OutcomeKind::Deferred,
+            Self::Rejected(_) => OutcomeKind::Rejected,
+            Self::Uncertain(_) => OutcomeKind::Uncertain,
+            Self::Expired => OutcomeKind::Expired,
         }
     }
 
+    /// The word of its kind.
+    pub const fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+
+    /// The word of its class.
     pub fn class(&self) -> &str {
         match self {
-            Self::Accepted(_) => "accepted",
-            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => &t.class,
-            Self::Expired => "expired",
+            Self::Accepted(_) => OwnClass::Accepted.name(),
+            Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => t.class.name(),
+            Self::Expired => OwnClass::Expired.name(),
         }
     }
 
@@ -118,8 +137,8 @@ impl Outcome {
 #[derive(Debug, Clone)]
 pub struct AttemptReport {
     pub outcome: Outcome,
-    /// The stage in which it ended: `connect`, `greeting`, `rcpt`, `dot`, …
-    pub stage: Option<&'static str>,
+    /// The stage in which it ended.
+    pub stage: Option<Stage>,
     /// Who runs the next hop, as far as the rule pack knows; a bounded set.
     pub provider: Option<String>,
     pub host: Option<String>,
@@ -134,11 +153,11 @@ pub struct AttemptReport {
 impl AttemptReport {
     /// Whether it ended before the server heard of the message.
     pub fn is_before_mail(&self) -> bool {
-        !self.stage.is_some_and(|stage| ["mail", "rcpt", "data", "body", "dot"].contains(&stage))
+        !self.stage.is_some_and(Stage::is_of_message)
     }
 
     /// A try that ended before any server was spoken to.
-    pub fn without_session(outcome: Outcome, stage: &'static str) -> Self {
+    pub fn without_session(outcome: Outcome, stage: Stage) -> Self {
         Self {
             outcome,
             stage: Some(stage),

@@ -19,6 +19,7 @@ pub use places::{Place, Places, Rooms};
 
 use crate::domain::address::Address;
 use crate::domain::delivery::LeasedDelivery;
+use crate::domain::envelope::Content;
 
 /// A delivery that was accepted under this process's lease, in its place.
 #[derive(Debug)]
@@ -32,13 +33,11 @@ pub struct Fresh {
 /// A message in memory, so that it need not be read back.
 #[derive(Debug)]
 pub struct Carried {
-    pub sender: Address,
-    pub recipient: Address,
-    pub raw: Arc<Vec<u8>>,
+    pub content: Content,
     /// Since when the lease is held: past its span the row must be asked.
     pub since: Instant,
     /// Of the memory that may be carried; kept until the message has left.
-    pub memory: Option<OwnedSemaphorePermit>,
+    pub memory: OwnedSemaphorePermit,
 }
 
 /// The hand-over of one process.
@@ -69,11 +68,9 @@ impl Handover {
         let kib = u32::try_from(raw.len() / 1024 + 1).ok()?;
         let memory = Arc::clone(&self.memory).try_acquire_many_owned(kib).ok()?;
         Some(Carried {
-            sender: sender.clone(),
-            recipient: recipient.clone(),
-            raw: Arc::clone(raw),
+            content: Content { sender: sender.clone(), recipient: recipient.clone(), raw: Arc::clone(raw) },
             since: Instant::now(),
-            memory: Some(memory),
+            memory,
         })
     }
 

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, Error, RootCertStore};
 use webpki::EndEntityCert;
 
-use super::tls::sound_handshake;
+use super::handshake::sound_handshake;
 use crate::domain::tlsa::Tlsa;
 
 /// Judges by records that were found under DNSSEC.

@@ -4,7 +4,9 @@
 pub mod connect;
 mod dane;
 pub mod dns;
+pub mod dns_error;
 pub mod fetch;
+mod handshake;
 pub mod own;
 pub mod tls;
 pub mod validated;

@@ -9,9 +9,11 @@ use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::dane::DaneVerifier;
+use super::handshake::sound_handshake;
+use crate::domain::tls_result::TlsResult;
 use crate::domain::tlsa::Tlsa;
 
 /// Client configurations, made once.
@@ -72,44 +74,18 @@ impl TlsConfigs {
     }
 }
 
-/// The rest of a [`ServerCertVerifier`] that has a `provider`, whatever it makes of certificates: the handshake itself
-/// must be sound.
-macro_rules! sound_handshake {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &rustls::pki_types::CertificateDer<'_>,
-            signature: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            rustls::crypto::verify_tls12_signature(
-                message,
-                certificate,
-                signature,
-                &self.provider.signature_verification_algorithms,
-            )
+/// The result type (RFC 8460 §4.3.1) of a certificate that was refused so, or of another trouble with TLS.
+pub const fn result_of(error: &rustls::Error) -> TlsResult {
+    let rustls::Error::InvalidCertificate(why) = error else { return TlsResult::ValidationFailure };
+    match why {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsResult::CertificateHostMismatch
         }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &rustls::pki_types::CertificateDer<'_>,
-            signature: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            rustls::crypto::verify_tls13_signature(
-                message,
-                certificate,
-                signature,
-                &self.provider.signature_verification_algorithms,
-            )
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            self.provider.signature_verification_algorithms.supported_schemes()
-        }
-    };
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsResult::CertificateExpired,
+        CertificateError::UnknownIssuer => TlsResult::CertificateNotTrusted,
+        _ => TlsResult::ValidationFailure,
+    }
 }
-pub(super) use sound_handshake;
 
 /// Takes any certificate, but the handshake itself must be sound.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::dns::DnsError;
+use super::dns_error::DnsError;
 use crate::domain::tlsa::Tlsa;
 
 /// What is asked for.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::InHand;
+use super::{Gate, InHand};
 use crate::domain::clock::Chance;
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
@@ -76,15 +76,18 @@ pub trait Work: Send + Sync + 'static {
         span: Duration,
     ) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send;
 
-    /// Performs a job and settles it.
-    fn perform(&self, job: Self::Job) -> impl Future<Output = ()> + Send;
+    /// Performs a job and settles it. It asks the gate right before what cannot be taken back.
+    fn perform(&self, job: Self::Job, gate: Arc<Gate>) -> impl Future<Output = ()> + Send;
 }
 
-/// How a queue is paced.
+/// How a queue works.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct QueueSettings {
+    /// How long a lease lasts unless it is renewed.
     pub lease: Duration,
+    /// How often the store is asked although nothing was signalled.
     pub poll: Duration,
+    /// Jobs of one claim.
     pub batch: usize,
 }
 
@@ -95,7 +98,9 @@ pub struct Runner<W: Work> {
     pub wake: Arc<Wake>,
     /// Jobs that come with a lease, from where they were made.
     pub fresh: Option<mpsc::UnboundedReceiver<W::Job>>,
-    pub pace: Pace,
+    pub settings: QueueSettings,
+    /// What is performed now.
+    pub in_hand: Arc<InHand>,
     /// Names this process in the leases.
     pub owner: Uuid,
     pub chance: Arc<dyn Chance>,
@@ -126,9 +131,9 @@ impl<W: Work> Runner<W> {
     /// Starts the loop and the renewal of its leases. After the soft token nothing is claimed; what is
     /// in hand goes on until it is done or the hard token falls.
     pub fn start(mut self, shutdown: &Shutdown) {
-        let (work, metrics) = (Arc::clone(&self.work), Arc::clone(&self.metrics));
-        let starter = Starter { work, in_hand: Arc::default(), metrics };
-        shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.pace.lease, shutdown.clone()));
+        let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
+        let starter = Starter { work, in_hand, metrics: Arc::clone(&self.metrics) };
+        shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.settings.lease, shutdown.clone()));
         if let Some(fresh) = self.fresh.take() {
             shutdown.spawn(starter.clone().take_in(fresh, shutdown.clone()));
         }
@@ -138,14 +143,14 @@ impl<W: Work> Runner<W> {
 
 impl<W: Work> Running<W> {
     async fn run(self, shutdown: Shutdown) {
-        let Runner { chance, pace, wake, work, .. } = &self.runner;
+        let Runner { chance, settings, wake, work, .. } = &self.runner;
         let mut link = self.runner.store.link();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
         let mut next_poll = Instant::now();
         loop {
             let polled = if Instant::now() >= next_poll {
-                next_poll = Instant::now() + chance.jitter(pace.poll, 0.2);
+                next_poll = Instant::now() + chance.jitter(settings.poll, 0.2);
                 work.shards_due(&mut link).await
             } else {
                 Ok(Vec::new())
@@ -194,11 +199,11 @@ impl<W: Work> Running<W> {
         pending: &mut VecDeque<Shard>,
         shutdown: &Shutdown,
     ) -> Result<(), StoreError> {
-        let Runner { work, chance, pace, owner, .. } = &self.runner;
+        let Runner { work, chance, settings, owner, .. } = &self.runner;
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(link.max_shards_per_tx());
         while !pending.is_empty() {
-            let limit = work.room().min(pace.batch);
+            let limit = work.room().min(settings.batch);
             if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
@@ -206,7 +211,7 @@ impl<W: Work> Running<W> {
             let mut token = [0; 16];
             chance.fill(&mut token);
             let token = Uuid::from_bytes(token);
-            let claiming = Claiming { owner: *owner, token, span: pace.lease, limit };
+            let claiming = Claiming { owner: *owner, token, span: settings.lease, limit };
             let (jobs, more) = match work.claim(link, &shards, claiming).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
@@ -227,7 +232,10 @@ impl<W: Work> Running<W> {
 impl<W: Work> Starter<W> {
     fn start(&self, job: W::Job, shutdown: &Shutdown) {
         let lease = W::lease(&job);
-        self.in_hand.insert(lease);
+        let Some(gate) = self.in_hand.insert(lease) else {
+            tracing::warn!(queue = W::NAME, job.id = %lease.id, "a job that is in hand was claimed again; it is not started twice");
+            return;
+        };
         let gauge = self.metrics.in_hand.with_label_values(&[W::NAME]);
         gauge.inc();
         let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
@@ -237,7 +245,7 @@ impl<W: Work> Starter<W> {
         }));
         // On the heap at once: a large future would be moved from hand to hand.
         let performed = Box::pin(async move {
-            work.perform(job).await;
+            work.perform(job, gate).await;
             drop(end);
         });
         shutdown.spawn(performed);

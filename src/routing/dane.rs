@@ -1,9 +1,21 @@
 //! DANE for SMTP (RFC 7672): which hosts publish TLSA records under DNSSEC.
 
-use super::resolve::Dane;
+use std::sync::Arc;
+
 use crate::domain::clock::Chance;
-use crate::net::dns::DnsError;
+use crate::domain::tlsa::Tlsa;
+use crate::net::dns_error::DnsError;
 use crate::net::validated::{Kind, Validated};
+
+/// What a host publishes under DANE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dane {
+    /// Nothing, or nothing that is validated.
+    None,
+    /// Records none of which SMTP can use: TLS is mandatory all the same.
+    Unusable,
+    Records(Arc<Vec<Tlsa>>),
+}
 
 /// Whether the records that name a domain's hosts are validated (§2.2.1). Without MX records its own addresses are
 /// what counts.
@@ -30,8 +42,8 @@ pub async fn of_host(validated: &Validated, host: &str, port: u16, chance: &dyn 
     if !answer.is_authentic || answer.tlsa.is_empty() {
         return Ok(Dane::None);
     }
-    if answer.tlsa.iter().any(crate::domain::tlsa::Tlsa::is_usable) {
-        return Ok(Dane::Records(std::sync::Arc::new(answer.tlsa)));
+    if answer.tlsa.iter().any(Tlsa::is_usable) {
+        return Ok(Dane::Records(Arc::new(answer.tlsa)));
     }
     Ok(Dane::Unusable)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::resolve::Dane;
+use super::dane::Dane;
 use super::router::Routed;
 
 /// Route, hosts in the order in which they are tried, addresses, and the TLS policy with its reason.

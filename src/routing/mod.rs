@@ -12,7 +12,8 @@ mod router;
 pub mod sts;
 mod traffic;
 
+pub use dane::Dane;
 pub use describe::describe;
-pub use resolve::{Dane, Host, Resolution, Resolutions};
+pub use resolve::{Host, Resolution, Resolutions};
 pub use router::{Ask, NoRoute, Routed, Router, RouterParts};
 pub use traffic::{Plan, Traffic};

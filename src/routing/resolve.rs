@@ -10,12 +10,12 @@ use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::dane;
+use super::dane::{self, Dane};
 use super::sts::{Found, Policies};
 use crate::classify::Classifier;
 use crate::domain::clock::Chance;
-use crate::domain::tlsa::Tlsa;
-use crate::net::dns::{DnsError, Exchanger, Resolver};
+use crate::net::dns::{Exchanger, Resolver};
+use crate::net::dns_error::DnsError;
 
 /// How long an answer is kept; the resolver's own cache heeds the records' times.
 const KEEP: Duration = Duration::from_secs(30);
@@ -27,16 +27,6 @@ const MEMORY: usize = 20_000;
 const HOSTS_MAX: usize = 10;
 /// Letters of a group's name.
 const GROUP_MAX: usize = 200;
-
-/// What a host publishes under DANE.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dane {
-    /// Nothing, or nothing that is validated.
-    None,
-    /// Records none of which SMTP can use: TLS is mandatory all the same.
-    Unusable,
-    Records(Arc<Vec<Tlsa>>),
-}
 
 /// A mail host of a domain.
 #[derive(Debug, Clone)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::resolve::{Dane, Host, Resolution, Resolutions};
+use super::dane::Dane;
+use super::resolve::{Host, Resolution, Resolutions};
 use super::sts::{self, Policies};
 use super::traffic::{Plan, Traffic};
 use crate::config::Config;
@@ -16,7 +17,8 @@ use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
 use crate::domain::peer::{Peer, TlsBasis};
 use crate::domain::route::{Route, Smarthost, TlsPolicy};
-use crate::net::dns::{DnsError, Resolver};
+use crate::net::dns::Resolver;
+use crate::net::dns_error::DnsError;
 use crate::net::tls::TlsConfigs;
 use crate::shaping::{Choice, DEFAULT_POOL};
 use crate::store::Store;

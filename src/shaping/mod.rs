@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 pub use limits::{Limits, NextHop, Rate};
 pub use routes::{Choice, RouteRule};
-pub use sources::{Candidate, Pool, SourceRule, Warmup, Wish, choose};
+pub use sources::{Candidate, NoSourceReason, Pool, SourceRule, Warmup, choose};
 
 use crate::domain::id::ProjectId;
 use limits::LimitRules;

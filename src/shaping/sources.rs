@@ -72,7 +72,7 @@ impl Candidate<'_> {
 
 /// Why no source can be used now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum NoSourceReason {
     /// Every source has sent what its warm-up allows today.
     WarmedOut,
     /// Every source is set aside for this next hop.
@@ -89,18 +89,18 @@ pub fn choose<'a>(
     reaches: impl Fn(&Candidate<'a>) -> bool,
     is_set_aside: impl Fn(&Candidate<'a>) -> bool,
     has_allowance: impl Fn(&Candidate<'a>) -> bool,
-) -> Result<Candidate<'a>, Wish> {
+) -> Result<Candidate<'a>, NoSourceReason> {
     let mut order: Vec<_> =
         candidates.iter().filter(|c| c.weight > 0 && !c.rule.draining && reaches(c)).copied().collect();
     order.sort_by(|a, b| score(b, domain).total_cmp(&score(a, domain)));
     if order.is_empty() {
-        return Err(Wish::None);
+        return Err(NoSourceReason::None);
     }
     order.retain(|candidate| !is_set_aside(candidate));
     if order.is_empty() {
-        return Err(Wish::SetAside);
+        return Err(NoSourceReason::SetAside);
     }
-    order.into_iter().find(|candidate| has_allowance(candidate)).ok_or(Wish::WarmedOut)
+    order.into_iter().find(|candidate| has_allowance(candidate)).ok_or(NoSourceReason::WarmedOut)
 }
 
 /// Weighted rendezvous: the greatest of `-weight / ln(hash)`.

@@ -104,9 +104,9 @@ fn what_may_not_be_used_is_passed_over_and_the_reason_is_told() {
     assert_eq!(spilled.name, "a", "past one whose warm-up is used up");
     let others = choose(&candidates, "x.example", yes, |c| c.name == "a", yes).unwrap();
     assert_eq!(others.name, "b");
-    assert_eq!(choose(&candidates, "x", yes, no, no).err(), Some(Wish::WarmedOut));
-    assert_eq!(choose(&candidates, "x", yes, yes, yes).err(), Some(Wish::SetAside));
-    assert_eq!(choose(&candidates, "x", no, no, yes).err(), Some(Wish::None));
+    assert_eq!(choose(&candidates, "x", yes, no, no).err(), Some(NoSourceReason::WarmedOut));
+    assert_eq!(choose(&candidates, "x", yes, yes, yes).err(), Some(NoSourceReason::SetAside));
+    assert_eq!(choose(&candidates, "x", no, no, yes).err(), Some(NoSourceReason::None));
 }
 
 #[test]

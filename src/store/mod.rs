@@ -9,6 +9,7 @@ pub mod accounts;
 mod error;
 pub mod fleet;
 pub mod mail;
+pub mod patience;
 pub mod queue;
 pub mod schema;
 

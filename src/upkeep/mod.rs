@@ -1,4 +1,4 @@
-//! Ticks that keep the house: leases that ran out, idempotency keys past their day, days' partitions, gauges.
+//! Ticks that keep the house: leases that ran out, idempotency keys past their day, counters and policies past their use, days' partitions, gauges.
 //! Every process may tick; each tick is harmless twice.
 
 mod partitions;
@@ -19,6 +19,8 @@ pub use partitions::Partitions;
 const RESCUE: Duration = Duration::from_secs(5);
 /// Rescues between two clean-ups.
 const CLEAN_EVERY: u32 = 12;
+/// Rescues between two removals of what the fleet remembers: about an hour.
+const PRUNE_EVERY: u32 = 720;
 /// Rows of one statement.
 const BATCH: i64 = 200;
 /// Due rows are counted up to this.
@@ -58,6 +60,11 @@ impl Upkeep {
         self.metrics.queue_oldest_due_seconds.with_label_values(&["deliveries"]).set(oldest);
         if tick.is_multiple_of(CLEAN_EVERY) {
             link.prune_idempotency_keys(BATCH).await?;
+        }
+        if tick.is_multiple_of(PRUNE_EVERY) {
+            self.store.prune_tls_counts().await?;
+            self.store.prune_source_usage().await?;
+            self.store.prune_sts_policies().await?;
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 
 use crate::net::connect::connect;
-use crate::net::dns::{DnsError, Resolver};
+use crate::net::dns::Resolver;
+use crate::net::dns_error::DnsError;
 use crate::net::tls::TlsConfigs;
 
 /// Bytes of an answer that are read at most.

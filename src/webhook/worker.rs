@@ -14,7 +14,8 @@ use crate::domain::clock::{Chance, Clock, Timestamp};
 use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
-use crate::queue::{Claiming, Work};
+use crate::queue::{Claiming, Gate, Work};
+use crate::store::patience::until_it_answers;
 use crate::store::queue::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
 use crate::store::{Link, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -134,28 +135,15 @@ impl Poster {
     }
 
     async fn load(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        loop {
-            match self.store.load_job(job).await {
-                Err(error) if error.is_away() => tokio::time::sleep(STORE_PAUSE).await,
-                other => return other,
-            }
-        }
+        until_it_answers!(STORE_PAUSE, "a webhook job to be read", self.store.load_job(job))
     }
 
     async fn settle(&self, settlement: &JobSettlement) {
-        loop {
-            match self.store.settle_job(settlement, self.disable_after).await {
-                Ok(true) => return,
-                Ok(false) => {
-                    self.metrics.leases_lost.with_label_values(&[Self::NAME]).inc();
-                    return;
-                }
-                Err(error) if error.is_away() => tokio::time::sleep(STORE_PAUSE).await,
-                Err(error) => {
-                    tracing::error!(%error, "a webhook's result was refused; its lease will run out");
-                    return;
-                }
-            }
+        let settle = || self.store.settle_job(settlement, self.disable_after);
+        match until_it_answers!(STORE_PAUSE, "a webhook's result to be written", settle()) {
+            Ok(true) => {}
+            Ok(false) => self.metrics.leases_lost.with_label_values(&[Self::NAME]).inc(),
+            Err(error) => tracing::error!(%error, "a webhook's result was refused; its lease will run out"),
         }
     }
 
@@ -222,9 +210,10 @@ impl Work for Poster {
         link.renew_jobs(leases, span).await
     }
 
-    async fn perform(&self, call: Call) {
+    async fn perform(&self, call: Call, gate: Arc<Gate>) {
         let job = &call.job;
         let settlement = match self.load(job).await {
+            Ok(Some(_)) if !gate.begin() => return,
             Ok(Some(loaded)) => self.call(job, &loaded).await,
             Ok(None) => self.settlement(job, JobNext::Failed, None, "the endpoint or the event is gone"),
             Err(error) => {

@@ -288,6 +288,9 @@ async fn an_unreachable_next_hop_defers_and_loses_nothing() {
     let deferred = app.until(&id, "a deferral", |m| status_of(m, "a@example.net") == "deferred").await;
     assert_eq!(deferred["recipients"][0]["last_reply"]["class"], "connection");
     assert!(deferred["recipients"][0]["last_reply"]["text"].as_str().unwrap().contains("refused"));
+    let explained = app.get(&format!("/v1/messages/{id}/explain")).await.json();
+    let meaning = explained["recipients"][0]["last_attempt"]["meaning"].as_str().unwrap();
+    assert!(meaning.starts_with("the connection to the mail host could not be made"), "{meaning}");
     let sink = Sink::setup().at(address).start().await;
     assert_eq!(app.settled(&id).await["status"], "delivered");
     assert_eq!(sink.taken_count(), 1);

@@ -227,7 +227,7 @@ async fn a_dead_next_hop_is_paused_explained_and_served_again_when_it_returns() 
     for n in 0..40 {
         ids.push(app.send(&message_to(&format!("r{n}@dead.example"))).await);
     }
-    let held = "SELECT count(*) FROM lane_states WHERE state ->> 'state' IN ('paused', 'probing')";
+    let held = "SELECT count(*) FROM lane_states WHERE phase IN ('paused', 'probing')";
     app.database.until_count(held, 1).await;
     let explained = app.get(&format!("/v1/messages/{}/explain", ids[39])).await.json();
     let recipient = &explained["recipients"][0];

@@ -48,6 +48,7 @@ async fn what_cannot_be_used_is_named() {
         (&["config", "check", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (&["config", "check", "--set", &bad_shaping], "limits.provider.nosuch"),
         (&["rules", "test", "550 no", "--provider", "nosuch"], "--provider 'nosuch'"),
+        (&["rules", "test", "550 no", "--stage", "lunch"], "the stages are expiry,"),
         (&["trace", "example.net", "--project", "nosuch"], "--project 'nosuch'"),
         (&["keys", "create", "--project", "a b", "--mode", "live"], "--project a b"),
         (&["keys", "create", "--project", "p", "--mode", "maybe"], "must be live or test"),

@@ -2,7 +2,9 @@
 
 use mailwright::ambient::{SystemChance, SystemClock};
 use mailwright::domain::clock::Clock;
+use mailwright::domain::lane::LanePhase;
 use mailwright::domain::shard::{SHARDS, Shard};
+use mailwright::domain::tls_result::{TlsPolicyType, TlsResult};
 use mailwright::store::Window;
 
 use crate::support::app::{Setup, message_to};
@@ -117,4 +119,50 @@ async fn a_due_shard_is_found_and_a_deferred_one_is_not() {
     assert_eq!(link.ready_shards(10).await.unwrap(), Vec::<Shard>::new());
     app.database.execute("UPDATE deliveries SET due_at = now()").await;
     assert_eq!(link.ready_shards(10).await.unwrap(), [shard], "what is due becomes ready");
+}
+
+#[tokio::test]
+async fn closed_sets_of_the_fleets_tables_are_those_of_the_vocabulary() {
+    let database = Database::new().await;
+    let phases: Vec<_> = LanePhase::ALL.iter().map(|phase| phase.name()).collect();
+    let results: Vec<_> = TlsResult::ALL.iter().map(|result| result.name()).collect();
+    let policies: Vec<_> = TlsPolicyType::ALL.iter().map(|policy| policy.name()).collect();
+    for (constraint, words) in
+        [("lane_states_phase", phases), ("tls_reports_result", results), ("tls_reports_policy_type", policies)]
+    {
+        let sql = |text: &str| {
+            format!("SELECT count(*) FROM pg_constraint c, {text} WHERE c.conname = '{constraint}' AND c.convalidated")
+        };
+        let listed = sql("regexp_matches(pg_get_constraintdef(c.oid), '''[^'']*''', 'g')");
+        assert_eq!(database.count(&listed).await, i64::try_from(words.len()).unwrap(), "{constraint}");
+        for word in words {
+            let named = format!("{} AND pg_get_constraintdef(c.oid) LIKE '%''{word}''%'", sql("(SELECT 1) AS one"));
+            assert_eq!(database.count(&named).await, 1, "{constraint}: {word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_fleet_remembers_is_removed_when_it_is_of_no_use() {
+    let database = Database::new().await;
+    let store = store(&database.url);
+    for age in [0, 29, 31, 400] {
+        database
+            .execute(&format!(
+                "INSERT INTO tls_reports VALUES (CURRENT_DATE - {age}, 'a.example', 'sts', 'mx.example', 'successful', 1); \
+                 INSERT INTO source_usage VALUES (CURRENT_DATE - {age}, 'a', 'other', 1)"
+            ))
+            .await;
+    }
+    for (domain, age) in [("a.example", -1), ("b.example", 6), ("c.example", 8)] {
+        database
+            .execute(&format!(
+                "INSERT INTO mta_sts_policies VALUES ('{domain}', '1', 'x', now() - interval '{age} days')"
+            ))
+            .await;
+    }
+    assert_eq!(store.prune_tls_counts().await.unwrap(), 2);
+    assert_eq!(store.prune_source_usage().await.unwrap(), 2);
+    assert_eq!(store.prune_sts_policies().await.unwrap(), 1);
+    assert_eq!(store.prune_tls_counts().await.unwrap(), 0, "and nothing twice");
 }

@@ -10,9 +10,11 @@ use crate::api::problem::Problem;
 use crate::api::{Api, Shared, json as answer};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::clock::{Timestamp, rfc3339};
+use crate::domain::hold::HoldReason;
+use crate::domain::lane::LanePhase;
 use crate::domain::route::SANDBOX_LANE;
 use crate::routing::{Ask, describe};
-use crate::store::fleet::processes::StoredLane;
+use crate::store::fleet::lane_states::StoredLane;
 use crate::store::mail::explain::{LastAttempt, OwedDelivery};
 use crate::store::mail::messages::StoredRecipient;
 
@@ -113,18 +115,21 @@ fn reason(
             owed.attempt
         );
     }
-    let paused =
-        lanes.iter().find(|lane| matches!(lane.state["state"].as_str(), Some("paused" | "probing" | "shared")));
-    let lane = paused.map_or_else(String::new, |lane| {
-        format!("; the lane {} is {}", lane.lane, lane.state["state"].as_str().unwrap_or_default())
-    });
+    let paused = lanes
+        .iter()
+        .find(|lane| matches!(lane.state.phase, LanePhase::Paused | LanePhase::Probing | LanePhase::Shared));
+    let lane =
+        paused.map_or_else(String::new, |lane| format!("; the lane {} is {}", lane.state.name(), lane.state.phase));
     let when = if owed.due_at > now {
         format!("it waits until {}", rfc3339(owed.due_at))
     } else {
         "it is due and waits for its turn".to_owned()
     };
     match (&owed.held, said.is_empty()) {
-        (Some(held), _) => format!("{when}: {held}{lane}"),
+        (Some(held), _) => {
+            let why = HoldReason::parse(held).map_or(held.as_str(), |reason| reason.in_words());
+            format!("{when}: {why}{lane}")
+        }
         (None, true) => format!("{when}{lane}"),
         (None, false) => format!("{when}, since {said}{lane}"),
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
+use crate::domain::lane::LanePhase;
 use crate::shaping::{Limits, Rate};
 
 /// Sessions of a lane that has shown nothing yet (Postfix: `initial_destination_concurrency` 5).
@@ -112,7 +113,7 @@ pub enum Admission {
     /// Not for a while: do not wait in memory.
     Hold {
         until: Instant,
-        why: Why,
+        why: HoldReason,
     },
 }
 
@@ -224,21 +225,21 @@ impl Control {
     /// Whether one more may go out. [`Admission::Go`] has taken a slot.
     pub fn admit(&mut self, is_retry: bool, now: Instant) -> Admission {
         match self.breaker {
-            Breaker::Open { until, .. } if now < until => return Admission::Hold { until, why: Why::Paused },
+            Breaker::Open { until, .. } if now < until => return Admission::Hold { until, why: HoldReason::Paused },
             Breaker::Probing { pause } if self.in_use > 0 => {
-                return Admission::Hold { until: now + pause.min(PROBE_WAIT), why: Why::Paused };
+                return Admission::Hold { until: now + pause.min(PROBE_WAIT), why: HoldReason::Paused };
             }
             _ => {}
         }
         if self.connections_max() == 0 {
-            return Admission::Hold { until: now + PATIENCE, why: Why::Shared };
+            return Admission::Hold { until: now + PATIENCE, why: HoldReason::Shared };
         }
         if is_retry && !self.has_budget(now) {
             // Those who wait for a token are spread over the time in which as many come back.
             let next = self.budget_until.map_or(now, |until| until.max(now)) + BUDGET_WAIT;
             let until = next.min(now + BUDGET_WAIT_MAX);
             self.budget_until = Some(until);
-            return Admission::Hold { until, why: Why::Budget };
+            return Admission::Hold { until, why: HoldReason::Budget };
         }
         if self.in_use >= self.window() {
             return Admission::Full;
@@ -392,14 +393,14 @@ impl Control {
         matches!(self.breaker, Breaker::Closed(_))
     }
 
-    /// In a word, for people.
-    pub fn state(&self, now: Instant) -> &'static str {
+    /// What it lets through, for people.
+    pub fn phase(&self, now: Instant) -> LanePhase {
         match self.breaker {
-            Breaker::Open { until, .. } if now < until => "paused",
-            Breaker::Open { .. } | Breaker::Probing { .. } => "probing",
-            Breaker::Closed(_) if self.connections_max() == 0 => "shared",
-            Breaker::Closed(_) if self.slow_until.is_some_and(|until| now < until) => "slowed",
-            Breaker::Closed(_) => "open",
+            Breaker::Open { until, .. } if now < until => LanePhase::Paused,
+            Breaker::Open { .. } | Breaker::Probing { .. } => LanePhase::Probing,
+            Breaker::Closed(_) if self.connections_max() == 0 => LanePhase::Shared,
+            Breaker::Closed(_) if self.slow_until.is_some_and(|until| now < until) => LanePhase::Slowed,
+            Breaker::Closed(_) => LanePhase::Open,
         }
     }
 
@@ -410,7 +411,7 @@ impl Control {
 }
 
 fn later(at: Instant, now: Instant) -> Admission {
-    if at - now > PATIENCE { Admission::Hold { until: at, why: Why::Rate } } else { Admission::At(at) }
+    if at - now > PATIENCE { Admission::Hold { until: at, why: HoldReason::Rate } } else { Admission::At(at) }
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::control::{Admission, Control, Share, Sign};
 use crate::domain::envelope::Envelope;
-use crate::domain::hold::Why;
+use crate::domain::hold::HoldReason;
+use crate::domain::lane::{LanePhase, LaneSessions, LaneState};
 use crate::domain::peer::Peer;
-use crate::shaping::Limits;
+use crate::queue::Gate;
+use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
 use crate::smtp::client::session::Session;
 
@@ -68,6 +69,8 @@ struct Waiting {
 pub struct Offer {
     pub envelope: Envelope,
     pub peers: Vec<Arc<Peer>>,
+    /// Passed right before its envelope leaves.
+    pub gate: Arc<Gate>,
 }
 
 /// What one that waited is given.
@@ -76,7 +79,7 @@ pub enum Turn {
     /// A slot, perhaps with a session on which its envelope is already under way.
     Slot { slot: Slot, session: Option<Session> },
     /// Nothing for a while.
-    Held { until: Instant, why: Why },
+    Held { until: Instant, why: HoldReason },
 }
 
 /// The right to use one session of a lane.
@@ -147,7 +150,7 @@ impl Lane {
         };
         self.pump();
         // The lane lives as long as somebody waits for it.
-        granted.await.unwrap_or_else(|_| Turn::Held { until: Instant::now(), why: Why::Shared })
+        granted.await.unwrap_or_else(|_| Turn::Held { until: Instant::now(), why: HoldReason::Shared })
     }
 
     fn slot(self: &Arc<Self>) -> Slot {
@@ -196,13 +199,17 @@ impl Lane {
             return None;
         }
         let fits = |offer: &Offer| offer.peers.iter().any(|peer| peer.shares_session_with(&session.peer));
-        let place = state.waiting.iter().take(LOOK).position(|one| one.offer.as_ref().is_some_and(fits))?;
+        // One that was revoked is passed over: it is told so when its turn comes.
+        let may = |one: &Waiting| one.offer.as_ref().is_some_and(|offer| fits(offer) && !offer.gate.is_revoked());
+        let place = state.waiting.iter().take(LOOK).position(may)?;
         let is_retry = state.waiting[place].is_retry;
         if !state.control.admit_behind(is_retry, Instant::now()) {
             return None;
         }
         let Waiting { offer, grant, .. } = state.waiting.remove(place)?;
-        Some((offer?.envelope, Follower(grant)))
+        let offer = offer?;
+        // Revoked since it was looked at: its grant is dropped, which ends its attempt.
+        offer.gate.begin().then_some((offer.envelope, Follower(grant)))
     }
 
     /// Learns how a try ended.
@@ -246,26 +253,31 @@ impl Lane {
     }
 
     /// How it stands, for people; `None` when it is simply open and nobody waits.
-    pub fn describe(&self) -> Option<Value> {
+    pub fn describe(&self) -> Option<LaneState> {
         let state = self.state();
         let now = Instant::now();
         let control = &state.control;
-        if control.state(now) == "open" && state.waiting.is_empty() {
+        let phase = control.phase(now);
+        if phase == LanePhase::Open && state.waiting.is_empty() {
             return None;
         }
-        let limits = control.limits();
-        Some(json!({
-            "group": self.key.group,
-            "source": self.key.source,
-            "provider": self.provider,
-            "state": control.state(now),
-            "paused_for_ms": control.paused_until(now).map(|until| u64::try_from((until - now).as_millis()).unwrap_or(0)),
-            "sessions": { "in_use": control.in_use(), "idle": state.idle.len(), "window": control.window_now(),
-                "limit": control.connections_max() },
-            "waiting": state.waiting.len(),
-            "message_rate_per_second": limits.message_rate.map(crate::shaping::Rate::per_second),
-            "connection_rate_per_second": limits.connection_rate.map(crate::shaping::Rate::per_second),
-        }))
+        let (limits, count) = (control.limits(), |count: usize| u32::try_from(count).unwrap_or(u32::MAX));
+        Some(LaneState {
+            group: self.key.group.clone(),
+            source: self.key.source.clone(),
+            provider: self.provider.clone(),
+            phase,
+            paused_for_ms: control.paused_until(now).map(|until| u64::try_from((until - now).as_millis()).unwrap_or(0)),
+            sessions: LaneSessions {
+                in_use: count(control.in_use()),
+                idle: count(state.idle.len()),
+                window: count(control.window_now()),
+                limit: count(control.connections_max()),
+            },
+            waiting: count(state.waiting.len()),
+            message_rate_per_second: limits.message_rate.map(Rate::per_second),
+            connection_rate_per_second: limits.connection_rate.map(Rate::per_second),
+        })
     }
 }
 
@@ -368,3 +380,6 @@ impl Drop for Slot {
         self.lane.pump();
     }
 }
+
+#[cfg(test)]
+mod tests;

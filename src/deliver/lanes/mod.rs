@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -21,6 +20,7 @@ use control::Control;
 pub use control::{Pauses, Share, Sign};
 pub use lane::{Follower, Lane, LaneKey, Offer, SessionFacts, Slot, Turn};
 
+use crate::domain::lane::LaneState;
 use crate::domain::peer::SYSTEM_SOURCE;
 use crate::routing::{Plan, Routed};
 use crate::shaping::NextHop;
@@ -163,9 +163,7 @@ impl Lanes {
     }
 
     /// How the lanes stand that are not simply open.
-    pub fn describe(&self) -> Vec<(String, Value)> {
-        let name = |lane: &Lane| format!("{} from {}", lane.key.group, lane.key.source);
-        let told = self.all().into_iter().filter_map(|lane| Some((name(&lane), lane.describe()?)));
-        told.take(TOLD_MAX).collect()
+    pub fn describe(&self) -> Vec<LaneState> {
+        self.all().into_iter().filter_map(|lane| lane.describe()).take(TOLD_MAX).collect()
     }
 }

@@ -1,8 +1,8 @@
 //! An envelope in words: MAIL, RCPT and what begins the body, with the parameters that the server offers.
 
-use super::dialogue::Stage;
 use crate::domain::envelope::Envelope;
 use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::stage::Stage;
 use crate::smtp::capabilities::Capabilities;
 
 /// The stages of [`commands`].

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::dialogue::Stage;
 use crate::config::Delivery;
+use crate::domain::stage::Stage;
 
 /// Deadlines of every stage.
 #[derive(Debug, Clone)]
@@ -50,7 +50,8 @@ impl Deadlines {
             Stage::Data => self.data,
             Stage::Body => self.body,
             Stage::Dot => self.dot,
-            Stage::Quit => self.quit,
+            // No server is spoken to in the others.
+            Stage::Quit | Stage::Expiry | Stage::Resolve | Stage::Load | Stage::Lease | Stage::Sandbox => self.quit,
         }
     }
 }

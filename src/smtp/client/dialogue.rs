@@ -13,49 +13,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::commands;
+use crate::domain::class::OwnClass;
 use crate::domain::envelope::Envelope;
 use crate::domain::reply::Reply;
 use crate::domain::route::{Credentials, TlsPolicy};
+use crate::domain::stage::Stage;
 use crate::smtp::capabilities::Capabilities;
 use crate::smtp::reply::RawReply;
-
-/// Where in the conversation something happened, or which reply is awaited; in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    Connect,
-    Greeting,
-    Ehlo,
-    StartTls,
-    Handshake,
-    Auth,
-    Rset,
-    Mail,
-    Rcpt,
-    Data,
-    Body,
-    Dot,
-    Quit,
-}
-
-impl Stage {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Greeting => "greeting",
-            Self::Ehlo => "ehlo",
-            Self::StartTls => "starttls",
-            Self::Handshake => "handshake",
-            Self::Auth => "auth",
-            Self::Rset => "rset",
-            Self::Mail => "mail",
-            Self::Rcpt => "rcpt",
-            Self::Data => "data",
-            Self::Body => "body",
-            Self::Dot => "dot",
-            Self::Quit => "quit",
-        }
-    }
-}
 
 /// What the driver does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,8 +54,8 @@ pub enum Verdict {
 pub enum Refusal {
     /// The server said so.
     Reply(Reply),
-    /// We say so: policy or protocol.
-    Policy(&'static str, &'static str),
+    /// We say so: policy or protocol, and why in words.
+    Policy(OwnClass, &'static str),
 }
 
 /// One conversation.
@@ -238,7 +202,7 @@ impl Dialogue {
     pub fn on_reply(&mut self, raw: &RawReply) -> Action {
         let Some(stage) = self.awaited.pop_front() else {
             self.closing = true;
-            return Action::Close(Stage::Quit, Refusal::Policy("protocol", "a reply that nothing asked for"));
+            return Action::Close(Stage::Quit, Refusal::Policy(OwnClass::Protocol, "a reply that nothing asked for"));
         };
         let reply = raw.to_reply();
         if reply.code == 421 {
@@ -296,7 +260,7 @@ impl Dialogue {
                 self.closing = true;
                 return Action::Close(
                     Stage::StartTls,
-                    Refusal::Policy("tls", "TLS is required and STARTTLS is not offered"),
+                    Refusal::Policy(OwnClass::Tls, "TLS is required and STARTTLS is not offered"),
                 );
             }
         }
@@ -310,7 +274,7 @@ impl Dialogue {
         // The configuration allows credentials with validated TLS only; this is the second lock.
         if !self.secured {
             self.closing = true;
-            return Action::Close(Stage::Auth, Refusal::Policy("tls", "credentials are sent over TLS only"));
+            return Action::Close(Stage::Auth, Refusal::Policy(OwnClass::Tls, "credentials are sent over TLS only"));
         }
         if self.capabilities.auth_plain {
             let token = BASE64.encode(format!("\0{}\0{}", credentials.username, credentials.password));
@@ -320,7 +284,10 @@ impl Dialogue {
             self.send(Stage::Auth, "AUTH LOGIN\r\n".to_owned())
         } else {
             self.closing = true;
-            Action::Close(Stage::Auth, Refusal::Policy("auth", "the server offers neither AUTH PLAIN nor AUTH LOGIN"))
+            Action::Close(
+                Stage::Auth,
+                Refusal::Policy(OwnClass::Auth, "the server offers neither AUTH PLAIN nor AUTH LOGIN"),
+            )
         }
     }
 
@@ -410,7 +377,7 @@ impl Dialogue {
             Action::Done(Verdict::Refused(stage, reply))
         } else {
             self.closing = true;
-            Action::Close(Stage::Data, Refusal::Policy("protocol", "the transaction ended without a refusal"))
+            Action::Close(Stage::Data, Refusal::Policy(OwnClass::Protocol, "the transaction ended without a refusal"))
         }
     }
 

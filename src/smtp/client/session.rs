@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::deadlines::Deadlines;
-use super::dialogue::{Action, Dialogue, Refusal, Stage, Verdict};
+use super::dialogue::{Action, Dialogue, Refusal, Verdict};
+use super::session_tls::{Secured, SessionTls, TlsFault, secure};
 use crate::domain::envelope::Envelope;
-use crate::domain::peer::{Peer, Source, TlsBasis};
+use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
+use crate::domain::stage::Stage;
+use crate::domain::tls_result::TlsResult;
 use crate::net::tls::TlsConfigs;
 use crate::smtp::reply::{RawReply, ReplyReader};
 use crate::smtp::stuffing::dot_stuffed;
@@ -39,7 +40,7 @@ pub enum FailureKind {
     /// The connection broke, hung or spoke nonsense.
     Broken(String),
     /// The TLS handshake failed.
-    Tls(String),
+    Tls(TlsFault),
     /// The server or our policy ended the session.
     Refused(Refusal),
 }
@@ -65,10 +66,9 @@ pub struct Session {
     pub peer: Arc<Peer>,
     /// The address that we speak from.
     pub local: Option<SocketAddr>,
-    /// Protocol version and how far the certificate was checked, or `none`.
-    pub tls: String,
+    pub tls: SessionTls,
     /// Why the certificate would be refused under a policy that only tests (RFC 8461 §5).
-    pub doubt: Option<String>,
+    pub doubt: Option<TlsResult>,
     /// Transactions begun on this session.
     pub transactions: usize,
     /// When the server last said something.
@@ -126,7 +126,7 @@ impl Session {
             deadlines: Arc::clone(deadlines),
             transcript: String::new(),
             peer,
-            tls: "none".to_owned(),
+            tls: SessionTls::None,
             doubt: None,
             transactions: 0,
             heard: Instant::now(),
@@ -333,40 +333,19 @@ impl Session {
     }
 
     async fn secure(&mut self, tls: &TlsConfigs) -> Result<(), Failure> {
-        let failed = |why: String| Failure { stage: Stage::Handshake, kind: FailureKind::Tls(why) };
+        let failed = |fault| Failure { stage: Stage::Handshake, kind: FailureKind::Tls(fault) };
         // RFC 3207 §4.2: what was said in the clear must not be taken for what is said under TLS.
         if self.reader.has_leftover() {
             return Err(self.break_off(Stage::StartTls, "bytes in the clear behind the reply to STARTTLS"));
         }
         let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
-            return Err(failed("TLS inside TLS".to_owned()));
+            return Err(failed(TlsFault { result: TlsResult::ValidationFailure, why: "TLS inside TLS".to_owned() }));
         };
-        let (config, verdict) = match (self.peer.tls, &self.peer.tlsa) {
-            (TlsPolicy::Dane, Some(records)) => (tls.dane(Arc::clone(records)).map_err(failed)?, "dane"),
-            (policy, _) if policy.validates() => (Arc::clone(&tls.validating), "validated"),
-            (TlsPolicy::Dane, None) => return Err(failed("DANE without TLSA records".to_owned())),
-            _ => (Arc::clone(&tls.opportunistic), "unvalidated"),
-        };
-        let name = ServerName::try_from(self.peer.host.clone())
-            .or_else(|_| ServerName::try_from(self.peer.address.ip().to_string()))
-            .map_err(|error| failed(error.to_string()))?;
-        let handshake = TlsConnector::from(config).connect(name.clone(), stream);
-        let stream = match timeout(self.deadlines.of(Stage::Handshake), handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed("no handshake within the deadline".to_owned())),
-        };
-        if self.peer.basis == TlsBasis::StsTesting {
-            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            self.doubt = tls.doubt(certificates, &name).map(|error| error.to_string());
-        }
-        let version = stream.get_ref().1.protocol_version().map_or_else(String::new, |v| format!("{v:?}"));
-        self.tls = format!("{version} {verdict}");
-        if self.peer.basis == TlsBasis::Sts {
-            self.tls.push_str(" mta-sts");
-        }
-        let doubt = self.doubt.as_ref().map_or_else(String::new, |doubt| format!("; mta-sts testing: {doubt}"));
-        self.note(&format!("-- {}{doubt}\n", self.tls));
+        let deadline = self.deadlines.of(Stage::Handshake);
+        let Secured { stream, tls, doubt } = secure(tls, &self.peer, stream, deadline).await.map_err(failed)?;
+        let in_doubt = doubt.as_ref().map_or_else(String::new, |doubt| format!("; mta-sts testing: {}", doubt.why));
+        self.note(&format!("-- {tls}{in_doubt}\n"));
+        (self.tls, self.doubt) = (tls, doubt.map(|doubt| doubt.result));
         self.wire = Wire::Tls(Box::new(stream));
         Ok(())
     }

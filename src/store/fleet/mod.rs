@@ -1,6 +1,8 @@
 //! The fleet: what the processes that share a store tell each other, and what they remember together.
 
+pub mod lane_states;
 pub mod processes;
+pub mod source_usage;
 pub mod stats;
 pub mod sts;
 pub mod tls_reports;

@@ -11,6 +11,9 @@ pub struct StoredPolicy {
     pub expires_at: Timestamp,
 }
 
+/// Days for which an expired policy is kept: what a domain demanded of late is worth knowing.
+const KEPT_DAYS: i32 = 7;
+
 impl Store {
     pub async fn get_sts_policy(&self, domain: &str) -> Result<Option<StoredPolicy>, StoreError> {
         on_pool!(
@@ -40,5 +43,18 @@ impl Store {
             .execute(conn)
         )?;
         Ok(())
+    }
+    /// Removes policies that expired long ago.
+    pub async fn prune_sts_policies(&self) -> Result<u64, StoreError> {
+        let done = on_pool!(
+            self,
+            conn,
+            sqlx::query!(
+                "DELETE FROM mta_sts_policies WHERE expires_at < now() - make_interval(days => $1)",
+                KEPT_DAYS
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected())
     }
 }

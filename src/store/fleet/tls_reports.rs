@@ -2,6 +2,7 @@
 
 use time::Date;
 
+use crate::domain::tls_result::{TlsPolicyType, TlsResult};
 use crate::store::{Store, StoreError, on_pool};
 
 /// One counter.
@@ -10,23 +11,13 @@ pub struct TlsCount {
     pub day: Date,
     /// The recipients' domain, whose policy it is.
     pub domain: String,
-    /// `sts`, `tlsa` or `no-policy-found` (RFC 8460 §4.2).
-    pub policy_type: &'static str,
+    pub policy_type: TlsPolicyType,
     pub host: String,
-    /// `successful`, or a result type of RFC 8460 §4.3.
-    pub result: &'static str,
+    pub result: TlsResult,
 }
 
-/// A counter as it stands.
-#[derive(Debug)]
-pub struct StoredTlsCount {
-    pub day: Date,
-    pub domain: String,
-    pub policy_type: String,
-    pub host: String,
-    pub result: String,
-    pub sessions: i64,
-}
+/// Days for which counters are kept; a report is about one day.
+const KEPT_DAYS: i32 = 30;
 
 impl Store {
     /// Adds to counters.
@@ -40,9 +31,9 @@ impl Store {
                  ON CONFLICT (day, domain, policy_type, host, result) DO UPDATE SET sessions = t.sessions + EXCLUDED.sessions",
                 &counts.iter().map(|(c, _)| c.day).collect::<Vec<_>>(),
                 &counts.iter().map(|(c, _)| c.domain.clone()).collect::<Vec<_>>(),
-                &counts.iter().map(|(c, _)| c.policy_type.to_owned()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.policy_type.name().to_owned()).collect::<Vec<_>>(),
                 &counts.iter().map(|(c, _)| c.host.clone()).collect::<Vec<_>>(),
-                &counts.iter().map(|(c, _)| c.result.to_owned()).collect::<Vec<_>>(),
+                &counts.iter().map(|(c, _)| c.result.name().to_owned()).collect::<Vec<_>>(),
                 &counts.iter().map(|(_, n)| *n).collect::<Vec<_>>(),
             )
             .execute(conn)
@@ -50,19 +41,13 @@ impl Store {
         Ok(())
     }
 
-    /// The counters of a domain, the newest day first.
-    pub async fn list_tls_counts(&self, domain: &str, limit: i64) -> Result<Vec<StoredTlsCount>, StoreError> {
-        on_pool!(
+    /// Removes counters of days that are long over.
+    pub async fn prune_tls_counts(&self) -> Result<u64, StoreError> {
+        let done = on_pool!(
             self,
             conn,
-            sqlx::query_as!(
-                StoredTlsCount,
-                "SELECT day, domain, policy_type, host, result, sessions FROM tls_reports WHERE domain = $1 \
-                 ORDER BY day DESC, policy_type, host, result LIMIT $2",
-                domain,
-                limit,
-            )
-            .fetch_all(conn)
-        )
+            sqlx::query!("DELETE FROM tls_reports WHERE day < CURRENT_DATE - $1::int", KEPT_DAYS).execute(conn)
+        )?;
+        Ok(done.rows_affected())
     }
 }

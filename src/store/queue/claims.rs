@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::domain::address::Address;
 use crate::domain::delivery::{Group, LeasedDelivery};
 use crate::domain::draft::{Demand, TlsDemand};
+use crate::domain::envelope::Content;
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
@@ -45,19 +46,11 @@ pub struct Wanted {
 /// What became of loading a delivery.
 #[derive(Debug, Clone)]
 pub enum Load {
-    Ready(Loaded),
+    Ready(Content),
     /// The lease is no longer ours: somebody else delivers.
     LeaseLost,
     /// The message is no longer stored.
     Gone,
-}
-
-/// What a delivery puts on the wire.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    pub sender: Address,
-    pub recipient: Address,
-    pub raw: Arc<Vec<u8>>,
 }
 
 impl Link {
@@ -236,7 +229,7 @@ async fn load(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Load>, S
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         let load = match (row.sender, row.address, row.raw) {
-            (Some(sender), Some(recipient), Some(raw)) => Load::Ready(Loaded {
+            (Some(sender), Some(recipient), Some(raw)) => Load::Ready(Content {
                 sender: address("sender", &sender)?,
                 recipient: address("address", &recipient)?,
                 raw: Arc::new(raw),

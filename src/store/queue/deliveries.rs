@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::leases::{Rescued, Window, lease_statements};
 use crate::domain::clock::{Chance, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
+use crate::domain::hold::HoldReason;
 use crate::domain::id::{AttemptId, EventId, ProjectId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::outcome::AttemptReport;
@@ -85,7 +86,7 @@ impl Link {
 impl Store {
     /// Puts a delivery off without a try: it is due at `until`, and its claim does not count as an attempt. `false`:
     /// its lease was no longer ours.
-    pub async fn hold_delivery(&self, lease: Lease, until: Timestamp, why: &str) -> Result<bool, StoreError> {
+    pub async fn hold_delivery(&self, lease: Lease, until: Timestamp, why: HoldReason) -> Result<bool, StoreError> {
         let done = on_pool!(
             self,
             conn,
@@ -96,7 +97,7 @@ impl Store {
                 lease.id,
                 lease.token,
                 until,
-                why,
+                why.name(),
             )
             .execute(conn)
         )?;
@@ -174,7 +175,7 @@ async fn settle(
         &reports().map(|r| r.outcome.class().to_owned()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| s.started_at).collect::<Vec<_>>(),
         &settlements.iter().map(duration_ms).collect::<Vec<_>>(),
-        &reports().map(|r| r.stage.map(str::to_owned)).collect::<Vec<_>>() as &[Option<String>],
+        &reports().map(|r| r.stage.map(|stage| stage.name().to_owned())).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.host.clone()).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.ip.clone()).collect::<Vec<_>>() as &[Option<String>],
         &reports().map(|r| r.source_ip.clone()).collect::<Vec<_>>() as &[Option<String>],

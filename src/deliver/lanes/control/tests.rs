@@ -60,11 +60,11 @@ fn a_dead_next_hop_is_paused_probed_one_at_a_time_and_ramped_up() {
         assert_eq!(opened, n + 1 == FAILURES);
     }
     for pause in [1_000, 1_500, 2_250, 3_375] {
-        let Admission::Hold { until, why: Why::Paused } = control.admit(false, now) else { panic!() };
+        let Admission::Hold { until, why: HoldReason::Paused } = control.admit(false, now) else { panic!() };
         assert_eq!(until - now, Duration::from_millis(pause));
         now = until;
         assert_eq!(control.admit(false, now), Admission::Go, "one probe");
-        assert!(matches!(control.admit(false, now), Admission::Hold { why: Why::Paused, .. }), "and no second");
+        assert!(matches!(control.admit(false, now), Admission::Hold { why: HoldReason::Paused, .. }), "and no second");
         assert!(control.learn(Sign::Failed, false, now));
         control.release();
     }
@@ -112,7 +112,7 @@ fn rates_are_kept_and_long_waits_are_not_waited_in_memory() {
     let limits = Limits { message_rate: Some("1/h".parse().unwrap()), ..LIMITS };
     let mut slow = Control::new(limits, Share::ALONE, PAUSES, 0, true, now);
     assert_eq!(slow.admit(false, now), Admission::Go);
-    assert!(matches!(slow.admit(false, now), Admission::Hold { why: Why::Rate, .. }));
+    assert!(matches!(slow.admit(false, now), Admission::Hold { why: HoldReason::Rate, .. }));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn limits_are_divided_without_remainder_and_without_excess() {
     let now = Instant::now();
     let limits = Limits { connections: 1, ..LIMITS };
     let mut nobody = Control::new(limits, Share { rank: 1, of: 2 }, PAUSES, 0, true, now);
-    assert!(matches!(nobody.admit(false, now), Admission::Hold { why: Why::Shared, .. }));
+    assert!(matches!(nobody.admit(false, now), Admission::Hold { why: HoldReason::Shared, .. }));
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn retries_have_a_budget_which_success_gives_back() {
     assert!((0..100).all(|n| retry(if n % 2 == 0 { Sign::Accepted } else { Sign::Refused })), "worth it");
     let failed = (0..200).filter(|_| retry(Sign::Answered)).count();
     assert!(failed <= 100, "{failed}");
-    assert!(matches!(control.admit(true, now), Admission::Hold { why: Why::Budget, .. }));
+    assert!(matches!(control.admit(true, now), Admission::Hold { why: HoldReason::Budget, .. }));
     let until = |control: &mut Control| match control.admit(true, now) {
-        Admission::Hold { until, why: Why::Budget } => until - now,
+        Admission::Hold { until, why: HoldReason::Budget } => until - now,
         other => panic!("{other:?}"),
     };
     assert_eq!(until(&mut control), BUDGET_WAIT_MAX, "behind the hundred before, and no longer");

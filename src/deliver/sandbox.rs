@@ -1,0 +1,48 @@
+//! Delivering to the sandbox: the message is kept, and no server is spoken to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stopped::Stopped;
+use crate::domain::clock::Clock;
+use crate::domain::delivery::LeasedDelivery;
+use crate::domain::outcome::{AttemptReport, Outcome};
+use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::stage::Stage;
+use crate::queue::Gate;
+use crate::smtp::client::session_tls::SessionTls;
+use crate::store::Store;
+use crate::store::patience::until_it_answers;
+
+/// Wait before the store is asked again when it was away.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where test messages end.
+pub struct Sandbox {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Sandbox {
+    /// Keeps a message.
+    pub async fn keep(&self, delivery: &LeasedDelivery, gate: &Gate) -> Result<AttemptReport, Stopped> {
+        if delivery.is_expired(self.clock.now()) {
+            return Err(Stopped::expired());
+        }
+        if !gate.begin() {
+            return Err(Stopped::NotOurs);
+        }
+        let keep = || self.store.deliver_to_sandbox(delivery, self.clock.now());
+        if let Err(error) = until_it_answers!(STORE_PAUSE, "a message for the sandbox", keep()) {
+            tracing::error!(message.id = %delivery.message, %error, "the sandbox cannot be written");
+            return Err(Stopped::NotOurs);
+        }
+        let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });
+        let reply = Reply { code: 250, enhanced, text: "kept in the sandbox".to_owned() };
+        Ok(AttemptReport {
+            host: Some("sandbox".to_owned()),
+            tls: Some(SessionTls::None.to_string()),
+            ..AttemptReport::without_session(Outcome::Accepted(reply), Stage::Sandbox)
+        })
+    }
+}
