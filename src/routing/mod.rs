@@ -12,7 +12,7 @@ mod router;
 pub mod sts;
 mod traffic;
 
-pub use describe::describe;
+pub use describe::RouteView;
 pub use resolve::{Dane, Host, Resolution, Resolutions};
 pub use router::{Ask, NoRoute, Routed, Router, RouterParts};
 pub use traffic::{Plan, Traffic};
