@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 pub use messages::draft;
 use problem::Problem;
+pub use problem::ProblemKind;
 
 use crate::auth::Auth;
 use crate::config::{Http, Limits};
