@@ -26,7 +26,7 @@ pub struct NewKeyRequest<'a> {
 
 /// What a key may do when nothing is said: a program's needs, not an administrator's.
 pub fn default_scopes() -> Vec<Scope> {
-    Scope::ALL.into_iter().filter(|scope| !matches!(scope, Scope::Admin | Scope::Keys)).collect()
+    Scope::ALL.iter().copied().filter(|scope| !matches!(scope, Scope::Admin | Scope::Keys)).collect()
 }
 
 /// Makes a key; gives its id and its text, which nobody can read again.

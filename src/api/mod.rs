@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 pub use messages::draft;
 use problem::Problem;
+pub use problem::ProblemKind;
 
 use crate::auth::Auth;
 use crate::config::{Http, Limits};
@@ -70,14 +71,14 @@ pub fn routes() -> Vec<Route> {
         ("get", "/v1/messages/{id}/attempts", get(messages::attempts::attempts)),
         ("get", "/v1/messages/{id}/explain", get(messages::explain::explain)),
         ("get", "/v1/messages/{id}/raw", get(messages::raw::raw)),
-        ("post", "/v1/webhooks", post(webhooks::create)),
-        ("get", "/v1/webhooks", get(webhooks::list)),
-        ("get", "/v1/webhooks/{id}", get(webhooks::get)),
-        ("patch", "/v1/webhooks/{id}", patch(webhooks::update)),
-        ("delete", "/v1/webhooks/{id}", delete(webhooks::remove)),
-        ("get", "/v1/webhooks/{id}/deliveries", get(webhooks::deliveries)),
-        ("get", "/v1/sandbox/messages", get(sandbox::list)),
-        ("get", "/v1/sandbox/messages/{id}", get(sandbox::get)),
+        ("post", "/v1/webhooks", post(webhooks::create::create)),
+        ("get", "/v1/webhooks", get(webhooks::list::list)),
+        ("get", "/v1/webhooks/{id}", get(webhooks::get::get)),
+        ("patch", "/v1/webhooks/{id}", patch(webhooks::update::update)),
+        ("delete", "/v1/webhooks/{id}", delete(webhooks::remove::remove)),
+        ("get", "/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::deliveries)),
+        ("get", "/v1/sandbox/messages", get(sandbox::list::list)),
+        ("get", "/v1/sandbox/messages/{id}", get(sandbox::get::get)),
         ("get", "/v1/limits", get(ops::limits)),
         ("get", "/healthz", get(ops::healthz)),
         ("get", "/readyz", get(ops::readyz)),
@@ -132,7 +133,7 @@ async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request,
 }
 
 /// A 200 with a JSON body.
-fn json(value: &impl serde::Serialize) -> Response {
+fn ok_json(value: &impl serde::Serialize) -> Response {
     json_text(serde_json::to_string(value).unwrap_or_default())
 }
 

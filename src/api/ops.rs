@@ -3,18 +3,24 @@
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
 
 use super::auth::Authed;
 use super::problem::Problem;
-use super::{Shared, json};
+use super::{Shared, ok_json};
 
 /// The description of this API, as it stands at the project's top level.
 pub const OPENAPI: &str = include_str!("../../openapi.yaml");
 
+/// The schemas `Health` and `Readiness`.
+#[derive(Serialize)]
+struct StateView {
+    status: &'static str,
+}
+
 /// The process lives.
 pub async fn healthz() -> Response {
-    json(&json!({"status": "ok"}))
+    ok_json(&StateView { status: "ok" })
 }
 
 /// The process can do its work: the store answers and its schema is this binary's.
@@ -27,7 +33,7 @@ pub async fn readyz(State(api): Shared) -> Result<Response, Problem> {
             "the store's schema is not this binary's"
         })
     })?;
-    Ok(json(&json!({"status": "ready"})))
+    Ok(ok_json(&StateView { status: "ready" }))
 }
 
 /// Prometheus text.
@@ -35,19 +41,32 @@ pub async fn metrics(State(api): Shared) -> Response {
     with_type(api.metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
 }
 
+/// The schema `Limits`.
+#[derive(Serialize)]
+struct LimitsView {
+    body_bytes: usize,
+    message_bytes: usize,
+    recipients: usize,
+    attachments: usize,
+    tags: usize,
+    metadata_bytes: usize,
+    headers: usize,
+    webhooks: usize,
+}
+
 /// Every limit of the API.
 pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
     let limits = &api.limits;
-    json(&json!({
-        "body_bytes": api.http.body_limit.0,
-        "message_bytes": limits.message.0,
-        "recipients": limits.recipients,
-        "attachments": limits.attachments,
-        "tags": limits.tags,
-        "metadata_bytes": limits.metadata.0,
-        "headers": limits.headers,
-        "webhooks": limits.webhooks,
-    }))
+    ok_json(&LimitsView {
+        body_bytes: api.http.body_limit.0,
+        message_bytes: limits.message.0,
+        recipients: limits.recipients,
+        attachments: limits.attachments,
+        tags: limits.tags,
+        metadata_bytes: limits.metadata.0,
+        headers: limits.headers,
+        webhooks: limits.webhooks,
+    })
 }
 
 pub async fn openapi() -> Response {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::problem::Problem;
 use crate::domain::fault::{Fault, FaultCode};
@@ -91,8 +91,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 }
 
 /// A page: its rows, and the cursor of the next one when this one is full.
-pub fn page<T>(rows: &[T], limit: i64, show: impl Fn(&T) -> Value, cursor: impl Fn(&T) -> String) -> Value {
-    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-    let next = if is_full { rows.last().map(cursor) } else { None };
-    json!({"data": rows.iter().map(show).collect::<Vec<_>>(), "next_cursor": next})
+#[derive(Serialize)]
+pub struct PageView<V> {
+    data: Vec<V>,
+    next_cursor: Option<String>,
+}
+
+impl<V> PageView<V> {
+    pub fn of<'r, T>(rows: &'r [T], limit: i64, show: impl Fn(&'r T) -> V, cursor: impl Fn(&'r T) -> String) -> Self {
+        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
+        let next_cursor = if is_full { rows.last().map(cursor) } else { None };
+        Self { data: rows.iter().map(show).collect(), next_cursor }
+    }
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::auth::AuthError;
 use crate::domain::access::Scope;
@@ -18,67 +18,156 @@ use crate::submit::{Full, SubmitError, WriteError};
 /// A queue that is full needs a moment.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// What kind of problem it is: the stable word that programs match on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    Malformed,
+    Unauthorized,
+    MissingScope,
+    ForeignDomain,
+    NotFound,
+    BodyNotKept,
+    MethodNotAllowed,
+    Timeout,
+    TooLarge,
+    UnsupportedMediaType,
+    Validation,
+    IdempotencyKeyReused,
+    Backlog,
+    Busy,
+    StoreUnavailable,
+    Internal,
+}
+
+impl ProblemKind {
+    pub const ALL: [Self; 16] = [
+        Self::Malformed,
+        Self::Unauthorized,
+        Self::MissingScope,
+        Self::ForeignDomain,
+        Self::NotFound,
+        Self::BodyNotKept,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Validation,
+        Self::IdempotencyKeyReused,
+        Self::Backlog,
+        Self::Busy,
+        Self::StoreUnavailable,
+        Self::Internal,
+    ];
+
+    /// The last segment of the `type` URI.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unauthorized => "unauthorized",
+            Self::MissingScope => "missing-scope",
+            Self::ForeignDomain => "foreign-domain",
+            Self::NotFound => "not-found",
+            Self::BodyNotKept => "body-not-kept",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::Validation => "validation",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::Backlog => "backlog",
+            Self::Busy => "busy",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::MissingScope | Self::ForeignDomain => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::BodyNotKept => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Backlog => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Malformed => "The request cannot be read",
+            Self::Unauthorized => "Missing or wrong credentials",
+            Self::MissingScope | Self::ForeignDomain => "Not allowed",
+            Self::NotFound => "Not found",
+            Self::BodyNotKept => "No longer kept",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Timeout => "Too slow",
+            Self::TooLarge => "Too large",
+            Self::UnsupportedMediaType => "Unsupported media type",
+            Self::Validation => "The request is not valid",
+            Self::IdempotencyKeyReused => "Idempotency key used before",
+            Self::Backlog => "Too much is waiting",
+            Self::Busy => "Too much at once",
+            Self::StoreUnavailable => "Temporarily unavailable",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
 /// An error as the client sees it.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    status: StatusCode,
-    /// The last segment of the `type` URI.
-    kind: &'static str,
-    title: &'static str,
+    kind: ProblemKind,
     detail: String,
     errors: Vec<Fault>,
     retry_after: Option<Duration>,
 }
 
 impl Problem {
-    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     pub fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed", "The request cannot be read", detail)
+        Self::new(ProblemKind::Malformed, detail)
     }
 
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Missing or wrong credentials", detail)
+        Self::new(ProblemKind::Unauthorized, detail)
     }
 
     pub fn missing_scope(scope: Scope) -> Self {
-        let detail = format!("this credential lacks the scope '{}'", scope.name());
-        Self::new(StatusCode::FORBIDDEN, "missing-scope", "Not allowed", detail)
+        Self::new(ProblemKind::MissingScope, format!("this credential lacks the scope '{}'", scope.name()))
     }
 
     pub fn not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "Not found",
-            "there is no such thing here, or not for this credential",
-        )
+        Self::new(ProblemKind::NotFound, "there is no such thing here, or not for this credential")
     }
 
     pub fn body_not_kept() -> Self {
         let detail = "the bytes of this message are older than `retention.bodies` and are no longer kept";
-        Self::new(StatusCode::NOT_FOUND, "body-not-kept", "No longer kept", detail)
+        Self::new(ProblemKind::BodyNotKept, detail)
     }
 
     pub fn method_not_allowed() -> Self {
-        let detail = "this address does not take that method";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        Self::new(ProblemKind::MethodNotAllowed, "this address does not take that method")
     }
 
     pub fn timeout() -> Self {
-        let detail = "the request's body did not come in time";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", "Too slow", detail)
+        Self::new(ProblemKind::Timeout, "the request's body did not come in time")
     }
 
     pub fn too_large(limit: usize) -> Self {
-        let detail = format!("the request's body is larger than {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
+        Self::new(ProblemKind::TooLarge, format!("the request's body is larger than {limit} bytes"))
     }
 
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
+        Self::new(ProblemKind::UnsupportedMediaType, detail)
     }
 
     pub fn validation(errors: Vec<Fault>) -> Self {
@@ -86,25 +175,19 @@ impl Problem {
             [only] => format!("{}: {}", if only.pointer.is_empty() { "/" } else { &only.pointer }, only.detail),
             all => format!("{} faults", all.len()),
         };
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", "The request is not valid", detail) }
+        Self { errors, ..Self::new(ProblemKind::Validation, detail) }
     }
 
     pub fn busy(detail: &str) -> Self {
-        Self {
-            retry_after: Some(super::RETRY_AFTER),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much at once", detail)
-        }
+        Self { retry_after: Some(super::RETRY_AFTER), ..Self::new(ProblemKind::Busy, detail) }
     }
 
     fn backlog(full: Full) -> Self {
         let problem = match full {
             Full::All => Self::busy("too many deliveries are in the queue already"),
-            Full::Project => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "backlog",
-                "Too much is waiting",
-                "this project has too many deliveries in the queue already",
-            ),
+            Full::Project => {
+                Self::new(ProblemKind::Backlog, "this project has too many deliveries in the queue already")
+            }
         };
         Self { retry_after: Some(BACKLOG_RETRY_AFTER), ..problem }
     }
@@ -112,15 +195,11 @@ impl Problem {
     fn store_away() -> Self {
         // A COMMIT whose answer was lost may have happened: no promise either way.
         let detail = "the store did not answer; try again, with the same Idempotency-Key if there was one";
-        Self {
-            retry_after: Some(super::RETRY_AFTER),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Temporarily unavailable", detail)
-        }
+        Self { retry_after: Some(super::RETRY_AFTER), ..Self::new(ProblemKind::StoreUnavailable, detail) }
     }
 
     pub fn internal() -> Self {
-        let detail = "an error of ours, which was logged under this request's id";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+        Self::new(ProblemKind::Internal, "an error of ours, which was logged under this request's id")
     }
 }
 
@@ -149,16 +228,11 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Invalid(faults) => Self::validation(faults),
-            SubmitError::ForeignDomain(domain) => Self::new(
-                StatusCode::FORBIDDEN,
-                "foreign-domain",
-                "Not allowed",
-                format!("this credential may not send as '{domain}'"),
-            ),
+            SubmitError::ForeignDomain(domain) => {
+                Self::new(ProblemKind::ForeignDomain, format!("this credential may not send as '{domain}'"))
+            }
             SubmitError::KeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "Idempotency key used before",
+                ProblemKind::IdempotencyKeyReused,
                 "this Idempotency-Key was used with another request body; nothing was sent",
             ),
             SubmitError::Backlog(full) => Self::backlog(full),
@@ -176,32 +250,45 @@ impl IntoResponse for Problem {
     /// The status, with the problem in the extensions for [`write_out`].
     fn into_response(self) -> axum::response::Response {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.kind.status();
         response.extensions_mut().insert(self);
         response
     }
 }
 
+/// The schema `Problem`.
+#[derive(Serialize)]
+struct ProblemView<'p> {
+    #[serde(rename = "type")]
+    uri: String,
+    title: &'static str,
+    status: u16,
+    detail: &'p str,
+    instance: String,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'p [Fault],
+}
+
 /// Writes the problem that a response carries into its body.
 pub fn write_out(mut response: Response<Body>, request: &str) -> Response<Body> {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let mut body = json!({
-        "type": format!("/problems/{}", problem.kind),
-        "title": problem.title,
-        "status": problem.status.as_u16(),
-        "detail": problem.detail,
-        "instance": format!("/requests/{request}"),
-    });
-    if !problem.errors.is_empty() {
-        body["errors"] = json!(problem.errors);
-    }
-    *response.body_mut() = Body::from(format!("{body}\n"));
+    let view = ProblemView {
+        uri: format!("/problems/{}", problem.kind.name()),
+        title: problem.kind.title(),
+        status: problem.kind.status().as_u16(),
+        detail: &problem.detail,
+        instance: format!("/requests/{request}"),
+        errors: &problem.errors,
+    };
+    let mut body = serde_json::to_string(&view).unwrap_or_default();
+    body.push('\n');
+    *response.body_mut() = Body::from(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(delay) = problem.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
     }
-    if problem.status == StatusCode::UNAUTHORIZED {
+    if problem.kind == ProblemKind::Unauthorized {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response

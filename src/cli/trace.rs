@@ -16,7 +16,7 @@ use crate::domain::id::ProjectId;
 use crate::domain::net::NetPolicy;
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::routing::{Ask, Router, RouterParts, Traffic, describe};
+use crate::routing::{Ask, RouteView, Router, RouterParts, Traffic};
 use crate::shaping::{NextHop, Rate};
 use crate::store::Store;
 use crate::terminal::{CommandError, out};
@@ -80,7 +80,7 @@ pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CommandEr
                 "messages_per_connection": limits.messages_per_connection,
                 "idle_seconds": limits.idle.as_secs(),
             });
-            let way = describe(&routed);
+            let way = RouteView::of(&routed);
             (json!({ "domain": domain, "way": way, "limits": limits, "lanes_not_open": lanes }), ExitCode::SUCCESS)
         }
     };

@@ -1,71 +1,28 @@
 //! Who may do what: keys, modes, scopes.
 
 use super::id::ProjectId;
+use super::words::words;
 
-/// Whether mail may reach the network. A test key's mail ends in the sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Live,
-    Test,
-}
-
-impl Mode {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Test => "test",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Live, Self::Test].into_iter().find(|mode| mode.name() == name)
+words! {
+    /// Whether mail may reach the network. A test key's mail ends in the sandbox.
+    pub enum Mode {
+        Live = "live",
+        Test = "test",
     }
 }
 
-/// One right of a key or token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
-    Send,
-    MessagesRead,
-    MessagesWrite,
-    Domains,
-    Templates,
-    Suppressions,
-    Webhooks,
-    Keys,
-    /// All the others.
-    Admin,
-}
-
-impl Scope {
-    pub const ALL: [Self; 9] = [
-        Self::Send,
-        Self::MessagesRead,
-        Self::MessagesWrite,
-        Self::Domains,
-        Self::Templates,
-        Self::Suppressions,
-        Self::Webhooks,
-        Self::Keys,
-        Self::Admin,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::MessagesRead => "messages:read",
-            Self::MessagesWrite => "messages:write",
-            Self::Domains => "domains",
-            Self::Templates => "templates",
-            Self::Suppressions => "suppressions",
-            Self::Webhooks => "webhooks",
-            Self::Keys => "keys",
-            Self::Admin => "admin",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.name() == name)
+words! {
+    /// One right of a key or token. `admin` has all the others.
+    pub enum Scope {
+        Send = "send",
+        MessagesRead = "messages:read",
+        MessagesWrite = "messages:write",
+        Domains = "domains",
+        Templates = "templates",
+        Suppressions = "suppressions",
+        Webhooks = "webhooks",
+        Keys = "keys",
+        Admin = "admin",
     }
 }
 

@@ -5,60 +5,43 @@
 
 use serde::Serialize;
 
-macro_rules! codes {
-    ($($variant:ident $name:literal;)*) => {
-        /// The stable word of a fault, on which programs may match: a closed set.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum FaultCode { $($variant,)* }
+use super::words::words;
 
-        impl FaultCode {
-            pub const ALL: &[Self] = &[$(Self::$variant,)*];
-
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    Conflict "conflict";
-    ControlCharacter "control_character";
-    ForbiddenAddress "forbidden_address";
-    InThePast "in_the_past";
-    InvalidAddress "invalid_address";
-    InvalidBase64 "invalid_base64";
-    InvalidContentId "invalid_content_id";
-    InvalidContentType "invalid_content_type";
-    InvalidDisposition "invalid_disposition";
-    InvalidFilename "invalid_filename";
-    InvalidHeader "invalid_header";
-    InvalidIdempotencyKey "invalid_idempotency_key";
-    InvalidMessage "invalid_message";
-    InvalidParameter "invalid_parameter";
-    InvalidPriority "invalid_priority";
-    InvalidTag "invalid_tag";
-    InvalidTime "invalid_time";
-    InvalidTls "invalid_tls";
-    InvalidUrl "invalid_url";
-    MessageTooLarge "message_too_large";
-    Required "required";
-    ReservedHeader "reserved_header";
-    TooFar "too_far";
-    TooLong "too_long";
-    TooMany "too_many";
-    TooManyRecipients "too_many_recipients";
-    TooManyWebhooks "too_many_webhooks";
-    UnknownEvent "unknown_event";
-    UnknownField "unknown_field";
-    UnknownIpPool "unknown_ip_pool";
-    UnknownParameter "unknown_parameter";
-    WrongType "wrong_type";
-}
-
-impl Serialize for FaultCode {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+words! {
+    /// The stable word of a fault, on which programs may match: a closed set.
+    pub enum FaultCode {
+        Conflict = "conflict",
+        ControlCharacter = "control_character",
+        ForbiddenAddress = "forbidden_address",
+        InThePast = "in_the_past",
+        InvalidAddress = "invalid_address",
+        InvalidBase64 = "invalid_base64",
+        InvalidContentId = "invalid_content_id",
+        InvalidContentType = "invalid_content_type",
+        InvalidDisposition = "invalid_disposition",
+        InvalidFilename = "invalid_filename",
+        InvalidHeader = "invalid_header",
+        InvalidIdempotencyKey = "invalid_idempotency_key",
+        InvalidMessage = "invalid_message",
+        InvalidParameter = "invalid_parameter",
+        InvalidPriority = "invalid_priority",
+        InvalidTag = "invalid_tag",
+        InvalidTime = "invalid_time",
+        InvalidTls = "invalid_tls",
+        InvalidUrl = "invalid_url",
+        MessageTooLarge = "message_too_large",
+        Required = "required",
+        ReservedHeader = "reserved_header",
+        TooFar = "too_far",
+        TooLong = "too_long",
+        TooMany = "too_many",
+        TooManyRecipients = "too_many_recipients",
+        TooManyWebhooks = "too_many_webhooks",
+        UnknownEvent = "unknown_event",
+        UnknownField = "unknown_field",
+        UnknownIpPool = "unknown_ip_pool",
+        UnknownParameter = "unknown_parameter",
+        WrongType = "wrong_type",
     }
 }
 

@@ -2,68 +2,32 @@
 
 use serde::Serialize;
 
-/// Which header field named the recipient. A `bcc` stands in none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecipientKind {
-    To,
-    Cc,
-    Bcc,
-}
+use super::words::words;
 
-impl RecipientKind {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::To => "to",
-            Self::Cc => "cc",
-            Self::Bcc => "bcc",
-        }
+words! {
+    /// Which header field named the recipient. A `bcc` stands in none.
+    pub enum RecipientKind {
+        To = "to",
+        Cc = "cc",
+        Bcc = "bcc",
     }
 }
 
-/// What became of a recipient. `Sending` is never stored: it is a delivery under a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecipientStatus {
-    Queued,
-    Sending,
-    Deferred,
-    Delivered,
-    Bounced,
-    Expired,
-    Suppressed,
-    Cancelled,
+words! {
+    /// What became of a recipient. `sending` is never stored: it is a delivery under a lease.
+    pub enum RecipientStatus {
+        Queued = "queued",
+        Sending = "sending",
+        Deferred = "deferred",
+        Delivered = "delivered",
+        Bounced = "bounced",
+        Expired = "expired",
+        Suppressed = "suppressed",
+        Cancelled = "cancelled",
+    }
 }
 
 impl RecipientStatus {
-    pub const ALL: [Self; 8] = [
-        Self::Queued,
-        Self::Sending,
-        Self::Deferred,
-        Self::Delivered,
-        Self::Bounced,
-        Self::Expired,
-        Self::Suppressed,
-        Self::Cancelled,
-    ];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Sending => "sending",
-            Self::Deferred => "deferred",
-            Self::Delivered => "delivered",
-            Self::Bounced => "bounced",
-            Self::Expired => "expired",
-            Self::Suppressed => "suppressed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
-
     /// Final: nothing that comes later overwrites it.
     pub const fn is_settled(self) -> bool {
         !matches!(self, Self::Queued | Self::Sending | Self::Deferred)

@@ -1,49 +1,121 @@
 //! A route in a form that people and programs can read.
 
-use serde_json::{Value, json};
+use std::net::IpAddr;
+
+use serde::Serialize;
 
 use super::dane::Dane;
+use super::resolve::{Host, Resolution};
 use super::router::Routed;
+use super::sts::Policy;
+use crate::domain::peer::Peer;
 
 /// Route, hosts in the order in which they are tried, addresses, and the TLS policy with its reason.
-pub fn describe(routed: &Routed) -> Value {
-    let peers: Vec<_> = routed
-        .peers
-        .iter()
-        .map(|peer| {
-            json!({
-                "host": peer.host,
-                "address": peer.address.to_string(),
-                "preference": peer.preference,
-                "tls": peer.tls.name(),
-                "tls_asked_by": peer.basis.name(),
-            })
-        })
-        .collect();
-    let dns = routed.resolution.as_deref().map(|resolution| {
-        let hosts = resolution.hosts.iter().map(|host| {
-            let dane = match &host.dane {
+#[derive(Debug, Serialize)]
+pub struct RouteView {
+    route: String,
+    next_hop: String,
+    provider: Option<String>,
+    ip_pool: String,
+    peers: Vec<PeerView>,
+    /// `None` through smarthosts.
+    dns: Option<DnsView>,
+}
+
+/// One address of one host.
+#[derive(Debug, Serialize)]
+struct PeerView {
+    host: String,
+    address: String,
+    preference: u16,
+    tls: &'static str,
+    tls_asked_by: &'static str,
+}
+
+/// What the DNS said of the recipient's domain.
+#[derive(Debug, Serialize)]
+struct DnsView {
+    mx: Vec<HostView>,
+    unusable: Vec<UnusableHostView>,
+    mta_sts: Option<StsPolicyView>,
+    mta_sts_trouble: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct HostView {
+    host: String,
+    preference: u16,
+    addresses: Vec<IpAddr>,
+    dane: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct UnusableHostView {
+    host: String,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct StsPolicyView {
+    mode: &'static str,
+    mx: Vec<String>,
+    max_age_seconds: u64,
+}
+
+impl RouteView {
+    pub fn of(routed: &Routed) -> Self {
+        Self {
+            route: routed.route.clone(),
+            next_hop: routed.group.clone(),
+            provider: routed.provider.clone(),
+            ip_pool: routed.pool.clone(),
+            peers: routed.peers.iter().map(|peer| PeerView::of(peer)).collect(),
+            dns: routed.resolution.as_deref().map(DnsView::of),
+        }
+    }
+}
+
+impl PeerView {
+    fn of(peer: &Peer) -> Self {
+        Self {
+            host: peer.host.clone(),
+            address: peer.address.to_string(),
+            preference: peer.preference,
+            tls: peer.tls.name(),
+            tls_asked_by: peer.basis.name(),
+        }
+    }
+}
+
+impl DnsView {
+    fn of(resolution: &Resolution) -> Self {
+        let unusable = |(host, why): &(String, String)| UnusableHostView { host: host.clone(), why: why.clone() };
+        Self {
+            mx: resolution.hosts.iter().map(HostView::of).collect(),
+            unusable: resolution.unusable.iter().map(unusable).collect(),
+            mta_sts: resolution.sts.policy.as_deref().map(StsPolicyView::of),
+            mta_sts_trouble: resolution.sts.trouble.clone(),
+        }
+    }
+}
+
+impl HostView {
+    fn of(host: &Host) -> Self {
+        Self {
+            host: host.name.clone(),
+            preference: host.preference,
+            addresses: host.addresses.clone(),
+            dane: match &host.dane {
                 Dane::None => "none",
                 Dane::Unusable => "unusable records: TLS is mandatory",
                 Dane::Records(_) => "records",
-            };
-            json!({ "host": host.name, "preference": host.preference, "addresses": host.addresses, "dane": dane })
-        });
-        let unusable = resolution.unusable.iter().map(|(host, why)| json!({ "host": host, "why": why }));
-        json!({
-            "mx": hosts.collect::<Vec<_>>(),
-            "unusable": unusable.collect::<Vec<_>>(),
-            "mta_sts": resolution.sts.policy.as_ref().map(|policy| json!({
-                "mode": policy.mode.name(), "mx": policy.mx, "max_age_seconds": policy.max_age.as_secs() })),
-            "mta_sts_trouble": resolution.sts.trouble,
-        })
-    });
-    json!({
-        "route": routed.route,
-        "next_hop": routed.group,
-        "provider": routed.provider,
-        "ip_pool": routed.pool,
-        "peers": peers,
-        "dns": dns,
-    })
+            },
+        }
+    }
+}
+
+impl StsPolicyView {
+    fn of(policy: &Policy) -> Self {
+        Self { mode: policy.mode.name(), mx: policy.mx.clone(), max_age_seconds: policy.max_age.as_secs() }
+    }
 }

@@ -13,7 +13,7 @@ pub mod sts;
 mod traffic;
 
 pub use dane::Dane;
-pub use describe::describe;
+pub use describe::RouteView;
 pub use resolve::{Host, Resolution, Resolutions};
 pub use router::{Ask, NoRoute, Routed, Router, RouterParts};
 pub use traffic::{Plan, Traffic};

@@ -4,7 +4,7 @@
 //! address that was judged after resolving, [`worker`] decides what follows. A slow endpoint holds up
 //! nobody: calls are bounded per endpoint.
 
-mod payload;
+pub mod payload;
 pub mod post;
 pub mod sign;
 mod worker;

@@ -1,22 +1,89 @@
 //! The body of a webhook: `{type, timestamp, data}`.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::domain::clock::rfc3339;
+use crate::domain::id::{EventId, MessageId, RecipientId};
 use crate::store::queue::webhook_jobs::{LeasedJob, LoadedJob};
+
+/// The schema `WebhookPayload`.
+#[derive(Serialize)]
+struct PayloadView<'j> {
+    #[serde(rename = "type")]
+    event_type: &'j str,
+    timestamp: String,
+    data: PayloadDataView<'j>,
+}
+
+/// The schema `WebhookPayloadData`.
+#[derive(Serialize)]
+struct PayloadDataView<'j> {
+    event_id: EventId,
+    message_id: MessageId,
+    recipient_id: RecipientId,
+    email: &'j str,
+    sequence: i32,
+    #[serde(flatten)]
+    report: ReportView<'j>,
+    tags: &'j Value,
+    metadata: &'j Value,
+}
+
+/// The try that an event reports; `message.queued` reports none.
+#[derive(Serialize)]
+pub struct ReportView<'d> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<ReplyView<'d>>,
+}
+
+impl<'d> ReportView<'d> {
+    /// The report in the stored data of an event.
+    pub fn of(data: &'d Value) -> Self {
+        Self { attempt: data["attempt"].as_i64(), reply: data.get("reply").map(ReplyView::of) }
+    }
+}
+
+/// The schema `Reply`.
+#[derive(Serialize)]
+pub struct ReplyView<'r> {
+    pub code: Option<i64>,
+    pub enhanced: Option<&'r str>,
+    pub text: Option<&'r str>,
+    pub host: Option<&'r str>,
+    pub class: Option<&'r str>,
+}
+
+impl<'r> ReplyView<'r> {
+    fn of(reply: &'r Value) -> Self {
+        let text = |name: &str| reply[name].as_str();
+        Self {
+            code: reply["code"].as_i64(),
+            enhanced: text("enhanced"),
+            text: text("text"),
+            host: text("host"),
+            class: text("class"),
+        }
+    }
+}
 
 /// The same bytes for every try of a job.
 pub fn body(job: &LeasedJob, loaded: &LoadedJob) -> Vec<u8> {
-    let mut data: Map<String, Value> = loaded.data.as_object().cloned().unwrap_or_default();
-    data.extend([
-        ("event_id".to_owned(), json!(job.event)),
-        ("message_id".to_owned(), json!(job.message)),
-        ("recipient_id".to_owned(), json!(loaded.recipient)),
-        ("email".to_owned(), json!(loaded.email)),
-        ("sequence".to_owned(), json!(loaded.sequence)),
-        ("tags".to_owned(), loaded.tags.clone()),
-        ("metadata".to_owned(), loaded.metadata.clone()),
-    ]);
-    let body = json!({"type": loaded.event_type, "timestamp": rfc3339(loaded.occurred_at), "data": data});
-    body.to_string().into_bytes()
+    let payload = PayloadView {
+        event_type: &loaded.event_type,
+        timestamp: rfc3339(loaded.occurred_at),
+        data: PayloadDataView {
+            event_id: job.event,
+            message_id: job.message,
+            recipient_id: loaded.recipient,
+            email: &loaded.email,
+            sequence: loaded.sequence,
+            report: ReportView::of(&loaded.data),
+            tags: &loaded.tags,
+            metadata: &loaded.metadata,
+        },
+    };
+    serde_json::to_vec(&payload).unwrap_or_default()
 }

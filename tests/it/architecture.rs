@@ -84,7 +84,8 @@ const CRATES: [(&str, &[&str]); 6] = [
 /// Crates that the vocabulary must not know.
 const NOT_IN_DOMAIN: [&str; 6] = ["tokio", "sqlx", "axum", "lettre", "hyper", "rustls"];
 
-fn sources(directory: &Path) -> Vec<PathBuf> {
+/// Every Rust file below a directory.
+pub fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -1,26 +1,156 @@
-//! `openapi.yaml` and the routes say the same.
+//! `openapi.yaml` and the code say the same: the routes, every answer, and the names of every closed set.
 
 use std::collections::BTreeSet;
 
+use mailwright::api::ProblemKind;
+use mailwright::domain::access::Scope;
+use mailwright::domain::draft::{Priority, TlsDemand};
+use mailwright::domain::event::EventType;
+use mailwright::domain::fault::FaultCode;
+use mailwright::domain::message::MessageStatus;
+use mailwright::domain::recipient::{Counts, RecipientStatus};
+use serde_json::{Value, json};
+
+use crate::support::app::{App, message_to};
+use crate::support::contract::CONTRACT;
+use crate::support::http::Answer;
+use crate::support::receiver::Receiver;
+
+fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.to_string()).collect()
+}
+
 #[test]
 fn openapi_yaml_describes_exactly_the_routes() {
-    let text = include_str!("../../openapi.yaml");
-    let paths = text.lines().skip_while(|line| *line != "paths:").skip(1);
-    let paths = paths.take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
-    let mut described = BTreeSet::new();
-    let mut path = "";
-    for line in paths {
-        if let Some(rest) = line.strip_prefix("  ").filter(|rest| rest.starts_with('/')) {
-            path = rest.trim_end().trim_end_matches(':');
-        } else if let Some(method) = line.strip_prefix("    ").and_then(|rest| rest.trim_end().strip_suffix(':'))
-            && ["get", "post", "put", "patch", "delete"].contains(&method)
-        {
-            described.insert((method.to_owned(), path.to_owned()));
+    let described = set(CONTRACT.operations().map(|operation| format!("{} {}", operation.method, operation.path)));
+    let served = set(mailwright::api::routes().into_iter().map(|(method, path, _)| format!("{method} {path}")));
+    assert_eq!(described, served);
+}
+
+#[tokio::test]
+async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
+    let app = App::start().await;
+    let receiver = Receiver::start().await;
+    let hook = app.call_as(&app.test, "POST", "/v1/webhooks", &[], bytes(&json!({"url": receiver.url()}))).await;
+    let endpoint = format!("/v1/webhooks/{}", hook.json()["id"].as_str().unwrap());
+    let mut message = message_to("ann@example.net");
+    message["attachments"] = json!([{"filename": "a.txt", "content": "YQ=="}]);
+    let sent = app.call_as(&app.test, "POST", "/v1/send", &[], bytes(&message)).await;
+    let id = sent.json()["id"].as_str().unwrap().to_owned();
+    let settled = app.settled(&id).await;
+    let copy = format!("/v1/sandbox/messages/{}", settled["recipients"][0]["id"].as_str().unwrap());
+    receiver.until(2).await;
+    app.database.until_count("SELECT count(*) FROM webhook_deliveries", 2).await;
+    let mut answers = vec![hook, sent];
+    let message = format!("/v1/messages/{id}");
+    for path in [
+        "/v1/messages",
+        &message,
+        &format!("{message}/events"),
+        &format!("{message}/attempts"),
+        &format!("{message}/explain"),
+        &format!("{message}/raw"),
+        "/v1/webhooks",
+        &endpoint,
+        &format!("{endpoint}/deliveries"),
+        "/v1/sandbox/messages",
+        &copy,
+        "/v1/limits",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.yaml",
+    ] {
+        answers.push(app.get(path).await);
+    }
+    answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
+    answers.push(app.call_as(&app.live, "DELETE", &endpoint, &[], Vec::new()).await);
+    let is_success = |answer: &Answer| (200..300).contains(&answer.status);
+    let checked = set(answers.into_iter().filter(is_success).filter_map(|answer| answer.operation));
+    let described = set(CONTRACT.operations().map(|operation| operation.id().to_owned()));
+    assert_eq!(checked, described, "an operation gave no 2xx that was checked");
+}
+
+fn bytes(body: &Value) -> Vec<u8> {
+    body.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn every_operation_asks_for_the_scope_that_openapi_yaml_names() {
+    let app = App::start().await;
+    let id = "0".repeat(32);
+    let mut keys: Vec<(Scope, String)> = Vec::new();
+    for operation in CONTRACT.operations() {
+        let Some(scope) = operation.description["security"][0]["bearer"][0].as_str() else { continue };
+        let scope = Scope::parse(scope).unwrap_or_else(|| panic!("there is no scope {scope}"));
+        if keys.iter().all(|(of, _)| *of != scope) {
+            let others: Vec<_> =
+                Scope::ALL.iter().filter(|other| ![&scope, &Scope::Admin].contains(other)).collect();
+            let others = others.iter().map(|other| other.name()).collect::<Vec<_>>().join(",");
+            let key = crate::support::process::create_key(&app.database.url, "shop", "live", &others).await;
+            keys.push((scope, key));
+        }
+        let key = &keys.iter().find(|(of, _)| *of == scope).unwrap().1;
+        let kind = if operation.path.contains("webhooks") { "whk" } else { "msg" };
+        let path = operation.path.replace("{id}", &format!("{kind}_{id}"));
+        let answer = app.call_as(key, &operation.method.to_uppercase(), &path, &[], b"{}".to_vec()).await;
+        assert_eq!(answer.status, 403, "{} {path}", operation.method);
+        assert!(answer.text().contains(&format!("'{}'", scope.name())), "{}", answer.text());
+    }
+}
+
+#[test]
+fn closed_sets_have_the_same_names_in_openapi_yaml() {
+    assert_eq!(CONTRACT.names("ProblemType"), set(ProblemKind::ALL.map(|kind| format!("/problems/{}", kind.name()))));
+    assert_eq!(CONTRACT.names("EventType"), set(EventType::ALL));
+    assert_eq!(CONTRACT.names("WebhookEventType"), &set(EventType::ALL) | &set(["*"]));
+    assert_eq!(CONTRACT.names("RecipientStatus"), set(RecipientStatus::ALL));
+    assert_eq!(CONTRACT.names("MessageStatus"), message_states());
+    assert_eq!(CONTRACT.names("Priority"), set(Priority::ALL.map(Priority::name)));
+    assert_eq!(CONTRACT.names("TlsDemand"), set(TlsDemand::ALL.map(TlsDemand::name)));
+    assert_eq!(CONTRACT.names("FaultCode"), set(FaultCode::ALL));
+}
+
+/// Every state that a message of up to two recipients can be in.
+fn message_states() -> BTreeSet<String> {
+    let mut states = BTreeSet::new();
+    for first in RecipientStatus::ALL.iter().copied() {
+        for second in RecipientStatus::ALL.iter().copied() {
+            let mut counts = Counts::default();
+            counts.count(first, 1);
+            counts.count(second, 1);
+            states.insert(json!(MessageStatus::of(&counts)).as_str().unwrap().to_owned());
         }
     }
-    let served: BTreeSet<_> =
-        mailwright::api::routes().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned())).collect();
-    assert_eq!(described, served);
+    states
+}
+
+#[test]
+fn problems_have_the_status_that_the_table_of_openapi_yaml_gives() {
+    let table = CONTRACT.document()["info"]["description"].as_str().unwrap();
+    let rows: BTreeSet<_> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once("` |")).collect();
+    let described =
+        set(rows.iter().map(|(start, _)| start.replace('`', "")).filter(|start| start.contains("/problems/")));
+    assert_eq!(
+        described,
+        set(ProblemKind::ALL.map(|kind| format!("{} | /problems/{}", kind.status().as_u16(), kind.name())))
+    );
+}
+
+#[test]
+fn generators_can_name_every_member_of_an_enum_that_has_names() {
+    for (name, schema) in CONTRACT.document()["components"]["schemas"].as_object().unwrap() {
+        for names in ["x-enum-varnames", "x-enumNames"] {
+            let count = schema[names].as_array().map(Vec::len);
+            assert!(count.is_none() || count == schema["enum"].as_array().map(Vec::len), "{name}: {names}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_openapi_yaml_are_as_their_schemas_say() {
+    let faulty = CONTRACT.faulty_examples();
+    assert!(faulty.is_empty(), "{faulty:#?}");
 }
 
 #[test]

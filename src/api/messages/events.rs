@@ -2,14 +2,31 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::api::auth::Authed;
-use crate::api::page::{Params, PathId, page};
+use crate::api::page::{PageView, Params, PathId};
 use crate::api::problem::Problem;
-use crate::api::{Shared, json as answer};
+use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
+use crate::domain::id::{EventId, RecipientId};
+use crate::store::mail::messages::StoredEvent;
+use crate::webhook::payload::ReportView;
+
+/// The schema `Event`.
+#[derive(Serialize)]
+struct EventView<'e> {
+    id: EventId,
+    #[serde(rename = "type")]
+    event_type: &'e str,
+    occurred_at: String,
+    recipient_id: RecipientId,
+    email: &'e str,
+    sequence: i32,
+    #[serde(flatten)]
+    report: ReportView<'e>,
+}
 
 /// What happened to the message's recipients, oldest first.
 pub async fn events(
@@ -23,24 +40,19 @@ pub async fn events(
     params.finish()?;
     let message = super::find(&api, &caller, &id).await?;
     let rows = api.store.list_events(message.id, cursor, limit).await?;
-    let body = page(
-        &rows,
-        limit,
-        |event| {
-            let mut shown = json!({
-                "id": event.id,
-                "type": event.event_type,
-                "occurred_at": rfc3339(event.occurred_at),
-                "recipient_id": event.recipient,
-                "email": event.email,
-                "sequence": event.sequence,
-            });
-            if let (Some(shown), Some(data)) = (shown.as_object_mut(), event.data.as_object()) {
-                shown.extend(data.clone());
-            }
-            shown
-        },
-        |event| event.id.to_string(),
-    );
-    Ok(answer(&body))
+    Ok(ok_json(&PageView::of(&rows, limit, EventView::of, |event| event.id.to_string())))
+}
+
+impl<'e> EventView<'e> {
+    fn of(event: &'e StoredEvent) -> Self {
+        Self {
+            id: event.id,
+            event_type: &event.event_type,
+            occurred_at: rfc3339(event.occurred_at),
+            recipient_id: event.recipient,
+            email: &event.email,
+            sequence: event.sequence,
+            report: ReportView::of(&event.data),
+        }
+    }
 }

@@ -2,24 +2,86 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
-use crate::api::{Api, Shared, json as answer};
+use crate::api::{Api, Shared, ok_json};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::hold::HoldReason;
-use crate::domain::lane::LanePhase;
+use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::lane::{LanePhase, LaneState};
+use crate::domain::recipient::RecipientStatus;
 use crate::domain::route::SANDBOX_LANE;
-use crate::routing::{Ask, describe};
+use crate::routing::{Ask, RouteView};
 use crate::store::fleet::lane_states::StoredLane;
 use crate::store::mail::explain::{LastAttempt, OwedDelivery};
 use crate::store::mail::messages::StoredRecipient;
 
 /// Recipients of a message that are explained; the others are in the same places.
 const RECIPIENTS_MAX: usize = 50;
+
+/// The schema `Explanation`.
+#[derive(Serialize)]
+struct ExplanationView<'m> {
+    id: MessageId,
+    rules: String,
+    recipients: Vec<RecipientView<'m>>,
+    recipients_left_out: usize,
+}
+
+/// The schema `RecipientExplanation`.
+#[derive(Serialize)]
+struct RecipientView<'m> {
+    id: RecipientId,
+    email: &'m str,
+    status: RecipientStatus,
+    reason: String,
+    next_attempt_at: Option<String>,
+    expires_at: Option<String>,
+    attempts: i32,
+    held: Option<&'m str>,
+    route: Option<RouteOrError>,
+    lanes: Vec<LaneView>,
+    last_attempt: Option<LastAttemptView<'m>>,
+}
+
+/// The schemas `Route` and `NoRoute`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum RouteOrError {
+    Route(Box<RouteView>),
+    NoRoute { error: String },
+}
+
+/// The schema `Lane`.
+#[derive(Serialize)]
+struct LaneView {
+    process: String,
+    updated_at: String,
+    state: LaneState,
+}
+
+/// The schema `LastAttempt`.
+#[derive(Serialize)]
+struct LastAttemptView<'a> {
+    number: i32,
+    started_at: String,
+    outcome: &'a str,
+    class: &'a str,
+    meaning: Option<String>,
+    stage: Option<&'a str>,
+    host: Option<&'a str>,
+    ip: Option<&'a str>,
+    source_ip: Option<&'a str>,
+    tls: Option<&'a str>,
+    rule: Option<&'a str>,
+    confidence: Option<i16>,
+    action: Option<&'a str>,
+    text: Option<&'a str>,
+}
 
 /// Why every recipient is where it is: route, hosts, TLS policy, lane, last reply, next attempt, in words and in parts.
 pub async fn explain(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
@@ -36,60 +98,74 @@ pub async fn explain(State(api): Shared, authed: Authed, PathId(id): PathId) -> 
         let last = last.iter().find(|attempt| attempt.recipient == recipient.id);
         explained.push(one(&api, &caller, recipient, owed, last).await?);
     }
-    let rules = api.router.traffic.plan().classifier.version();
-    Ok(answer(&json!({
-        "id": message.id, "rules": rules, "recipients": explained, "recipients_left_out": recipients.len() - shown.len() })))
+    Ok(ok_json(&ExplanationView {
+        id: message.id,
+        rules: api.router.traffic.plan().classifier.version(),
+        recipients: explained,
+        recipients_left_out: recipients.len() - shown.len(),
+    }))
 }
 
-async fn one(
+async fn one<'m>(
     api: &Api,
     caller: &Caller,
-    recipient: &StoredRecipient,
-    owed: Option<&OwedDelivery>,
-    last: Option<&LastAttempt>,
-) -> Result<Value, Problem> {
+    recipient: &'m StoredRecipient,
+    owed: Option<&'m OwedDelivery>,
+    last: Option<&'m LastAttempt>,
+) -> Result<RecipientView<'m>, Problem> {
     let now = api.clock.now();
-    let (mut route, mut lanes) = (Value::Null, Vec::new());
+    let (mut route, mut lanes) = (None, Vec::new());
     if let Some(owed) = owed.filter(|owed| owed.next_hop != SANDBOX_LANE) {
         let domain = recipient.address.rsplit('@').next().unwrap_or_default();
         let ask = Ask { project: caller.project, domain, tls: owed.demand.tls };
         match api.router.route(ask).await {
             Ok(routed) => {
                 lanes = api.store.list_lane_states(&routed.group).await?;
-                route = describe(&routed);
+                route = Some(RouteOrError::Route(Box::new(RouteView::of(&routed))));
             }
-            Err(no_route) => route = json!({ "error": no_route.to_string() }),
+            Err(no_route) => route = Some(RouteOrError::NoRoute { error: no_route.to_string() }),
         }
     }
-    Ok(json!({
-        "id": recipient.id,
-        "email": recipient.address,
-        "status": recipient.status,
-        "reason": reason(recipient, owed, last, &lanes, now),
-        "next_attempt_at": recipient.next_attempt_at.map(rfc3339),
-        "expires_at": owed.map(|owed| rfc3339(owed.expires_at)),
-        "attempts": recipient.attempts,
-        "held": owed.and_then(|owed| owed.held.clone()),
-        "route": route,
-        "lanes": lanes.iter().map(|lane| json!({
-            "process": lane.process.to_string(), "updated_at": rfc3339(lane.updated_at), "state": lane.state })).collect::<Vec<_>>(),
-        "last_attempt": last.map(|last| json!({
-            "number": last.number,
-            "started_at": rfc3339(last.started_at),
-            "outcome": last.outcome,
-            "class": last.class,
-            "meaning": api.router.traffic.plan().classifier.about(&last.class),
-            "stage": last.stage,
-            "host": last.host,
-            "ip": last.ip,
-            "source_ip": last.source_ip,
-            "tls": last.tls,
-            "rule": last.rule,
-            "confidence": last.confidence,
-            "action": last.action,
-            "text": last.text,
-        })),
-    }))
+    Ok(RecipientView {
+        id: recipient.id,
+        email: &recipient.address,
+        status: recipient.status,
+        reason: reason(recipient, owed, last, &lanes, now),
+        next_attempt_at: recipient.next_attempt_at.map(rfc3339),
+        expires_at: owed.map(|owed| rfc3339(owed.expires_at)),
+        attempts: recipient.attempts,
+        held: owed.and_then(|owed| owed.held.as_deref()),
+        route,
+        lanes: lanes.into_iter().map(LaneView::of).collect(),
+        last_attempt: last.map(|last| LastAttemptView::of(api, last)),
+    })
+}
+
+impl LaneView {
+    fn of(lane: StoredLane) -> Self {
+        Self { process: lane.process.to_string(), updated_at: rfc3339(lane.updated_at), state: lane.state }
+    }
+}
+
+impl<'a> LastAttemptView<'a> {
+    fn of(api: &Api, last: &'a LastAttempt) -> Self {
+        Self {
+            number: last.number,
+            started_at: rfc3339(last.started_at),
+            outcome: &last.outcome,
+            class: &last.class,
+            meaning: api.router.traffic.plan().classifier.about(&last.class).map(str::to_owned),
+            stage: last.stage.as_deref(),
+            host: last.host.as_deref(),
+            ip: last.ip.as_deref(),
+            source_ip: last.source_ip.as_deref(),
+            tls: last.tls.as_deref(),
+            rule: last.rule.as_deref(),
+            confidence: last.confidence,
+            action: last.action.as_deref(),
+            text: last.text.as_deref(),
+        }
+    }
 }
 
 /// One sentence.

@@ -2,17 +2,58 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
-use crate::api::{Shared, json as answer};
+use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
+use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::MessageStatus;
-use crate::domain::recipient::Counts;
+use crate::domain::recipient::{Counts, RecipientStatus};
 use crate::store::mail::messages::{StoredMessage, StoredRecipient, StoredReply};
+use crate::webhook::payload::ReplyView;
+
+/// The schema `Message`: a message without its recipients.
+#[derive(Serialize)]
+pub(super) struct MessageView<'m> {
+    id: MessageId,
+    status: MessageStatus,
+    mode: &'m str,
+    created_at: String,
+    from: &'m str,
+    subject: &'m str,
+    tags: &'m Value,
+    metadata: &'m Value,
+    priority: &'static str,
+    size: i32,
+    expires_at: Option<String>,
+    counts: &'m Counts,
+}
+
+/// The schema `MessageWithRecipients`.
+#[derive(Serialize)]
+struct MessageWithRecipientsView<'m> {
+    #[serde(flatten)]
+    message: MessageView<'m>,
+    recipients: Vec<RecipientView<'m>>,
+}
+
+/// The schema `Recipient`.
+#[derive(Serialize)]
+struct RecipientView<'r> {
+    id: RecipientId,
+    email: &'r str,
+    kind: &'r str,
+    status: RecipientStatus,
+    attempts: i32,
+    settled_at: Option<String>,
+    next_attempt_at: Option<String>,
+    last_reply: Option<ReplyView<'r>>,
+}
 
 /// The message, with the truth about every recipient.
 pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
@@ -23,48 +64,52 @@ pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
     for recipient in &recipients {
         counts.count(recipient.status, 1);
     }
-    let mut body = show(&message, &counts);
-    body["recipients"] = recipients.iter().map(show_recipient).collect();
-    Ok(answer(&body))
+    Ok(ok_json(&MessageWithRecipientsView {
+        message: MessageView::of(&message, &counts),
+        recipients: recipients.iter().map(RecipientView::of).collect(),
+    }))
 }
 
-/// A message without its recipients.
-pub(super) fn show(message: &StoredMessage, counts: &Counts) -> Value {
-    json!({
-        "id": message.id,
-        "status": MessageStatus::of(counts),
-        "mode": message.mode,
-        "created_at": rfc3339(message.created_at),
-        "from": message.author,
-        "subject": message.subject,
-        "tags": message.tags,
-        "metadata": message.metadata,
-        "priority": message.priority,
-        "size": message.size,
-        "expires_at": message.expires_at.map(rfc3339),
-        "counts": counts,
-    })
+impl<'m> MessageView<'m> {
+    pub(super) fn of(message: &'m StoredMessage, counts: &'m Counts) -> Self {
+        Self {
+            id: message.id,
+            status: MessageStatus::of(counts),
+            mode: &message.mode,
+            created_at: rfc3339(message.created_at),
+            from: &message.author,
+            subject: &message.subject,
+            tags: &message.tags,
+            metadata: &message.metadata,
+            priority: message.priority,
+            size: message.size,
+            expires_at: message.expires_at.map(rfc3339),
+            counts,
+        }
+    }
 }
 
-fn show_recipient(recipient: &StoredRecipient) -> Value {
-    json!({
-        "id": recipient.id,
-        "email": recipient.address,
-        "kind": recipient.kind,
-        "status": recipient.status,
-        "attempts": recipient.attempts,
-        "settled_at": recipient.settled_at.map(rfc3339),
-        "next_attempt_at": recipient.next_attempt_at.map(rfc3339),
-        "last_reply": recipient.last_reply.as_ref().map(show_reply),
-    })
+impl<'r> RecipientView<'r> {
+    fn of(recipient: &'r StoredRecipient) -> Self {
+        Self {
+            id: recipient.id,
+            email: &recipient.address,
+            kind: &recipient.kind,
+            status: recipient.status,
+            attempts: recipient.attempts,
+            settled_at: recipient.settled_at.map(rfc3339),
+            next_attempt_at: recipient.next_attempt_at.map(rfc3339),
+            last_reply: recipient.last_reply.as_ref().map(reply_view),
+        }
+    }
 }
 
-pub(super) fn show_reply(reply: &StoredReply) -> Value {
-    json!({
-        "code": reply.code,
-        "enhanced": reply.enhanced,
-        "text": reply.text,
-        "host": reply.host,
-        "class": reply.class,
-    })
+pub(super) fn reply_view(reply: &StoredReply) -> ReplyView<'_> {
+    ReplyView {
+        code: reply.code.map(i64::from),
+        enhanced: reply.enhanced.as_deref(),
+        text: reply.text.as_deref(),
+        host: reply.host.as_deref(),
+        class: reply.class.as_deref(),
+    }
 }

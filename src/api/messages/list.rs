@@ -3,11 +3,11 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::get::show;
+use super::get::MessageView;
 use crate::api::auth::Authed;
-use crate::api::page::{Params, page};
+use crate::api::page::{PageView, Params};
 use crate::api::problem::Problem;
-use crate::api::{Shared, json};
+use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::address::{Address, parse_domain};
 use crate::domain::clock::parse_rfc3339;
@@ -36,10 +36,10 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     };
     params.finish()?;
     let rows = api.store.list_messages(caller.project, &filter).await?;
-    Ok(json(&page(
+    Ok(ok_json(&PageView::of(
         &rows,
         filter.limit,
-        |(message, counts)| show(message, counts),
+        |(message, counts)| MessageView::of(message, counts),
         |(message, _)| message.id.to_string(),
     )))
 }

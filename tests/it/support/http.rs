@@ -1,4 +1,4 @@
-//! A plain HTTP client for the tests.
+//! A plain HTTP client for the tests. It holds every answer against `openapi.yaml`.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -8,12 +8,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::contract::CONTRACT;
+
 /// What a server answered.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub bytes: Bytes,
+    /// The operation of `openapi.yaml` that it was held against.
+    pub operation: Option<String>,
 }
 
 impl Answer {
@@ -48,7 +52,7 @@ impl Client {
         Self { address: address.to_string(), sender: None }
     }
 
-    /// Sends one request; an error is a connection that broke.
+    /// Sends one request; an error is a connection that broke. Fails when the answer is not as `openapi.yaml` says.
     pub async fn request(
         &mut self,
         method: &str,
@@ -73,6 +77,8 @@ impl Client {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, bytes })
+        let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, bytes, operation: None };
+        answer.operation = CONTRACT.check_answer(method, path, &answer);
+        Ok(answer)
     }
 }

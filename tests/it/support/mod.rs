@@ -3,6 +3,7 @@
 pub mod app;
 pub mod backlog;
 pub mod browser;
+pub mod contract;
 pub mod database;
 pub mod dkim;
 pub mod dns;
@@ -11,6 +12,7 @@ pub mod postfix;
 pub mod process;
 pub mod proxy;
 pub mod receiver;
+pub mod schema;
 pub mod sink;
 pub mod tls;
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::contract::CONTRACT;
 use super::within;
 
 /// A webhook that came.
@@ -70,8 +71,13 @@ impl Receiver {
         format!("http://{}/hook", self.address)
     }
 
+    /// What came so far. Fails when one is not as `openapi.yaml` says.
     pub fn hooks(&self) -> Vec<Hook> {
-        self.shared.hooks.lock().unwrap().clone()
+        let hooks = self.shared.hooks.lock().unwrap().clone();
+        for hook in &hooks {
+            CONTRACT.check_webhook(&hook.json());
+        }
+        hooks
     }
 
     /// Waits until `count` webhooks came.

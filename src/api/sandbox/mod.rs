@@ -1,0 +1,4 @@
+//! The built-in inbox.
+
+pub mod get;
+pub mod list;

@@ -1,0 +1,78 @@
+//! The fields of a webhook endpoint, as a request gives them.
+
+use serde_json::{Map, Value};
+
+use crate::api::Api;
+use crate::api::fields::Fields;
+use crate::api::problem::Problem;
+use crate::domain::event::EventType;
+use crate::domain::fault::{Fault, FaultCode};
+use crate::webhook::post::Target;
+
+const DESCRIPTION_MAX: usize = 500;
+const LIST_MAX: usize = 50;
+
+/// The fields of a creation or a change.
+pub(super) struct Change {
+    pub url: Option<String>,
+    pub events: Option<Vec<String>>,
+    pub tags: Option<Vec<String>>,
+    pub description: Option<String>,
+    pub enabled: Option<bool>,
+}
+
+impl Change {
+    /// Reads the fields; a new endpoint must have a URL.
+    pub async fn read(api: &Api, map: Map<String, Value>, is_new: bool) -> Result<Self, Problem> {
+        let mut faults = Vec::new();
+        let mut fields = Fields::new(map, "", &mut faults);
+        if is_new && !fields.has("url") {
+            fields.fault("url", FaultCode::Required, "must be given");
+        }
+        let url = fields.string("url");
+        let target = url.as_deref().map(Target::parse);
+        if let Some(Err(error)) = &target {
+            fields.fault("url", FaultCode::InvalidUrl, error.to_string());
+        }
+        let events = fields.strings("events", LIST_MAX);
+        check_events(&mut fields, events.as_deref());
+        let tags = fields.strings("tags", LIST_MAX);
+        if tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag.contains('\0'))) {
+            fields.fault("tags", FaultCode::ControlCharacter, "must not hold a NUL");
+        }
+        let description = fields.string("description");
+        if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX || text.contains('\0')) {
+            fields.fault(
+                "description",
+                FaultCode::TooLong,
+                format!("must have at most {DESCRIPTION_MAX} characters and no NUL"),
+            );
+        }
+        let enabled = fields.bool("enabled");
+        fields.finish();
+        if let Some(Ok(target)) = &target
+            && let Err(error) = api.webhooks.permits(target).await
+        {
+            faults.push(Fault::new("/url", FaultCode::ForbiddenAddress, error.to_string()));
+        }
+        if faults.is_empty() {
+            Ok(Self { url, events, tags, description, enabled })
+        } else {
+            Err(Problem::validation(faults))
+        }
+    }
+}
+
+fn check_events(fields: &mut Fields<'_>, events: Option<&[String]>) {
+    let Some(events) = events else { return };
+    if events.is_empty() {
+        fields.fault("events", FaultCode::Required, "must name at least one event, or \"*\"");
+    }
+    for (index, event) in events.iter().enumerate() {
+        if event != "*" && EventType::parse(event).is_none() {
+            let known: Vec<_> = EventType::ALL.iter().map(|event| event.name()).collect();
+            let detail = format!("must be \"*\" or one of {}", known.join(", "));
+            fields.faults.push(Fault::new(format!("/events/{index}"), FaultCode::UnknownEvent, detail));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `POST /v1/webhooks`
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, LOCATION};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::DISABLED;
+use super::change::Change;
+use super::get::EndpointView;
+use crate::api::auth::Authed;
+use crate::api::body::JsonObject;
+use crate::api::problem::Problem;
+use crate::api::{Shared, ok_json};
+use crate::domain::access::Scope;
+use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::id::EndpointId;
+use crate::store::accounts::endpoints::Endpoint;
+use crate::webhook::sign;
+
+/// The schema `WebhookEndpointWithSecret`.
+#[derive(Serialize)]
+struct EndpointWithSecretView<'e> {
+    #[serde(flatten)]
+    endpoint: EndpointView<'e>,
+    secret: String,
+}
+
+/// Makes an endpoint; the answer carries the secret, once.
+pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Result<Response, Problem> {
+    let caller = authed.with(Scope::Webhooks)?;
+    let now = api.clock.now();
+    let change = Change::read(&api, body.map, true).await?;
+    let endpoint = Endpoint {
+        id: EndpointId::new(now, &*api.chance),
+        url: change.url.unwrap_or_default(),
+        events: change.events.unwrap_or_else(|| vec!["*".to_owned()]),
+        tags: change.tags.unwrap_or_default(),
+        description: change.description.unwrap_or_default(),
+        enabled: change.enabled.unwrap_or(true),
+        disabled_reason: (change.enabled == Some(false)).then(|| DISABLED.to_owned()),
+        failing_since: None,
+        created_at: now,
+    };
+    let mut secret = [0; sign::SECRET_BYTES];
+    api.chance.fill(&mut secret);
+    let limit = api.limits.webhooks;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    if !api.store.insert_endpoint(caller.project, &endpoint, &secret, most).await? {
+        let detail = format!("the project has {limit} webhook endpoints, which is the limit");
+        return Err(Problem::validation(vec![Fault::new("", FaultCode::TooManyWebhooks, detail)]));
+    }
+    let view = EndpointWithSecretView { endpoint: EndpointView::of(&endpoint), secret: sign::secret_text(&secret) };
+    let mut response = ok_json(&view);
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/webhooks/{}", endpoint.id)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}

@@ -1,0 +1,51 @@
+//! `GET /v1/webhooks/{id}`
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::api::auth::Authed;
+use crate::api::page::PathId;
+use crate::api::problem::Problem;
+use crate::api::{Shared, ok_json};
+use crate::domain::access::Scope;
+use crate::domain::clock::rfc3339;
+use crate::domain::id::EndpointId;
+use crate::store::accounts::endpoints::Endpoint;
+
+/// The schema `WebhookEndpoint`.
+#[derive(Serialize)]
+pub(super) struct EndpointView<'e> {
+    id: EndpointId,
+    url: &'e str,
+    events: &'e [String],
+    tags: &'e [String],
+    description: &'e str,
+    enabled: bool,
+    disabled_reason: Option<&'e str>,
+    failing_since: Option<String>,
+    created_at: String,
+}
+
+/// The endpoint, without its secret.
+pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
+    let caller = authed.with(Scope::Webhooks)?;
+    let endpoint = super::find(&api, &caller, &id).await?;
+    Ok(ok_json(&EndpointView::of(&endpoint)))
+}
+
+impl<'e> EndpointView<'e> {
+    pub(super) fn of(endpoint: &'e Endpoint) -> Self {
+        Self {
+            id: endpoint.id,
+            url: &endpoint.url,
+            events: &endpoint.events,
+            tags: &endpoint.tags,
+            description: &endpoint.description,
+            enabled: endpoint.enabled,
+            disabled_reason: endpoint.disabled_reason.as_deref(),
+            failing_since: endpoint.failing_since.map(rfc3339),
+            created_at: rfc3339(endpoint.created_at),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Webhook endpoints, and what became of their webhooks.
+
+mod change;
+pub mod create;
+pub mod deliveries;
+pub mod get;
+pub mod list;
+pub mod remove;
+pub mod update;
+
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::domain::access::Caller;
+use crate::domain::id::EndpointId;
+use crate::store::accounts::endpoints::Endpoint;
+
+/// Why an endpoint is disabled that a client disabled.
+const DISABLED: &str = "disabled by request";
+
+/// The caller's endpoint named in a path. Malformed, absent and foreign are the same 404.
+async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Endpoint, Problem> {
+    let id = EndpointId::parse(id).ok_or_else(Problem::not_found)?;
+    api.store.find_endpoint(caller.project, id).await?.ok_or_else(Problem::not_found)
+}

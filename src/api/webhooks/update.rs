@@ -1,0 +1,40 @@
+//! `PATCH /v1/webhooks/{id}`
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::DISABLED;
+use super::change::Change;
+use super::get::EndpointView;
+use crate::api::auth::Authed;
+use crate::api::body::JsonObject;
+use crate::api::page::PathId;
+use crate::api::problem::Problem;
+use crate::api::{Shared, ok_json};
+use crate::domain::access::Scope;
+
+/// What is not given stays.
+pub async fn update(
+    State(api): Shared,
+    authed: Authed,
+    PathId(id): PathId,
+    body: JsonObject,
+) -> Result<Response, Problem> {
+    let caller = authed.with(Scope::Webhooks)?;
+    let mut endpoint = super::find(&api, &caller, &id).await?;
+    let change = Change::read(&api, body.map, false).await?;
+    endpoint.url = change.url.unwrap_or(endpoint.url);
+    endpoint.events = change.events.unwrap_or(endpoint.events);
+    endpoint.tags = change.tags.unwrap_or(endpoint.tags);
+    endpoint.description = change.description.unwrap_or(endpoint.description);
+    if let Some(enabled) = change.enabled {
+        let reason = endpoint.disabled_reason.take().unwrap_or_else(|| DISABLED.to_owned());
+        endpoint.disabled_reason = (!enabled).then_some(reason);
+        endpoint.enabled = enabled;
+    }
+    if api.store.update_endpoint(caller.project, &endpoint).await? {
+        Ok(ok_json(&EndpointView::of(&endpoint)))
+    } else {
+        Err(Problem::not_found())
+    }
+}

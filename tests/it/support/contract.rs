@@ -1,0 +1,142 @@
+//! What the service says, held against `openapi.yaml`: answers by their route and status, webhooks by their payload.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::http::Answer;
+use super::schema::Schemas;
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// The description, read once.
+pub static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
+    let document = serde_saphyr::from_str(include_str!("../../../openapi.yaml")).unwrap();
+    Contract { schemas: Schemas { document } }
+});
+
+/// `openapi.yaml`.
+pub struct Contract {
+    schemas: Schemas,
+}
+
+/// An operation of the description.
+pub struct Operation<'c> {
+    pub method: &'c str,
+    pub path: &'c str,
+    pub description: &'c Value,
+}
+
+impl Operation<'_> {
+    pub fn id(&self) -> &str {
+        self.description["operationId"].as_str().unwrap()
+    }
+
+    fn takes(&self, method: &str, path: &str) -> bool {
+        let path = path.split('?').next().unwrap();
+        let mut segments = self.path.split('/').zip(path.split('/'));
+        self.method.eq_ignore_ascii_case(method)
+            && self.path.split('/').count() == path.split('/').count()
+            && segments.all(|(described, given)| described.starts_with('{') || described == given)
+    }
+}
+
+impl Contract {
+    pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+        let paths = self.schemas.document["paths"].as_object().unwrap();
+        paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().iter();
+            let methods = methods.filter(|(method, _)| METHODS.contains(&method.as_str()));
+            methods.map(move |(method, description)| Operation { method, path, description })
+        })
+    }
+
+    /// The schema of that name.
+    pub fn schema(&self, name: &str) -> &Value {
+        let schema = self.schemas.document.pointer(&format!("/components/schemas/{name}"));
+        schema.unwrap_or_else(|| panic!("openapi.yaml has no schema {name}"))
+    }
+
+    /// The names in the `enum` of a schema.
+    pub fn names(&self, schema: &str) -> BTreeSet<String> {
+        let names = self.schema(schema)["enum"].as_array().unwrap_or_else(|| panic!("{schema} is no enum"));
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn document(&self) -> &Value {
+        &self.schemas.document
+    }
+
+    /// Fails when the description does not allow that answer. Gives the operation that was held to, if there is one.
+    pub fn check_answer(&self, method: &str, path: &str, answer: &Answer) -> Option<String> {
+        let essence = answer.header("content-type").split(';').next().unwrap().trim().to_owned();
+        let is_json = ["application/json", "application/problem+json"].contains(&&*essence);
+        let operation = self.operations().find(|operation| operation.takes(method, path));
+        let Some(operation) = operation else {
+            if is_json {
+                self.check(self.schema("Problem"), &answer.json(), &format!("{method} {path}"));
+            }
+            return None;
+        };
+        let what = format!("{method} {path}, {} {essence}", answer.status);
+        let responses = &operation.description["responses"];
+        let status = answer.status.to_string();
+        let response = responses.get(&status).or_else(|| responses.get(format!("{}XX", &status[..1])));
+        let response = response.unwrap_or_else(|| panic!("{what}: openapi.yaml does not describe that status"));
+        match self.schemas.resolve(response).get("content") {
+            None => assert!(answer.bytes.is_empty(), "{what}: openapi.yaml describes no body"),
+            // What answers a head that cannot be read has no body.
+            Some(_) if answer.status >= 400 && answer.bytes.is_empty() => {}
+            Some(content) => {
+                let body = content.get(&essence);
+                let body = body.unwrap_or_else(|| panic!("{what}: openapi.yaml does not describe that media type"));
+                if is_json {
+                    self.check(&body["schema"], &answer.json(), &what);
+                }
+            }
+        }
+        Some(operation.id().to_owned())
+    }
+
+    /// Fails when that is no webhook's body.
+    pub fn check_webhook(&self, body: &Value) {
+        self.check(self.schema("WebhookPayload"), body, "a webhook");
+    }
+
+    fn check(&self, schema: &Value, value: &Value, what: &str) {
+        let faults = self.schemas.faults(schema, value);
+        assert!(faults.is_empty(), "{what} is not as openapi.yaml says: {faults:#?}\n{value:#}");
+    }
+
+    /// The faults of every example in the description, by its place.
+    pub fn faulty_examples(&self) -> BTreeMap<String, Vec<String>> {
+        let mut faulty = BTreeMap::new();
+        self.examples(self.document(), "#", &mut faulty);
+        faulty
+    }
+
+    fn examples(&self, value: &Value, at: &str, faulty: &mut BTreeMap<String, Vec<String>>) {
+        let schema = value.get("schema").unwrap_or(value);
+        let single = value.get("example").into_iter();
+        let named = value.get("examples").and_then(Value::as_object).into_iter().flatten();
+        let listed = value.get("examples").and_then(Value::as_array).into_iter().flatten();
+        for example in single.chain(named.map(|(_, example)| &example["value"])).chain(listed) {
+            let faults = self.schemas.faults(schema, example);
+            if !faults.is_empty() {
+                faulty.entry(at.to_owned()).or_default().extend(faults);
+            }
+        }
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .filter(|(name, _)| !name.starts_with("example"))
+                .for_each(|(name, inner)| self.examples(inner, &format!("{at}/{name}"), faulty)),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .for_each(|(index, inner)| self.examples(inner, &format!("{at}/{index}"), faulty)),
+            _ => {}
+        }
+    }
+}
