@@ -170,6 +170,7 @@ mod smtp {
     use mailwright::smtp::stuffing::dot_stuffed;
 
     use super::{Bencher, BytesCount, SIZES, SMALL, address, black_box, composed};
+    use mailwright::domain::reverse_path::ReversePath;
 
     const HELLO: &str = "250-mx.example.net\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n\
                          250-ENHANCEDSTATUSCODES\r\n250 SMTPUTF8\r\n";
@@ -218,7 +219,7 @@ mod smtp {
     fn bench_transaction(bencher: Bencher<'_, '_>, hello: &str, script: &str) {
         let mut dialogue = opened(hello);
         let envelope = Envelope {
-            sender: address("shop@example.org"),
+            reverse_path: ReversePath::Address(address("shop@example.org")),
             recipient: address("ann@example.net"),
             size: SMALL,
             needs: Needs::default(),

@@ -1,10 +1,12 @@
 //! The machine's clock and chance: the only room that asks for them.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use crate::domain::clock::{Chance, Clock, Timestamp};
+use crate::store::StoreClock;
 
 /// The machine's clock, to the microsecond.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,4 +55,9 @@ impl Chance for SystemChance {
 fn draw(bytes: &mut [u8]) {
     // aws-lc aborts the process when the machine has no entropy; the error never comes.
     let _ = aws_lc_rs::rand::fill(bytes);
+}
+
+/// The clock of a store of this process, to be measured.
+pub fn store_clock() -> Arc<StoreClock> {
+    Arc::new(StoreClock::new(Arc::new(SystemClock)))
 }

@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::ambient::{SystemChance, SystemClock};
 use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
@@ -26,10 +25,10 @@ use crate::queue::{QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, Traffic};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
-use crate::store::{Store, StoreError};
-use crate::submit::{Backlog, Door, Writer, WriterParts};
+use crate::store::{Store, StoreClock, StoreError};
+use crate::submit::{Backlog, Door, DoorParts, Writer, WriterParts};
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::{Partitions, Upkeep};
+use crate::upkeep::{Partitions, Timekeeper, Upkeep};
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{Poster, PosterParts};
@@ -122,10 +121,19 @@ struct Common {
 }
 
 impl Service {
-    /// Starts everything that the plan names. The store must have this binary's schema.
-    pub async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let common = Common::new(&config, metrics)?;
+    /// Starts everything that the plan names. The store must have this binary's schema. `clock` is the store's, which is
+    /// asked before anything else is done; with `chance` it is all that the service has of the world.
+    pub async fn start(
+        config: Config,
+        plan: &Plan,
+        metrics: Arc<Metrics>,
+        clock: Arc<StoreClock>,
+        chance: Arc<dyn Chance>,
+    ) -> Result<Self, StartError> {
+        let common = Common::new(&config, metrics, clock, chance)?;
         common.store.check_schema().await?;
+        common.store.measure_clock().await?;
+        common.store.begin_era().await?;
         Box::pin(common.ensure_partitions()).await?;
         let address = config.http.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
@@ -140,6 +148,7 @@ impl Service {
         if plan.roles.contains(&Role::Webhooks) && !plan.paused {
             common.start_webhooks(&config, &shutdown)?;
         }
+        shutdown.spawn(common.timekeeper().run(shutdown.clone()));
         if plan.roles.contains(&Role::Upkeep) {
             shutdown.spawn(common.upkeep().run(shutdown.clone()));
             shutdown.spawn(common.partitions(&config).run(shutdown.clone()));
@@ -177,8 +186,12 @@ impl Service {
 }
 
 impl Common {
-    fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let chance: Arc<dyn Chance> = Arc::new(SystemChance);
+    fn new(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        store_clock: Arc<StoreClock>,
+        chance: Arc<dyn Chance>,
+    ) -> Result<Self, StartError> {
         let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
         let deliveries = Arc::<Wake>::default();
         let places =
@@ -188,10 +201,10 @@ impl Common {
         let mut owner = [0; 16];
         chance.fill(&mut owner);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let store = Store::new(&config.database, Arc::clone(&metrics))?;
+        let store = Store::new(&config.database, Arc::clone(&metrics), Arc::clone(&store_clock))?;
         let resolver = Resolver::new(&config.dns, policy).map_err(StartError::Config)?;
         let tls = TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = store_clock;
         let traffic = Arc::new(Traffic::new(config).map_err(StartError::Config)?);
         let router = Arc::new(Router::new(
             config,
@@ -233,20 +246,22 @@ impl Common {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
             webhooks: Arc::clone(&self.webhooks),
-            clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         };
         let writer = Writer::start(&self.store, &config.database, &parts, shutdown);
         let api = Api {
             door: Door::new(
-                self.store.clone(),
-                writer,
-                backlog,
-                (config, Arc::clone(&self.traffic)),
-                Arc::clone(&self.clock),
-                Arc::clone(&self.chance),
-                Arc::clone(&self.metrics),
+                config,
+                DoorParts {
+                    store: self.store.clone(),
+                    writer,
+                    backlog,
+                    traffic: Arc::clone(&self.traffic),
+                    clock: Arc::clone(&self.clock),
+                    chance: Arc::clone(&self.chance),
+                    metrics: Arc::clone(&self.metrics),
+                },
             ),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
             router: Arc::clone(&self.router),
@@ -347,6 +362,10 @@ impl Common {
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         }
+    }
+
+    fn timekeeper(&self) -> Timekeeper {
+        Timekeeper { store: self.store.clone(), metrics: Arc::clone(&self.metrics) }
     }
 
     fn partitions(&self, config: &Config) -> Partitions {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use crate::ambient::store_clock;
 use crate::config::{Database, Span};
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -167,7 +168,7 @@ impl Cluster {
     async fn answers(&self) -> bool {
         let database = Database { url: self.url(), timeout: Span(Duration::from_secs(5)), ..Database::default() };
         let Ok(metrics) = Metrics::new() else { return false };
-        match Store::new(&database, Arc::new(metrics)) {
+        match Store::new(&database, Arc::new(metrics), store_clock()) {
             Ok(store) => store.ping_once().await.is_ok(),
             Err(_) => false,
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mailwright::ambient::{SystemChance, SystemClock};
+use mailwright::ambient::{SystemChance, SystemClock, store_clock};
 use mailwright::config::{Database, Span};
 use mailwright::domain::access::Mode;
 use mailwright::domain::clock::{Chance, Clock};
@@ -11,9 +11,9 @@ use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlemen
 use mailwright::domain::draft::{Demand, Priority};
 use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use mailwright::domain::lease::Lease;
-use mailwright::domain::message::{NewMessage, NewRecipient};
+use mailwright::domain::message::{NewMessage, NewRecipient, NewSubmission};
 use mailwright::domain::outcome::{AttemptReport, Outcome};
-use mailwright::domain::recipient::RecipientKind;
+use mailwright::domain::recipient::{RecipientKind, RecipientStatus};
 use mailwright::domain::reply::Reply;
 use mailwright::domain::retry::Schedule;
 use mailwright::domain::shard::Shard;
@@ -90,24 +90,27 @@ impl Bed {
         let (server, _) = path.rsplit_once('/').unwrap();
         let url = format!("{server}/{database}?{query}");
         let settings = Database { url, timeout: Span(Duration::from_mins(1)), ..Database::default() };
-        let store = Store::new(&settings, Arc::new(Metrics::new().unwrap())).unwrap();
+        let store = Store::new(&settings, Arc::new(Metrics::new().unwrap()), store_clock()).unwrap();
         store.migrate().await.unwrap();
         let now = SystemClock.now();
         let project = store.ensure_project(ProjectId::new(now, &SystemChance), "pieces", now).await.unwrap();
         (store, project)
     }
 
-    fn batch(&self, shard: Shard, count: usize) -> Vec<NewMessage> {
-        (0..count).map(|_| self.message(shard)).collect()
+    fn batch(&self, shard: Shard, count: usize) -> Vec<NewSubmission> {
+        let one = || NewSubmission { messages: vec![self.message(shard)], key: None };
+        (0..count).map(|_| one()).collect()
     }
 
     fn message(&self, shard: Shard) -> NewMessage {
         let (now, draft) = (SystemClock.now(), plain(SMALL));
         let recipient = NewRecipient {
-            id: RecipientId::new(now, &SystemChance),
+            id: RecipientId::new_in(shard, now, &SystemChance),
             kind: RecipientKind::To,
             address: draft.recipients().to()[0].address.clone(),
             next_hop: LANE.to_owned(),
+            return_path: None,
+            status: RecipientStatus::Queued,
         };
         NewMessage {
             id: MessageId::new_in(shard, now, &SystemChance),
@@ -125,16 +128,14 @@ impl Bed {
             demand: Demand::default(),
             recipients: vec![recipient],
             raw: Arc::clone(&self.raw),
-            idempotency: None,
-            answer: String::new(),
         }
     }
 
     /// Accepts a batch whose deliveries are born under `token`, or due without one.
-    fn accept(&self, link: &mut Link, batch: &[NewMessage], token: Option<Uuid>) {
+    fn accept(&self, link: &mut Link, batch: &[NewSubmission], token: Option<Uuid>) {
         let is_leased = |_: &Uuid| token.is_some();
         let birth = Birth { owner: Uuid::nil(), token: token.unwrap_or_default(), span: SPAN, is_leased: &is_leased };
-        self.runtime.block_on(link.accept(batch, &birth, SystemClock.now(), &SystemChance)).unwrap();
+        self.runtime.block_on(link.accept(batch, &birth, &SystemChance)).unwrap();
     }
 }
 
@@ -156,7 +157,7 @@ fn settle_64(bencher: Bencher<'_, '_>) {
     let inputs = || {
         let batch = bed.batch(Shard::of_low_bits(1), BATCH);
         bed.accept(&mut accepting, &batch, Some(token));
-        batch.iter().map(|message| delivered(message, token)).collect::<Vec<_>>()
+        batch.iter().map(|submission| delivered(&submission.messages[0], token)).collect::<Vec<_>>()
     };
     bencher.with_inputs(inputs).bench_local_values(|settlements| {
         let settled = bed.runtime.block_on(settling.settle_deliveries(&settlements, &SystemChance)).unwrap();
@@ -188,7 +189,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         transcript: "S: 250 2.1.0 Ok\n".repeat(24),
         ..AttemptReport::without_session(outcome, Stage::Dot)
     };
-    let attempt = AttemptId::new(now, &SystemChance);
+    let attempt = AttemptId::new_in(message.id.shard(), now, &SystemChance);
     Settlement { attempt, delivery, transition, report, started_at: now, finished_at: now }
 }
 

@@ -3,6 +3,7 @@
 use mailwright::classify::Classifier;
 use mailwright::domain::address::Address;
 use mailwright::domain::envelope::{Envelope, Needs};
+use mailwright::domain::reverse_path::ReversePath;
 use mailwright::domain::route::TlsPolicy;
 use mailwright::domain::stage::Stage;
 use mailwright::net::dns::read_answer;
@@ -22,7 +23,7 @@ pub fn reply(bytes: &[u8]) {
     let mut reader = ReplyReader::default();
     let address = |text| Address::parse(text).expect("a sound address");
     let envelope = Envelope {
-        sender: address("a@b.example"),
+        reverse_path: ReversePath::Address(address("a@b.example")),
         recipient: address("c@d.example"),
         size: 100,
         needs: Needs::default(),

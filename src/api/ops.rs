@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::auth::Authed;
 use super::problem::Problem;
 use super::{Shared, ok_json};
+use crate::store::clock::OFFSET_TOLERATED;
 
 /// The description of this API, as it stands at the project's top level.
 pub const OPENAPI: &str = include_str!("../../openapi.yaml");
@@ -23,7 +24,7 @@ pub async fn healthz() -> Response {
     ok_json(&StateView { status: "ok" })
 }
 
-/// The process can do its work: the store answers and its schema is this binary's.
+/// The process can do its work: the store answers, its schema is this binary's, and the machine knows what time it is.
 pub async fn readyz(State(api): Shared) -> Result<Response, Problem> {
     api.store.check_schema().await.map_err(|error| {
         tracing::warn!(%error, "not ready");
@@ -33,6 +34,9 @@ pub async fn readyz(State(api): Shared) -> Result<Response, Problem> {
             "the store's schema is not this binary's"
         })
     })?;
+    if api.store.clock().offset().unsigned_abs() > OFFSET_TOLERATED {
+        return Err(Problem::busy("this machine's clock differs from the store's by more than 5 seconds"));
+    }
     Ok(ok_json(&StateView { status: "ready" }))
 }
 

@@ -13,7 +13,7 @@ use crate::auth::AuthError;
 use crate::domain::access::Scope;
 use crate::domain::fault::Fault;
 use crate::store::StoreError;
-use crate::submit::{Full, SubmitError, WriteError};
+use crate::submit::{Full, Refusal, SubmitError, WriteError};
 
 /// A queue that is full needs a moment.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -227,8 +227,10 @@ impl From<AuthError> for Problem {
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::Invalid(faults) => Self::validation(faults),
-            SubmitError::ForeignDomain(domain) => {
+            SubmitError::Refused(_, Refusal::Unacceptable(place, flaw)) => {
+                Self::validation(vec![flaw.at(super::draft::pointer(place))])
+            }
+            SubmitError::Refused(_, Refusal::ForeignDomain(domain)) => {
                 Self::new(ProblemKind::ForeignDomain, format!("this credential may not send as '{domain}'"))
             }
             SubmitError::KeyReused => Self::new(

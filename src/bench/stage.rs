@@ -16,6 +16,7 @@ use super::thread::Thread;
 use super::usage::{self, Cpu};
 use super::{dns, weather};
 use crate::accounts::{NewKeyRequest, add_dkim_keys, create_key, default_scopes, ensure_project};
+use crate::ambient::store_clock;
 use crate::ambient::{SystemChance, SystemClock};
 use crate::cluster::Cluster;
 use crate::config::{Database, Span};
@@ -56,7 +57,7 @@ impl<'a> Stage<'a> {
     pub async fn set(args: &'a BenchArgs, cluster: &'a mut Cluster) -> Result<Self, CommandError> {
         let database = Database { url: cluster.url(), timeout: Span(Duration::from_mins(2)), ..Database::default() };
         let metrics = Arc::new(Metrics::new().map_err(CommandError::new)?);
-        let store = Store::new(&database, metrics).map_err(CommandError::new)?;
+        let store = Store::new(&database, metrics, store_clock()).map_err(CommandError::new)?;
         store.migrate().await.map_err(CommandError::new)?;
         let scopes = default_scopes();
         let request = NewKeyRequest { project: PROJECT, mode: Mode::Live, scopes: &scopes, lifetime: None };

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::observe;
 use super::serve::{serve as serve_until_stopped, start};
 use crate::accounts::{NewKeyRequest, create_key, default_scopes};
+use crate::ambient::store_clock;
 use crate::ambient::{SystemChance, SystemClock};
 use crate::app::{Plan, Role, Service};
 use crate::auth;
@@ -75,7 +76,7 @@ async fn serve(
     metrics: Arc<Metrics>,
     signals: Signals,
 ) -> Result<ExitCode, CommandError> {
-    let store = Store::new(&config.database, Arc::clone(&metrics)).map_err(CommandError::new)?;
+    let store = Store::new(&config.database, Arc::clone(&metrics), store_clock()).map_err(CommandError::new)?;
     store.migrate().await.map_err(CommandError::new)?;
     let keys = ensure_keys(&store, &directory.join("keys.json")).await?;
     store.close().await;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ambient::store_clock;
 use crate::bench;
 use crate::config::{Config, Layers};
 use crate::store::Store;
@@ -174,5 +175,5 @@ fn require_database(config: &Config) -> Result<(), CommandError> {
 /// The configured store.
 fn store(config: &Config) -> Result<Store, CommandError> {
     require_database(config)?;
-    Store::new(&config.database, observe(config)?).map_err(CommandError::new)
+    Store::new(&config.database, observe(config)?, store_clock()).map_err(CommandError::new)
 }

@@ -104,8 +104,8 @@ impl<'a> Cargo<'a> {
     fn envelope(&self, content: &Content) -> Envelope {
         let require_tls = self.delivery.demand.tls == TlsDemand::RequireTls;
         Envelope {
-            needs: Needs { require_tls, ..Needs::of(&content.sender, &content.recipient, &content.raw) },
-            sender: content.sender.clone(),
+            needs: Needs { require_tls, ..Needs::of(&content.reverse_path, &content.recipient, &content.raw) },
+            reverse_path: content.reverse_path.clone(),
             recipient: content.recipient.clone(),
             size: content.raw.len(),
             id: self.delivery.message.to_string(),

@@ -32,7 +32,7 @@ impl Sandbox {
         if !gate.begin() {
             return Err(Stopped::NotOurs);
         }
-        let keep = || self.store.deliver_to_sandbox(delivery, self.clock.now());
+        let keep = || self.store.deliver_to_sandbox(delivery);
         if let Err(error) = until_it_answers!(STORE_PAUSE, "a message for the sandbox", keep()) {
             tracing::error!(message.id = %delivery.message, %error, "the sandbox cannot be written");
             return Err(Stopped::NotOurs);

@@ -11,7 +11,7 @@ use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
 use crate::store::patience::answered;
-use crate::store::queue::deliveries::Settled;
+use crate::store::queue::settle::Settled;
 use crate::store::{Link, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -165,12 +165,12 @@ impl Task {
             if status.is_settled() {
                 metrics.settled.with_label_values(&[status.name()]).inc();
             }
-            let age = (settlement.finished_at - accepted_at(settlement)).as_seconds_f64();
+            let age = (settlement.finished_at - settlement.delivery.message.made_at()).as_seconds_f64();
             if status == RecipientStatus::Delivered {
                 metrics.delivered_seconds.observe(age);
             }
             if settlement.delivery.lease.attempt == 1 {
-                let age = (settlement.started_at - accepted_at(settlement)).as_seconds_f64();
+                let age = (settlement.started_at - settlement.delivery.message.made_at()).as_seconds_f64();
                 metrics.first_attempt_seconds.observe(age.max(0.0));
             }
         }
@@ -179,14 +179,4 @@ impl Task {
 
 fn give_up(settlement: &Settlement, error: &StoreError) {
     tracing::error!(message = %settlement.delivery.message, %error, "an outcome was refused; its lease will run out");
-}
-
-/// The instant in the message's id: when it was accepted, to the millisecond.
-fn accepted_at(settlement: &Settlement) -> crate::domain::clock::Timestamp {
-    let id = settlement.delivery.message.uuid();
-    let millis = id.get_timestamp().map_or(0, |at| {
-        let (seconds, nanos) = at.to_unix();
-        i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
-    });
-    crate::domain::clock::Timestamp::from_unix_timestamp_nanos(millis).unwrap_or(settlement.started_at)
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::address::Address;
+use super::reverse_path::ReversePath;
 
 /// What a delivery puts on the wire.
 #[derive(Debug, Clone)]
 pub struct Content {
-    pub sender: Address,
+    pub reverse_path: ReversePath,
     pub recipient: Address,
     pub raw: Arc<Vec<u8>>,
 }
@@ -16,7 +17,7 @@ pub struct Content {
 /// One transaction's envelope: one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    pub sender: Address,
+    pub reverse_path: ReversePath,
     pub recipient: Address,
     /// Bytes of the message.
     pub size: usize,
@@ -38,8 +39,8 @@ pub struct Needs {
 
 impl Needs {
     /// What the bytes and the addresses need.
-    pub fn of(sender: &Address, recipient: &Address, raw: &[u8]) -> Self {
-        let addresses = sender.needs_smtputf8() || recipient.needs_smtputf8();
+    pub fn of(reverse_path: &ReversePath, recipient: &Address, raw: &[u8]) -> Self {
+        let addresses = reverse_path.needs_smtputf8() || recipient.needs_smtputf8();
         if raw.is_ascii() {
             return Self { smtputf8: addresses, ..Self::default() };
         }
@@ -57,8 +58,8 @@ mod tests {
     fn needs_follow_from_where_the_bytes_beyond_ascii_stand() {
         let plain = Address::parse("a@b.example").unwrap();
         let utf8 = Address::parse("é@b.example").unwrap();
-        let needs = |sender, raw: &str| {
-            let needs = Needs::of(sender, &plain, raw.as_bytes());
+        let needs = |sender: &Address, raw: &str| {
+            let needs = Needs::of(&ReversePath::Address(sender.clone()), &plain, raw.as_bytes());
             (needs.smtputf8, needs.eight_bit)
         };
         assert_eq!(needs(&plain, "A: b\r\n\r\nc"), (false, false));

@@ -1,7 +1,7 @@
 //! Ids: a `UUIDv7` behind a prefix that says what it names (`msg_0192…`).
 //!
-//! The text form is the prefix, `_`, and 32 lower-case hex digits. The lowest six bits of a message
-//! id are its shard's index, so that an id alone finds its rows; see [`crate::domain::shard`].
+//! The text form is the prefix, `_`, and 32 lower-case hex digits. The lowest six bits of the id of a message, and of
+//! what belongs to one, are its shard's index, so that an id alone finds its rows; see [`crate::domain::shard`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,27 +16,34 @@ pub trait Kind {
     const PREFIX: &'static str;
 }
 
+/// What lies in a shard: its ids carry it.
+pub trait Sharded: Kind {}
+/// What lies in none: configuration.
+pub trait Unsharded: Kind {}
+
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident $alias:ident $prefix:literal;)*) => {$(
+    ($($(#[$doc:meta])* $kind:ident $alias:ident $prefix:literal $place:ident;)*) => {$(
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $kind {}
         impl Kind for $kind { const PREFIX: &'static str = $prefix; }
+        impl $place for $kind {}
         $(#[$doc])*
         pub type $alias = Id<$kind>;
     )*};
 }
 
 kinds! {
-    Message MessageId "msg";
+    Message MessageId "msg" Sharded;
     /// Also the id of the recipient's delivery: a recipient is owed at most one.
-    Recipient RecipientId "rcp";
-    Attempt AttemptId "att";
-    Event EventId "evt";
-    Endpoint EndpointId "whk";
-    WebhookDelivery WebhookDeliveryId "whd";
-    Key KeyId "key";
-    Project ProjectId "prj";
-    DkimKey DkimKeyId "dkm";
+    Recipient RecipientId "rcp" Sharded;
+    Attempt AttemptId "att" Sharded;
+    Event EventId "evt" Sharded;
+    Endpoint EndpointId "whk" Unsharded;
+    /// Follows from event and endpoint.
+    WebhookDelivery WebhookDeliveryId "whd" Unsharded;
+    Key KeyId "key" Unsharded;
+    Project ProjectId "prj" Unsharded;
+    DkimKey DkimKeyId "dkm" Unsharded;
 }
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,12 +59,14 @@ impl<K> Clone for Id<K> {
 }
 impl<K> Copy for Id<K> {}
 
-impl<K: Kind> Id<K> {
+impl<K: Unsharded> Id<K> {
     /// A new id, ordered by `now` to the millisecond.
     pub fn new(now: Timestamp, chance: &dyn Chance) -> Self {
         Self::from_uuid(uuid_v7(now, chance))
     }
+}
 
+impl<K: Kind> Id<K> {
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self { uuid, kind: PhantomData }
     }
@@ -74,12 +83,21 @@ impl<K: Kind> Id<K> {
     }
 }
 
-impl MessageId {
+impl<K: Sharded> Id<K> {
     /// A new id whose lowest six bits are the index of `shard`.
     pub fn new_in(shard: Shard, now: Timestamp, chance: &dyn Chance) -> Self {
         let mut bytes = *uuid_v7(now, chance).as_bytes();
         bytes[15] = (bytes[15] & !0x3f) | shard.index();
         Self::from_uuid(Uuid::from_bytes(bytes))
+    }
+
+    /// The instant that it was made at, to the millisecond.
+    pub fn made_at(self) -> Timestamp {
+        let nanos = self.uuid.get_timestamp().map_or(0, |at| {
+            let (seconds, nanos) = at.to_unix();
+            i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+        });
+        Timestamp::from_unix_timestamp_nanos(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     pub const fn shard(self) -> Shard {
@@ -128,12 +146,13 @@ mod tests {
             assert_eq!(id.shard(), shard);
             assert_eq!(id.uuid().get_version_num(), 7);
             assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+            assert_eq!(EventId::new_in(shard, NOW, &chance).shard(), shard, "and what belongs to it too");
         }
     }
 
     #[test]
     fn an_id_of_another_kind_or_another_spelling_is_not_parsed() {
-        let id = MessageId::new(NOW, &SeededChance::new(1)).to_string();
+        let id = MessageId::new_in(Shard::of_low_bits(1), NOW, &SeededChance::new(1)).to_string();
         assert_eq!(RecipientId::parse(&id), None);
         assert_eq!(MessageId::parse(&id.to_uppercase()), None);
         assert_eq!(MessageId::parse("msg_"), None);

@@ -9,7 +9,9 @@ use super::address::Address;
 use super::clock::Timestamp;
 use super::draft::{Demand, Metadata, Priority, Tag};
 use super::id::{MessageId, ProjectId, RecipientId};
-use super::recipient::{Counts, RecipientKind};
+use super::recipient::{Counts, RecipientKind, RecipientStatus};
+use super::reverse_path::ReversePath;
+use super::shard::Shard;
 
 /// A recipient about to be stored.
 #[derive(Debug, Clone)]
@@ -19,6 +21,10 @@ pub struct NewRecipient {
     pub address: Address,
     /// The lane that its delivery waits for.
     pub next_hop: String,
+    /// Where reports of failure go; `None`: to the message's sender.
+    pub return_path: Option<ReversePath>,
+    /// As what it is born: a delivery is owed to one that is `queued`, and none to one that is settled already.
+    pub status: RecipientStatus,
 }
 
 /// A message about to be stored: whatever is wrong with a request was found before this exists.
@@ -27,7 +33,9 @@ pub struct NewMessage {
     pub id: MessageId,
     pub project: ProjectId,
     pub mode: Mode,
+    /// The author's mailbox, and where reports of failure go unless a recipient has a path of its own.
     pub sender: Address,
+    /// The author as shown to people.
     pub author: String,
     pub subject: String,
     pub tags: Vec<Tag>,
@@ -41,18 +49,38 @@ pub struct NewMessage {
     pub demand: Demand,
     pub recipients: Vec<NewRecipient>,
     pub raw: Arc<Vec<u8>>,
-    pub idempotency: Option<Idempotency>,
-    /// The body of the 202, kept with the idempotency key.
-    pub answer: String,
 }
 
-/// The key under which a repeated request finds the first one's answer.
+/// Messages of one request, stored together or not at all; all in one shard.
+#[derive(Debug, Clone)]
+pub struct NewSubmission {
+    /// At least one.
+    pub messages: Vec<NewMessage>,
+    pub key: Option<Idempotency>,
+}
+
+impl NewSubmission {
+    /// Where its messages lie.
+    pub fn shard(&self) -> Shard {
+        self.messages.first().map_or(Shard::of_low_bits(0), |message| message.id.shard())
+    }
+}
+
+/// The key under which a repeated request finds what the first one made.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
+    pub project: ProjectId,
     pub key: String,
     /// SHA-256 of the canonical request body.
     pub fingerprint: [u8; 32],
     pub expires_at: Timestamp,
+}
+
+impl Idempotency {
+    /// Where the key lies, which need not be where its messages do.
+    pub fn shard(&self) -> Shard {
+        Shard::of_key(self.project.uuid(), &self.key)
+    }
 }
 
 /// The one-word state of a message, derived from its recipients by [`MessageStatus::of`].

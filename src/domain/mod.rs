@@ -18,6 +18,7 @@ pub mod id;
 pub mod judgement;
 pub mod lane;
 pub mod lease;
+pub mod log;
 pub mod message;
 pub mod net;
 pub mod outcome;

@@ -20,6 +20,7 @@ pub use places::{Place, Places, Rooms};
 use crate::domain::address::Address;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::envelope::Content;
+use crate::domain::reverse_path::ReversePath;
 
 /// A delivery that was accepted under this process's lease, in its place.
 #[derive(Debug)]
@@ -64,11 +65,11 @@ impl Handover {
     }
 
     /// Carries a message if there is memory for it.
-    pub fn carry(&self, sender: &Address, recipient: &Address, raw: &Arc<Vec<u8>>) -> Option<Carried> {
+    pub fn carry(&self, reverse_path: ReversePath, recipient: &Address, raw: &Arc<Vec<u8>>) -> Option<Carried> {
         let kib = u32::try_from(raw.len() / 1024 + 1).ok()?;
         let memory = Arc::clone(&self.memory).try_acquire_many_owned(kib).ok()?;
         Some(Carried {
-            content: Content { sender: sender.clone(), recipient: recipient.clone(), raw: Arc::clone(raw) },
+            content: Content { reverse_path, recipient: recipient.clone(), raw: Arc::clone(raw) },
             since: Instant::now(),
             memory,
         })

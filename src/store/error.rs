@@ -31,9 +31,9 @@ impl StoreError {
         matches!(self, Self::Away(_))
     }
 
-    /// A row that this program cannot have written.
-    pub fn corrupt(table: &str, column: &str, value: &str) -> Self {
-        Self::Failed(format!("{table}.{column} holds '{value}', which is none of its values"))
+    /// A row that this program cannot have written: which one, and what stands in it.
+    pub fn corrupt(table: &str, column: &str, row: impl std::fmt::Display, value: impl std::fmt::Display) -> Self {
+        Self::Failed(format!("{table}.{column} of row {row} holds '{value}', which is none of its values"))
     }
 }
 

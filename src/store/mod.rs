@@ -6,6 +6,7 @@
 //! the pool with a transaction open; accepting, claiming and settling own theirs ([`Link`]).
 
 pub mod accounts;
+pub mod clock;
 mod error;
 pub mod fleet;
 pub mod mail;
@@ -14,19 +15,22 @@ pub mod queue;
 pub mod schema;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
-
 use tokio::time::Instant;
+use tracing::Instrument;
 use uuid::Uuid;
 
+pub use clock::StoreClock;
 pub use error::StoreError;
 pub use queue::leases::Window;
 
 use crate::config::Database;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::shard::Shard;
 use crate::telemetry::metrics::Metrics;
 
@@ -37,12 +41,15 @@ pub struct Store {
     options: PgConnectOptions,
     timeout: Duration,
     max_shards_per_tx: usize,
+    clock: Arc<StoreClock>,
+    /// The era of the event log that is written now; see [`schema::eras`].
+    era: Arc<AtomicI16>,
     metrics: Arc<Metrics>,
 }
 
 impl Store {
     /// Prepares the pool; connects to nothing yet. The error names what is wrong with the URL.
-    pub fn new(config: &Database, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub fn new(config: &Database, metrics: Arc<Metrics>, clock: Arc<StoreClock>) -> Result<Self, StoreError> {
         let scheme = config.url.split_once("://").map_or("", |(scheme, _)| scheme);
         if !["postgres", "postgresql"].contains(&scheme) {
             return Err(StoreError::Unusable(
@@ -52,7 +59,7 @@ impl Store {
         let options: PgConnectOptions =
             config.url.parse().map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))?;
         let millis = config.timeout.0.as_millis().to_string();
-        let options = options.application_name("mailwright").disable_statement_logging().options([
+        let options = options.application_name(&schema::application_name()).disable_statement_logging().options([
             ("statement_timeout", millis.as_str()),
             ("idle_in_transaction_session_timeout", millis.as_str()),
             ("timezone", "UTC"),
@@ -61,7 +68,28 @@ impl Store {
             .max_connections(config.connections)
             .acquire_timeout(config.timeout.0)
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, timeout: config.timeout.0, max_shards_per_tx: config.max_shards_per_tx, metrics })
+        Ok(Self {
+            pool,
+            options,
+            timeout: config.timeout.0,
+            max_shards_per_tx: config.max_shards_per_tx,
+            clock,
+            era: Arc::default(),
+            metrics,
+        })
+    }
+
+    /// The store's clock: what everything that lasts goes by.
+    pub const fn clock(&self) -> &Arc<StoreClock> {
+        &self.clock
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn era(&self) -> i16 {
+        self.era.load(Ordering::Acquire)
     }
 
     /// A connection of the caller's own, for work in transactions.
@@ -71,7 +99,7 @@ impl Store {
 
     /// Whether the store takes a connection, right now.
     pub async fn ping_once(&self) -> Result<(), StoreError> {
-        self.within(async { Ok(PgConnection::connect_with(&self.options).await?.close().await?) }).await
+        self.within("store.ping", async { Ok(PgConnection::connect_with(&self.options).await?.close().await?) }).await
     }
 
     /// Closes the pool's connections.
@@ -83,12 +111,17 @@ impl Store {
         Ok(Pooled { conn: Some(self.pool.acquire().await?) })
     }
 
-    /// Runs `work` under the statement deadline; what it holds when the deadline falls is closed.
-    async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let result = match tokio::time::timeout(self.timeout, work).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Away("no answer within the deadline".to_owned())),
-        };
+    /// The one door of statements: runs `work` under the deadline, in a span of its name (`noun.verb`), and counts it.
+    /// What it holds when the deadline falls is closed.
+    async fn within<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let work = tokio::time::timeout(self.timeout, work).instrument(tracing::debug_span!("db", db.statement = name));
+        let result = work.await.unwrap_or_else(|_| Err(StoreError::Away("no answer within the deadline".to_owned())));
+        self.metrics.store_seconds.with_label_values(&[name]).observe(began.elapsed().as_secs_f64());
         if let Err(error) = &result {
             self.metrics.store_errors.with_label_values(&[error.kind()]).inc();
         }
@@ -179,11 +212,13 @@ impl Link {
     }
 }
 
-/// Runs one statement on a pooled connection, under the deadline: `on_pool!(store, conn, query.fetch_one(conn))`.
+/// Runs one statement on a pooled connection: `on_pool!(store, "noun.verb", conn, query.fetch_one(conn))`.
+///
+/// A macro, since the future of a closure that borrows cannot be sent to another thread.
 macro_rules! on_pool {
-    ($store:ident, $conn:ident, $work:expr) => {
+    ($store:ident, $name:literal, $conn:ident, $work:expr) => {
         $store
-            .within(async {
+            .within($name, async {
                 let mut pooled = $store.conn().await?;
                 let $conn = pooled.get()?;
                 let value = $work.await?;
@@ -195,16 +230,17 @@ macro_rules! on_pool {
 }
 use on_pool;
 
-/// Runs a statement or transaction on a link, under the deadline: `on_link!(link, conn, work(conn))`.
+/// Runs a statement or transaction on a link: `on_link!(link, "noun.verb", conn, work(conn))`.
 macro_rules! on_link {
-    ($link:ident, $conn:ident, $work:expr) => {{
-        let store = $link.store.clone();
+    ($link:ident, $name:literal, $conn:ident, $work:expr) => {{
+        let link = &mut *$link;
+        let store = link.store.clone();
         store
-            .within(async {
-                let mut owned = $link.open().await?;
+            .within($name, async {
+                let mut owned = link.open().await?;
                 let $conn = &mut owned;
                 let value = $work.await?;
-                $link.keep(owned);
+                link.keep(owned);
                 Ok(value)
             })
             .await

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backlog::Backlog;
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::Chance;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::lease::Lease;
-use crate::domain::message::NewMessage;
+use crate::domain::message::{NewMessage, NewSubmission};
+use crate::domain::reverse_path::ReversePath;
 use crate::handover::{Fresh, Handover, Place};
 use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{Birth, Stored};
@@ -59,7 +60,7 @@ impl From<&StoreError> for WriteError {
 }
 
 struct Entry {
-    message: NewMessage,
+    submission: NewSubmission,
     answer: oneshot::Sender<Result<Stored, WriteError>>,
 }
 
@@ -92,8 +93,10 @@ struct Batch {
 
 impl Batch {
     fn push(&mut self, entry: Entry) {
-        self.bytes += entry.message.raw.len();
-        self.recipients += entry.message.recipients.len();
+        for message in &entry.submission.messages {
+            self.bytes += message.raw.len();
+            self.recipients += message.recipients.len();
+        }
         self.entries.push(entry);
     }
 }
@@ -124,7 +127,6 @@ struct Task {
     handover: Arc<Handover>,
     backlog: Arc<Backlog>,
     webhooks: Arc<Wake>,
-    clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     metrics: Arc<Metrics>,
 }
@@ -134,7 +136,6 @@ pub struct WriterParts {
     pub handover: Arc<Handover>,
     pub backlog: Arc<Backlog>,
     pub webhooks: Arc<Wake>,
-    pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub metrics: Arc<Metrics>,
 }
@@ -154,7 +155,6 @@ impl Writer {
                 handover: Arc::clone(&parts.handover),
                 backlog: Arc::clone(&parts.backlog),
                 webhooks: Arc::clone(&parts.webhooks),
-                clock: Arc::clone(&parts.clock),
                 chance: Arc::clone(&parts.chance),
                 metrics: Arc::clone(&parts.metrics),
             };
@@ -163,10 +163,11 @@ impl Writer {
         Self { entries: sender }
     }
 
-    /// Writes one message; returns after its COMMIT. Dropped before a writer took it up, nothing is stored.
-    pub async fn write(&self, message: NewMessage) -> Result<Stored, WriteError> {
+    /// Writes the messages of one request; returns after their COMMIT. Dropped before a writer took it up, nothing is
+    /// stored.
+    pub async fn write(&self, submission: NewSubmission) -> Result<Stored, WriteError> {
         let (answer, stored) = oneshot::channel();
-        self.entries.try_send(Entry { message, answer }).map_err(|error| match error {
+        self.entries.try_send(Entry { submission, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => WriteError::Away("the service is stopping".to_owned()),
         })?;
@@ -179,8 +180,8 @@ impl Task {
         while let Some(batch) = self.take_waiting().await {
             let _ended = OnEnd(Arc::clone(&self.commits));
             for round in rounds(batch) {
-                let max = self.link.max_shards_per_tx();
-                for run in by_shard(round, max, |entry| entry.message.id.shard()) {
+                // A commit's messages lie in one shard; those of one time do anyway.
+                for run in by_shard(round, 1, |entry| entry.submission.shard()) {
                     self.write_run(run).await;
                 }
             }
@@ -225,26 +226,27 @@ impl Task {
         if run.is_empty() {
             return;
         }
-        let (messages, answers): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.message, e.answer)).unzip();
-        self.metrics.accept_batch.observe(messages.len() as f64);
-        match self.write_together(&messages).await {
+        let (batch, answers): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.submission, e.answer)).unzip();
+        let messages = batch.iter().map(|submission| submission.messages.len()).sum::<usize>();
+        self.metrics.accept_batch.observe(messages as f64);
+        match self.write_together(&batch).await {
             Ok(stored) => {
                 for (answer, stored) in answers.into_iter().zip(stored) {
                     // The caller may be gone; the message is stored all the same.
                     let _ = answer.send(Ok(stored));
                 }
             }
-            Err(error) if error.is_away() || messages.len() == 1 => {
-                tracing::warn!(%error, messages = messages.len(), "messages were not stored");
+            Err(error) if error.is_away() || batch.len() == 1 => {
+                tracing::warn!(%error, messages, "messages were not stored");
                 for answer in answers {
                     let _ = answer.send(Err(WriteError::from(&error)));
                 }
             }
             // One bad row fails only itself.
             Err(error) => {
-                tracing::error!(%error, "a batch was refused; writing it row by row");
-                for (message, answer) in messages.iter().zip(answers) {
-                    let result = self.write_together(std::slice::from_ref(message)).await;
+                tracing::error!(%error, "a batch was refused; writing it request by request");
+                for (submission, answer) in batch.iter().zip(answers) {
+                    let result = self.write_together(std::slice::from_ref(submission)).await;
                     let result = result
                         .map_err(|error| WriteError::from(&error))
                         .and_then(|mut stored| stored.pop().ok_or_else(|| WriteError::Failed("no answer".to_owned())));
@@ -255,13 +257,13 @@ impl Task {
     }
 
     /// One commit: deliveries that find a place are born leased, and handed over once they are on disk.
-    async fn write_together(&mut self, messages: &[NewMessage]) -> Result<Vec<Stored>, StoreError> {
+    async fn write_together(&mut self, batch: &[NewSubmission]) -> Result<Vec<Stored>, StoreError> {
         let mut token = [0; 16];
         self.chance.fill(&mut token);
         let token = Uuid::from_bytes(token);
         let mut places: HashMap<Uuid, Place> = HashMap::new();
-        for message in messages {
-            for recipient in &message.recipients {
+        for message in batch.iter().flat_map(|submission| &submission.messages) {
+            for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
                 if let Some(place) = self.handover.places.reserve(&recipient.next_hop, message.project) {
                     places.insert(recipient.id.uuid(), place);
                 }
@@ -269,19 +271,30 @@ impl Task {
         }
         let is_leased = |id: &Uuid| places.contains_key(id);
         let birth = Birth { owner: self.handover.owner, token, span: self.handover.span, is_leased: &is_leased };
-        let written = self.link.accept(messages, &birth, self.clock.now(), &*self.chance).await?;
-        for (message, stored) in messages.iter().zip(&written.stored) {
+        let written = match self.link.accept(batch, &birth, &*self.chance).await {
+            Ok(written) => written,
+            Err(error) => {
+                // Nothing was delivered in these places: that says nothing of how fast their lanes are.
+                places.into_values().for_each(Place::give_up);
+                return Err(error);
+            }
+        };
+        for (submission, stored) in batch.iter().zip(&written.stored) {
             if *stored == Stored::Accepted {
-                self.pass_on(message, token, &mut places, written.webhook_jobs > 0);
+                for message in &submission.messages {
+                    self.pass_on(message, token, &mut places, written.webhook_jobs > 0);
+                }
             }
         }
+        // Those of requests that were answered before.
+        places.into_values().for_each(Place::give_up);
         Ok(written.stored)
     }
 
     /// Gives an accepted message's deliveries to this process, or says where they wait.
     fn pass_on(&self, message: &NewMessage, token: Uuid, places: &mut HashMap<Uuid, Place>, has_jobs: bool) {
         let shard = message.id.shard();
-        for recipient in &message.recipients {
+        for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
             let id = recipient.id.uuid();
             let Some(place) = places.remove(&id) else {
                 self.backlog.add(message.project);
@@ -299,7 +312,9 @@ impl Task {
                 due_at: message.created_at,
                 expires_at: message.give_up_at,
             };
-            let carried = self.handover.carry(&message.sender, &recipient.address, &message.raw);
+            let sender = || ReversePath::Address(message.sender.clone());
+            let reverse_path = recipient.return_path.clone().unwrap_or_else(sender);
+            let carried = self.handover.carry(reverse_path, &recipient.address, &message.raw);
             self.handover.hand_over(Fresh { delivery, place, carried });
         }
         if has_jobs {
@@ -315,7 +330,7 @@ fn rounds(batch: Vec<Entry>) -> VecDeque<Vec<Entry>> {
     while !rest.is_empty() {
         let mut seen = HashSet::new();
         let (round, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(|entry| {
-            entry.message.idempotency.as_ref().is_none_or(|key| seen.insert((entry.message.project, key.key.clone())))
+            entry.submission.key.as_ref().is_none_or(|key| seen.insert((key.project, key.key.clone())))
         });
         rounds.push_back(round);
         rest = later;

@@ -1,7 +1,8 @@
 //! Every metric, declared once, with bounded label values: never an address, an id or a domain.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 macro_rules! metrics {
@@ -42,6 +43,13 @@ fn seconds(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
     Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
 }
+fn statement_seconds(name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    let buckets = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5];
+    HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)
+}
+fn decimal(name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    Gauge::new(name, help)
+}
 fn sizes(name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
     let buckets = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
     Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
@@ -78,6 +86,8 @@ metrics! {
     smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");
     smtp_connects: IntCounterVec = counters("mailwright_smtp_connects_total", "SMTP sessions opened, by result.", &["result"]);
     webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);
+    store_seconds: HistogramVec = statement_seconds("mailwright_store_statement_seconds", "Time of a statement or transaction, waiting for a connection included, by its name.", &["statement"]);
+    clock_offset_seconds: Gauge = decimal("mailwright_clock_offset_seconds", "By how much this machine's wall clock is ahead of the store's.");
     store_errors: IntCounterVec = counters("mailwright_store_errors_total", "Statements that failed, by kind.", &["kind"]);
     log_failures: IntCounter = counter("mailwright_log_write_failures_total", "Log lines that could not be written.");
 }

@@ -2,6 +2,7 @@
 //! Every process may tick; each tick is harmless twice.
 
 mod partitions;
+mod timekeeper;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
 pub use partitions::Partitions;
+pub use timekeeper::Timekeeper;
 
 /// How often leases are looked through.
 const RESCUE: Duration = Duration::from_secs(5);
@@ -73,7 +75,7 @@ impl Upkeep {
         let counter = self.metrics.leases_rescued.with_label_values(&["deliveries"]);
         for shard in link.shards_with_expired_deliveries().await? {
             let all = Window { skip: 0, limit: BATCH };
-            let rescued = match link.rescue_deliveries(shard, all, self.clock.now(), &*self.chance).await {
+            let rescued = match link.rescue_deliveries(shard, all, &*self.chance).await {
                 Err(error) if error.is_away() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "a rescue was refused; going on row by row");
@@ -95,7 +97,7 @@ impl Upkeep {
         let (mut rescued, mut skip) = (0, 0);
         while skip < BATCH {
             let one = Window { skip, limit: 1 };
-            match link.rescue_deliveries(shard, one, self.clock.now(), &*self.chance).await {
+            match link.rescue_deliveries(shard, one, &*self.chance).await {
                 Ok(0) => break,
                 Ok(count) => rescued += count,
                 Err(_) => skip += 1,

@@ -306,7 +306,10 @@ async fn html_alone_gets_a_text_part_and_a_large_message_is_refused() {
     assert!(raw.text().contains("multipart/alternative"), "{}", raw.text());
     let content = "QUJD".repeat(40_000);
     let large = with("attachments", json!([{"filename": "a.bin", "content": content}]));
-    assert_eq!(app.post("/v1/send", &large).await.faults(), [(String::new(), "message_too_large".to_owned())]);
+    assert_eq!(
+        app.post("/v1/send", &large).await.faults(),
+        [("/attachments/0".to_owned(), "message_too_large".to_owned())]
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
 const ROOMS: [(&str, &[&str]); 29] = [
     ("domain", &[]),
-    ("ambient", &["domain"]),
+    ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("shutdown", &[]),
@@ -46,7 +46,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("api", &["domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
     ("console", &["api"]),
     ("app", &["*"]),
-    ("cluster", &["config", "store", "telemetry", "terminal"]),
+    ("cluster", &["ambient", "config", "store", "telemetry", "terminal"]),
     ("bench", &["domain", "ambient", "config", "telemetry", "store", "accounts", "cluster", "terminal"]),
     (
         "cli",

@@ -84,8 +84,7 @@ async fn every_operation_asks_for_the_scope_that_openapi_yaml_names() {
         let Some(scope) = operation.description["security"][0]["bearer"][0].as_str() else { continue };
         let scope = Scope::parse(scope).unwrap_or_else(|| panic!("there is no scope {scope}"));
         if keys.iter().all(|(of, _)| *of != scope) {
-            let others: Vec<_> =
-                Scope::ALL.iter().filter(|other| ![&scope, &Scope::Admin].contains(other)).collect();
+            let others: Vec<_> = Scope::ALL.iter().filter(|other| ![&scope, &Scope::Admin].contains(other)).collect();
             let others = others.iter().map(|other| other.name()).collect::<Vec<_>>().join(",");
             let key = crate::support::process::create_key(&app.database.url, "shop", "live", &others).await;
             keys.push((scope, key));

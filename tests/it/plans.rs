@@ -75,7 +75,8 @@ fn text_of(part: &str) -> String {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned()
     });
-    let found: Vec<_> = texts.filter(|text| text.contains(part)).collect();
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let found: Vec<_> = texts.filter(|text| one_line(text).contains(part)).collect();
     assert_eq!(found.len(), 1, "{part}: {found:?}");
     found.into_iter().next().unwrap()
 }
@@ -137,7 +138,7 @@ async fn statements(database: &Database) -> Vec<Statement> {
     }
     let leased = Keys::of(database, "lease_until > now()").await;
     let ready = Keys::of(database, "lease_token IS NULL AND ready").await;
-    all.extend(over_leases(&leased, project));
+    all.extend(over_leases(&leased));
     all.extend(accepting(&ready, project));
     all
 }
@@ -146,16 +147,16 @@ fn over_all_shards() -> Vec<Statement> {
     let shards = format!("ARRAY[{}]", SHARDS.map(|value| value.to_string()).join(","));
     let expired = "FROM deliveries d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL";
     vec![
-        statement("shards_where_due", "NOT d.ready AND d.due_at <= now() ORDER BY", shards.clone()),
+        statement("shards_where_due", "NOT d.ready AND d.due_at <= $2 ORDER BY", format!("{shards}, now()")),
         statement("shards_where_ready", ") AS ready", shards.clone()),
-        statement("shards_where_expired", expired, shards),
+        statement("shards_where_expired", expired, format!("{shards}, now()")),
     ]
 }
 
 fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
     let (nil, max) = (Uuid::nil(), Uuid::max());
     vec![
-        statement("ripen", "UPDATE deliveries d SET ready = true", format!("{shard}, {BATCH}")),
+        statement("ripen", "UPDATE deliveries d SET ready = true", format!("{shard}, {BATCH}, now()")),
         statement(
             "ready_groups",
             "WITH RECURSIVE walk",
@@ -166,32 +167,31 @@ fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
         ),
         statement(
             "claim_deliveries",
-            "attempt = d.attempt + 1 FROM due",
+            "attempt = d.attempt + 1, held = NULL FROM due",
             format!(
                 "'{max}', '{max}', 30, ARRAY[{shard}, {shard}], ARRAY[1, 1]::smallint[], ARRAY['{project}', '{project}']::uuid[], \
-                 ARRAY['lane03', 'lane17'], ARRAY[10, {BATCH} - 10]::bigint[]"
+                 ARRAY['lane03', 'lane17'], ARRAY[10, {BATCH} - 10]::bigint[], now()"
             ),
         ),
-        statement("release_expired", "UPDATE deliveries SET lease_owner = NULL", format!("{shard}, {BATCH}, 0")),
+        statement("release_expired", "UPDATE deliveries SET lease_owner = NULL", format!("{shard}, {BATCH}, 0, now()")),
     ]
 }
 
-fn over_leases(leased: &Keys, project: Uuid) -> Vec<Statement> {
+fn over_leases(leased: &Keys) -> Vec<Statement> {
     let (ids, messages, tokens) = (array(&leased.ids), array(&leased.messages), array(&leased.tokens));
     let (nil, max) = (Uuid::nil(), Uuid::max());
     let shards = repeat(&MIXED.value().to_string(), "int");
     let settle = |name, status: &str, due_at: &str, settled_at: &str| {
-        let projects = repeat(&format!("'{project}'::uuid"), "uuid");
         let (due_at, settled_at) = (repeat(due_at, "timestamptz"), repeat(settled_at, "timestamptz"));
-        let (one, now, code) = (repeat("1", "int"), repeat("now()", "timestamptz"), repeat("250", "smallint"));
+        let (one, now, code) = (repeat("1", "int"), repeat("now()", "timestamptz"), repeat("50", "smallint"));
         let (text, data) = (repeat("'x'::text", "text"), repeat("'{}'::jsonb", "jsonb"));
         let (status, outcome) = (repeat(&format!("'{status}'::text"), "text"), repeat("'accepted'::text", "text"));
         let arguments = format!(
-            "{shards}, {ids}, {tokens}, {one}, {messages}, {projects}, {due_at}, {status}, {settled_at}, {now}, {ids}, \
-             {text}, {data}, {ids}, {outcome}, {text}, {now}, {one}, {text}, {text}, {text}, {text}, {text}, {code}, \
-             {text}, {text}, {text}, '{nil}', '{max}', {text}, {text}, {code}, {text}"
+            "{shards}, {ids}, {tokens}, {one}, {messages}, {due_at}, {status}, {settled_at}, {ids}, {text}, {data}, {ids}, \
+             {outcome}, {text}, {now}, {now}, {one}, {text}, {text}, {text}, {text}, {text}, {text}, {code}, {text}, {text}, \
+             {text}, {code}, {text}, {text}, '{nil}', '{max}', 1, now()"
         );
-        statement(name, "gone AS (DELETE FROM deliveries", arguments)
+        statement(name, "gone AS ( DELETE FROM deliveries", arguments)
     };
     vec![
         statement(
@@ -199,7 +199,7 @@ fn over_leases(leased: &Keys, project: Uuid) -> Vec<Statement> {
             "m.sender AS \"sender?\"",
             format!("{shards}, {ids}, {tokens}, {messages}, '{nil}', '{max}'"),
         ),
-        statement("renew", "UPDATE deliveries d SET lease_until", format!("{shards}, {ids}, {tokens}, 30")),
+        statement("renew", "UPDATE deliveries d SET lease_until", format!("{shards}, {ids}, {tokens}, now(), 30")),
         settle("settle what was delivered", "delivered", "NULL::timestamptz", "now()"),
         settle("settle what was deferred", "deferred", "now()", "NULL::timestamptz"),
     ]
@@ -216,21 +216,24 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
         (repeat("'live'::text", "text"), repeat("'to'::text", "text"), repeat("'[]'::jsonb", "jsonb"));
     let (leased, bytes) = (repeat("true", "bool"), repeat("sha256('')", "bytea"));
     let keys = new.replace("uuid", "text");
-    let tls = repeat("'opportunistic'::text", "text");
+    let lists = repeat(&format!("'{{{max}}}'::text"), "text");
+    let (tls, queued) = (repeat("'opportunistic'::text", "text"), repeat("'queued'::text", "text"));
+    let (never, shard) = (repeat("NULL::timestamptz", "timestamptz"), MIXED.value());
     vec![
         statement(
             "accept",
-            "WITH m AS (INSERT INTO messages",
+            "messages_ AS ( INSERT INTO messages",
             format!(
-                "{shards}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
-                 {bytes}, {shards}, {new}, {new}, {projects}, {rank}, {to}, {text}, {text}, {rank}, {size}, {now}, {leased}, \
-                 {new}, {now}, {json}, '{max}', '{max}', 30, 'message.queued', {tls}, {text}, {tls}, {text}"
+                "{shard}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
+                 {tls}, {text}, {bytes}, {new}, {new}, {projects}, {live}, {rank}, {to}, {text}, {text}, {queued}, {never}, \
+                 {text}, {rank}, {size}, {now}, {tls}, {text}, {leased}, {new}, {text}, {now}, {json}, now(), '{max}', \
+                 '{max}', 30, 1"
             ),
         ),
         statement(
             "claim keys",
             "INSERT INTO idempotency_keys",
-            format!("{shards}, {projects}, {keys}, {bytes}, {new}, {text}, {now}"),
+            format!("{shards}, {projects}, {keys}, {bytes}, {lists}, {now}, now()"),
         ),
     ]
 }

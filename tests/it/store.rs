@@ -1,7 +1,6 @@
 //! Rules that only a database can check.
 
-use mailwright::ambient::{SystemChance, SystemClock};
-use mailwright::domain::clock::Clock;
+use mailwright::ambient::SystemChance;
 use mailwright::domain::lane::LanePhase;
 use mailwright::domain::shard::{SHARDS, Shard};
 use mailwright::domain::tls_result::{TlsPolicyType, TlsResult};
@@ -77,7 +76,7 @@ async fn a_lease_that_ran_out_is_rescued_and_its_try_is_recorded_as_uncertain() 
     let shards = link.shards_with_expired_deliveries().await.unwrap();
     assert_eq!(shards.len(), 1);
     let window = Window { skip: 0, limit: 10 };
-    let rescued = link.rescue_deliveries(shards[0], window, SystemClock.now(), &SystemChance).await.unwrap();
+    let rescued = link.rescue_deliveries(shards[0], window, &SystemChance).await.unwrap();
     assert_eq!(rescued, 1);
     assert_eq!(app.message(&id).await["status"], "queued");
     let attempts = app.attempts(&id).await;

@@ -5,15 +5,19 @@ use axum::extract::State;
 use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use serde::Serialize;
 
 use super::draft;
 use crate::api::auth::Authed;
 use crate::api::body::JsonObject;
 use crate::api::problem::Problem;
-use crate::api::{Shared, json_text};
+use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
+use crate::domain::clock::rfc3339;
 use crate::domain::fault::{Fault, FaultCode};
-use crate::submit::RequestKey;
+use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::recipient::RecipientStatus;
+use crate::submit::{AcceptedMessage, Content, RequestKey, Submission, SubmitError};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -34,23 +38,58 @@ pub async fn send(
     });
     let JsonObject { map, .. } = body;
     let accepted = match draft::parse(map, &api.limits, api.clock.now()) {
-        Ok(draft) => api.door.accept(&caller, draft, key).await?,
+        Ok(draft) => api.door.accept(&caller, Submission::one(Content::Draft(Box::new(draft)), key)).await?,
         // What was accepted once may be refused by now: its last instant has passed.
         Err(faults) => match key {
-            Some(key) => api.door.answered(&caller, key).await?.ok_or(Problem::validation(faults))?,
+            Some(key) => api.door.answered(&caller, &key).await?.ok_or(Problem::validation(faults))?,
             None => return Err(Problem::validation(faults)),
         },
     };
-    let mut response = json_text(accepted.answer);
+    let replayed = accepted.replayed;
+    let message = accepted.messages.into_iter().next().ok_or_else(Problem::internal)?;
+    let view = AcceptedView::of(message.map_err(|refusal| Problem::from(SubmitError::Refused(0, refusal)))?);
+    let mut response = ok_json(&view);
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/messages/{}", accepted.id)) {
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/messages/{}", view.id)) {
         headers.insert(LOCATION, location);
     }
-    if accepted.replayed {
+    if replayed {
         headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// `MessageAccepted`: what the client may rely on from now.
+#[derive(Debug, Serialize)]
+struct AcceptedView {
+    id: MessageId,
+    status: RecipientStatus,
+    created_at: String,
+    recipients: Vec<AcceptedRecipientView>,
+}
+
+#[derive(Debug, Serialize)]
+struct AcceptedRecipientView {
+    id: RecipientId,
+    email: String,
+    status: RecipientStatus,
+}
+
+impl AcceptedView {
+    fn of(message: AcceptedMessage) -> Self {
+        let recipients = message.recipients.into_iter().map(|recipient| AcceptedRecipientView {
+            id: recipient.id,
+            email: recipient.address,
+            status: recipient.status,
+        });
+        Self {
+            id: message.id,
+            status: RecipientStatus::Queued,
+            created_at: rfc3339(message.created_at),
+            recipients: recipients.collect(),
+        }
+    }
 }
 
 /// 1–255 visible ASCII characters; the quotes of the IETF draft's structured string are taken off.

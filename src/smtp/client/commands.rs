@@ -24,7 +24,7 @@ pub fn commands(
 }
 
 fn mail(envelope: &Envelope, capabilities: &Capabilities) -> String {
-    let mut line = format!("MAIL FROM:<{}>", envelope.sender);
+    let mut line = format!("MAIL FROM:<{}>", envelope.reverse_path);
     if capabilities.size.is_some() {
         line.push_str(&format!(" SIZE={}", envelope.size));
     }

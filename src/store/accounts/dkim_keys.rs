@@ -50,9 +50,7 @@ impl Store {
         let selectors: Vec<_> = keys.iter().map(|key| key.selector.clone()).collect();
         let algorithms: Vec<_> = keys.iter().map(|key| key.algorithm.name().to_owned()).collect();
         let private_keys: Vec<_> = keys.iter().map(|key| key.private_key.pkcs8().to_vec()).collect();
-        on_pool!(
-            self,
-            conn,
+        on_pool!(self, "dkim_keys.insert", conn,
             sqlx::query!(
                 "INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at) \
                  SELECT k.id, $1, $2, k.selector, k.algorithm, k.private_key, $3 \
@@ -78,6 +76,7 @@ impl Store {
     ) -> Result<Vec<FoundDkimKey>, StoreError> {
         let rows = on_pool!(
             self,
+            "dkim_keys.find",
             conn,
             sqlx::query!(
                 "SELECT id, domain, selector, algorithm, private_key FROM dkim_keys \
@@ -93,7 +92,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let algorithm = Algorithm::parse(&row.algorithm)
-                    .ok_or_else(|| StoreError::corrupt("dkim_keys", "algorithm", &row.algorithm))?;
+                    .ok_or_else(|| StoreError::corrupt("dkim_keys", "algorithm", row.id, &row.algorithm))?;
                 Ok(FoundDkimKey {
                     id: DkimKeyId::from_uuid(row.id),
                     domain: row.domain,
@@ -110,6 +109,7 @@ impl Store {
         let project: Option<Uuid> = project.map(ProjectId::uuid);
         let rows = on_pool!(
             self,
+            "dkim_keys.list",
             conn,
             sqlx::query!(
                 "SELECT p.name AS project, k.domain, k.selector, k.algorithm, k.created_at, k.retired_at \
@@ -142,6 +142,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let done = on_pool!(
             self,
+            "dkim_keys.retire",
             conn,
             sqlx::query!(
                 "UPDATE dkim_keys SET retired_at = $4 \

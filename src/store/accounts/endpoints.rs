@@ -42,7 +42,7 @@ impl Store {
         secret: &[u8],
         limit: i64,
     ) -> Result<bool, StoreError> {
-        let done = on_pool!(self, conn, sqlx::query!(
+        let done = on_pool!(self, "endpoints.insert", conn, sqlx::query!(
             "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
              WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11",
@@ -79,7 +79,7 @@ impl Store {
         before: Option<EndpointId>,
         limit: i64,
     ) -> Result<Vec<Endpoint>, StoreError> {
-        let rows = on_pool!(self, conn, sqlx::query!(
+        let rows = on_pool!(self, "endpoints.list", conn, sqlx::query!(
             "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
              FROM webhook_endpoints WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
             project.uuid(),
@@ -113,6 +113,7 @@ impl Store {
     pub async fn update_endpoint(&self, project: ProjectId, endpoint: &Endpoint) -> Result<bool, StoreError> {
         let done = on_pool!(
             self,
+            "endpoints.update",
             conn,
             sqlx::query!(
                 "UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7, \
@@ -136,6 +137,7 @@ impl Store {
     pub async fn delete_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<bool, StoreError> {
         let done = on_pool!(
             self,
+            "endpoints.delete",
             conn,
             sqlx::query!("DELETE FROM webhook_endpoints WHERE project_id = $1 AND id = $2", project.uuid(), id.uuid(),)
                 .execute(conn)
@@ -150,7 +152,7 @@ impl Store {
         before: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<EndpointDelivery>, StoreError> {
-        let rows = on_pool!(self, conn, sqlx::query!(
+        let rows = on_pool!(self, "webhook_deliveries.list", conn, sqlx::query!(
             "SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries \
              WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3",
             endpoint.uuid(),

@@ -42,7 +42,7 @@ pub struct ListedKey {
 impl Store {
     /// The project named `name`, made if it is new.
     pub async fn ensure_project(&self, id: ProjectId, name: &str, now: Timestamp) -> Result<ProjectId, StoreError> {
-        self.within(async {
+        self.within("projects.ensure", async {
             let mut conn = self.conn().await?;
             sqlx::query!(
                 "INSERT INTO projects (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
@@ -64,6 +64,7 @@ impl Store {
         let id = ProjectId::parse(id_or_name).map(ProjectId::uuid);
         let row = on_pool!(
             self,
+            "projects.find",
             conn,
             sqlx::query!("SELECT id FROM projects WHERE id = $1 OR name = $2 LIMIT 1", id, id_or_name)
                 .fetch_optional(conn)
@@ -75,6 +76,7 @@ impl Store {
         let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name().to_owned()).collect();
         on_pool!(
             self,
+            "keys.insert",
             conn,
             sqlx::query!(
                 "INSERT INTO api_keys (id, project_id, mode, scopes, prefix, hash, created_at, expires_at) \
@@ -95,18 +97,24 @@ impl Store {
 
     /// The valid key with that hash.
     pub async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, StoreError> {
+        let now = self.now();
         let row = on_pool!(
             self,
+            "keys.find",
             conn,
             sqlx::query!(
-                "SELECT project_id, mode, scopes FROM api_keys \
-                 WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+                r#"
+                SELECT id, project_id, mode, scopes FROM api_keys
+                WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+                "#,
                 &hash[..],
+                now,
             )
             .fetch_optional(conn)
         )?;
         row.map(|row| {
-            let mode = Mode::parse(&row.mode).ok_or_else(|| StoreError::corrupt("api_keys", "mode", &row.mode))?;
+            let mode =
+                Mode::parse(&row.mode).ok_or_else(|| StoreError::corrupt("api_keys", "mode", row.id, &row.mode))?;
             let scopes = row.scopes.iter().filter_map(|name| Scope::parse(name)).collect();
             Ok(FoundKey { project: ProjectId::from_uuid(row.project_id), mode, scopes })
         })
@@ -117,6 +125,7 @@ impl Store {
     pub async fn list_keys(&self) -> Result<Vec<ListedKey>, StoreError> {
         let rows = on_pool!(
             self,
+            "keys.list",
             conn,
             sqlx::query!(
                 "SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at \
@@ -142,6 +151,7 @@ impl Store {
     pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
         let done = on_pool!(
             self,
+            "keys.revoke",
             conn,
             sqlx::query!("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.uuid(), now,)
                 .execute(conn)

@@ -28,7 +28,7 @@ impl Store {
             states.iter().map(|state| i32::try_from(of(state)).unwrap_or(i32::MAX)).collect()
         };
         let pause = |state: &LaneState| state.paused_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
-        self.within(async {
+        self.within("lane_states.put", async {
             let mut conn = self.conn().await?;
             sqlx::query!(
                 "DELETE FROM lane_states WHERE process_id = $1 AND (lane_group, source) NOT IN ( \
@@ -74,9 +74,7 @@ impl Store {
 
     /// How lanes of that MX group stand in the processes that were heard of a moment ago.
     pub async fn list_lane_states(&self, group: &str) -> Result<Vec<StoredLane>, StoreError> {
-        let rows = on_pool!(
-            self,
-            conn,
+        let rows = on_pool!(self, "lane_states.list", conn,
             sqlx::query!(
                 "SELECT process_id, lane_group, source, provider, phase, paused_for_ms, sessions_in_use, sessions_idle, \
                      sessions_window, sessions_limit, waiting, message_rate, connection_rate, updated_at \
@@ -89,8 +87,8 @@ impl Store {
         )?;
         let count = |count: i32| u32::try_from(count).unwrap_or(0);
         let lanes = rows.into_iter().map(|row| {
-            let phase =
-                LanePhase::parse(&row.phase).ok_or_else(|| StoreError::corrupt("lane_states", "phase", &row.phase))?;
+            let phase = LanePhase::parse(&row.phase)
+                .ok_or_else(|| StoreError::corrupt("lane_states", "phase", row.process_id, &row.phase))?;
             let state = LaneState {
                 group: row.lane_group,
                 source: row.source,

@@ -16,7 +16,7 @@ pub struct Members {
 impl Store {
     /// Says that this process delivers; returns all that do, itself included.
     pub async fn beat(&self, process: Uuid, live: Duration) -> Result<Members, StoreError> {
-        self.within(async {
+        self.within("processes.beat", async {
             let mut conn = self.conn().await?;
             sqlx::query!(
                 "INSERT INTO processes (id, seen_at) VALUES ($1, now()) ON CONFLICT (id) DO UPDATE SET seen_at = now()",
@@ -38,9 +38,7 @@ impl Store {
 
     /// Whether every other live process was seen since this one's first sign of life: from then on all count it.
     pub async fn is_known_to_others(&self, process: Uuid, live: Duration) -> Result<bool, StoreError> {
-        let waiting = on_pool!(
-            self,
-            conn,
+        let waiting = on_pool!(self, "processes.is_known", conn,
             sqlx::query_scalar!(
                 "SELECT count(*) AS \"waiting!\" FROM processes p, processes me \
                  WHERE me.id = $1 AND p.id <> $1 AND p.seen_at > now() - make_interval(secs => $2) AND p.seen_at <= me.seen_at",
@@ -54,7 +52,7 @@ impl Store {
 
     /// Takes a process off the list, and what it told of its lanes; and those that have been silent for long.
     pub async fn leave_fleet(&self, process: Uuid) -> Result<(), StoreError> {
-        self.within(async {
+        self.within("processes.leave", async {
             let mut conn = self.conn().await?;
             sqlx::query!("DELETE FROM processes WHERE id = $1 OR seen_at < now() - interval '1 hour'", process)
                 .execute(conn.get()?)

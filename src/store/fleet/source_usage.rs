@@ -19,7 +19,7 @@ impl Store {
         let sources: Vec<String> = sent.iter().map(|((source, _), _)| source.clone()).collect();
         let providers: Vec<String> = sent.iter().map(|((_, provider), _)| provider.clone()).collect();
         let counts: Vec<i64> = sent.iter().map(|(_, count)| *count).collect();
-        self.within(async {
+        self.within("source_usage.add", async {
             let mut conn = self.conn().await?;
             if !counts.is_empty() {
                 sqlx::query!(
@@ -48,6 +48,7 @@ impl Store {
     pub async fn prune_source_usage(&self) -> Result<u64, StoreError> {
         let done = on_pool!(
             self,
+            "source_usage.prune_source_usage",
             conn,
             sqlx::query!("DELETE FROM source_usage WHERE day < CURRENT_DATE - $1::int", KEPT_DAYS).execute(conn)
         )?;

@@ -41,6 +41,7 @@ impl Store {
     pub async fn server_stats(&self) -> Result<ServerStats, StoreError> {
         let row = on_pool!(
             self,
+            "server.stats",
             conn,
             sqlx::query!(
                 "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS \"wal_bytes!\", \
@@ -55,6 +56,7 @@ impl Store {
     pub async fn server_health(&self) -> Result<ServerHealth, StoreError> {
         let rows = on_pool!(
             self,
+            "server.health",
             conn,
             sqlx::query!(
                 "SELECT clock_timestamp() AS \"now!\", name AS \"name!\", setting AS \"setting!\" FROM pg_settings \
@@ -76,16 +78,14 @@ impl Store {
             from = to;
         }
         // The server's own upkeep of so many new rows would fall into what is measured.
-        on_pool!(self, conn, sqlx::query!("VACUUM (ANALYZE)").execute(conn))?;
-        on_pool!(self, conn, sqlx::query!("CHECKPOINT").execute(conn))?;
+        on_pool!(self, "bench.preload", conn, sqlx::query!("VACUUM (ANALYZE)").execute(conn))?;
+        on_pool!(self, "bench.preload", conn, sqlx::query!("CHECKPOINT").execute(conn))?;
         Ok(())
     }
 
     async fn preload_part(&self, backlog: &Backlog<'_>, from: i64, to: i64) -> Result<(), StoreError> {
         let millis = i64::try_from(backlog.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        on_pool!(
-            self,
-            conn,
+        on_pool!(self, "bench.preload", conn,
             sqlx::query!(
                 // A UUIDv7 from instant and number; its lowest six bits are the shard's index.
                 "WITH made AS MATERIALIZED ( \

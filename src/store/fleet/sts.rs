@@ -18,6 +18,7 @@ impl Store {
     pub async fn get_sts_policy(&self, domain: &str) -> Result<Option<StoredPolicy>, StoreError> {
         on_pool!(
             self,
+            "sts_policies.get",
             conn,
             sqlx::query_as!(
                 StoredPolicy,
@@ -31,6 +32,7 @@ impl Store {
     pub async fn put_sts_policy(&self, domain: &str, policy: &StoredPolicy) -> Result<(), StoreError> {
         on_pool!(
             self,
+            "sts_policies.put",
             conn,
             sqlx::query!(
                 "INSERT INTO mta_sts_policies (domain, policy_id, policy, expires_at) VALUES ($1, $2, $3, $4) \
@@ -48,6 +50,7 @@ impl Store {
     pub async fn prune_sts_policies(&self) -> Result<u64, StoreError> {
         let done = on_pool!(
             self,
+            "sts.prune_sts_policies",
             conn,
             sqlx::query!(
                 "DELETE FROM mta_sts_policies WHERE expires_at < now() - make_interval(days => $1)",

@@ -22,9 +22,7 @@ const KEPT_DAYS: i32 = 30;
 impl Store {
     /// Adds to counters.
     pub async fn add_tls_counts(&self, counts: &[(TlsCount, i64)]) -> Result<(), StoreError> {
-        on_pool!(
-            self,
-            conn,
+        on_pool!(self, "tls_reports.add", conn,
             sqlx::query!(
                 "INSERT INTO tls_reports AS t (day, domain, policy_type, host, result, sessions) \
                  SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[]) \
@@ -45,6 +43,7 @@ impl Store {
     pub async fn prune_tls_counts(&self) -> Result<u64, StoreError> {
         let done = on_pool!(
             self,
+            "tls_reports.prune_tls_counts",
             conn,
             sqlx::query!("DELETE FROM tls_reports WHERE day < CURRENT_DATE - $1::int", KEPT_DAYS).execute(conn)
         )?;

@@ -43,9 +43,7 @@ impl Store {
     /// The deliveries of a message that are still in the queue.
     pub async fn list_owed(&self, id: MessageId, recipients: &[RecipientId]) -> Result<Vec<OwedDelivery>, StoreError> {
         let ids: Vec<_> = recipients.iter().map(|recipient| recipient.uuid()).collect();
-        let rows = on_pool!(
-            self,
-            conn,
+        let rows = on_pool!(self, "deliveries.list_owed", conn,
             sqlx::query!(
                 "SELECT id, next_hop, tls, ip_pool, due_at, expires_at, attempt, ready, lease_token IS NOT NULL AS \"leased!\", held \
                  FROM deliveries WHERE shard = $1 AND id = ANY ($2) AND message_id = $3",
@@ -71,9 +69,7 @@ impl Store {
 
     /// The last attempt of every recipient of a message.
     pub async fn list_last_attempts(&self, id: MessageId) -> Result<Vec<LastAttempt>, StoreError> {
-        let rows = on_pool!(
-            self,
-            conn,
+        let rows = on_pool!(self, "attempts.list_last", conn,
             sqlx::query!(
                 "SELECT DISTINCT ON (recipient_id) recipient_id, number, outcome, class, stage, host, ip, source_ip, tls, rule, \
                      confidence, action, reply_text, started_at \

@@ -33,7 +33,7 @@ impl Store {
     ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
         // An address is sought within its domain: one index serves both.
         // `message_status` is the rule of `MessageStatus::of`, in SQL; a test holds the two together.
-        let rows = on_pool!(self, conn, sqlx::query!(
+        let rows = on_pool!(self, "messages.list", conn, sqlx::query!(
             "SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at, \
                  c.counts AS \"counts!\" \
              FROM messages m \

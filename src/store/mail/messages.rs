@@ -101,6 +101,7 @@ impl Store {
     pub async fn find_message(&self, project: ProjectId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
         let row = on_pool!(
             self,
+            "messages.find",
             conn,
             sqlx::query!(
                 "SELECT mode, author, subject, tags, metadata, priority, size, created_at, expires_at \
@@ -127,7 +128,7 @@ impl Store {
 
     /// The recipients of a message in the order in which they were given. A leased delivery is `sending`.
     pub async fn list_recipients(&self, id: MessageId) -> Result<Vec<StoredRecipient>, StoreError> {
-        let rows = on_pool!(self, conn, sqlx::query!(
+        let rows = on_pool!(self, "recipients.list", conn, sqlx::query!(
             "SELECT r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status, r.reply_text, \
                  r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS \"attempts!\", d.due_at AS \"due_at?\", \
                  d.lease_token IS NOT NULL AS \"leased!\" \
@@ -140,7 +141,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let stored = RecipientStatus::parse(&row.status)
-                    .ok_or_else(|| StoreError::corrupt("recipients", "status", &row.status))?;
+                    .ok_or_else(|| StoreError::corrupt("recipients", "status", row.id, &row.status))?;
                 let sending = row.leased && !stored.is_settled();
                 Ok(StoredRecipient {
                     id: RecipientId::from_uuid(row.id),
@@ -169,7 +170,7 @@ impl Store {
         after: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        let rows = on_pool!(self, conn, sqlx::query!(
+        let rows = on_pool!(self, "events.list", conn, sqlx::query!(
             "SELECT e.id, e.recipient_id, r.address, e.sequence, e.type AS event_type, e.occurred_at, e.data \
              FROM events e JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id \
              WHERE e.shard = $1 AND e.message_id = $2 AND ($3::uuid IS NULL OR e.id > $3) ORDER BY e.id LIMIT $4",
@@ -200,7 +201,7 @@ impl Store {
         after: Option<AttemptId>,
         limit: i64,
     ) -> Result<Vec<StoredAttempt>, StoreError> {
-        let rows = on_pool!(self, conn, sqlx::query!(
+        let rows = on_pool!(self, "attempts.list", conn, sqlx::query!(
             "SELECT a.id, a.recipient_id, r.address, a.number, a.outcome, a.class, a.started_at, a.duration_ms, a.stage, \
                  a.host, a.ip, a.source_ip, a.tls, a.reply_code, a.reply_status, a.reply_text, a.transcript, \
                  a.provider, a.rule, a.confidence, a.action \
@@ -246,9 +247,7 @@ impl Store {
 
     /// The bytes of a message as they went, or will go, on the wire.
     pub async fn load_raw(&self, project: ProjectId, id: MessageId) -> Result<StoredRaw, StoreError> {
-        let row = on_pool!(
-            self,
-            conn,
+        let row = on_pool!(self, "messages.load_raw", conn,
             sqlx::query!(
                 "SELECT b.raw AS \"raw?\" FROM messages m LEFT JOIN message_bodies b ON b.shard = m.shard AND b.message_id = m.id \
                  WHERE m.shard = $1 AND m.id = $2 AND m.project_id = $3",

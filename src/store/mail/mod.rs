@@ -1,8 +1,10 @@
 //! Mail: the accepting commit, idempotency keys, and what is read of messages.
 
 pub mod accept;
+pub mod accepted;
 pub mod explain;
 pub mod idempotency;
 pub mod listing;
+pub mod log;
 pub mod messages;
 pub mod sandbox;

@@ -21,21 +21,24 @@ pub struct Window {
 /// Writes `renew_leases`, `shards_where_expired` and `release_expired` for one queue table.
 macro_rules! lease_statements {
     ($table:literal) => {
-        /// Puts off the expiry of leases that are still ours; gives the ids that are.
+        /// Puts off the expiry of leases that are still ours; returns the ids that are.
         async fn renew_leases(
             conn: &mut sqlx::PgConnection,
             leases: &[Lease],
+            now: Timestamp,
             span: Duration,
         ) -> Result<Vec<uuid::Uuid>, StoreError> {
             Ok(sqlx::query_scalar!(
                 "UPDATE "
                     + $table
-                    + " d SET lease_until = now() + make_interval(secs => $4) \
-                       FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS l (shard, id, token) \
-                       WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token = l.token RETURNING d.id",
+                    + r#" d SET lease_until = $4::timestamptz + make_interval(secs => $5)
+                          FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS l (shard, id, token)
+                          WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token = l.token
+                          RETURNING d.id"#,
                 &leases.iter().map(|l| l.shard.value()).collect::<Vec<_>>(),
                 &leases.iter().map(|l| l.id).collect::<Vec<_>>(),
                 &leases.iter().map(|l| l.token).collect::<Vec<_>>(),
+                now,
                 span.as_secs_f64(),
             )
             .fetch_all(conn)
@@ -43,14 +46,15 @@ macro_rules! lease_statements {
         }
 
         /// The shards in which a lease ran out: one index probe each.
-        async fn shards_where_expired(conn: &mut sqlx::PgConnection) -> Result<Vec<Shard>, StoreError> {
+        async fn shards_where_expired(conn: &mut sqlx::PgConnection, now: Timestamp) -> Result<Vec<Shard>, StoreError> {
             let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
             let rows = sqlx::query_scalar!(
-                "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard), LATERAL (SELECT 1 FROM "
+                r#"SELECT s.shard AS "shard!" FROM unnest($1::int[]) AS s (shard), LATERAL (SELECT 1 FROM "#
                     + $table
-                    + " d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL AND d.lease_until < now() \
-                       ORDER BY d.lease_until LIMIT 1) AS expired",
+                    + r#" d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL AND d.lease_until < $2
+                          ORDER BY d.lease_until LIMIT 1) AS expired"#,
                 &shards,
+                now,
             )
             .fetch_all(conn)
             .await?;
@@ -63,19 +67,21 @@ macro_rules! lease_statements {
             conn: &mut sqlx::PgConnection,
             shard: Shard,
             Window { skip, limit }: Window,
+            now: Timestamp,
         ) -> Result<Vec<Rescued>, StoreError> {
             let rows = sqlx::query!(
                 "UPDATE "
                     + $table
-                    + " SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = now() \
-                       WHERE shard = $1 AND lease_until < now() AND id IN (SELECT d.id FROM "
+                    + r#" SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4
+                          WHERE shard = $1 AND lease_until < $4 AND id IN (SELECT d.id FROM "#
                     + $table
-                    + " d WHERE d.shard = $1 AND d.lease_token IS NOT NULL AND d.lease_until < now() \
-                       ORDER BY d.lease_until, d.id OFFSET $3 LIMIT $2 FOR UPDATE SKIP LOCKED) \
-                       RETURNING id, message_id, attempt",
+                    + r#" d WHERE d.shard = $1 AND d.lease_token IS NOT NULL AND d.lease_until < $4
+                          ORDER BY d.lease_until, d.id OFFSET $3 LIMIT $2 FOR UPDATE SKIP LOCKED)
+                          RETURNING id, message_id, attempt"#,
                 shard.value(),
                 limit,
                 skip,
+                now,
             )
             .fetch_all(conn)
             .await?;

@@ -3,4 +3,5 @@
 pub mod claims;
 pub mod deliveries;
 pub mod leases;
+pub mod settle;
 pub mod webhook_jobs;

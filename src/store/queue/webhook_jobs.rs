@@ -75,76 +75,88 @@ pub struct JobSettlement {
 impl Store {
     /// Everything that a call needs; `None` when the event or the endpoint is gone.
     pub async fn load_job(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        on_pool!(self, conn, load(conn, job))
+        on_pool!(self, "webhook_jobs.load", conn, load(conn, job))
     }
 
     /// Writes what a call led to; `false` when the lease was no longer ours.
     pub async fn settle_job(&self, settlement: &JobSettlement, disable_after: Duration) -> Result<bool, StoreError> {
-        on_pool!(self, conn, settle(conn, settlement, disable_after))
+        on_pool!(self, "webhook_jobs.settle", conn, settle(conn, settlement, disable_after))
     }
 }
 
 impl Link {
     /// The shards that have a job due: one index probe each.
     pub async fn shards_with_due_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
-        let link = self;
-        on_link!(link, conn, shards_where_due(conn))
+        let now = self.store.now();
+        on_link!(self, "webhook_jobs.find_due", conn, shards_where_due(conn, now))
     }
 
     pub async fn claim_jobs(&mut self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<LeasedJob>, StoreError> {
-        let link = self;
-        on_link!(link, conn, claim_due(conn, shard, claim))
+        let now = self.store.now();
+        on_link!(self, "webhook_jobs.claim", conn, claim_due(conn, shard, claim, now))
     }
 
     pub async fn renew_jobs(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
-        let link = self;
-        on_link!(link, conn, renew_leases(conn, leases, span))
+        let now = self.store.now();
+        on_link!(self, "webhook_jobs.renew", conn, renew_leases(conn, leases, now, span))
     }
 
     pub async fn shards_with_expired_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
-        let link = self;
-        on_link!(link, conn, shards_where_expired(conn))
+        let now = self.store.now();
+        on_link!(self, "webhook_jobs.find_expired", conn, shards_where_expired(conn, now))
     }
 
     /// Makes jobs due again whose lease ran out. Gives their number.
     pub async fn rescue_jobs(&mut self, shard: Shard, window: Window) -> Result<usize, StoreError> {
-        let link = self;
-        on_link!(link, conn, rescue(conn, shard, window))
+        let now = self.store.now();
+        on_link!(self, "webhook_jobs.rescue", conn, rescue(conn, shard, window, now))
     }
 }
 
-async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window) -> Result<usize, StoreError> {
-    let rescued: Vec<Rescued> = release_expired(conn, shard, window).await?;
+async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window, now: Timestamp) -> Result<usize, StoreError> {
+    let rescued: Vec<Rescued> = release_expired(conn, shard, window, now).await?;
     Ok(rescued.len())
 }
 
-async fn shards_where_due(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreError> {
+async fn shards_where_due(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Shard>, StoreError> {
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
     let rows = sqlx::query_scalar!(
-        "SELECT s.shard AS \"shard!\" FROM unnest($1::int[]) AS s (shard), \
-         LATERAL (SELECT 1 FROM webhook_jobs j WHERE j.shard = s.shard AND j.lease_token IS NULL AND j.due_at <= now() \
-                  ORDER BY j.due_at LIMIT 1) AS due",
+        r#"
+        SELECT s.shard AS "shard!" FROM unnest($1::int[]) AS s (shard), LATERAL (
+            SELECT 1 FROM webhook_jobs j WHERE j.shard = s.shard AND j.lease_token IS NULL AND j.due_at <= $2
+            ORDER BY j.due_at LIMIT 1) AS due
+        "#,
         &shards,
+        now,
     )
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
-async fn claim_due(conn: &mut PgConnection, shard: Shard, claim: &Claim<'_>) -> Result<Vec<LeasedJob>, StoreError> {
+async fn claim_due(
+    conn: &mut PgConnection,
+    shard: Shard,
+    claim: &Claim<'_>,
+    now: Timestamp,
+) -> Result<Vec<LeasedJob>, StoreError> {
     let rows = sqlx::query!(
-        "UPDATE webhook_jobs j SET lease_owner = $3, lease_token = $4, lease_until = now() + make_interval(secs => $5), \
-             attempt = j.attempt + 1 \
-         WHERE j.shard = $1 AND j.id IN (SELECT d.id FROM webhook_jobs d \
-             WHERE d.shard = $1 AND d.lease_token IS NULL AND d.due_at <= now() AND d.endpoint_id <> ALL ($6) \
-             ORDER BY d.due_at, d.id LIMIT $2 FOR UPDATE SKIP LOCKED) \
-         RETURNING j.id, j.endpoint_id, j.message_id, j.event_id, j.attempt",
+        r#"
+        UPDATE webhook_jobs j SET lease_owner = $3, lease_token = $4, lease_until = $7::timestamptz + make_interval(secs => $5),
+            attempt = j.attempt + 1
+        WHERE j.shard = $1 AND j.id IN (
+            SELECT d.id FROM webhook_jobs d
+            WHERE d.shard = $1 AND d.lease_token IS NULL AND d.due_at <= $7 AND d.endpoint_id <> ALL ($6)
+            ORDER BY d.due_at, d.id LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING j.id, j.endpoint_id, j.message_id, j.event_id, j.attempt
+        "#,
         shard.value(),
         i64::try_from(claim.limit).unwrap_or(i64::MAX),
         claim.owner,
         claim.token,
         claim.span.as_secs_f64(),
         claim.full,
+        now,
     )
     .fetch_all(conn)
     .await?;
@@ -161,15 +173,16 @@ async fn claim_due(conn: &mut PgConnection, shard: Shard, claim: &Claim<'_>) -> 
 
 async fn load(conn: &mut PgConnection, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
     let row = sqlx::query!(
-        "SELECT w.url, w.secret, w.enabled, e.type AS event_type, e.occurred_at, e.recipient_id, e.sequence, e.data, \
-             r.address, m.tags, m.metadata \
-         FROM events e \
-         JOIN webhook_endpoints w ON w.id = $4 AND w.project_id = e.project_id \
-         JOIN messages m ON m.shard = e.shard AND m.id = e.message_id \
-         JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id \
-         WHERE e.shard = $1 AND e.message_id = $2 AND e.id = $3",
+        r#"
+        SELECT w.url, w.secret, w.enabled, e.type AS event_type, e.occurred_at, e.recipient_id, e.sequence, e.data,
+            r.address, m.tags, m.metadata
+        FROM events e
+        JOIN webhook_endpoints w ON w.id = $3 AND w.project_id = e.project_id
+        JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
+        JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
+        WHERE e.shard = $1 AND e.id = $2
+        "#,
         job.lease.shard.value(),
-        job.message.uuid(),
         job.event.uuid(),
         job.endpoint.uuid(),
     )

@@ -1,4 +1,7 @@
-//! The schema: migrations, and the partitions by day of the wide tables.
+//! The schema: migrations, the partitions by day of the wide tables, and the eras of the event log.
 
-pub mod migrate;
+pub mod eras;
+mod migrate;
 pub mod partitions;
+
+pub use migrate::application_name;

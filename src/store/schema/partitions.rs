@@ -88,7 +88,7 @@ impl Store {
     /// Makes what is missing of today's partitions and of the next [`DAYS_AHEAD`] days'. Two processes may do
     /// so at once.
     pub async fn ensure_partitions(&self) -> Result<(), StoreError> {
-        self.unhurried(async {
+        self.unhurried("partitions.ensure", async {
             let mut conn = self.connect_unhurried().await?;
             if !missing(&mut conn).await?.is_empty() {
                 sqlx::query!("SELECT pg_advisory_lock($1)", MAKING).fetch_one(&mut conn).await?;
@@ -103,7 +103,7 @@ impl Store {
 
     /// How many days after today are prepared in every table; -1 when not even today is.
     pub async fn partition_days_ahead(&self) -> Result<i64, StoreError> {
-        self.unhurried(async {
+        self.unhurried("partitions.days_ahead", async {
             let mut conn = self.connect_unhurried().await?;
             let today = today(&mut conn).await?;
             let first = missing(&mut conn).await?.into_iter().map(|(_, day)| day).min();
@@ -116,7 +116,7 @@ impl Store {
     /// Drops the partitions that lie wholly before their retention and hold nothing unsettled, and finishes
     /// what an earlier call began. Does nothing while another process does it.
     pub async fn retire_partitions(&self, retention: Retention) -> Result<Retired, StoreError> {
-        self.unhurried(async {
+        self.unhurried("partitions.retire", async {
             let mut conn = self.connect_unhurried().await?;
             let mut retired = Retired::default();
             let mine = sqlx::query_scalar!("SELECT pg_try_advisory_lock($1) AS \"mine!\"", DROPPING)
@@ -145,8 +145,12 @@ impl Store {
         Ok(self.options.clone().options(options).connect().await?)
     }
 
-    async fn unhurried<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        Self { timeout: DEADLINE, ..self.clone() }.within(work).await
+    async fn unhurried<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        Self { timeout: DEADLINE, ..self.clone() }.within(name, work).await
     }
 }
 
@@ -310,7 +314,7 @@ mod tests {
         let chance = SeededChance::new(1);
         for at in [datetime!(2026-11-24 00:00 UTC), datetime!(2026-11-24 23:59:59.999 UTC)] {
             for _ in 0..100 {
-                let id = MessageId::new(at, &chance).uuid();
+                let id = MessageId::new_in(Shard::of_low_bits(0), at, &chance).uuid();
                 assert!(first_id(at.date()) <= id && id < first_id(next(at.date())), "{id}");
             }
         }

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mailwright::ambient::{SystemChance, SystemClock};
 use mailwright::app::{Ended, Plan, Role, Service};
 use mailwright::config::Layers;
+use mailwright::domain::clock::{Clock, Timestamp};
+use mailwright::store::StoreClock;
 use mailwright::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -30,13 +33,23 @@ pub struct Setup {
     file: String,
     plan: Plan,
     database: Option<Arc<Database>>,
+    ahead: time::Duration,
+}
+
+/// The machine's clock, wrong by so much.
+struct WrongClock(time::Duration);
+
+impl Clock for WrongClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
 }
 
 impl Setup {
     pub fn new() -> Self {
         let settings = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let plan = Plan { roles: Role::ALL.to_vec(), paused: false };
-        Self { settings, file: String::new(), plan, database: None }
+        Self { settings, file: String::new(), plan, database: None, ahead: time::Duration::ZERO }
     }
 
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
@@ -66,6 +79,12 @@ impl Setup {
         self.set("delivery.route", format!("smtp://{address}?tls=none"))
     }
 
+    /// The service runs on a machine whose wall clock is so much ahead.
+    pub fn wall_clock_ahead(mut self, by: time::Duration) -> Self {
+        self.ahead = by;
+        self
+    }
+
     pub fn on(mut self, database: &Arc<Database>) -> Self {
         self.database = Some(Arc::clone(database));
         self
@@ -88,11 +107,14 @@ impl Setup {
         for (name, value) in &self.settings {
             layers.text("test", name, value).unwrap();
         }
-        let service =
-            Service::start(layers.finish().unwrap(), &self.plan, Arc::new(Metrics::new().unwrap())).await.unwrap();
+        let clock = Arc::new(StoreClock::new(Arc::new(WrongClock(self.ahead))));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let started =
+            Service::start(layers.finish().unwrap(), &self.plan, metrics, Arc::clone(&clock), Arc::new(SystemChance));
+        let service = started.await.unwrap();
         let live = super::process::create_key(&database.url, "shop", "live", "").await;
         let test = super::process::create_key(&database.url, "shop", "test", "").await;
-        App { address: service.address, service, database, live, test }
+        App { address: service.address, service, database, live, test, clock }
     }
 }
 
@@ -102,6 +124,8 @@ pub struct App {
     pub database: Arc<Database>,
     pub live: String,
     pub test: String,
+    /// The service's time, which a test may move.
+    pub clock: Arc<StoreClock>,
     service: Service,
 }
 

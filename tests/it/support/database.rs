@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use mailwright::ambient::store_clock;
 use mailwright::config::{Database as Settings, Span};
 use mailwright::store::Store;
 use mailwright::telemetry::metrics::Metrics;
@@ -46,7 +47,7 @@ pub fn settings(url: &str) -> Settings {
 
 /// A store on `url`.
 pub fn store(url: &str) -> Store {
-    Store::new(&settings(url), Metrics::new().unwrap().into()).unwrap()
+    Store::new(&settings(url), Metrics::new().unwrap().into(), store_clock()).unwrap()
 }
 
 fn url_of(name: &str) -> String {

@@ -8,6 +8,7 @@ use crate::domain::address::Address;
 use crate::domain::envelope::Needs;
 use crate::domain::lease::Lease;
 use crate::domain::peer::TlsBasis;
+use crate::domain::reverse_path::ReversePath;
 use crate::domain::route::TlsPolicy;
 use crate::domain::shard::Shard;
 use crate::queue::{InHand, Revocation};
@@ -45,7 +46,7 @@ fn lease(n: u128) -> Lease {
 
 fn offer(gate: Arc<Gate>, recipient: &str) -> Offer {
     let envelope = Envelope {
-        sender: Address::parse("a@b.example").unwrap(),
+        reverse_path: ReversePath::Null,
         recipient: Address::parse(recipient).unwrap(),
         size: 1,
         needs: Needs::default(),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::address::Address;
 use crate::domain::envelope::Needs;
+use crate::domain::reverse_path::ReversePath;
 
 /// Plays `replies` against a dialogue; gives what was sent and how it ended. Each `S` reply answers the
 /// oldest unanswered command.
@@ -60,7 +61,7 @@ impl Play {
 
 fn envelope(to: &str, size: usize) -> Envelope {
     Envelope {
-        sender: Address::parse("a@b.example").unwrap(),
+        reverse_path: ReversePath::Address(Address::parse("a@b.example").unwrap()),
         recipient: Address::parse(to).unwrap(),
         size,
         needs: Needs::default(),

@@ -1,0 +1,133 @@
+//! The event log, read in the order of commits. See [`domain::log`](crate::domain::log) for what a position is.
+
+use uuid::Uuid;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::event::EventType;
+use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId};
+use crate::domain::log::{LogCursor, Look, Within};
+use crate::domain::shard::Shard;
+use crate::store::{Store, StoreError, on_pool};
+
+/// An event as the log has it.
+#[derive(Debug, Clone)]
+pub struct LoggedEvent {
+    pub id: EventId,
+    pub message: MessageId,
+    pub recipient: RecipientId,
+    pub sequence: i32,
+    pub event_type: EventType,
+    pub occurred_at: Timestamp,
+    pub data: serde_json::Value,
+}
+
+/// Events, and where to go on.
+#[derive(Debug, Clone)]
+pub struct LogPage {
+    pub events: Vec<LoggedEvent>,
+    pub next: LogCursor,
+}
+
+struct Row {
+    id: Uuid,
+    era: i16,
+    xid: String,
+    message_id: Uuid,
+    recipient_id: Uuid,
+    sequence: i32,
+    event_type: String,
+    occurred_at: Timestamp,
+    data: serde_json::Value,
+}
+
+impl Store {
+    /// The events of one project in one shard behind `cursor`, at most `limit`. What this returns twice, or never, for
+    /// one chain of cursors would be a defect: every committed event comes exactly once.
+    pub async fn read_log(
+        &self,
+        project: ProjectId,
+        shard: Shard,
+        cursor: &LogCursor,
+        limit: i64,
+    ) -> Result<LogPage, StoreError> {
+        let look = match &cursor.within {
+            Some(within) => within.look.clone(),
+            None => self.look().await?,
+        };
+        let (seen_era, seen) = cursor.seen.as_ref().map_or((0, None), |seen| (seen.era, Some(seen.snapshot.as_str())));
+        let read = cursor.within.as_ref();
+        let (read_era, read_xid, read_id) = read.map_or((-1, 0, Uuid::nil()), |read| (read.era, read.xid, read.id));
+        let rows = on_pool!(
+            self,
+            "events.read_log",
+            conn,
+            sqlx::query_as!(
+                Row,
+                r#"
+                SELECT e.id, e.era, e.xid::text AS "xid!", e.message_id, e.recipient_id, e.sequence,
+                    e.type AS event_type, e.occurred_at, e.data
+                FROM events e
+                WHERE e.shard = $1 AND e.project_id = $2
+                  -- From the oldest transaction on that the last look may not have seen: where the index begins.
+                  AND (e.era, e.xid) >=
+                      ($3::smallint, COALESCE(pg_snapshot_xmin($4::text::pg_snapshot), '0'::xid8))
+                  -- Seen by this look, and not by the last one. Of earlier eras everything is seen.
+                  AND (e.era < $5::smallint OR e.era = $5 AND pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
+                  AND NOT (e.era = $3 AND $4::text IS NOT NULL AND pg_visible_in_snapshot(e.xid, $4::text::pg_snapshot))
+                  -- Behind what was read of this look.
+                  AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
+                ORDER BY e.era, e.xid, e.id LIMIT $10
+                "#,
+                shard.value(),
+                project.uuid(),
+                seen_era,
+                seen,
+                look.era,
+                look.snapshot,
+                read_era,
+                read_xid.to_string(),
+                read_id,
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
+        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
+        let next = match rows.last().filter(|_| is_full) {
+            Some(last) => {
+                let xid = last.xid.parse().map_err(|_| StoreError::corrupt("events", "xid", last.id, &last.xid))?;
+                let within = Within { look, era: last.era, xid, id: last.id };
+                LogCursor { seen: cursor.seen.clone(), within: Some(within) }
+            }
+            None => LogCursor { seen: Some(look), within: None },
+        };
+        let events = rows.into_iter().map(Row::into_event).collect::<Result<_, _>>()?;
+        Ok(LogPage { events, next })
+    }
+
+    /// What is visible now.
+    async fn look(&self) -> Result<Look, StoreError> {
+        let era = self.era();
+        let snapshot = on_pool!(
+            self,
+            "events.look",
+            conn,
+            sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(conn)
+        )?;
+        Ok(Look { era, snapshot })
+    }
+}
+
+impl Row {
+    fn into_event(self) -> Result<LoggedEvent, StoreError> {
+        let event_type = EventType::parse(&self.event_type);
+        Ok(LoggedEvent {
+            id: EventId::from_uuid(self.id),
+            message: MessageId::from_uuid(self.message_id),
+            recipient: RecipientId::from_uuid(self.recipient_id),
+            sequence: self.sequence,
+            event_type: event_type.ok_or_else(|| StoreError::corrupt("events", "type", self.id, &self.event_type))?,
+            occurred_at: self.occurred_at,
+            data: self.data,
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! Admission: what is asked before anything is composed. Who may send as whom, and whether what is named exists.
+
+use super::submission::{Content, Refusal};
+use crate::domain::access::Caller;
+use crate::domain::draft::Place;
+use crate::domain::fault::{FaultCode, Flaw};
+use crate::routing::Plan;
+
+/// Refuses what this caller may not send.
+pub fn admit(caller: &Caller, content: &Content, plan: &Plan) -> Result<(), Refusal> {
+    let domain = content.author().domain();
+    if !caller.may_send_as(domain) {
+        return Err(Refusal::ForeignDomain(domain.to_owned()));
+    }
+    match &content.options().demand.ip_pool {
+        Some(pool) if !plan.shaping.has_pool(pool) => {
+            let flaw = Flaw::new(FaultCode::UnknownIpPool, format!("there is no pool '{pool}'"));
+            Err(Refusal::Unacceptable(Place::IpPool, flaw))
+        }
+        _ => Ok(()),
+    }
+}
