@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::{Shared, ok_json};
 
 /// The description of this API, as it stands at the project's top level.
-pub const OPENAPI: &str = include_str!("../../openapi.yaml");
+const OPENAPI: &str = include_str!("../../openapi.yaml");
 
 /// The schemas `Health` and `Readiness`.
 #[derive(Serialize)]
