@@ -45,6 +45,30 @@ install_postfix() {
     )
 }
 
+# Generators and checkers of API clients, at the versions that tests/clients pins. What was installed is copied beside it
+# last, so that an installation that broke off is made again.
+install_clients() {
+    local node=target/tools/node python=target/tools/python
+    local lock=tests/clients/typescript/package-lock.json requirements=tests/clients/python/requirements.txt
+    if ! cmp -s $lock $node/installed; then
+        command -v npm >/dev/null || install nodejs npm
+        say "installing the generator of TypeScript clients"
+        mkdir -p $node
+        cp tests/clients/typescript/package.json $lock $node/
+        npm ci --prefix $node --silent --no-audit --no-fund
+        cp $lock $node/installed
+    fi
+    if ! cmp -s $requirements $python/installed; then
+        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        say "installing the generator of Python clients, and schemathesis"
+        rm -rf $python
+        mkdir -p target/tools
+        /usr/bin/python3 -m venv $python
+        $python/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
+        cp $requirements $python/installed
+    fi
+}
+
 need_toolchain() {
     if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
     command -v cargo >/dev/null || { say "a Rust toolchain is needed (cargo on PATH)"; exit 1; }

@@ -1,13 +1,14 @@
 //! The HTTP API: each handler translates between JSON and the rooms below, and decides nothing else.
 //!
-//! One file per operation. [`problem`] is every error's form (RFC 9457), [`fields`] reads bodies and collects
-//! every fault, [`auth`] says who calls, [`listener`] owns the sockets. `openapi.yaml` describes what [`routes`]
-//! lists; a test holds the two equal.
+//! One file per operation, with its answer as a `…View`: one struct for each schema of `openapi.yaml`, in whose order of
+//! fields the answer is written. [`problem`] is every error's form (RFC 9457), [`fields`] reads bodies and collects every
+//! fault, [`auth`] says who calls, [`listener`] owns the sockets. The tests hold routes, answers and closed sets against
+//! `openapi.yaml`.
 
 mod auth;
 mod body;
 mod fields;
-pub mod listener;
+pub(crate) mod listener;
 mod messages;
 mod ops;
 mod page;
@@ -43,7 +44,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::webhook::post::Client;
 
 /// What the handlers share.
-pub struct Api {
+pub(crate) struct Api {
     pub store: Store,
     pub door: Door,
     pub auth: Auth,
@@ -61,8 +62,13 @@ pub struct Api {
 type Shared = State<Arc<Api>>;
 type Route = (&'static str, &'static str, MethodRouter<Arc<Api>>);
 
+/// Method and path of every route.
+pub fn operations() -> Vec<(&'static str, &'static str)> {
+    routes().into_iter().map(|(method, path, _)| (method, path)).collect()
+}
+
 /// Every route: method, path, handler.
-pub fn routes() -> Vec<Route> {
+fn routes() -> Vec<Route> {
     vec![
         ("post", "/v1/send", post(messages::send::send)),
         ("get", "/v1/messages", get(messages::list::list)),
@@ -94,7 +100,7 @@ fn is_operational(path: &str) -> bool {
 
 /// The router: the routes and the pages of `console`, with what every answer carries. Without `whole` it
 /// has the operators' routes only.
-pub fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Router {
+pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Router {
     let pages = if whole { pages } else { Router::new() };
     let router = routes()
         .into_iter()

@@ -11,7 +11,7 @@ use super::{Shared, ok_json};
 use crate::store::clock::OFFSET_TOLERATED;
 
 /// The description of this API, as it stands at the project's top level.
-pub const OPENAPI: &str = include_str!("../../openapi.yaml");
+const OPENAPI: &str = include_str!("../../openapi.yaml");
 
 /// The schemas `Health` and `Readiness`.
 #[derive(Serialize)]

@@ -16,7 +16,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
      font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The pages and what they load.
-pub fn pages() -> Router<Arc<Api>> {
+pub(crate) fn pages() -> Router<Arc<Api>> {
     let script = "text/javascript; charset=utf-8";
     Router::new()
         .route("/", get(async || Redirect::temporary("/console/inbox")))

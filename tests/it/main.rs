@@ -14,6 +14,7 @@
 mod accept;
 mod access;
 mod architecture;
+mod clients;
 mod console;
 mod delivery;
 mod dkim;

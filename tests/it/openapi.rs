@@ -23,7 +23,7 @@ fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
 #[test]
 fn openapi_yaml_describes_exactly_the_routes() {
     let described = set(CONTRACT.operations().map(|operation| format!("{} {}", operation.method, operation.path)));
-    let served = set(mailwright::api::routes().into_iter().map(|(method, path, _)| format!("{method} {path}")));
+    let served = set(mailwright::api::operations().into_iter().map(|(method, path)| format!("{method} {path}")));
     assert_eq!(described, served);
 }
 
@@ -39,7 +39,10 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     let id = sent.json()["id"].as_str().unwrap().to_owned();
     let settled = app.settled(&id).await;
     let copy = format!("/v1/sandbox/messages/{}", settled["recipients"][0]["id"].as_str().unwrap());
-    receiver.until(2).await;
+    for hook in receiver.until(2).await {
+        let body = String::from_utf8(hook.body).unwrap();
+        assert!(body.starts_with("{\"type\":\"message.") && body.contains("\"data\":{\"event_id\":"), "{body}");
+    }
     app.database.until_count("SELECT count(*) FROM webhook_deliveries", 2).await;
     let mut answers = vec![hook, sent];
     let message = format!("/v1/messages/{id}");
@@ -65,6 +68,14 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     }
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
     answers.push(app.call_as(&app.live, "DELETE", &endpoint, &[], Vec::new()).await);
+    for answer in answers.iter().filter(|answer| answer.header("content-type") == "application/json") {
+        let starts = ["{\"id\":\"", "{\"data\":[", "{\"status\":\"", "{\"body_bytes\":"];
+        assert!(
+            starts.iter().any(|start| answer.text().starts_with(start)),
+            "what names it comes first: {}",
+            answer.text()
+        );
+    }
     let is_success = |answer: &Answer| (200..300).contains(&answer.status);
     let checked = set(answers.into_iter().filter(is_success).filter_map(|answer| answer.operation));
     let described = set(CONTRACT.operations().map(|operation| operation.id().to_owned()));

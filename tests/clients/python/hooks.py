@@ -1,0 +1,58 @@
+"""What schemathesis is told of this API: texts of the formats that openapi.yaml names, and values that no schema can say."""
+
+import datetime
+import re
+import string
+import uuid
+
+import schemathesis
+from hypothesis import strategies as st
+
+LETTERS = string.ascii_letters + string.digits
+# What a local part may hold unquoted (RFC 5321 §4.1.2, RFC 6531 §3.3), a dot not at its ends.
+local_parts = st.text(LETTERS + "!#$%&'*+-/=?^_`{|}~é用", min_size=1, max_size=15)
+labels = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=20)
+domains = st.builds(lambda label, top: f"{label}.{top}", labels, st.sampled_from(["example", "test", "例え"]))
+emails = st.builds(lambda local, domain: f"{local}@{domain}", local_parts, domains)
+names = st.text(LETTERS + " ", max_size=20)
+headers = st.text(LETTERS + "-", min_size=1, max_size=30).map(lambda text: f"X-{text}")
+tokens = st.text(LETTERS, min_size=1, max_size=20)
+
+schemathesis.openapi.format("idn-email", emails)
+schemathesis.openapi.format("idn-hostname", domains)
+schemathesis.openapi.format("mailbox", emails | st.builds(lambda name, email: f"{name} <{email}>", tokens, emails))
+schemathesis.openapi.format("media-type", st.builds(lambda a, b: f"{a}/{b}", st.just("x"), tokens))
+schemathesis.openapi.format("header-name", headers)
+# Loopback: nothing listens, and nobody outside is asked.
+schemathesis.openapi.format("uri", tokens.map(lambda path: f"http://127.0.0.1:9/{path}"))
+
+
+def is_instant(value):
+    try:
+        return datetime.datetime.fromisoformat(value.upper().replace("Z", "+00:00")).tzinfo is not None
+    except (ValueError, AttributeError):
+        return False
+
+
+@schemathesis.hook
+def map_body(context, body):
+    """A pool must be configured, and an instant lie ahead: the schema cannot say so."""
+    if isinstance(body, dict):
+        if isinstance(body.get("ip_pool"), str):
+            body["ip_pool"] = "default"
+        if is_instant(body.get("expires_at")):
+            tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+            body["expires_at"] = tomorrow.isoformat()
+    return body
+
+
+@schemathesis.hook
+def map_case(context, case):
+    """A key that was used with another body is refused, so that each request has one of its own."""
+    key = (case.headers or {}).get("Idempotency-Key")
+    if isinstance(key, str) and re.fullmatch('"?[!-~]+"?', key):
+        quote = '"' if len(key) > 2 and key[0] == key[-1] == '"' else ""
+        inner = key[1:-1] if quote else key
+        fresh = (uuid.uuid4().hex + inner)[: max(len(inner), 32)]
+        case.headers["Idempotency-Key"] = quote + fresh + quote
+    return case
