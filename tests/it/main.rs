@@ -23,6 +23,7 @@ mod fair;
 mod fuzz;
 mod handover;
 mod listing;
+mod logs;
 mod mx;
 mod openapi;
 mod operator;

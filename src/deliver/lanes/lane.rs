@@ -2,6 +2,7 @@
 //! count as connections: before a new one is made over the limit, an idle one is closed.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,12 @@ pub struct LaneKey {
     pub group: String,
     /// The source address's name.
     pub source: String,
+}
+
+impl fmt::Display for LaneKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.group, self.source)
+    }
 }
 
 /// A next hop from one source address.
