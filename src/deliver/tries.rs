@@ -1,4 +1,4 @@
-//! The tries within an attempt: kept sessions and then one host after the other, until one gives a verdict.
+//! The tries within an attempt: kept sessions and then one host after the other, until one returns a verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) struct Way<'a> {
 }
 
 impl Courier {
-    /// Speaks to one host after the other, until one gives a verdict or may have taken the message. A session that
+    /// Speaks to one host after the other, until one returns a verdict or may have taken the message. A session that
     /// was kept, or handed over, and turns out to be stale is replaced by a new one, at no cost to the message.
     pub(super) async fn try_peers(
         &self,

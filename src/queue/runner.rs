@@ -70,7 +70,7 @@ pub trait Work: Send + Sync + 'static {
     /// Whether due rows may have been left out of a claim without anybody ringing for them later.
     fn is_holding_back(&self) -> bool;
 
-    /// Puts off the expiry of leases; gives the ids that are still ours.
+    /// Puts off the expiry of leases; returns the ids that are still ours.
     fn renew(
         link: &mut Link,
         leases: &[Lease],

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::address::Address;
 use crate::domain::envelope::Needs;
 
-/// Plays `replies` against a dialogue; gives what was sent and how it ended. Each `S` reply answers the
+/// Plays `replies` against a dialogue; returns what was sent and how it ended. Each `S` reply answers the
 /// oldest unanswered command.
 struct Play {
     dialogue: Dialogue,
