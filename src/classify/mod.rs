@@ -1,6 +1,6 @@
-//! What a reply means: an ordered, versioned rule pack, read as data, and the judgement that it gives.
+//! Judges replies by an ordered, versioned rule pack, which is read as data.
 //!
-//! Takes a reply, the stage at which it came and the provider that said it; gives class, action, rule and
+//! Takes a reply, the stage at which it came and the provider that sent it; returns class, action, rule and
 //! confidence. Pure: no network, no store, no clock. The built-in pack is `pack.toml`; an operator's rules stand
 //! before it. `corpus.txt`, several hundred replies as receivers really write them, is its test.
 

@@ -13,6 +13,7 @@ use super::sources::CountedSource;
 use super::stopped::Stopped;
 use super::tries::Way;
 use crate::domain::delivery::LeasedDelivery;
+use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
 use crate::domain::outcome::AttemptReport;
 use crate::domain::route::{Route, SMARTHOST_LANE};
@@ -47,7 +48,8 @@ impl Courier {
         self.not_expired(delivery)?;
         begin(&gate)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
-        let report = self.try_peers(&way, slot, session, message).await;
+        let mut report = self.try_peers(&way, slot, session, message).await;
+        report.domain = domain_for_log(domain, &envelope);
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
             source.spend();
@@ -130,4 +132,12 @@ impl Courier {
 /// From here on it cannot be revoked: MAIL may leave. It may have left already, behind another's body.
 fn begin(gate: &Gate) -> Result<(), Stopped> {
     if gate.begin() { Ok(()) } else { Err(Stopped::NotOurs) }
+}
+
+/// The recipient's domain: where the way did not depend on it, only if a log will want it.
+fn domain_for_log(domain: String, envelope: &Envelope) -> Option<String> {
+    if !domain.is_empty() {
+        return Some(domain);
+    }
+    tracing::enabled!(tracing::Level::INFO).then(|| envelope.recipient.domain().to_owned())
 }

@@ -58,7 +58,7 @@ impl<'a> Cargo<'a> {
             Some(Load::Ready(content)) => Ok(&self.content.insert((content, Instant::now())).0),
             Some(Load::Gone) => Err(Stopped::message_gone()),
             Some(Load::LeaseLost) => {
-                tracing::warn!(message = %self.delivery.message, "a lease ran out before its message was sent");
+                tracing::warn!(message.id = %self.delivery.message, delivery.id = %self.delivery.recipient, "a lease ran out before its message was sent");
                 Err(Stopped::NotOurs)
             }
             None => Err(Stopped::NotOurs),

@@ -13,9 +13,9 @@ use crate::store::queue::claims::{Claim, Cursor, Cursors};
 use crate::store::{Link, StoreError};
 use crate::telemetry::metrics::Metrics;
 
-/// Groups of one priority that a claim looks at in all its shards; the next claim goes on behind them.
+/// Number of groups of one priority that a claim looks at in all its shards; the next claim goes on behind them.
 const GROUPS: usize = 256;
-/// And at least so many in each.
+/// Minimum number of groups that a claim looks at in each shard.
 const GROUPS_MIN: usize = 8;
 
 /// The claims of one process.
@@ -76,7 +76,7 @@ impl Claims {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps where walks stopped; gives the shards whose groups were all seen, and those whose walk is not at its end.
+    /// Keeps where walks stopped; returns the shards whose groups were all seen, and those whose walk is not at its end.
     fn keep_cursors(&self, walks: &[(Shard, Cursors)], groups: &[Group], limit: usize) -> (Vec<Shard>, Vec<Shard>) {
         let (mut all, mut unfinished) = (Vec::new(), Vec::new());
         let mut kept = self.cursors();

@@ -58,7 +58,7 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
         Outcome::Uncertain(_) => return Some(Sign::Answered),
         Outcome::Deferred(trouble) | Outcome::Rejected(trouble) => trouble,
     };
-    // Trouble of our own: nobody was spoken to.
+    // Trouble of our own: no server was spoken to.
     if is_verdict && matches!(trouble.class, Class::Own(OwnClass::Throttled | OwnClass::Dns)) {
         return None;
     }
@@ -73,7 +73,7 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
     }
 }
 
-/// What it means for the recipient that there is nobody to speak to.
+/// What it means for the recipient that there is no host to speak to.
 pub fn of_no_route(no_route: &NoRoute) -> Outcome {
     match no_route {
         NoRoute::Dns(error) => of_dns(error),

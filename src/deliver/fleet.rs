@@ -19,11 +19,11 @@ use crate::store::fleet::processes::Members;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
-/// How often a process says that it lives.
+/// Interval between two signs of life of a process.
 const BEAT: Duration = Duration::from_secs(1);
-/// One that was silent for so long is dead.
+/// Time without a sign of life after which a process is taken to be dead.
 const LIVE: Duration = Duration::from_secs(5);
-/// A new process waits so long at most until all others reckon with it: one that did not beat meanwhile is dead.
+/// Maximum time that a new process waits until all others count it: one that gave no sign of life meanwhile is dead.
 const JOIN: Duration = Duration::from_millis(1500);
 const JOIN_LOOK: Duration = Duration::from_millis(100);
 /// Beats between two reports of lanes and counters.
@@ -58,7 +58,7 @@ impl Fleet {
         }
     }
 
-    /// Enters the list. `true`: nobody else is on it, or it cannot be read, and there is nobody to wait for.
+    /// Enters the list. `true`: no other process is on it, or it cannot be read, and there is none to wait for.
     pub async fn enter(&self) -> bool {
         match self.store.beat(self.process, LIVE).await {
             Ok(members) => {

@@ -2,7 +2,7 @@
 //!
 //! [`worker`] does a job of the queue: it has the [`courier`] make an [`attempt`], which is the list of steps, with
 //! [`tries`] as its walk over hosts and [`cargo`] as its bytes; then it concludes and settles, or puts off. The other
-//! files are the steps' nouns. Takes leases from the queue, gives settlements to the store; never called by those who
+//! files are the steps' nouns. Takes leases from the queue, passes settlements to the store; never called by those who
 //! accept.
 
 mod attempt;

@@ -34,7 +34,7 @@ impl Sandbox {
         }
         let keep = || self.store.deliver_to_sandbox(delivery);
         if let Err(error) = until_it_answers!(STORE_PAUSE, "a message for the sandbox", keep()) {
-            tracing::error!(message.id = %delivery.message, %error, "the sandbox cannot be written");
+            tracing::error!(%error, "the sandbox cannot be written");
             return Err(Stopped::NotOurs);
         }
         let enhanced = Some(EnhancedStatus { class: 2, subject: 0, detail: 0 });

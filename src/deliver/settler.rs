@@ -155,7 +155,7 @@ impl Task {
                 metrics.uncertain.inc();
             }
             if lost.contains(&settlement.delivery.recipient) {
-                tracing::warn!(message = %settlement.delivery.message, "an outcome came after its lease had run out");
+                tracing::warn!(message.id = %settlement.delivery.message, delivery.id = %settlement.delivery.recipient, "an outcome came after its lease had run out");
                 continue;
             }
             if *webhook_jobs > 0 {
@@ -164,6 +164,7 @@ impl Task {
             let status = settlement.transition.status;
             if status.is_settled() {
                 metrics.settled.with_label_values(&[status.name()]).inc();
+                log_end(settlement);
             }
             let age = (settlement.finished_at - settlement.delivery.message.made_at()).as_seconds_f64();
             if status == RecipientStatus::Delivered {
@@ -177,6 +178,24 @@ impl Task {
     }
 }
 
+/// The one line for a final outcome; never the recipient's whole address.
+fn log_end(settlement: &Settlement) {
+    let Settlement { delivery, report, transition, .. } = settlement;
+    let reply = report.outcome.reply();
+    tracing::info!(
+        message.id = %delivery.message,
+        delivery.id = %delivery.recipient,
+        recipient.domain = report.domain.as_deref().or_else(|| delivery.domain()),
+        status = transition.status.name(),
+        reply.code = reply.map(|reply| reply.code),
+        reply.enhanced = reply.and_then(|reply| reply.enhanced).map(tracing::field::display),
+        host = report.host.as_deref(),
+        attempts = delivery.lease.attempt,
+        class = report.outcome.class(),
+        "a delivery ended"
+    );
+}
+
 fn give_up(settlement: &Settlement, error: &StoreError) {
-    tracing::error!(message = %settlement.delivery.message, %error, "an outcome was refused; its lease will run out");
+    tracing::error!(message.id = %settlement.delivery.message, delivery.id = %settlement.delivery.recipient, %error, "an outcome was refused; its lease will run out");
 }

@@ -17,7 +17,7 @@ pub fn shares(groups: &[Group], mut rooms: Rooms, limit: usize) -> Vec<usize> {
     for priority in priorities {
         let mut turns = turns(groups, priority);
         while left > 0 && !turns.is_empty() {
-            // One round: each project gives one delivery of the group whose turn it is.
+            // One round: each project takes one delivery of the group whose turn it is.
             turns.retain_mut(|turn| left > 0 && turn.take_one(groups, &mut rooms, &mut shares, &mut left));
         }
     }
@@ -45,7 +45,7 @@ fn turns(groups: &[Group], priority: i16) -> Vec<Turn> {
 }
 
 impl Turn {
-    /// Gives one delivery to the next group that has room; `false` when none has.
+    /// Allots one delivery to the next group that has room; `false` when none has.
     fn take_one(&mut self, groups: &[Group], rooms: &mut Rooms, shares: &mut [usize], left: &mut usize) -> bool {
         let Some(of_project) = rooms.projects.get_mut(&self.project).filter(|room| **room > 0) else { return false };
         for _ in 0..self.groups.len() {
@@ -125,7 +125,7 @@ mod tests {
             for g in &groups {
                 let (lane, project) = (sum(&|o| o.next_hop == g.next_hop), sum(&|o| o.project == g.project));
                 proptest::prop_assert!(lane <= room && project <= room);
-                // Whoever could still have one was stopped by the limit alone.
+                // A group that could still have one was stopped by the limit alone.
                 proptest::prop_assert!(total == limit || lane == room || project == room);
             }
         }

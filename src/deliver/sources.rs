@@ -15,9 +15,9 @@ use crate::domain::peer::{Peer, SYSTEM_SOURCE, Source};
 use crate::routing::{Plan, Routed};
 use crate::shaping::{NoSourceReason, choose};
 
-/// An address that a next hop wants no mail from is set aside for it so long.
+/// Time for which an address is not used for a next hop that wants no mail from it.
 const ASIDE: Duration = Duration::from_mins(10);
-/// What is tried again when every address is set aside, or used up.
+/// Time after which a delivery is tried again when every address is set aside or used up.
 const USED_UP: Duration = Duration::from_mins(5);
 /// Pairs that are remembered.
 const ASIDE_MAX: usize = 10_000;
@@ -213,7 +213,7 @@ impl State {
             && self.aside.get(&(source.to_owned(), group.to_owned())).is_some_and(|until| *until > now)
     }
 
-    /// What was sent, as far as is known; each process reckons that the others send as it does.
+    /// Messages sent, as far as is known; each process assumes that the others send as much as it does.
     fn spent(&self, source: &str, provider: &str) -> u64 {
         let pair = (source.to_owned(), provider.to_owned());
         let fresh = self.fresh.get(&pair).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The tries within an attempt: kept sessions and then one host after the other, until one gives a verdict.
+//! The tries within an attempt: kept sessions and then one host after the other, until one returns a verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) struct Way<'a> {
 }
 
 impl Courier {
-    /// Speaks to one host after the other, until one gives a verdict or may have taken the message. A session that
+    /// Speaks to one host after the other, until one returns a verdict or may have taken the message. A session that
     /// was kept, or handed over, and turns out to be stale is replaced by a new one, at no cost to the message.
     pub(super) async fn try_peers(
         &self,
@@ -89,7 +89,7 @@ impl Courier {
         if let Some(sign) = classify::sign_of(&tried.report.outcome, tried.is_verdict) {
             way.lane.learn(sign, way.is_retry);
             if matches!(sign, Sign::Pause) {
-                tracing::info!(group = way.routed.group, source = way.source.name, "a next hop asked for a pause");
+                tracing::info!(lane = %way.lane.key, "a next hop asked for a pause");
             }
         }
         if tried.report.outcome.trouble().is_some_and(|trouble| trouble.action.switch_source) {
@@ -222,6 +222,7 @@ impl Courier {
         let report = AttemptReport {
             outcome,
             stage: Some(stage),
+            domain: None,
             provider: None,
             host: Some(session.peer.host.clone()),
             ip: Some(session.peer.address.ip().to_string()),

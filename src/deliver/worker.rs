@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Span;
 use uuid::Uuid;
 
 use super::claims::Claims;
@@ -81,7 +82,7 @@ impl Deliverer {
         let finished_at = self.courier.clock.now();
         let policy = || self.retry_policy(&report.outcome);
         let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.courier.chance);
-        tracing::debug!(message = %delivery.message, outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
+        tracing::debug!(outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
         let attempt = AttemptId::new_in(delivery.lease.shard, finished_at, &*self.courier.chance);
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
     }
@@ -93,7 +94,7 @@ impl Deliverer {
         let due = due.min(delivery.expires_at);
         let hold = || self.store.hold_delivery(delivery.lease, due, why);
         if let Err(error) = until_it_answers!(STORE_PAUSE, "a delivery to be put off", hold()) {
-            tracing::error!(message.id = %delivery.message, %error, "a delivery could not be put off");
+            tracing::error!(%error, "a delivery could not be put off");
         }
     }
 }
@@ -143,6 +144,11 @@ impl Work for Deliverer {
 
     async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         link.renew_deliveries(leases, span).await
+    }
+
+    fn span(job: &Fresh) -> Span {
+        let LeasedDelivery { lease, message, recipient, .. } = &job.delivery;
+        tracing::info_span!("attempt", message.id = %message, recipient.id = %recipient, attempt = lease.attempt)
     }
 
     async fn perform(&self, job: Fresh, gate: Arc<Gate>) {

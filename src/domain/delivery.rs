@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::outcome::{AttemptReport, Outcome};
 use super::recipient::RecipientStatus;
 use super::retry::Schedule;
+use super::route::{SANDBOX_LANE, SMARTHOST_LANE};
 use super::shard::Shard;
 
 /// A delivery under our lease.
@@ -71,6 +72,11 @@ impl LeasedDelivery {
     /// Whether it is of that group, as far as a claimed delivery tells: of any priority.
     pub fn is_of(&self, group: &Group) -> bool {
         self.lease.shard == group.shard && self.project == group.project && self.next_hop == group.next_hop
+    }
+
+    /// The recipient's domain, where its next hop tells.
+    pub fn domain(&self) -> Option<&str> {
+        Some(self.next_hop.as_str()).filter(|hop| ![SMARTHOST_LANE, SANDBOX_LANE].contains(hop))
     }
 
     /// Whether its last instant has passed.

@@ -139,6 +139,8 @@ pub struct AttemptReport {
     pub outcome: Outcome,
     /// The stage in which it ended.
     pub stage: Option<Stage>,
+    /// The recipient's domain, where the attempt came to know it.
+    pub domain: Option<String>,
     /// Who runs the next hop, as far as the rule pack knows; a bounded set.
     pub provider: Option<String>,
     pub host: Option<String>,
@@ -161,6 +163,7 @@ impl AttemptReport {
         Self {
             outcome,
             stage: Some(stage),
+            domain: None,
             provider: None,
             host: None,
             ip: None,

@@ -40,14 +40,14 @@ impl Peer {
 /// Where a TLS policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TlsBasis {
-    /// Nobody asked: opportunistic, or what the route says.
+    /// No one asked for it: it is opportunistic, or what the route says.
     #[default]
     Route,
     /// The message.
     Message,
     /// The domain, by MTA-STS (RFC 8461).
     Sts,
-    /// Nobody, but the domain wants to hear what would come of it (RFC 8461 §5, mode `testing`).
+    /// No one asked for it, but the domain wants reports of what enforcing would do (RFC 8461 §5, mode `testing`).
     StsTesting,
     /// The host, by DANE (RFC 7672).
     Dane,

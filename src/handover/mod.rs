@@ -75,12 +75,12 @@ impl Handover {
         })
     }
 
-    /// Gives a delivery to whoever delivers in this process. When nobody does any more, its lease runs out.
+    /// Passes a delivery to those who deliver in this process. When none does any more, its lease runs out.
     pub fn hand_over(&self, fresh: Fresh) {
         let _ = self.sender.send(fresh);
     }
 
-    /// Opens the places and gives what is handed over; the second call gives `None`.
+    /// Returns the deliveries that are handed over; the second call returns `None`.
     pub fn receive(&self) -> Option<mpsc::UnboundedReceiver<Fresh>> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

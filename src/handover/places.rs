@@ -30,9 +30,9 @@ use usage::{ShardBits, UNPROVEN, Usage, bit};
 const PROJECT_FACTOR: usize = 2;
 /// The same for lanes that are proven: a project's dead destinations never take what its live ones need.
 const PROVEN_FACTOR: usize = 3;
-/// A curb that nobody lifted is forgotten so long after its end.
+/// Time after its end at which a curb that was not lifted is forgotten.
 const CURB_MEMORY: Duration = Duration::from_secs(10);
-/// Next hops that may be curbed before old ones are forgotten.
+/// Maximum number of curbed next hops before old ones are forgotten.
 const CURBS_MAX: usize = 10_000;
 /// Waiting rows are asked for again once so much room is there (or half of what could be).
 const ROOM_MIN: usize = 64;

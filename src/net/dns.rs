@@ -144,7 +144,7 @@ pub enum Exchangers {
     Hosts(Vec<Exchanger>),
 }
 
-/// The exchangers that records name; `None` when they name none. A root host beside others names nobody.
+/// The exchangers that records name; `None` when they name none. A root host beside others names no host.
 fn exchangers_of(records: &[Record]) -> Option<Exchangers> {
     let mut hosts: Vec<_> = records
         .iter()

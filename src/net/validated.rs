@@ -1,6 +1,6 @@
 //! Questions whose answers must have been validated by DNSSEC: asked of a validating resolver that the operator
 //! trusts (`dns.trust_ad`), which says so by the AD bit (RFC 4035 §3.2.3, RFC 6840 §5.7). An answer without it is an
-//! answer that nobody vouches for, and is never used to *allow* anything.
+//! answer that no one vouches for, and is never used to *allow* anything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{Gate, InHand};
@@ -69,12 +70,15 @@ pub trait Work: Send + Sync + 'static {
     /// Whether due rows may have been left out of a claim without anybody ringing for them later.
     fn is_holding_back(&self) -> bool;
 
-    /// Puts off the expiry of leases; gives the ids that are still ours.
+    /// Puts off the expiry of leases; returns the ids that are still ours.
     fn renew(
         link: &mut Link,
         leases: &[Lease],
         span: Duration,
     ) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send;
+
+    /// What names a job in the logs, while it is performed.
+    fn span(job: &Self::Job) -> Span;
 
     /// Performs a job and settles it. It asks the gate right before what cannot be taken back.
     fn perform(&self, job: Self::Job, gate: Arc<Gate>) -> impl Future<Output = ()> + Send;
@@ -244,11 +248,12 @@ impl<W: Work> Starter<W> {
             gauge.dec();
         }));
         // On the heap at once: a large future would be moved from hand to hand.
-        let performed = Box::pin(async move {
+        let span = W::span(&job);
+        let performed = async move {
             work.perform(job, gate).await;
             drop(end);
-        });
-        shutdown.spawn(performed);
+        };
+        shutdown.spawn(Box::pin(performed.instrument(span)));
     }
 
     /// Waits until this process is stopping and has nothing in hand.

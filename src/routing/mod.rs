@@ -1,8 +1,8 @@
 //! Where a message goes next and on which terms: route, MX hosts, addresses, TLS policy.
 //!
-//! Takes a project and a recipient's domain; gives the peers to speak to, in order, or why there is none. Shared by
-//! whoever delivers and whoever explains; it opens no SMTP session. [`traffic`] holds the rules in force and reads them
-//! anew when their files change, [`resolve`] keeps what the DNS said for a while, [`sts`] and [`dane`] find what a domain
+//! Takes a project and a recipient's domain; returns the peers to speak to, in order, or why there is none.
+//! Delivering and explaining share it; it opens no SMTP session. [`traffic`] holds the rules in force and reads them
+//! again when their files change, [`resolve`] keeps what the DNS said for a while, [`sts`] and [`dane`] find what a domain
 //! demands of TLS, [`router`] puts it together.
 
 mod dane;

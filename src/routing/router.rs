@@ -65,7 +65,7 @@ impl Routed {
     }
 }
 
-/// Why there is nobody to speak to.
+/// Why there is no host to speak to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoute {
     #[error(transparent)]

@@ -131,7 +131,7 @@ pub struct Found {
 
 impl Policies {
     /// The policy of a domain. A policy that was fetched once holds until it expires, whether or not its record and
-    /// its web server are still there. A record with another id has it fetched anew, and so has half its life (§5.1: before
+    /// its web server are still there. A record with another id has it fetched again, and so has half its life (§5.1: before
     /// it expires).
     pub async fn of(&self, domain: &str) -> Result<Found, StoreError> {
         let now = self.clock.now();

@@ -1,4 +1,4 @@
-//! The rules in force: shaping and classification, read anew when their files change. A file that cannot be used
+//! The rules in force: shaping and classification, read again when their files change. A file that cannot be used
 //! changes nothing and says why.
 
 use std::collections::HashMap;

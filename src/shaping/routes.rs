@@ -50,7 +50,7 @@ impl RouteRule {
         of_project && self.domain.as_deref().is_none_or(|pattern| is_of(pattern, domain))
     }
 
-    /// The name of its project, while nobody has told its id.
+    /// The name of its project, while its id is not known.
     pub fn unnamed_project(&self) -> Option<&str> {
         let name = self.project.as_deref()?;
         (self.id.is_none() && ProjectId::parse(name).is_none()).then_some(name)

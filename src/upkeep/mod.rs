@@ -1,5 +1,5 @@
-//! Ticks that keep the house: leases that ran out, idempotency keys past their day, counters and policies past their use, days' partitions, gauges.
-//! Every process may tick; each tick is harmless twice.
+//! Ticks that keep the house: leases that ran out, idempotency keys past their day, counters and policies past their use,
+//! days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
 mod partitions;
 mod timekeeper;

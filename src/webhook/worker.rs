@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tracing::Span;
 use uuid::Uuid;
 
 use super::post::{Client, Posted, Target};
@@ -208,6 +209,11 @@ impl Work for Poster {
 
     async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         link.renew_jobs(leases, span).await
+    }
+
+    fn span(call: &Call) -> Span {
+        let LeasedJob { lease, endpoint, message, event } = &call.job;
+        tracing::info_span!("webhook", message.id = %message, event.id = %event, endpoint.id = %endpoint, attempt = lease.attempt)
     }
 
     async fn perform(&self, call: Call, gate: Arc<Gate>) {

@@ -173,3 +173,27 @@ fn accepting_and_delivering_meet_in_rows_only() {
         assert!(!delivers || !used.iter().any(|r| ["submit", "api"].contains(r)), "{file}");
     }
 }
+
+/// Whether a call of a tracing macro has the bare field `message`, with a value or in short.
+fn has_bare_message(call: &str) -> bool {
+    call.match_indices("message").any(|(at, word)| {
+        let before = call[..at].trim_end_matches(['%', '?']).trim_end();
+        let behind = call[at + word.len()..].trim_start();
+        before.ends_with(['(', ',']) && behind.starts_with(['=', ',', ')']) && !behind.starts_with("==")
+    })
+}
+
+#[test]
+fn logs_name_messages_by_id_and_leave_the_word_to_the_sentence() {
+    assert!(has_bare_message("(message = %id, \"a\")") && has_bare_message("(%message, \"a\")"));
+    assert!(!has_bare_message("(message.id = %message, \"the message, read\")"));
+    for (_, file, text) in rooms() {
+        for call in text.split("tracing::").skip(1).filter_map(|rest| rest.split_once('!')) {
+            let (name, rest) = call;
+            if ["trace", "debug", "info", "warn", "error", "event", "info_span", "debug_span", "span"].contains(&name) {
+                let fields = rest.split(';').next().unwrap();
+                assert!(!has_bare_message(fields), "{file}: `message` is tracing's own field: name `message.id`");
+            }
+        }
+    }
+}

@@ -13,11 +13,11 @@ use crate::shaping::{Limits, Rate};
 const WINDOW_INITIAL: f64 = 5.0;
 /// Failures in a row, without an answer between, that open the breaker.
 const FAILURES: u32 = 5;
-/// For how long a lane that was told to slow down does not grow.
+/// Time for which a lane that was told to slow down does not grow.
 const SLOW: Duration = Duration::from_secs(10);
 /// The pause after a reply that asks for one.
 const PAUSE_BY_REPLY: Duration = Duration::from_mins(1);
-/// A rate lets so much of itself through at once.
+/// Period of a rate whose whole allowance may be used at once.
 const BURST: Duration = Duration::from_secs(1);
 /// Retries that a destination may have before it has answered anything.
 const BUDGET_INITIAL: f64 = 20.0;
@@ -26,10 +26,10 @@ const BUDGET_MAX: f64 = 100.0;
 const BUDGET_PER_FIRST: f64 = 0.3;
 /// Retries that come back by themselves, in a second.
 const BUDGET_PER_SECOND: f64 = 0.2;
-/// A retry without budget waits so long for its token, each behind the one before, and so long at most.
+/// Time that a retry without budget waits for its token, behind the retry before it; and the maximum of that time.
 const BUDGET_WAIT: Duration = Duration::from_secs(5);
 const BUDGET_WAIT_MAX: Duration = Duration::from_mins(2);
-/// While a probe is under way others look again after this time at most.
+/// Maximum time after which others try again while a probe is under way.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 
 /// First and longest pause.
@@ -155,7 +155,7 @@ pub struct Control {
     budget_until: Option<Instant>,
 }
 
-/// Waiting longer than this is not done in memory.
+/// Maximum time that a delivery waits in memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Control {
@@ -300,7 +300,7 @@ impl Control {
         at
     }
 
-    /// Gives a slot back.
+    /// Returns a slot.
     pub const fn release(&mut self) {
         self.in_use = self.in_use.saturating_sub(1);
     }

@@ -2,6 +2,7 @@
 //! count as connections: before a new one is made over the limit, an idle one is closed.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
 use crate::smtp::client::session::Session;
 
-/// Waiting ones that are looked at for one that may follow on a session.
+/// Maximum number of waiters inspected for a follower.
 const LOOK: usize = 8;
 
-/// A connection that waits for another's end looks again at least so often.
+/// Interval at which one that waits for the end of another connection checks the limit again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A connection's turn under a rate is not waited for longer than this.
+/// Maximum time that a connection waits for its turn under a rate.
 const RATE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a lane is of.
@@ -35,6 +36,12 @@ pub struct LaneKey {
     pub source: String,
 }
 
+impl fmt::Display for LaneKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.group, self.source)
+    }
+}
+
 /// A next hop from one source address.
 pub struct Lane {
     pub key: LaneKey,
@@ -43,7 +50,7 @@ pub struct Lane {
     connections: Connections,
     /// KiB of messages that were read back for it and may be held, by those who have a slot.
     pub memory: Arc<Semaphore>,
-    /// The same for those who wait for one: what they hold keeps nobody with a slot from going on.
+    /// The same for those who wait for one: what they hold does not stop those who have a slot.
     pub memory_ahead: Arc<Semaphore>,
 }
 
@@ -85,7 +92,7 @@ pub enum Turn {
 /// The right to use one session of a lane.
 pub struct Slot {
     lane: Arc<Lane>,
-    /// Its session stands among the idle ones: there is nothing to give back.
+    /// Its session is among the idle ones: there is nothing to return.
     is_spent: bool,
 }
 
@@ -157,7 +164,7 @@ impl Lane {
         Slot { lane: Arc::clone(self), is_spent: false }
     }
 
-    /// Gives turns to those who wait, as far as the lane allows.
+    /// Grants slots to those who wait, as far as the lane allows.
     fn pump(self: &Arc<Self>) {
         let mut turns = Vec::new();
         let mut state = self.state();
@@ -181,7 +188,7 @@ impl Lane {
         }
         drop(state);
         for (grant, turn) in turns {
-            // Whoever went away meanwhile leaves its slot to the next: dropping it looks again.
+            // One that went away meanwhile leaves its slot to the next: dropping the slot looks again.
             let _ = grant.send(turn);
         }
     }
@@ -231,7 +238,7 @@ impl Lane {
         self.state().control.paused_until(Instant::now())
     }
 
-    /// Whether nothing of it is in use, nobody waits, and it knows nothing worth keeping.
+    /// Whether it can be forgotten: it is not in use, none waits for it, and its breaker has nothing to remember.
     pub fn is_forgettable(&self, after: Duration) -> bool {
         let state = self.state();
         state.control.in_use() == 0
@@ -252,7 +259,7 @@ impl Lane {
         stale.into_iter().map(|(session, _)| session).collect()
     }
 
-    /// How it stands, for people; `None` when it is simply open and nobody waits.
+    /// How it stands, for people; `None` when it is simply open and none waits for it.
     pub fn describe(&self) -> Option<LaneState> {
         let state = self.state();
         let now = Instant::now();
@@ -361,7 +368,7 @@ impl Slot {
     }
 
     /// Passes the slot on to one whose envelope left on this session, with the session if it is still good for that.
-    /// Gives the session back when it is not, or nobody is there to take it.
+    /// Returns the session when it is not, or when the follower is gone.
     pub fn pass_on(self, follower: Follower, session: Session) -> Option<Session> {
         let (session, rest) =
             if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };

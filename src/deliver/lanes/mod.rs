@@ -1,4 +1,4 @@
-//! Lanes: one per next hop and source address, so that a slow destination holds up nobody else. A lane bounds
+//! Lanes: one per next hop and source address, so that a slow destination delays no other. A lane bounds
 //! connections and rates, learns from replies how much its next hop bears, keeps idle sessions, and pauses a next hop
 //! that does not answer; how many deliveries are in hand is [`Places`](crate::handover::Places)' to say.
 //!
@@ -27,9 +27,9 @@ use crate::shaping::NextHop;
 
 /// A lane's part of the memory for messages: one slow destination cannot hold it all.
 const MEMORY_SHARE: usize = 4;
-/// A lane that nobody used for so long is forgotten.
+/// Time without use after which a lane is forgotten.
 const FORGET: Duration = Duration::from_mins(10);
-/// Lanes that are told of at once.
+/// Maximum number of lanes in one report.
 const TOLD_MAX: usize = 500;
 
 /// All lanes of the process.
@@ -147,7 +147,7 @@ impl Lanes {
         self.state().by_key.values().map(Arc::clone).collect()
     }
 
-    /// Closes sessions that have been idle for too long (all, when `all`), and forgets lanes that nobody uses.
+    /// Closes sessions that have been idle for too long (all, when `all`), and forgets lanes that are not used.
     pub async fn sweep(&self, all: bool) {
         let lanes = self.all();
         let closing = lanes.iter().flat_map(|lane| {

@@ -8,7 +8,7 @@ use crate::domain::shard::Shard;
 
 /// The window in which finished deliveries are counted.
 const WINDOW: Duration = Duration::from_secs(1);
-/// A lane that finished nothing for so long must prove itself again; one that did nothing at all is forgotten.
+/// Time after which a lane that finished nothing must prove itself again, and one that did nothing is forgotten.
 const MEMORY: Duration = Duration::from_mins(1);
 /// What a lane may have that has finished nothing of late (Postfix: `initial_destination_concurrency` 5).
 pub const UNPROVEN: usize = 5;

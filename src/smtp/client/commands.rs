@@ -11,7 +11,7 @@ pub fn stages(capabilities: &Capabilities) -> impl Iterator<Item = Stage> + use<
     [Stage::Mail, Stage::Rcpt].into_iter().chain(data)
 }
 
-/// The commands of a transaction; or the reply that the server would have to give, when it lacks what the message
+/// The commands of a transaction; or the reply that the server would have to send, when it lacks what the message
 /// needs.
 pub fn commands(
     envelope: &Envelope,

@@ -20,7 +20,7 @@ impl Connections {
         self.count.load(Ordering::Acquire)
     }
 
-    /// One more. Whoever minds the limit sees to it that only one asks at a time.
+    /// Counts one more connection. The caller checks the limit, and must not let two tasks do so at once.
     pub fn add(&self) -> Counted {
         self.count.fetch_add(1, Ordering::AcqRel);
         Counted { of: self.clone() }

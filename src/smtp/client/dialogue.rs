@@ -85,7 +85,7 @@ pub struct Dialogue {
     body_sent: bool,
 }
 
-/// A message of at most so many bytes follows its envelope unasked.
+/// Maximum size, in bytes, of a message that is sent behind its envelope without waiting for replies.
 const UNASKED_MAX: usize = 64 << 10;
 
 impl Dialogue {
@@ -241,7 +241,7 @@ impl Dialogue {
         }
     }
 
-    /// Once, and where nothing is wanted that only EHLO could give.
+    /// Whether HELO may be tried: once, and only when nothing is required that HELO does not offer.
     fn may_say_helo(&self) -> bool {
         !self.is_old && !self.secured && !self.tls.is_mandatory() && self.credentials.is_none()
     }
@@ -342,7 +342,7 @@ impl Dialogue {
         // RFC 3030 §2: after a refused chunk the state is in doubt until RSET; after a refused dot only in practice.
         self.open = !reply.is_positive();
         self.body_sent = false;
-        // A chunk behind a refused envelope was refused too, or is nobody's.
+        // A chunk behind a refused envelope was refused too, or belongs to no transaction.
         if self.refused.is_some() {
             return self.done();
         }

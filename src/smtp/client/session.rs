@@ -95,7 +95,7 @@ pub struct Outgoing<'a> {
     pub raw: &'a [u8],
 }
 
-/// A server that was heard so long ago or less still holds the session.
+/// Maximum time since the last reply for which the session is taken to be alive.
 const HOT: Duration = Duration::from_secs(1);
 
 impl Session {
@@ -158,7 +158,7 @@ impl Session {
 
     /// Sends one message to one recipient. The transcript of the transaction (after a new session: with
     /// its opening) is [`Session::take_transcript`]'s. `next` is asked, once, right before the body leaves: the envelope
-    /// that it gives goes out behind the body, and its message is the next to be transacted on this session.
+    /// that it returns goes out behind the body, and its message is the next to be transacted on this session.
     pub async fn transact(
         &mut self,
         message: Outgoing<'_>,
@@ -241,7 +241,7 @@ impl Session {
         let _ = timeout(self.deadlines.of(Stage::Quit), goodbye).await;
     }
 
-    /// Does what needs no more than the wire; gives back what its caller must do.
+    /// Carries out actions that need only the wire; returns the action that its caller must carry out.
     async fn carry_out(&mut self, action: Action) -> Result<Action, Failure> {
         match action {
             Action::Send(bytes) => {

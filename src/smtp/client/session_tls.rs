@@ -117,6 +117,9 @@ pub async fn secure(tls: &TlsConfigs, peer: &Peer, stream: TcpStream, deadline: 
 
 #[cfg(test)]
 mod tests {
+    use rustls::CertificateError;
+    use rustls::pki_types::UnixTime;
+
     use super::*;
 
     #[test]
@@ -131,9 +134,21 @@ mod tests {
 
     #[test]
     fn a_refused_certificate_is_known_by_its_error_and_not_by_its_words() {
-        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let error = std::io::Error::new(std::io::ErrorKind::InvalidData, refused);
-        assert_eq!(TlsFault::of_stream(&error).result, TlsResult::CertificateNotTrusted);
+        let epoch = UnixTime::since_unix_epoch(Duration::ZERO);
+        let expected = ServerName::try_from("a.example").unwrap();
+        for (why, wanted) in [
+            (CertificateError::UnknownIssuer, TlsResult::CertificateNotTrusted),
+            (CertificateError::ExpiredContext { time: epoch, not_after: epoch }, TlsResult::CertificateExpired),
+            (CertificateError::ExpiredRevocationList, TlsResult::ValidationFailure),
+            (
+                CertificateError::NotValidForNameContext { expected, presented: Vec::new() },
+                TlsResult::CertificateHostMismatch,
+            ),
+        ] {
+            let refused = rustls::Error::InvalidCertificate(why);
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, refused);
+            assert_eq!(TlsFault::of_stream(&error).result, wanted, "{error}");
+        }
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert_eq!(TlsFault::of_stream(&reset).result, TlsResult::ValidationFailure);
     }

@@ -5,7 +5,7 @@ use crate::domain::address::Address;
 use crate::domain::envelope::Needs;
 use crate::domain::reverse_path::ReversePath;
 
-/// Plays `replies` against a dialogue; gives what was sent and how it ended. Each `S` reply answers the
+/// Plays `replies` against a dialogue; returns what was sent and how it ended. Each `S` reply answers the
 /// oldest unanswered command.
 struct Play {
     dialogue: Dialogue,
