@@ -165,7 +165,7 @@ mod smtp {
     use mailwright::domain::envelope::{Envelope, Needs};
     use mailwright::domain::route::TlsPolicy;
     use mailwright::domain::stage::Stage;
-    use mailwright::smtp::client::dialogue::{Action, Dialogue, Verdict};
+    use mailwright::smtp::client::dialogue::{Action, Dialogue, TransactionResult};
     use mailwright::smtp::reply::{RawReply, ReplyReader};
     use mailwright::smtp::stuffing::dot_stuffed;
 
@@ -195,7 +195,7 @@ mod smtp {
     }
 
     /// One message on an open session, all but the sockets.
-    fn transact(dialogue: &mut Dialogue, envelope: &Envelope, replies: &[RawReply]) -> Verdict {
+    fn transact(dialogue: &mut Dialogue, envelope: &Envelope, replies: &[RawReply]) -> TransactionResult {
         let mut replies = replies.iter();
         let mut action = dialogue.begin(envelope, true);
         loop {
@@ -227,8 +227,8 @@ mod smtp {
         };
         let replies = replies(&format!("250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n{script}{ACCEPTED}"));
         bencher.bench_local(|| match transact(&mut dialogue, &envelope, &replies) {
-            Verdict::Accepted(reply) => reply,
-            refused @ Verdict::Refused(..) => panic!("{refused:?}"),
+            TransactionResult::Accepted(reply) => reply,
+            refused @ TransactionResult::Refused(..) => panic!("{refused:?}"),
         });
     }
 
@@ -284,7 +284,7 @@ mod queue {
     use mailwright::domain::delivery::Group;
     use mailwright::domain::id::ProjectId;
     use mailwright::domain::shard::Shard;
-    use mailwright::handover::Rooms;
+    use mailwright::handover::Allowances;
     use uuid::Uuid;
 
     use mailwright::domain::draft::Priority;
@@ -301,10 +301,12 @@ mod queue {
             next_hop: format!("mx{}.example.net", n % 10),
         };
         let groups: Vec<_> = (0..200).map(group).collect();
-        let rooms = || Rooms {
+        let allowances = || Allowances {
             lanes: groups.iter().map(|group| (group.next_hop.clone(), 64)).collect(),
             projects: groups.iter().map(|group| (group.project, 64)).collect(),
         };
-        bencher.with_inputs(rooms).bench_local_values(|rooms| deliver::shares(black_box(&groups), rooms, 256));
+        bencher
+            .with_inputs(allowances)
+            .bench_local_values(|allowances| deliver::allot(black_box(&groups), allowances, 256));
     }
 }

@@ -18,11 +18,11 @@ use crate::console;
 use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts};
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::net::NetPolicy;
-use crate::handover::{Handover, Places};
+use crate::handover::{Capacity, Handover};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{QueueSettings, Runner};
-use crate::routing::{Router, RouterParts, Traffic};
+use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
@@ -83,7 +83,7 @@ pub struct Plan {
 /// A running service.
 pub struct Service {
     pub address: SocketAddr,
-    traffic: Arc<Traffic>,
+    traffic: Arc<TrafficPolicy>,
     pub store: Store,
     pub metrics: Arc<Metrics>,
     shutdown: Shutdown,
@@ -110,7 +110,7 @@ struct Common {
     store: Store,
     resolver: Resolver,
     tls: TlsConfigs,
-    traffic: Arc<Traffic>,
+    traffic: Arc<TrafficPolicy>,
     router: Arc<Router>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
@@ -194,8 +194,8 @@ impl Common {
     ) -> Result<Self, StartError> {
         let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
         let deliveries = Arc::<Wake>::default();
-        let places =
-            Arc::new(Places::new(config.delivery.concurrency, config.delivery.sessions * 2, Arc::clone(&deliveries)));
+        let capacity =
+            Arc::new(Capacity::new(config.delivery.concurrency, config.delivery.sessions * 2, Arc::clone(&deliveries)));
         // Half of the memory for messages is for those that are handed over, half for those that are read back.
         let kib = config.delivery.bytes_in_flight.0 >> 11;
         let mut owner = [0; 16];
@@ -205,7 +205,7 @@ impl Common {
         let resolver = Resolver::new(&config.dns, policy).map_err(StartError::Config)?;
         let tls = TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?;
         let clock: Arc<dyn Clock> = store_clock;
-        let traffic = Arc::new(Traffic::new(config).map_err(StartError::Config)?);
+        let traffic = Arc::new(TrafficPolicy::new(config).map_err(StartError::Config)?);
         let router = Arc::new(Router::new(
             config,
             RouterParts {
@@ -228,7 +228,7 @@ impl Common {
             metrics,
             deliveries,
             webhooks: Arc::default(),
-            handover: Arc::new(Handover::new(places, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
+            handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
         })
     }
 
@@ -306,7 +306,7 @@ impl Common {
         let runner = Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) };
         let (handover, token, metrics) = (Arc::clone(&self.handover), shutdown.clone(), Arc::clone(&self.metrics));
         let begin = move || {
-            handover.places.open();
+            handover.capacity.open();
             metrics.delivering.set(1);
             runner.start(&token);
         };

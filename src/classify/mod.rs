@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::class::{Class, OwnClass};
-use crate::domain::judgement::{Action, Judgement, LaneAction, Verdict};
+use crate::domain::judgement::{Action, Disposition, Judgement, LaneAction};
 use crate::domain::reply::Reply;
 use crate::domain::retry::{Hint, Jitter, Schedule};
 use crate::domain::stage::Stage;
@@ -88,29 +88,29 @@ impl Classifier {
         let found = rules.into_iter().find(|rule| rule.matches(stage, provider, reply, &text));
         match found {
             Some(rule) if matches!(reply.code / 100, 4 | 5) => self.by_rule(rule, reply, &text),
-            _ => Judgement::plain(Verdict::Defer, OwnClass::Protocol),
+            _ => Judgement::plain(Disposition::Defer, OwnClass::Protocol),
         }
     }
 
     fn by_rule(&self, rule: &Rule, reply: &Reply, text: &str) -> Judgement {
         let class = self.class(rule.class.name());
-        let verdict = match (rule.outcome, reply.is_permanent()) {
-            (Some(verdict), _) => verdict,
-            (None, true) => class.map_or(Verdict::Bounce, |class| class.outcome),
-            (None, false) => Verdict::Defer,
+        let disposition = match (rule.outcome, reply.is_permanent()) {
+            (Some(disposition), _) => disposition,
+            (None, true) => class.map_or(Disposition::Bounce, |class| class.outcome),
+            (None, false) => Disposition::Defer,
         };
         let schedule = rule.schedule.as_deref().or(class.map(|class| class.schedule.as_str()));
         let suppress = rule.suppress.unwrap_or_else(|| class.is_some_and(|class| class.suppress));
         Judgement {
             class: rule.class.clone(),
-            verdict,
+            disposition,
             rule: Some(rule.id.as_str().into()),
             confidence: rule.confidence,
             action: Action {
                 schedule: schedule.unwrap_or(DEFAULT_SCHEDULE).to_owned().into(),
                 lane: rule.lane.unwrap_or_else(|| class.map_or(LaneAction::Keep, |class| class.lane)),
                 switch_source: rule.switch_source.unwrap_or_else(|| class.is_some_and(|class| class.switch_source)),
-                suppress: suppress && verdict == Verdict::Bounce,
+                suppress: suppress && disposition == Disposition::Bounce,
                 retry_after: Hint::of(text).map(|hint| hint.0).or(rule.retry_after.map(|span| span.0)),
             },
         }

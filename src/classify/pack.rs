@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::pattern;
 use crate::domain::class::{Class, OwnClass};
-use crate::domain::judgement::{LaneAction, Verdict};
+use crate::domain::judgement::{Disposition, LaneAction};
 use crate::domain::reply::Reply;
 use crate::domain::retry::Jitter;
 use crate::domain::span::Span;
@@ -47,7 +47,7 @@ pub struct ScheduleText {
 pub struct ClassText {
     pub about: String,
     /// Of a 5yz; a 4yz defers.
-    pub outcome: Verdict,
+    pub outcome: Disposition,
     #[serde(default = "default_schedule")]
     pub schedule: String,
     #[serde(default)]
@@ -104,7 +104,7 @@ pub struct Rule {
     /// Percent.
     pub confidence: u8,
     #[serde(default)]
-    pub outcome: Option<Verdict>,
+    pub outcome: Option<Disposition>,
     #[serde(default)]
     pub schedule: Option<String>,
     #[serde(default)]

@@ -39,10 +39,10 @@ fn the_corpus_is_judged_as_it_says() {
     let mut wrong = Vec::new();
     for case in &corpus {
         let judgement = classifier.judge(Stage::Rcpt, case.provider, &reply(case.line));
-        let outcome = match (judgement.verdict, judgement.action.suppress) {
-            (Verdict::Bounce, true) => "bounce+suppress",
-            (Verdict::Bounce, false) => "bounce",
-            (Verdict::Defer, _) => "defer",
+        let outcome = match (judgement.disposition, judgement.action.suppress) {
+            (Disposition::Bounce, true) => "bounce+suppress",
+            (Disposition::Bounce, false) => "bounce",
+            (Disposition::Defer, _) => "defer",
         };
         let rule = judgement.rule.as_deref().unwrap_or("-");
         let is_right = judgement.class.name() == case.class
@@ -93,7 +93,7 @@ fn an_operators_rules_stand_before_the_built_in_ones() {
     "#;
     let classifier = Classifier::new(Some(rules), Some(vec![Duration::from_secs(1)])).unwrap();
     let judgement = classifier.judge(Stage::Dot, None, &reply("554 5.7.1 House rule number 7"));
-    assert_eq!((judgement.rule.as_deref(), judgement.verdict), (Some("house"), Verdict::Defer));
+    assert_eq!((judgement.rule.as_deref(), judgement.disposition), (Some("house"), Disposition::Defer));
     assert_eq!(classifier.schedule("never-again").delays(), [Duration::from_hours(9)], "its own delays stay");
     assert_eq!(classifier.schedule("greylist").delays(), [Duration::from_secs(1)], "the built-in ones are replaced");
     assert!(classifier.version().starts_with("mine+"));
@@ -154,7 +154,7 @@ proptest::proptest! {
             proptest::prop_assert!(!judgement.action.suppress);
         }
         if !matches!(code / 100, 4 | 5) {
-            proptest::prop_assert_eq!(judgement.verdict, Verdict::Defer);
+            proptest::prop_assert_eq!(judgement.disposition, Disposition::Defer);
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::auth::JwtKeys;
 use crate::config::Config;
 use crate::net::tls::TlsConfigs;
-use crate::routing::Traffic;
+use crate::routing::TrafficPolicy;
 use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
@@ -24,7 +24,7 @@ pub fn run(command: &ConfigCommand, config: &Config) -> Result<ExitCode, Command
         ConfigCommand::Check => {
             JwtKeys::new(&config.auth.jwt).map_err(CommandError::new)?;
             TlsConfigs::new(&config.delivery.ca_file).map_err(CommandError::new)?;
-            Traffic::new(config).map_err(CommandError::new)?;
+            TrafficPolicy::new(config).map_err(CommandError::new)?;
             "the configuration is valid".to_owned()
         }
     };

@@ -17,7 +17,7 @@ use crate::domain::net::{NetPolicy, is_global};
 use crate::net::dns::Resolver;
 use crate::net::own::hello_name;
 use crate::net::own::{can_leave_from, source_towards};
-use crate::routing::Ask;
+use crate::routing::RouteQuery;
 use crate::store::Store;
 use crate::terminal::{CommandError, out};
 
@@ -93,7 +93,7 @@ async fn check_egress(
     let router = trace::router(config, store).await?;
     for domain in &args.to {
         let project = ProjectId::from_uuid(uuid::Uuid::nil());
-        let ask = Ask { project, domain, tls: TlsDemand::Opportunistic };
+        let ask = RouteQuery { project, domain, tls: TlsDemand::Opportunistic };
         let what = format!("way to {domain}");
         let routed = match router.route(ask).await {
             Ok(routed) => routed,
@@ -104,7 +104,7 @@ async fn check_egress(
         };
         let mut last = "no address".to_owned();
         let mut reached = None;
-        for peer in &routed.peers {
+        for peer in &routed.targets {
             match tokio::time::timeout(CONNECT, TcpStream::connect(peer.address)).await {
                 Ok(Ok(_)) => {
                     reached = Some(format!("{} at {} answers", peer.host, peer.address));
@@ -126,7 +126,7 @@ async fn check_sources(
     resolver: &Resolver,
     findings: &mut Findings,
 ) -> Result<(), CommandError> {
-    let traffic = crate::routing::Traffic::new(config).map_err(CommandError::new)?;
+    let traffic = crate::routing::TrafficPolicy::new(config).map_err(CommandError::new)?;
     let plan = traffic.plan();
     let mut sources: Vec<(IpAddr, String)> =
         plan.shaping.sources().map(|(_, source)| (source.address, source.hello.clone())).collect();

@@ -6,11 +6,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::config::Config;
-use crate::domain::judgement::Verdict;
+use crate::domain::judgement::Disposition;
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::span::Span;
 use crate::domain::stage::Stage;
-use crate::routing::Traffic;
+use crate::routing::TrafficPolicy;
 use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,7 @@ pub struct TestArgs {
 
 pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let RulesCommand::Test(args) = command;
-    let plan = Traffic::new(config).map_err(CommandError::new)?.plan();
+    let plan = TrafficPolicy::new(config).map_err(CommandError::new)?.plan();
     let reply = parse(&args.reply)?;
     let provider = args.provider.as_deref().map(|name| plan.classifier.provider_of_host(name).unwrap_or(name));
     if let Some(unknown) = provider.filter(|name| !plan.classifier.has_provider(name)) {
@@ -48,12 +48,12 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
         "rules": plan.classifier.version(),
         "class": judgement.class,
         "meaning": plan.classifier.about(judgement.class.name()),
-        "outcome": match judgement.verdict { Verdict::Bounce => "bounce", Verdict::Defer => "defer" },
+        "outcome": match judgement.disposition { Disposition::Bounce => "bounce", Disposition::Defer => "defer" },
         "rule": judgement.rule,
         "confidence": judgement.confidence,
         "action": judgement.action.to_string(),
         "suppress": judgement.action.suppress,
-        "tried_again_after": if judgement.verdict == Verdict::Defer { delays } else { Vec::new() },
+        "tried_again_after": if judgement.disposition == Disposition::Defer { delays } else { Vec::new() },
     });
     out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ use crate::domain::id::ProjectId;
 use crate::domain::net::NetPolicy;
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::routing::{Ask, RouteView, Router, RouterParts, Traffic};
+use crate::routing::{RouteQuery, RouteView, Router, RouterParts, TrafficPolicy};
 use crate::shaping::{NextHop, Rate};
 use crate::store::Store;
 use crate::terminal::{CommandError, out};
@@ -35,7 +35,7 @@ pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, Com
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
     let chance: Arc<dyn Chance> = Arc::new(SystemChance);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let traffic = Arc::new(Traffic::new(config).map_err(CommandError::new)?);
+    let traffic = Arc::new(TrafficPolicy::new(config).map_err(CommandError::new)?);
     traffic.name_projects(store).await.map_err(CommandError::new)?;
     let parts = RouterParts {
         traffic,
@@ -59,7 +59,7 @@ pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CommandEr
         }
         None => ProjectId::from_uuid(uuid::Uuid::nil()),
     };
-    let ask = Ask { project, domain: &domain, tls: TlsDemand::Opportunistic };
+    let ask = RouteQuery { project, domain: &domain, tls: TlsDemand::Opportunistic };
     let (body, code) = match router.route(ask).await {
         Err(no_route) => {
             let route = router.traffic.plan().route(project, &domain).in_words();

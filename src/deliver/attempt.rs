@@ -8,19 +8,19 @@ use tokio::time::Instant;
 use super::cargo::Cargo;
 use super::classify;
 use super::courier::Courier;
-use super::lanes::{Lane, Slot, Turn};
+use super::lanes::{Grant, Lane, Slot};
 use super::sources::CountedSource;
 use super::stopped::Stopped;
-use super::tries::Way;
+use super::tries::AttemptContext;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
 use crate::domain::outcome::AttemptReport;
 use crate::domain::route::{Route, SMARTHOST_LANE};
 use crate::domain::stage::Stage;
-use crate::handover::Carried;
+use crate::handover::CarriedContent;
 use crate::queue::Gate;
-use crate::routing::{Ask, Plan, Routed};
+use crate::routing::{PolicySnapshot, RoutePlan, RouteQuery};
 use crate::smtp::client::session::{Outgoing, Session};
 
 impl Courier {
@@ -28,7 +28,7 @@ impl Courier {
     pub async fn attempt(
         &self,
         delivery: &LeasedDelivery,
-        carried: Option<Carried>,
+        carried: Option<CarriedContent>,
         gate: Arc<Gate>,
     ) -> Result<AttemptReport, Stopped> {
         let is_retry = delivery.lease.attempt > 1;
@@ -40,15 +40,16 @@ impl Courier {
         // Given back when this ends, unless a server heard of the message.
         let mut source = self.source(&plan, &routed, delivery, &domain)?;
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
-        let way = Way { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
+        let context =
+            AttemptContext { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
         cargo.ahead(&self.lanes, &lane).await?;
-        let (slot, session) = self.turn(&way, delivery, &cargo, &gate).await?;
+        let (slot, session) = self.turn(&context, delivery, &cargo, &gate).await?;
         let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
         // The turn may have been long in coming.
         self.not_expired(delivery)?;
         begin(&gate)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
-        let mut report = self.try_peers(&way, slot, session, message).await;
+        let mut report = self.try_targets(&context, slot, session, message).await;
         report.domain = domain_for_log(domain, &envelope);
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
@@ -62,26 +63,33 @@ impl Courier {
     }
 
     /// The recipient's domain, where the way depends on it.
-    async fn domain(&self, plan: &Plan, delivery: &LeasedDelivery, cargo: &mut Cargo<'_>) -> Result<String, Stopped> {
+    async fn domain(
+        &self,
+        plan: &PolicySnapshot,
+        delivery: &LeasedDelivery,
+        cargo: &mut Cargo<'_>,
+    ) -> Result<String, Stopped> {
         match cargo.content() {
             Some(content) => Ok(content.recipient.domain().to_owned()),
             None if delivery.next_hop != SMARTHOST_LANE => Ok(delivery.next_hop.clone()),
             // Unless the rules were changed since it was queued.
-            None if !plan.shaping.heeds_domains() && matches!(plan.route, Route::Smarthosts(_)) => Ok(String::new()),
+            None if !plan.shaping.depends_on_domain() && matches!(plan.route, Route::Smarthosts(_)) => {
+                Ok(String::new())
+            }
             None => Ok(cargo.load().await?.recipient.domain().to_owned()),
         }
     }
 
-    async fn route(&self, delivery: &LeasedDelivery, domain: &str) -> Result<Routed, Stopped> {
-        let ask = Ask { project: delivery.project, domain, tls: delivery.demand.tls };
+    async fn route(&self, delivery: &LeasedDelivery, domain: &str) -> Result<RoutePlan, Stopped> {
+        let ask = RouteQuery { project: delivery.project, domain, tls: delivery.demand.tls };
         let routed = self.router.route(ask).await;
         routed.map_err(|no_route| Stopped::at(Stage::Resolve, classify::of_no_route(&no_route)))
     }
 
     fn source<'a>(
         &'a self,
-        plan: &Plan,
-        routed: &'a Routed,
+        plan: &PolicySnapshot,
+        routed: &'a RoutePlan,
         delivery: &LeasedDelivery,
         domain: &str,
     ) -> Result<CountedSource<'a>, Stopped> {
@@ -93,27 +101,33 @@ impl Courier {
     /// Waits for a slot of the lane, and perhaps a session on which the envelope is already under way.
     async fn turn(
         &self,
-        way: &Way<'_>,
+        context: &AttemptContext<'_>,
         delivery: &LeasedDelivery,
         cargo: &Cargo<'_>,
         gate: &Arc<Gate>,
     ) -> Result<(Slot, Option<Session>), Stopped> {
-        match way.lane.turn(way.is_retry, || cargo.offer(&way.routed.peers, gate)).await {
-            Turn::Slot { slot, session } => Ok((slot, session)),
-            Turn::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
-            Turn::Held { until, why } => Err(self.held(way, delivery, until, why)),
+        match context.lane.turn(context.is_retry, || cargo.offer(&context.routed.targets, gate)).await {
+            Grant::Slot { slot, session } => Ok((slot, session)),
+            Grant::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
+            Grant::Held { until, why } => Err(self.held(context, delivery, until, why)),
         }
     }
 
     /// A lane that takes nothing for now: what else waits for that next hop need not be claimed to learn the same.
-    fn held(&self, way: &Way<'_>, delivery: &LeasedDelivery, until: Instant, why: HoldReason) -> Stopped {
+    fn held(
+        &self,
+        context: &AttemptContext<'_>,
+        delivery: &LeasedDelivery,
+        until: Instant,
+        why: HoldReason,
+    ) -> Stopped {
         // Its queue may have other ways as well: by other relays, from other addresses.
-        let is_only_group = delivery.next_hop != SMARTHOST_LANE || !way.plan.shaping.heeds_domains();
+        let is_only_group = delivery.next_hop != SMARTHOST_LANE || !context.plan.shaping.depends_on_domain();
         if why == HoldReason::Paused
             && is_only_group
-            && let Some(until) = self.lanes.all_paused_until(way.plan, &way.lane.key.group)
+            && let Some(until) = self.lanes.all_paused_until(context.plan, &context.lane.key.group)
         {
-            self.handover.places.curb(&delivery.next_hop, until);
+            self.handover.capacity.suspend(&delivery.next_hop, until);
         }
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());
@@ -124,7 +138,7 @@ impl Courier {
     /// A lane that is not paused: its next hop's queue is claimed as usual.
     fn let_in_again(&self, lane: &Arc<Lane>, delivery: &LeasedDelivery) {
         if lane.paused_until().is_none() {
-            self.handover.places.uncurb(&delivery.next_hop);
+            self.handover.capacity.resume(&delivery.next_hop);
         }
     }
 }

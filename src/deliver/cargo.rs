@@ -13,10 +13,10 @@ use super::stopped::Stopped;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::draft::TlsDemand;
 use crate::domain::envelope::{Content, Envelope, Needs};
-use crate::domain::peer::Peer;
-use crate::handover::Carried;
+use crate::domain::target::Target;
+use crate::handover::CarriedContent;
 use crate::queue::Gate;
-use crate::store::queue::claims::Load;
+use crate::store::queue::claims::ContentLoad;
 
 /// The bytes of one delivery, on their way to a session.
 pub struct Cargo<'a> {
@@ -35,12 +35,12 @@ pub struct Cargo<'a> {
 impl<'a> Cargo<'a> {
     pub fn new(
         delivery: &'a LeasedDelivery,
-        carried: Option<Carried>,
+        carried: Option<CarriedContent>,
         loader: &'a Loader,
         trusted_for: Duration,
     ) -> Self {
         let (content, carrying) = match carried {
-            Some(Carried { content, since, memory }) => (Some((content, since)), Some(memory)),
+            Some(CarriedContent { content, since, memory }) => (Some((content, since)), Some(memory)),
             None => (None, None),
         };
         Self { delivery, loader, trusted_for, content, carrying, memory: None }
@@ -55,9 +55,9 @@ impl<'a> Cargo<'a> {
     pub async fn load(&mut self) -> Result<&Content, Stopped> {
         self.content = None;
         match self.loader.load(self.delivery).await {
-            Some(Load::Ready(content)) => Ok(&self.content.insert((content, Instant::now())).0),
-            Some(Load::Gone) => Err(Stopped::message_gone()),
-            Some(Load::LeaseLost) => {
+            Some(ContentLoad::Ready(content)) => Ok(&self.content.insert((content, Instant::now())).0),
+            Some(ContentLoad::Gone) => Err(Stopped::message_gone()),
+            Some(ContentLoad::LeaseLost) => {
                 tracing::warn!(message.id = %self.delivery.message, delivery.id = %self.delivery.recipient, "a lease ran out before its message was sent");
                 Err(Stopped::NotOurs)
             }
@@ -82,10 +82,10 @@ impl<'a> Cargo<'a> {
         Ok(())
     }
 
-    /// What can follow on a session of one of these peers, if it is in memory.
-    pub fn offer(&self, peers: &[Arc<Peer>], gate: &Arc<Gate>) -> Option<Offer> {
+    /// What can follow on a session of one of these targets, if it is in memory.
+    pub fn offer(&self, targets: &[Arc<Target>], gate: &Arc<Gate>) -> Option<Offer> {
         let envelope = self.envelope(self.content()?);
-        Some(Offer { envelope, peers: peers.to_vec(), gate: Arc::clone(gate) })
+        Some(Offer { envelope, targets: targets.to_vec(), gate: Arc::clone(gate) })
     }
 
     /// Has it in memory, under a lease that is known to be ours: what goes on the wire.

@@ -1,13 +1,13 @@
 //! Which ready deliveries this process takes next: the groups of some shards, shared out by whose turn it is and by
-//! the places that are free.
+//! the permits that are free.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::share::shares;
+use super::share::allot;
 use crate::domain::delivery::{Group, LeasedDelivery};
 use crate::domain::shard::Shard;
-use crate::handover::{Fresh, Places};
+use crate::handover::{Capacity, PlacedDelivery};
 use crate::queue::Claiming;
 use crate::store::queue::claims::{Claim, Cursor, Cursors};
 use crate::store::{Link, StoreError};
@@ -20,24 +20,24 @@ const GROUPS_MIN: usize = 8;
 
 /// The claims of one process.
 pub struct Claims {
-    places: Arc<Places>,
+    capacity: Arc<Capacity>,
     metrics: Arc<Metrics>,
     /// Where the next look at a shard's groups begins, when it did not reach the end.
     cursors: Mutex<HashMap<Shard, Cursors>>,
 }
 
 impl Claims {
-    pub fn new(places: Arc<Places>, metrics: Arc<Metrics>) -> Self {
-        Self { places, metrics, cursors: Mutex::default() }
+    pub fn new(capacity: Arc<Capacity>, metrics: Arc<Metrics>) -> Self {
+        Self { capacity, metrics, cursors: Mutex::default() }
     }
 
-    /// Claims what is ready in these shards, as far as it has places. Also says which shards may have more.
+    /// Claims what is ready in these shards, as far as it has permits. Also says which shards may have more.
     pub async fn claim(
         &self,
         link: &mut Link,
         shards: &[Shard],
         claiming: Claiming,
-    ) -> Result<(Vec<Fresh>, Vec<Shard>), StoreError> {
+    ) -> Result<(Vec<PlacedDelivery>, Vec<Shard>), StoreError> {
         let per_shard = (GROUPS / shards.len().max(1)).max(GROUPS_MIN);
         let walks: Vec<_> = {
             let mut cursors = self.cursors();
@@ -45,8 +45,8 @@ impl Claims {
         };
         let groups = link.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
         let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
-        let rooms = self.places.rooms(&groups, &all);
-        let shares = shares(&groups, rooms, claiming.limit);
+        let allowances = self.capacity.allowances(&groups, &all);
+        let shares = allot(&groups, allowances, claiming.limit);
         let is_spent = shares.iter().sum::<usize>() >= claiming.limit;
         let wanted: Vec<_> = groups.iter().zip(shares).filter(|(_, share)| *share > 0).collect();
         if wanted.is_empty() {
@@ -65,11 +65,11 @@ impl Claims {
         };
         let with_groups = |shard: &Shard| groups.iter().any(|group| group.shard == *shard);
         let more = shards.iter().copied().filter(|shard| with_groups(shard) && may_have_more(shard)).collect();
-        let in_place = |delivery: LeasedDelivery| {
-            let place = self.places.take(&delivery.next_hop, delivery.project);
-            Fresh { delivery, place, carried: None }
+        let with_permit = |delivery: LeasedDelivery| {
+            let permit = self.capacity.take(&delivery.next_hop, delivery.project);
+            PlacedDelivery { delivery, permit, carried: None }
         };
-        Ok((claimed.into_iter().map(in_place).collect(), more))
+        Ok((claimed.into_iter().map(with_permit).collect(), more))
     }
 
     fn cursors(&self) -> MutexGuard<'_, HashMap<Shard, Cursors>> {

@@ -1,9 +1,9 @@
 //! What a refusal or a broken session leads to: the outcome of the attempt, and what the lane learns from it.
 
-use super::lanes::Sign;
+use super::lanes::Signal;
 use crate::classify::Classifier;
 use crate::domain::class::{Class, OwnClass};
-use crate::domain::judgement::{Judgement, LaneAction, Verdict};
+use crate::domain::judgement::{Disposition, Judgement, LaneAction};
 use crate::domain::outcome::{Outcome, Trouble};
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::stage::Stage;
@@ -42,7 +42,7 @@ pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Fail
             let class = if failure.stage == Stage::Auth { OwnClass::Auth.into() } else { judged.class.clone() };
             let mut action = judged.action;
             action.suppress = false;
-            Outcome::of_judgement(Judgement { class, verdict: Verdict::Defer, action, ..judged }, reply)
+            Outcome::of_judgement(Judgement { class, disposition: Disposition::Defer, action, ..judged }, reply)
         }
         FailureKind::Refused(Refusal::Policy(class, why)) => {
             Outcome::Deferred(Trouble::on_the_way(class, format!("{stage}: {why}")))
@@ -51,11 +51,11 @@ pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Fail
 }
 
 /// What a lane learns from a try that ended so. `None`: nothing about its next hop.
-pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
+pub fn signal_of(outcome: &Outcome, is_verdict: bool) -> Option<Signal> {
     let trouble = match outcome {
-        Outcome::Accepted(_) => return Some(Sign::Accepted),
+        Outcome::Accepted(_) => return Some(Signal::Accepted),
         Outcome::Expired => return None,
-        Outcome::Uncertain(_) => return Some(Sign::Answered),
+        Outcome::Uncertain(_) => return Some(Signal::Answered),
         Outcome::Deferred(trouble) | Outcome::Rejected(trouble) => trouble,
     };
     // Trouble of our own: no server was spoken to.
@@ -63,13 +63,13 @@ pub fn sign_of(outcome: &Outcome, is_verdict: bool) -> Option<Sign> {
         return None;
     }
     match trouble.action.lane {
-        LaneAction::Pause => Some(Sign::Pause),
-        LaneAction::Slow if is_verdict => Some(Sign::Slow),
-        _ if is_verdict && matches!(outcome, Outcome::Rejected(_)) => Some(Sign::Refused),
-        _ if is_verdict => Some(Sign::Answered),
+        LaneAction::Pause => Some(Signal::Pause),
+        LaneAction::Slow if is_verdict => Some(Signal::Slow),
+        _ if is_verdict && matches!(outcome, Outcome::Rejected(_)) => Some(Signal::Refused),
+        _ if is_verdict => Some(Signal::Answered),
         // What the policy of one domain demands says nothing of the others that share its hosts.
         _ if trouble.class == Class::Own(OwnClass::Tls) => None,
-        _ => Some(Sign::Failed),
+        _ => Some(Signal::Failed),
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
         let reply = Reply { code: 421, enhanced: None, text: "no service".into() };
         let failure = Failure { stage: Stage::Greeting, kind: FailureKind::Refused(Refusal::Reply(reply)) };
         let outcome = of(failure);
-        assert_eq!((outcome.name(), sign_of(&outcome, false)), ("deferred", Some(Sign::Failed)));
+        assert_eq!((outcome.name(), signal_of(&outcome, false)), ("deferred", Some(Signal::Failed)));
         let lost = Failure { stage: Stage::Dot, kind: FailureKind::Broken("reset".into()) };
         assert_eq!(of(lost).name(), "uncertain");
         let body = Failure { stage: Stage::Body, kind: FailureKind::Broken("reset".into()) };
@@ -135,6 +135,6 @@ mod tests {
         let classifier = Classifier::default();
         let reply = Reply { code: 550, enhanced: None, text: "User unknown".into() };
         let outcome = of_refusal(&classifier, None, Stage::Rcpt, reply);
-        assert_eq!((outcome.name(), sign_of(&outcome, true)), ("rejected", Some(Sign::Refused)));
+        assert_eq!((outcome.name(), signal_of(&outcome, true)), ("rejected", Some(Signal::Refused)));
     }
 }

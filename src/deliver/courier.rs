@@ -29,7 +29,7 @@ pub struct Courier {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) chance: Arc<dyn Chance>,
     pub(super) metrics: Arc<Metrics>,
-    /// Longest time for connecting, and for the greeting, while other peers remain.
+    /// Longest time for connecting, and for the greeting, while other targets remain.
     pub(super) failover: Duration,
 }
 

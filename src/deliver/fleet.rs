@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::courier::Courier;
-use super::lanes::{Lanes, Share};
+use super::lanes::{Lanes, ProcessShare};
 use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::domain::clock::Clock;
@@ -20,14 +20,14 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Interval between two signs of life of a process.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Time without a sign of life after which a process is taken to be dead.
 const LIVE: Duration = Duration::from_secs(5);
 /// Maximum time that a new process waits until all others count it: one that gave no sign of life meanwhile is dead.
 const JOIN: Duration = Duration::from_millis(1500);
 const JOIN_LOOK: Duration = Duration::from_millis(100);
 /// Beats between two reports of lanes and counters.
-const TELL_EVERY: u32 = 2;
+const REPORT_EVERY: u32 = 2;
 
 /// This process among the others.
 pub struct Fleet {
@@ -60,7 +60,7 @@ impl Fleet {
 
     /// Enters the list. `true`: no other process is on it, or it cannot be read, and there is none to wait for.
     pub async fn enter(&self) -> bool {
-        match self.store.beat(self.process, LIVE).await {
+        match self.store.heartbeat(self.process, LIVE).await {
             Ok(members) => {
                 self.adopt(&members);
                 members.live.len() <= 1
@@ -85,50 +85,50 @@ impl Fleet {
 
     /// Beats until the service stops, and then leaves the list.
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
-        let mut beat = 0_u32;
-        let mut told = false;
-        while shutdown.pause(BEAT).await {
-            match self.store.beat(self.process, LIVE).await {
+        let mut heartbeat = 0_u32;
+        let mut had_lanes = false;
+        while shutdown.pause(HEARTBEAT).await {
+            match self.store.heartbeat(self.process, LIVE).await {
                 Ok(members) => self.adopt(&members),
                 // The others count on us until we have been silent for long: so do we on them.
                 Err(error) => tracing::debug!(%error, "no sign of life could be given"),
             }
-            beat = beat.wrapping_add(1);
-            if beat.is_multiple_of(TELL_EVERY)
-                && let Err(error) = self.tell(&mut told).await
+            heartbeat = heartbeat.wrapping_add(1);
+            if heartbeat.is_multiple_of(REPORT_EVERY)
+                && let Err(error) = self.report(&mut had_lanes).await
             {
                 tracing::debug!(%error, "lanes and counters could not be told");
             }
         }
         // What is in hand still counts against the limits.
-        let idle = self.handover.places.idle();
+        let idle = self.handover.capacity.idle();
         tokio::pin!(idle);
-        while tokio::time::timeout(BEAT, &mut idle).await.is_err() {
-            let _ = self.store.beat(self.process, LIVE).await;
+        while tokio::time::timeout(HEARTBEAT, &mut idle).await.is_err() {
+            let _ = self.store.heartbeat(self.process, LIVE).await;
         }
-        let _ = self.tell(&mut told).await;
+        let _ = self.report(&mut had_lanes).await;
         let _ = self.store.leave_fleet(self.process).await;
     }
 
     fn adopt(&self, members: &Members) {
         let rank = members.live.iter().position(|id| *id == self.process).unwrap_or(0);
-        let share = Share { rank, of: members.live.len().max(1) };
+        let share = ProcessShare { rank, of: members.live.len().max(1) };
         self.metrics.fleet.set(i64::try_from(share.of).unwrap_or(i64::MAX));
         self.lanes.share(share);
     }
 
-    /// Lanes that are not simply open, what was sent from where, and TLS sessions. `told`: some lane was told of last
+    /// Lanes that are not simply open, what was sent from where, and TLS sessions. `had_lanes`: some lane was told of last
     /// time, so that its end is news too.
-    async fn tell(&self, told: &mut bool) -> Result<(), StoreError> {
+    async fn report(&self, had_lanes: &mut bool) -> Result<(), StoreError> {
         let Self { store, lanes, sources, tls_counts, clock, metrics, .. } = self;
-        let states = lanes.describe();
+        let states = lanes.snapshot();
         metrics.lanes.reset();
         for state in &states {
             metrics.lanes.with_label_values(&[state.phase.name()]).inc();
         }
-        if *told || !states.is_empty() {
+        if *had_lanes || !states.is_empty() {
             store.put_lane_states(self.process, &states).await?;
-            *told = !states.is_empty();
+            *had_lanes = !states.is_empty();
         }
         let today = clock.now().date();
         let plan = self.router.traffic.plan();

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::domain::delivery::LeasedDelivery;
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
-use crate::store::queue::claims::{Load, Wanted};
+use crate::store::queue::claims::{ContentLoad, ContentRequest};
 use crate::store::{Link, Store, StoreError, by_shard};
 
 /// Messages in one statement; their memory was granted before.
@@ -19,8 +19,8 @@ const TASKS: usize = 2;
 const PAUSE: Duration = Duration::from_millis(500);
 
 struct Entry {
-    wanted: Wanted,
-    loaded: oneshot::Sender<Load>,
+    wanted: ContentRequest,
+    loaded: oneshot::Sender<ContentLoad>,
 }
 
 /// The workers' side.
@@ -41,9 +41,9 @@ impl Loader {
     }
 
     /// Reads a message; waits while the store is away. `None` when it cannot be read: its lease runs out.
-    pub async fn load(&self, delivery: &LeasedDelivery) -> Option<Load> {
+    pub async fn load(&self, delivery: &LeasedDelivery) -> Option<ContentLoad> {
         let (loaded, load) = oneshot::channel();
-        let wanted = Wanted { lease: delivery.lease, message: delivery.message };
+        let wanted = ContentRequest { lease: delivery.lease, message: delivery.message };
         self.entries.send(Entry { wanted, loaded }).await.ok()?;
         load.await.ok()
     }
@@ -90,7 +90,7 @@ impl Task {
         }
     }
 
-    async fn read_until_answered(&mut self, wanted: &[Wanted]) -> Option<Vec<Load>> {
+    async fn read_until_answered(&mut self, wanted: &[ContentRequest]) -> Option<Vec<ContentLoad>> {
         let loads = until_it_answers!(PAUSE, "messages to be read", self.link.load_deliveries(wanted));
         let log = |error: &StoreError| tracing::error!(%error, messages = wanted.len(), "messages cannot be read");
         loads.inspect_err(log).ok()

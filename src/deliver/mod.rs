@@ -26,5 +26,5 @@ pub use courier::{Courier, CourierParts};
 pub use fleet::Fleet;
 pub use loader::Loader;
 pub use settler::{Settler, SettlerParts};
-pub use share::shares;
+pub use share::allot;
 pub use worker::Deliverer;

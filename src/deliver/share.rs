@@ -5,53 +5,63 @@ use std::collections::HashMap;
 
 use crate::domain::delivery::Group;
 use crate::domain::id::ProjectId;
-use crate::handover::Rooms;
+use crate::handover::Allowances;
 
 /// Shares of `limit`, in order of `groups`. No lane and no project gets more than its room.
-pub fn shares(groups: &[Group], mut rooms: Rooms, limit: usize) -> Vec<usize> {
+pub fn allot(groups: &[Group], mut allowances: Allowances, limit: usize) -> Vec<usize> {
     let mut shares = vec![0; groups.len()];
     let mut left = limit;
     let mut priorities: Vec<_> = groups.iter().map(|group| group.priority).collect();
     priorities.sort_unstable();
     priorities.dedup();
     for priority in priorities {
-        let mut turns = turns(groups, priority);
-        while left > 0 && !turns.is_empty() {
+        let mut rotations = rotations(groups, priority);
+        while left > 0 && !rotations.is_empty() {
             // One round: each project takes one delivery of the group whose turn it is.
-            turns.retain_mut(|turn| left > 0 && turn.take_one(groups, &mut rooms, &mut shares, &mut left));
+            rotations
+                .retain_mut(|rotation| left > 0 && rotation.take_one(groups, &mut allowances, &mut shares, &mut left));
         }
     }
     shares
 }
 
 /// A project's groups of one priority, and which is next.
-struct Turn {
+struct ProjectRotation {
     project: ProjectId,
     groups: Vec<usize>,
     next: usize,
 }
 
-fn turns(groups: &[Group], priority: i16) -> Vec<Turn> {
-    let mut turns: Vec<Turn> = Vec::new();
+fn rotations(groups: &[Group], priority: i16) -> Vec<ProjectRotation> {
+    let mut rotations: Vec<ProjectRotation> = Vec::new();
     let mut places: HashMap<ProjectId, usize> = HashMap::new();
     for (index, group) in groups.iter().enumerate().filter(|(_, group)| group.priority == priority) {
         let place = *places.entry(group.project).or_insert_with(|| {
-            turns.push(Turn { project: group.project, groups: Vec::new(), next: 0 });
-            turns.len() - 1
+            rotations.push(ProjectRotation { project: group.project, groups: Vec::new(), next: 0 });
+            rotations.len() - 1
         });
-        turns[place].groups.push(index);
+        rotations[place].groups.push(index);
     }
-    turns
+    rotations
 }
 
-impl Turn {
+impl ProjectRotation {
     /// Allots one delivery to the next group that has room; `false` when none has.
-    fn take_one(&mut self, groups: &[Group], rooms: &mut Rooms, shares: &mut [usize], left: &mut usize) -> bool {
-        let Some(of_project) = rooms.projects.get_mut(&self.project).filter(|room| **room > 0) else { return false };
+    fn take_one(
+        &mut self,
+        groups: &[Group],
+        allowances: &mut Allowances,
+        shares: &mut [usize],
+        left: &mut usize,
+    ) -> bool {
+        let Some(of_project) = allowances.projects.get_mut(&self.project).filter(|available| **available > 0) else {
+            return false;
+        };
         for _ in 0..self.groups.len() {
             let index = self.groups[self.next % self.groups.len()];
             self.next += 1;
-            if let Some(of_lane) = rooms.lanes.get_mut(&groups[index].next_hop).filter(|room| **room > 0) {
+            if let Some(of_lane) = allowances.lanes.get_mut(&groups[index].next_hop).filter(|available| **available > 0)
+            {
                 *of_lane -= 1;
                 *of_project -= 1;
                 shares[index] += 1;
@@ -79,10 +89,10 @@ mod tests {
         }
     }
 
-    fn rooms(groups: &[Group], room: usize) -> Rooms {
-        Rooms {
-            lanes: groups.iter().map(|g| (g.next_hop.clone(), room)).collect(),
-            projects: groups.iter().map(|g| (g.project, room)).collect(),
+    fn allowances(groups: &[Group], available: usize) -> Allowances {
+        Allowances {
+            lanes: groups.iter().map(|g| (g.next_hop.clone(), available)).collect(),
+            projects: groups.iter().map(|g| (g.project, available)).collect(),
         }
     }
 
@@ -90,33 +100,33 @@ mod tests {
     fn projects_share_evenly_however_many_next_hops_they_have() {
         let mut groups: Vec<_> = (0..9).map(|n| group(1, 1, &format!("d{n}"))).collect();
         groups.push(group(1, 2, "x"));
-        let shares = shares(&groups, rooms(&groups, 1000), 90);
+        let shares = allot(&groups, allowances(&groups, 1000), 90);
         assert_eq!(shares, [5, 5, 5, 5, 5, 5, 5, 5, 5, 45]);
     }
 
     #[test]
     fn what_a_person_waits_for_goes_first() {
         let groups = [group(0, 1, "a"), group(1, 2, "b"), group(2, 3, "c")];
-        assert_eq!(shares(&groups, rooms(&groups, 6), 10), [6, 4, 0]);
+        assert_eq!(allot(&groups, allowances(&groups, 6), 10), [6, 4, 0]);
     }
 
     #[test]
     fn a_full_lane_gives_its_turn_to_the_next() {
         let groups = [group(1, 1, "full"), group(1, 1, "open"), group(1, 2, "full")];
-        let mut rooms = rooms(&groups, 50);
-        rooms.lanes.insert("full".into(), 0);
-        assert_eq!(shares(&groups, rooms, 10), [0, 10, 0]);
+        let mut allowances = allowances(&groups, 50);
+        allowances.lanes.insert("full".into(), 0);
+        assert_eq!(allot(&groups, allowances, 10), [0, 10, 0]);
     }
 
     proptest::proptest! {
         #[test]
         fn no_bound_is_passed_and_nothing_is_left_over(
-            given in proptest::collection::vec((0..3_i16, 0..4_u128, 0..5_u8), 0..30), room in 0..20_usize, limit in 0..100_usize,
+            given in proptest::collection::vec((0..3_i16, 0..4_u128, 0..5_u8), 0..30), available in 0..20_usize, limit in 0..100_usize,
         ) {
             let mut groups: Vec<_> = given.iter().map(|(p, o, h)| group(*p, *o, &h.to_string())).collect();
             groups.sort_by(|a, b| (a.priority, a.project, &a.next_hop).cmp(&(b.priority, b.project, &b.next_hop)));
             groups.dedup();
-            let shares = shares(&groups, rooms(&groups, room), limit);
+            let shares = allot(&groups, allowances(&groups, available), limit);
             let total: usize = shares.iter().sum();
             proptest::prop_assert!(total <= limit);
             let sum = |wanted: &dyn Fn(&Group) -> bool| -> usize {
@@ -124,9 +134,9 @@ mod tests {
             };
             for g in &groups {
                 let (lane, project) = (sum(&|o| o.next_hop == g.next_hop), sum(&|o| o.project == g.project));
-                proptest::prop_assert!(lane <= room && project <= room);
+                proptest::prop_assert!(lane <= available && project <= available);
                 // A group that could still have one was stopped by the limit alone.
-                proptest::prop_assert!(total == limit || lane == room || project == room);
+                proptest::prop_assert!(total == limit || lane == available || project == available);
             }
         }
     }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::classify::OTHER;
 use crate::domain::hold::HoldReason;
-use crate::domain::peer::{Peer, SYSTEM_SOURCE, Source};
-use crate::routing::{Plan, Routed};
+use crate::domain::target::{SYSTEM_SOURCE, Source, Target};
+use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::shaping::{NoSourceReason, choose};
 
 /// Time for which an address is not used for a next hop that wants no mail from it.
@@ -56,7 +56,7 @@ pub struct NoSource {
 pub struct CountedSource<'a> {
     source: Source,
     sources: &'a Sources,
-    routed: &'a Routed,
+    routed: &'a RoutePlan,
     day: Date,
     is_spent: bool,
 }
@@ -97,8 +97,8 @@ impl Sources {
     /// The source for mail to `domain` by that route, counted against its warm-up.
     pub fn choose<'a>(
         &'a self,
-        plan: &Plan,
-        routed: &'a Routed,
+        plan: &PolicySnapshot,
+        routed: &'a RoutePlan,
         pool: Option<&str>,
         domain: &str,
         today: Date,
@@ -109,8 +109,8 @@ impl Sources {
 
     fn pick(
         &self,
-        plan: &Plan,
-        routed: &Routed,
+        plan: &PolicySnapshot,
+        routed: &RoutePlan,
         pool: Option<&str>,
         domain: &str,
         today: Date,
@@ -126,7 +126,7 @@ impl Sources {
         let chosen = choose(
             &candidates,
             domain,
-            |candidate| reaches_any(&candidate.source(), &routed.peers),
+            |candidate| reaches_any(&candidate.source(), &routed.targets),
             |candidate| state.is_aside(candidate.name, &routed.group, now),
             |candidate| candidate.allowance(today).is_none_or(|most| state.spent(candidate.name, provider) < most),
         );
@@ -148,7 +148,7 @@ impl Sources {
         }
     }
 
-    fn give_back(&self, source: &str, routed: &Routed, today: Date) {
+    fn give_back(&self, source: &str, routed: &RoutePlan, today: Date) {
         let mut state = self.state();
         if state.day != Some(today) || (state.fresh.is_empty() && state.known.is_empty()) {
             return;
@@ -222,7 +222,7 @@ impl State {
     }
 }
 
-/// Whether it can speak to one of the peers.
-fn reaches_any(source: &Source, peers: &[std::sync::Arc<Peer>]) -> bool {
-    peers.iter().any(|peer| source.reaches(peer))
+/// Whether it can speak to one of the targets.
+fn reaches_any(source: &Source, targets: &[std::sync::Arc<Target>]) -> bool {
+    targets.iter().any(|target| source.reaches(target))
 }

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use time::Date;
 
-use crate::domain::peer::{Peer, TlsBasis};
 use crate::domain::stage::Stage;
+use crate::domain::target::{Target, TlsBasis};
 use crate::domain::tls_result::{TlsPolicyType, TlsResult};
 use crate::smtp::client::session::{Failure, FailureKind};
 use crate::store::fleet::tls_reports::TlsCount;
@@ -42,12 +42,12 @@ pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<TlsResult> {
 
 impl TlsCounts {
     /// Counts a new session, or one that failed over TLS.
-    pub fn count(&self, metrics: &Metrics, domain: &str, peer: &Peer, result: TlsResult, day: Date) {
-        let policy_type = policy_type(peer.basis);
+    pub fn count(&self, metrics: &Metrics, domain: &str, target: &Target, result: TlsResult, day: Date) {
+        let policy_type = policy_type(target.basis);
         metrics.tls_sessions.with_label_values(&[policy_type.name(), result.name()]).inc();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() < MOST {
-            let host = peer.host.clone();
+            let host = target.host.clone();
             let count = TlsCount { day, domain: domain.to_owned(), policy_type, host, result };
             *counts.entry(count).or_default() += 1;
         }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::classify;
 use super::courier::Courier;
-use super::lanes::{Follower, Lane, SessionFacts, Sign, Slot};
+use super::lanes::{Follower, Lane, SessionFacts, Signal, Slot};
 use super::tls_counts::{policy_type, result_of};
 use crate::domain::class::OwnClass;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
-use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
+use crate::domain::target::{Source, Target};
 use crate::domain::tls_result::TlsResult;
-use crate::routing::{Plan, Routed};
+use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::smtp::client::connection::Connection;
-use crate::smtp::client::dialogue::Verdict;
+use crate::smtp::client::dialogue::TransactionResult;
 use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session};
 use crate::smtp::client::session_tls::SessionTls;
 
@@ -23,9 +23,9 @@ use crate::smtp::client::session_tls::SessionTls;
 const IPV6_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A message on its way, and what is known of the way.
-pub(super) struct Way<'a> {
-    pub plan: &'a Plan,
-    pub routed: &'a Routed,
+pub(super) struct AttemptContext<'a> {
+    pub plan: &'a PolicySnapshot,
+    pub routed: &'a RoutePlan,
     pub domain: &'a str,
     pub source: &'a Source,
     pub lane: &'a Arc<Lane>,
@@ -35,28 +35,28 @@ pub(super) struct Way<'a> {
 impl Courier {
     /// Speaks to one host after the other, until one returns a verdict or may have taken the message. A session that
     /// was kept, or handed over, and turns out to be stale is replaced by a new one, at no cost to the message.
-    pub(super) async fn try_peers(
+    pub(super) async fn try_targets(
         &self,
-        way: &Way<'_>,
+        context: &AttemptContext<'_>,
         slot: Slot,
         given: Option<Session>,
         message: Outgoing<'_>,
     ) -> AttemptReport {
         let mut slot = Some(slot);
         let mut transcript = String::new();
-        let mut last: Option<Tried> = None;
-        let kept = given.or_else(|| slot.as_ref().and_then(|slot| slot.take_idle(&way.routed.peers)));
-        let mut tries = Tries { kept, peers: &way.routed.peers, source: way.source, next: 0 };
+        let mut last: Option<TryResult> = None;
+        let kept = given.or_else(|| slot.as_ref().and_then(|slot| slot.take_idle(&context.routed.targets)));
+        let mut tries = HostSequence { kept, targets: &context.routed.targets, source: context.source, next: 0 };
         while let Some(held) = slot.take() {
             let Some(next) = tries.next() else {
                 slot = Some(held);
                 break;
             };
             let (tried, left) = match next {
-                Next::Kept(session) => self.transact(way, held, session, message, true).await,
-                Next::Open(peer, hurry) => {
+                NextTry::Kept(session) => self.transact(context, held, session, message, true).await,
+                NextTry::Open(target, hurry) => {
                     let hurry = hurry.map(|hurry| hurry.min(self.failover));
-                    Box::pin(self.open_and_transact(way, held, peer, hurry, message)).await
+                    Box::pin(self.open_and_transact(context, held, target, hurry, message)).await
                 }
             };
             slot = left;
@@ -75,148 +75,153 @@ impl Courier {
         }
         let mut last = last.unwrap_or_else(|| {
             let trouble = Trouble::on_the_way(OwnClass::Dns, "the route gave no host that can be spoken to");
-            Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Resolve))
+            TryResult::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Resolve))
         });
         last.report.transcript = transcript;
-        last.report.provider.clone_from(&way.routed.provider);
-        self.learn(way, &last);
+        last.report.provider.clone_from(&context.routed.provider);
+        self.learn(context, &last);
         drop(slot);
         last.report
     }
 
     /// What the lane, and the choice of source address, learn from the attempt.
-    fn learn(&self, way: &Way<'_>, tried: &Tried) {
-        if let Some(sign) = classify::sign_of(&tried.report.outcome, tried.is_verdict) {
-            way.lane.learn(sign, way.is_retry);
-            if matches!(sign, Sign::Pause) {
-                tracing::info!(lane = %way.lane.key, "a next hop asked for a pause");
+    fn learn(&self, context: &AttemptContext<'_>, tried: &TryResult) {
+        if let Some(signal) = classify::signal_of(&tried.report.outcome, tried.is_verdict) {
+            context.lane.learn(signal, context.is_retry);
+            if matches!(signal, Signal::Pause) {
+                tracing::info!(lane = %context.lane.key, "a next hop asked for a pause");
             }
         }
         if tried.report.outcome.trouble().is_some_and(|trouble| trouble.action.switch_source) {
-            self.sources.set_aside(&way.source.name, &way.routed.group);
+            self.sources.set_aside(&context.source.name, &context.routed.group);
         }
     }
 
     /// Opens a session with one host; a failed opportunistic handshake is followed by a new connection in the clear.
     async fn open_and_transact(
         &self,
-        way: &Way<'_>,
+        context: &AttemptContext<'_>,
         slot: Slot,
-        mut peer: Arc<Peer>,
+        mut target: Arc<Target>,
         hurry: Option<Duration>,
         message: Outgoing<'_>,
-    ) -> (Tried, Option<Slot>) {
+    ) -> (TryResult, Option<Slot>) {
         let mut before = String::new();
         loop {
             let Some(counted) = slot.make_room().await else {
                 let trouble =
                     Trouble::on_the_way(OwnClass::Throttled, "the rate of new connections to this next hop is used up");
                 return (
-                    Tried::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Connect)),
+                    TryResult::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Connect)),
                     Some(slot),
                 );
             };
-            let opening = Opening { source: way.source, deadlines: &self.deadlines, tls: &self.tls, hurry };
+            let opening = Opening { source: context.source, deadlines: &self.deadlines, tls: &self.tls, hurry };
             let connection = Connection::new(counted, &self.metrics.smtp_sessions);
-            let opened = Session::open(Arc::clone(&peer), &opening, connection).await;
-            self.count_opening(way, &peer, &opened);
+            let opened = Session::open(Arc::clone(&target), &opening, connection).await;
+            self.count_opening(context, &target, &opened);
             match opened {
                 Ok(mut session) => {
                     session.put_before(&before);
-                    return self.transact(way, slot, session, message, false).await;
+                    return self.transact(context, slot, session, message, false).await;
                 }
                 Err((failure, transcript)) => {
                     before.push_str(&transcript);
-                    if peer.tls == TlsPolicy::Opportunistic && matches!(failure.kind, FailureKind::Tls(_)) {
+                    if target.tls == TlsPolicy::Opportunistic && matches!(failure.kind, FailureKind::Tls(_)) {
                         before.push_str("-- TLS failed; a new connection in the clear\n");
-                        peer = Arc::new(Peer { tls: TlsPolicy::None, ..(*peer).clone() });
+                        target = Arc::new(Target { tls: TlsPolicy::None, ..(*target).clone() });
                         continue;
                     }
-                    return (Self::unopened(way, &peer, failure, before), Some(slot));
+                    return (Self::unopened(context, &target, failure, before), Some(slot));
                 }
             }
         }
     }
 
-    fn count_opening(&self, way: &Way<'_>, peer: &Peer, opened: &Result<Session, (Failure, String)>) {
+    fn count_opening(
+        &self,
+        context: &AttemptContext<'_>,
+        target: &Target,
+        opened: &Result<Session, (Failure, String)>,
+    ) {
         let result = if opened.is_ok() { "opened" } else { "failed" };
         self.metrics.smtp_connects.with_label_values(&[result]).inc();
-        if way.routed.resolution.is_none() {
+        if context.routed.resolution.is_none() {
             return;
         }
         let today = self.clock.now().date();
         match opened {
             Ok(session) => {
-                self.router.note_alive(peer.address.ip());
+                self.router.note_alive(target.address.ip());
                 let result = match session.doubt {
                     _ if session.tls == SessionTls::None => TlsResult::StarttlsNotSupported,
                     Some(would_be) => would_be,
                     // The host is none of those that the policy names.
-                    None if way.routed.is_unnamed(peer) => TlsResult::ValidationFailure,
+                    None if context.routed.is_unnamed(target) => TlsResult::ValidationFailure,
                     None => TlsResult::Successful,
                 };
-                self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
+                self.tls_counts.count(&self.metrics, context.domain, target, result, today);
             }
             Err((failure, _)) => {
                 if matches!(failure.stage, Stage::Connect | Stage::Greeting) {
-                    self.router.note_dead(peer.address.ip());
+                    self.router.note_dead(target.address.ip());
                 }
-                if let Some(result) = result_of(failure, peer.basis) {
-                    self.tls_counts.count(&self.metrics, way.domain, peer, result, today);
+                if let Some(result) = result_of(failure, target.basis) {
+                    self.tls_counts.count(&self.metrics, context.domain, target, result, today);
                 }
             }
         }
     }
 
-    fn unopened(way: &Way<'_>, peer: &Peer, failure: Failure, transcript: String) -> Tried {
+    fn unopened(context: &AttemptContext<'_>, target: &Target, failure: Failure, transcript: String) -> TryResult {
         let stage = failure.stage;
-        let tls = match (&failure.kind, peer.tls) {
-            (FailureKind::Tls(_), _) => Some(format!("failed {}", policy_type(peer.basis))),
+        let tls = match (&failure.kind, target.tls) {
+            (FailureKind::Tls(_), _) => Some(format!("failed {}", policy_type(target.basis))),
             _ if stage == Stage::StartTls => Some("failed".to_owned()),
             _ => None,
         };
-        let outcome = classify::of_failure(&way.plan.classifier, way.routed.provider.as_deref(), failure);
+        let outcome = classify::of_failure(&context.plan.classifier, context.routed.provider.as_deref(), failure);
         let report = AttemptReport {
-            host: Some(peer.host.clone()),
-            ip: Some(peer.address.ip().to_string()),
-            source_ip: way.source.ip.map(|ip| ip.to_string()),
+            host: Some(target.host.clone()),
+            ip: Some(target.address.ip().to_string()),
+            source_ip: context.source.ip.map(|ip| ip.to_string()),
             tls,
             transcript,
             ..AttemptReport::without_session(outcome, stage)
         };
-        Tried { report, stage, is_verdict: false, is_stale: false }
+        TryResult { report, stage, is_verdict: false, is_stale: false }
     }
 
     /// One transaction. The slot goes on with the session when another message's envelope left behind this one.
     async fn transact(
         &self,
-        way: &Way<'_>,
+        context: &AttemptContext<'_>,
         slot: Slot,
         mut session: Session,
         message: Outgoing<'_>,
         is_kept: bool,
-    ) -> (Tried, Option<Slot>) {
-        let facts = SessionFacts { peer: Arc::clone(&session.peer), transactions: session.transactions + 1 };
+    ) -> (TryResult, Option<Slot>) {
+        let facts = SessionFacts { target: Arc::clone(&session.target), transactions: session.transactions + 1 };
         let was_pending = session.is_pending();
         let mut follower: Option<Follower> = None;
         let mut next = || {
-            let (envelope, found) = way.lane.follower(&facts)?;
+            let (envelope, found) = context.lane.follower(&facts)?;
             follower = Some(found);
             Some(envelope)
         };
         let result = session.transact(message, &mut next).await;
-        let provider = way.routed.provider.as_deref();
+        let provider = context.routed.provider.as_deref();
         let (outcome, stage, is_verdict, is_stale) = match result {
-            Ok(Verdict::Accepted(reply)) => (Outcome::Accepted(reply), Stage::Dot, true, false),
-            Ok(Verdict::Refused(stage, reply)) => {
+            Ok(TransactionResult::Accepted(reply)) => (Outcome::Accepted(reply), Stage::Dot, true, false),
+            Ok(TransactionResult::Refused(stage, reply)) => {
                 let is_before_body = stage != Stage::Dot && stage != Stage::Body;
                 // A server that is going away, or that took no envelope before the reply to the last body.
                 let is_stale = is_before_body && (reply.code == 421 || (was_pending && reply.code == 503));
-                (classify::of_refusal(&way.plan.classifier, provider, stage, reply), stage, true, is_stale)
+                (classify::of_refusal(&context.plan.classifier, provider, stage, reply), stage, true, is_stale)
             }
             Err(failure) => {
                 let (stage, is_uncertain) = (failure.stage, failure.is_uncertain());
-                (classify::of_failure(&way.plan.classifier, provider, failure), stage, is_uncertain, !is_uncertain)
+                (classify::of_failure(&context.plan.classifier, provider, failure), stage, is_uncertain, !is_uncertain)
             }
         };
         let report = AttemptReport {
@@ -224,8 +229,8 @@ impl Courier {
             stage: Some(stage),
             domain: None,
             provider: None,
-            host: Some(session.peer.host.clone()),
-            ip: Some(session.peer.address.ip().to_string()),
+            host: Some(session.target.host.clone()),
+            ip: Some(session.target.address.ip().to_string()),
             source_ip: session.local.map(|local| local.ip().to_string()),
             tls: Some(session.tls.to_string()),
             transcript: session.take_transcript(),
@@ -244,12 +249,12 @@ impl Courier {
         } else {
             slot.put_back(session).await
         };
-        (Tried { report, stage, is_verdict, is_stale }, left)
+        (TryResult { report, stage, is_verdict, is_stale }, left)
     }
 }
 
 /// What came of speaking to one host.
-struct Tried {
+struct TryResult {
     report: AttemptReport,
     stage: Stage,
     /// No other host is asked: the message was judged, or may have been taken.
@@ -258,42 +263,42 @@ struct Tried {
     is_stale: bool,
 }
 
-impl Tried {
+impl TryResult {
     const fn verdict(report: AttemptReport) -> Self {
         Self { report, stage: Stage::Connect, is_verdict: true, is_stale: false }
     }
 }
 
 /// What is tried next: kept sessions, and then hosts in order.
-struct Tries<'a> {
+struct HostSequence<'a> {
     kept: Option<Session>,
-    peers: &'a [Arc<Peer>],
+    targets: &'a [Arc<Target>],
     source: &'a Source,
     next: usize,
 }
 
 #[expect(clippy::large_enum_variant, reason = "made and taken apart in one step")]
-enum Next {
+enum NextTry {
     Kept(Session),
     /// With the longest that connecting may take while others remain.
-    Open(Arc<Peer>, Option<Duration>),
+    Open(Arc<Target>, Option<Duration>),
 }
 
-impl Tries<'_> {
-    fn next(&mut self) -> Option<Next> {
+impl HostSequence<'_> {
+    fn next(&mut self) -> Option<NextTry> {
         if let Some(session) = self.kept.take() {
-            return Some(Next::Kept(session));
+            return Some(NextTry::Kept(session));
         }
-        let peer = self.peers[self.next..].iter().find(|peer| self.source.reaches(peer))?;
-        self.next += self.peers[self.next..].iter().position(|other| Arc::ptr_eq(other, peer))? + 1;
-        let rest = &self.peers[self.next..];
-        let has_others = rest.iter().any(|peer| self.source.reaches(peer));
+        let target = self.targets[self.next..].iter().find(|target| self.source.reaches(target))?;
+        self.next += self.targets[self.next..].iter().position(|other| Arc::ptr_eq(other, target))? + 1;
+        let rest = &self.targets[self.next..];
+        let has_others = rest.iter().any(|target| self.source.reaches(target));
         let has_ipv4 = rest.iter().any(|other| other.address.is_ipv4() && self.source.reaches(other));
-        let hurry = match (peer.address.is_ipv6() && has_ipv4, has_others) {
+        let hurry = match (target.address.is_ipv6() && has_ipv4, has_others) {
             (true, _) => Some(IPV6_PATIENCE),
             (_, true) => Some(Duration::MAX),
             _ => None,
         };
-        Some(Next::Open(Arc::clone(peer), hurry))
+        Some(NextTry::Open(Arc::clone(target), hurry))
     }
 }

@@ -22,7 +22,7 @@ use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::domain::route::SANDBOX_LANE;
 use crate::domain::shard::Shard;
-use crate::handover::Fresh;
+use crate::handover::PlacedDelivery;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
@@ -49,7 +49,7 @@ pub struct Deliverer {
 impl Deliverer {
     pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store) -> Self {
         Self {
-            claims: Claims::new(Arc::clone(&courier.handover.places), Arc::clone(&courier.metrics)),
+            claims: Claims::new(Arc::clone(&courier.handover.capacity), Arc::clone(&courier.metrics)),
             sandbox: Sandbox { store: store.clone(), clock: Arc::clone(&courier.clock) },
             uncertain: config.delivery.uncertain_delay.0,
             courier,
@@ -100,31 +100,31 @@ impl Deliverer {
 }
 
 impl Work for Deliverer {
-    type Job = Fresh;
+    type Job = PlacedDelivery;
     const NAME: &'static str = "deliveries";
     const EMPTY_MAX: usize = 64;
     const SHARDS_MAX: usize = 64;
 
-    fn lease(job: &Fresh) -> Lease {
+    fn lease(job: &PlacedDelivery) -> Lease {
         job.delivery.lease
     }
 
-    fn room(&self) -> usize {
+    fn available(&self) -> usize {
         // A machine that does not know what time it is does not know which certificates are valid either.
-        if self.store.clock().is_far_off() { 0 } else { self.courier.handover.places.free() }
+        if self.store.clock().is_far_off() { 0 } else { self.courier.handover.capacity.free() }
     }
 
     fn close(&self) {
-        self.courier.handover.places.close();
+        self.courier.handover.capacity.close();
     }
 
     async fn idle(&self) {
-        self.courier.handover.places.idle().await;
+        self.courier.handover.capacity.idle().await;
     }
 
     async fn shards_due(&self, link: &mut Link) -> Result<Vec<Shard>, StoreError> {
         let shards = link.ready_shards(RIPE).await?;
-        self.courier.handover.places.only_ready(&shards);
+        self.courier.handover.capacity.only_ready(&shards);
         Ok(shards)
     }
 
@@ -133,11 +133,11 @@ impl Work for Deliverer {
         link: &mut Link,
         shards: &[Shard],
         claiming: Claiming,
-    ) -> Result<(Vec<Fresh>, Vec<Shard>), StoreError> {
+    ) -> Result<(Vec<PlacedDelivery>, Vec<Shard>), StoreError> {
         self.claims.claim(link, shards, claiming).await
     }
 
-    /// Never: places ring for what found no room.
+    /// Never: the capacity rings for what found no room.
     fn is_holding_back(&self) -> bool {
         false
     }
@@ -146,13 +146,13 @@ impl Work for Deliverer {
         link.renew_deliveries(leases, span).await
     }
 
-    fn span(job: &Fresh) -> Span {
+    fn span(job: &PlacedDelivery) -> Span {
         let LeasedDelivery { lease, message, recipient, .. } = &job.delivery;
         tracing::info_span!("attempt", message.id = %message, recipient.id = %recipient, attempt = lease.attempt)
     }
 
-    async fn perform(&self, job: Fresh, gate: Arc<Gate>) {
-        let Fresh { delivery, place, carried } = job;
+    async fn perform(&self, job: PlacedDelivery, gate: Arc<Gate>) {
+        let PlacedDelivery { delivery, permit, carried } = job;
         let started_at = self.courier.clock.now();
         let ended = if delivery.next_hop == SANDBOX_LANE {
             // On the heap, as all that is large and seldom: the future of a job is moved about.
@@ -165,10 +165,10 @@ impl Work for Deliverer {
             Err(Stopped::Reported(report)) => self.settle(delivery, *report, started_at).await,
             Err(Stopped::Held { until, why }) => {
                 Box::pin(self.hold(&delivery, until, why)).await;
-                return place.give_up();
+                return permit.give_up();
             }
             Err(Stopped::NotOurs) => {}
         }
-        drop(place);
+        drop(permit);
     }
 }

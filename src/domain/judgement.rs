@@ -11,7 +11,7 @@ use super::class::{Class, OwnClass};
 /// Whether a refusal is the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Disposition {
     Bounce,
     Defer,
 }
@@ -46,7 +46,7 @@ pub struct Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub class: Class,
-    pub verdict: Verdict,
+    pub disposition: Disposition,
     /// The rule that said so; `None` where no reply was judged.
     pub rule: Option<Box<str>>,
     /// Percent.
@@ -56,8 +56,8 @@ pub struct Judgement {
 
 impl Judgement {
     /// One that no rule gave.
-    pub fn plain(verdict: Verdict, class: OwnClass) -> Self {
-        Self { class: class.into(), verdict, rule: None, confidence: 100, action: Action::default() }
+    pub fn plain(disposition: Disposition, class: OwnClass) -> Self {
+        Self { class: class.into(), disposition, rule: None, confidence: 100, action: Action::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::class::{Class, OwnClass};
-use super::judgement::{Action, Judgement, Verdict};
+use super::judgement::{Action, Disposition, Judgement};
 use super::reply::Reply;
 use super::stage::Stage;
 use super::words::words;
@@ -75,9 +75,9 @@ impl Trouble {
 impl Outcome {
     /// What a classified refusal leads to.
     pub fn of_judgement(judgement: Judgement, reply: Reply) -> Self {
-        match judgement.verdict {
-            Verdict::Bounce => Self::Rejected(Trouble::judged(judgement, reply)),
-            Verdict::Defer => Self::Deferred(Trouble::judged(judgement, reply)),
+        match judgement.disposition {
+            Disposition::Bounce => Self::Rejected(Trouble::judged(judgement, reply)),
+            Disposition::Defer => Self::Deferred(Trouble::judged(judgement, reply)),
         }
     }
 

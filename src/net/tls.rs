@@ -57,7 +57,11 @@ impl TlsConfigs {
     }
 
     /// Why [`Self::validating`] would refuse these certificates, of which the server's own is the first.
-    pub fn doubt(&self, certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Option<rustls::Error> {
+    pub fn would_refuse_because(
+        &self,
+        certificates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Option<rustls::Error> {
         let Some((own, others)) = certificates.split_first() else {
             return Some(rustls::Error::NoCertificatesPresented);
         };

@@ -45,7 +45,7 @@ pub trait Work: Send + Sync + 'static {
     fn lease(job: &Self::Job) -> Lease;
 
     /// How many jobs may be claimed now. A job holds its place until it is dropped.
-    fn room(&self) -> usize;
+    fn available(&self) -> usize;
 
     /// Takes nothing that was not claimed any more.
     fn close(&self) {}
@@ -207,7 +207,7 @@ impl<W: Work> Running<W> {
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(link.max_shards_per_tx());
         while !pending.is_empty() {
-            let limit = work.room().min(settings.batch);
+            let limit = work.available().min(settings.batch);
             if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::dane::Dane;
 use super::resolve::{Host, Resolution};
-use super::router::Routed;
+use super::router::RoutePlan;
 use super::sts::Policy;
-use crate::domain::peer::Peer;
+use crate::domain::target::Target;
 
 /// Route, hosts in the order in which they are tried, addresses, and the TLS policy with its reason.
 #[derive(Debug, Serialize)]
@@ -17,7 +17,7 @@ pub struct RouteView {
     next_hop: String,
     provider: Option<String>,
     ip_pool: String,
-    peers: Vec<PeerView>,
+    targets: Vec<PeerView>,
     /// `None` through smarthosts.
     dns: Option<DnsView>,
 }
@@ -63,26 +63,26 @@ struct StsPolicyView {
 }
 
 impl RouteView {
-    pub fn of(routed: &Routed) -> Self {
+    pub fn of(routed: &RoutePlan) -> Self {
         Self {
             route: routed.route.clone(),
             next_hop: routed.group.clone(),
             provider: routed.provider.clone(),
             ip_pool: routed.pool.clone(),
-            peers: routed.peers.iter().map(|peer| PeerView::of(peer)).collect(),
+            targets: routed.targets.iter().map(|target| PeerView::of(target)).collect(),
             dns: routed.resolution.as_deref().map(DnsView::of),
         }
     }
 }
 
 impl PeerView {
-    fn of(peer: &Peer) -> Self {
+    fn of(target: &Target) -> Self {
         Self {
-            host: peer.host.clone(),
-            address: peer.address.to_string(),
-            preference: peer.preference,
-            tls: peer.tls.name(),
-            tls_asked_by: peer.basis.name(),
+            host: target.host.clone(),
+            address: target.address.to_string(),
+            preference: target.preference,
+            tls: target.tls.name(),
+            tls_asked_by: target.basis.name(),
         }
     }
 }

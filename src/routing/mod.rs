@@ -1,6 +1,6 @@
 //! Where a message goes next and on which terms: route, MX hosts, addresses, TLS policy.
 //!
-//! Takes a project and a recipient's domain; returns the peers to speak to, in order, or why there is none.
+//! Takes a project and a recipient's domain; returns the targets to speak to, in order, or why there is none.
 //! Delivering and explaining share it; it opens no SMTP session. [`traffic`] holds the rules in force and reads them
 //! again when their files change, [`resolve`] keeps what the DNS said for a while, [`sts`] and [`dane`] find what a domain
 //! demands of TLS, [`router`] puts it together.
@@ -15,5 +15,5 @@ mod traffic;
 pub use dane::Dane;
 pub use describe::RouteView;
 pub use resolve::{Host, Resolution, Resolutions};
-pub use router::{Ask, NoRoute, Routed, Router, RouterParts};
-pub use traffic::{Plan, Traffic};
+pub use router::{NoRoute, RoutePlan, RouteQuery, Router, RouterParts};
+pub use traffic::{PolicySnapshot, TrafficPolicy};

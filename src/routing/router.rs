@@ -1,4 +1,4 @@
-//! From a message's project and its recipient's domain to the peers to speak to, in order, a bounded number of them.
+//! From a message's project and its recipient's domain to the targets to speak to, in order, a bounded number of them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::dane::Dane;
 use super::resolve::{Host, Resolution, Resolutions};
 use super::sts::{self, Policies};
-use super::traffic::{Plan, Traffic};
+use super::traffic::{PolicySnapshot, TrafficPolicy};
 use crate::config::Config;
 use crate::domain::clock::{Chance, Clock};
 use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
-use crate::domain::peer::{Peer, TlsBasis};
 use crate::domain::route::{Route, Smarthost, TlsPolicy};
+use crate::domain::target::{Target, TlsBasis};
 use crate::net::dns::Resolver;
 use crate::net::dns_error::DnsError;
 use crate::net::tls::TlsConfigs;
@@ -24,7 +24,7 @@ use crate::shaping::{Choice, DEFAULT_POOL};
 use crate::store::Store;
 
 /// Addresses tried for one attempt (Postfix: `smtp_mx_address_limit` 5).
-const PEERS_MAX: usize = 5;
+const TARGETS_MAX: usize = 5;
 /// Addresses of one host that come before other hosts' turn.
 const ADDRESSES_FIRST: usize = 2;
 /// For how long an address that did not answer comes last.
@@ -34,7 +34,7 @@ const DEAD_MAX: usize = 10_000;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask<'a> {
+pub struct RouteQuery<'a> {
     pub project: ProjectId,
     /// The recipient's, as A-labels.
     pub domain: &'a str,
@@ -43,11 +43,11 @@ pub struct Ask<'a> {
 
 /// Whom to speak to, and on which terms.
 #[derive(Debug, Clone)]
-pub struct Routed {
+pub struct RoutePlan {
     /// The route in words: `mx`, or the smarthosts.
     pub route: String,
     /// In the order in which they are tried.
-    pub peers: Vec<Arc<Peer>>,
+    pub targets: Vec<Arc<Target>>,
     /// The lane's name.
     pub group: String,
     pub provider: Option<String>,
@@ -57,11 +57,11 @@ pub struct Routed {
     pub resolution: Option<Arc<Resolution>>,
 }
 
-impl Routed {
+impl RoutePlan {
     /// Whether a policy that only tests does not name that host (RFC 8461 §4.1).
-    pub fn is_unnamed(&self, peer: &Peer) -> bool {
+    pub fn is_unnamed(&self, target: &Target) -> bool {
         let policy = self.resolution.as_ref().and_then(|resolution| resolution.sts.policy.as_deref());
-        peer.basis == TlsBasis::StsTesting && policy.is_some_and(|policy| !policy.names(&peer.host))
+        target.basis == TlsBasis::StsTesting && policy.is_some_and(|policy| !policy.names(&target.host))
     }
 }
 
@@ -83,7 +83,7 @@ pub enum NoRoute {
 
 /// The way from a domain to its hosts.
 pub struct Router {
-    pub traffic: Arc<Traffic>,
+    pub traffic: Arc<TrafficPolicy>,
     resolutions: Resolutions,
     chance: Arc<dyn Chance>,
     dead: Mutex<HashMap<IpAddr, Instant>>,
@@ -91,7 +91,7 @@ pub struct Router {
 
 /// What a router is made of.
 pub struct RouterParts {
-    pub traffic: Arc<Traffic>,
+    pub traffic: Arc<TrafficPolicy>,
     pub store: Store,
     pub resolver: Resolver,
     pub tls: TlsConfigs,
@@ -119,8 +119,8 @@ impl Router {
         Self { traffic: parts.traffic, resolutions, chance: parts.chance, dead: Mutex::default() }
     }
 
-    /// The peers to try, or why there is none.
-    pub async fn route(&self, ask: Ask<'_>) -> Result<Routed, NoRoute> {
+    /// The targets to try, or why there is none.
+    pub async fn route(&self, ask: RouteQuery<'_>) -> Result<RoutePlan, NoRoute> {
         let plan = self.traffic.plan();
         let rule = plan.shaping.route(ask.project, ask.domain);
         let pool = rule.and_then(|rule| rule.pool.as_deref()).unwrap_or(DEFAULT_POOL).to_owned();
@@ -157,8 +157,8 @@ impl Router {
         hosts: &[Smarthost],
         required: Option<TlsBasis>,
         pool: String,
-    ) -> Result<Routed, NoRoute> {
-        let mut peers = Vec::new();
+    ) -> Result<RoutePlan, NoRoute> {
+        let mut targets = Vec::new();
         let mut last = None;
         for (rank, host) in (0_u16..).zip(self.by_weight(hosts)) {
             let (tls, basis) = match required {
@@ -166,8 +166,8 @@ impl Router {
                 _ => (host.tls, TlsBasis::Route),
             };
             match self.resolutions.resolver.any(&host.host).await {
-                Ok(addresses) => peers.extend(addresses.into_iter().map(|ip| {
-                    Arc::new(Peer {
+                Ok(addresses) => targets.extend(addresses.into_iter().map(|ip| {
+                    Arc::new(Target {
                         host: host.host.clone(),
                         address: SocketAddr::new(ip, host.port),
                         preference: rank,
@@ -180,22 +180,22 @@ impl Router {
                 Err(error) => last = Some(error),
             }
         }
-        if let (true, Some(error)) = (peers.is_empty(), last) {
+        if let (true, Some(error)) = (targets.is_empty(), last) {
             return Err(NoRoute::Smarthost(error));
         }
-        self.dead_last(&mut peers);
-        peers.truncate(PEERS_MAX);
+        self.dead_last(&mut targets);
+        targets.truncate(TARGETS_MAX);
         let group = Smarthost::names(hosts);
-        Ok(Routed { route: format!("smarthost {group}"), peers, group, provider: None, pool, resolution: None })
+        Ok(RoutePlan { route: format!("smarthost {group}"), targets, group, provider: None, pool, resolution: None })
     }
 
     async fn exchangers(
         &self,
-        plan: &Plan,
-        Ask { domain, tls: demand, .. }: Ask<'_>,
+        plan: &PolicySnapshot,
+        RouteQuery { domain, tls: demand, .. }: RouteQuery<'_>,
         required: Option<TlsBasis>,
         pool: String,
-    ) -> Result<Routed, NoRoute> {
+    ) -> Result<RoutePlan, NoRoute> {
         if domain.is_empty() {
             return Err(NoRoute::Dns(DnsError::Temporary(
                 String::new(),
@@ -221,7 +221,7 @@ impl Router {
             return Err(NoRoute::Sts(domain.to_owned()));
         }
         self.shuffle_equals(&mut hosts);
-        let peers_of = |host: &Host, addresses: &[IpAddr]| -> Vec<Arc<Peer>> {
+        let targets_of = |host: &Host, addresses: &[IpAddr]| -> Vec<Arc<Target>> {
             let (tls, basis, tlsa) = match (&host.dane, policy, required) {
                 (Dane::Records(records), ..) => (TlsPolicy::Dane, TlsBasis::Dane, Some(Arc::clone(records))),
                 (_, Some(_), _) => (TlsPolicy::Required, TlsBasis::Sts, None),
@@ -229,8 +229,8 @@ impl Router {
                 (_, None, Some(basis)) => (TlsPolicy::Required, basis, None),
                 (Dane::None, None, None) => (TlsPolicy::Opportunistic, nobody, None),
             };
-            let peer = |ip: &IpAddr| {
-                Arc::new(Peer {
+            let target = |ip: &IpAddr| {
+                Arc::new(Target {
                     host: host.name.clone(),
                     address: SocketAddr::new(*ip, self.resolutions.mx_port),
                     preference: host.preference,
@@ -240,17 +240,17 @@ impl Router {
                     credentials: None,
                 })
             };
-            addresses.iter().map(peer).collect()
+            addresses.iter().map(target).collect()
         };
         // Every host has a turn before the many addresses of one.
-        let first = |host: &&Host| peers_of(host, &host.addresses[..host.addresses.len().min(ADDRESSES_FIRST)]);
-        let later = |host: &&Host| peers_of(host, host.addresses.get(ADDRESSES_FIRST..).unwrap_or_default());
-        let mut peers: Vec<_> = hosts.iter().flat_map(first).chain(hosts.iter().flat_map(later)).collect();
-        self.dead_last(&mut peers);
-        peers.truncate(PEERS_MAX);
-        Ok(Routed {
+        let first = |host: &&Host| targets_of(host, &host.addresses[..host.addresses.len().min(ADDRESSES_FIRST)]);
+        let later = |host: &&Host| targets_of(host, host.addresses.get(ADDRESSES_FIRST..).unwrap_or_default());
+        let mut targets: Vec<_> = hosts.iter().flat_map(first).chain(hosts.iter().flat_map(later)).collect();
+        self.dead_last(&mut targets);
+        targets.truncate(TARGETS_MAX);
+        Ok(RoutePlan {
             route: "mx".to_owned(),
-            peers,
+            targets,
             group: resolution.group.clone(),
             provider: resolution.provider.clone(),
             pool,
@@ -259,10 +259,10 @@ impl Router {
     }
 
     /// Moves addresses that did not answer a moment ago behind the others, otherwise in order.
-    fn dead_last(&self, peers: &mut [Arc<Peer>]) {
+    fn dead_last(&self, targets: &mut [Arc<Target>]) {
         let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
         if !dead.is_empty() {
-            peers.sort_by_key(|peer| dead.get(&peer.address.ip()).is_some_and(|since| since.elapsed() < DEAD));
+            targets.sort_by_key(|target| dead.get(&target.address.ip()).is_some_and(|since| since.elapsed() < DEAD));
         }
     }
 

@@ -22,14 +22,14 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Rules that belong together.
 #[derive(Debug)]
-pub struct Plan {
+pub struct PolicySnapshot {
     pub shaping: Shaping,
     pub classifier: Classifier,
     /// Where no rule says otherwise.
     pub route: Route,
 }
 
-impl Plan {
+impl PolicySnapshot {
     /// The way that mail of this project to this domain takes.
     pub fn route(&self, project: ProjectId, domain: &str) -> &Route {
         self.shaping.route(project, domain).and_then(|rule| rule.via.as_ref()).unwrap_or(&self.route)
@@ -54,8 +54,8 @@ struct Texts {
 
 /// The rules, and where they come from.
 #[derive(Debug)]
-pub struct Traffic {
-    plan: RwLock<Arc<Plan>>,
+pub struct TrafficPolicy {
+    plan: RwLock<Arc<PolicySnapshot>>,
     base: Limits,
     route: Route,
     delays: Option<Vec<Duration>>,
@@ -67,7 +67,7 @@ pub struct Traffic {
     projects: Mutex<HashMap<String, ProjectId>>,
 }
 
-impl Traffic {
+impl TrafficPolicy {
     /// Reads the files; the error names the setting and what is wrong.
     pub fn new(config: &Config) -> Result<Self, String> {
         let delivery = &config.delivery;
@@ -96,7 +96,7 @@ impl Traffic {
     }
 
     /// The rules in force now.
-    pub fn plan(&self) -> Arc<Plan> {
+    pub fn plan(&self) -> Arc<PolicySnapshot> {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -173,7 +173,7 @@ fn plan(
     route: &Route,
     delays: Option<Vec<Duration>>,
     projects: &HashMap<String, ProjectId>,
-) -> Result<Plan, String> {
+) -> Result<PolicySnapshot, String> {
     let mut shaping = Shaping::new(&texts.shaping, base).map_err(|error| format!("delivery.shaping_file: {error}"))?;
     for (name, id) in projects {
         shaping.name_project(name, *id);
@@ -186,5 +186,5 @@ fn plan(
     for (name, source) in shaping.sources().filter(|(_, source)| !can_leave_from(source.address)) {
         tracing::warn!(source = name, address = %source.address, "this machine does not have the address of a source");
     }
-    Ok(Plan { shaping, classifier, route: route.clone() })
+    Ok(PolicySnapshot { shaping, classifier, route: route.clone() })
 }

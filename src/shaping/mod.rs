@@ -86,7 +86,7 @@ impl Shaping {
     }
 
     /// Whether the way that mail takes may depend on the recipient's domain.
-    pub fn heeds_domains(&self) -> bool {
+    pub fn depends_on_domain(&self) -> bool {
         !self.file.routes.is_empty() || !self.file.pools.is_empty()
     }
 

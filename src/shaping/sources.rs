@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use time::Date;
 use time::macros::format_description;
 
-use crate::domain::peer::Source;
+use crate::domain::target::Source;
 
 /// An address of ours.
 #[derive(Debug, Clone, Deserialize)]

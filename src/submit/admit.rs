@@ -4,10 +4,10 @@ use super::submission::{Content, Refusal};
 use crate::domain::access::Caller;
 use crate::domain::draft::Place;
 use crate::domain::fault::{FaultCode, Flaw};
-use crate::routing::Plan;
+use crate::routing::PolicySnapshot;
 
 /// Refuses what this caller may not send.
-pub fn admit(caller: &Caller, content: &Content, plan: &Plan) -> Result<(), Refusal> {
+pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Result<(), Refusal> {
     let domain = content.author().domain();
     if !caller.may_send_as(domain) {
         return Err(Refusal::ForeignDomain(domain.to_owned()));

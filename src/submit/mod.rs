@@ -31,7 +31,7 @@ use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::{Idempotency, NewMessage, NewRecipient, NewSubmission};
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
-use crate::routing::Traffic;
+use crate::routing::TrafficPolicy;
 use crate::store::mail::accept::Stored;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -60,7 +60,7 @@ pub struct DoorParts {
     pub store: Store,
     pub writer: Writer,
     pub backlog: Arc<Backlog>,
-    pub traffic: Arc<Traffic>,
+    pub traffic: Arc<TrafficPolicy>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub metrics: Arc<Metrics>,

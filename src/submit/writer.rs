@@ -17,7 +17,7 @@ use crate::domain::delivery::LeasedDelivery;
 use crate::domain::lease::Lease;
 use crate::domain::message::{NewMessage, NewSubmission};
 use crate::domain::reverse_path::ReversePath;
-use crate::handover::{Fresh, Handover, Place};
+use crate::handover::{Handover, Permit, PlacedDelivery};
 use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{Birth, Stored};
 use crate::store::{Link, Store, StoreError, by_shard};
@@ -261,44 +261,44 @@ impl Task {
         let mut token = [0; 16];
         self.chance.fill(&mut token);
         let token = Uuid::from_bytes(token);
-        let mut places: HashMap<Uuid, Place> = HashMap::new();
+        let mut permits: HashMap<Uuid, Permit> = HashMap::new();
         for message in batch.iter().flat_map(|submission| &submission.messages) {
             for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
-                if let Some(place) = self.handover.places.reserve(&recipient.next_hop, message.project) {
-                    places.insert(recipient.id.uuid(), place);
+                if let Some(permit) = self.handover.capacity.reserve(&recipient.next_hop, message.project) {
+                    permits.insert(recipient.id.uuid(), permit);
                 }
             }
         }
-        let is_leased = |id: &Uuid| places.contains_key(id);
+        let is_leased = |id: &Uuid| permits.contains_key(id);
         let birth = Birth { owner: self.handover.owner, token, span: self.handover.span, is_leased: &is_leased };
         let written = match self.link.accept(batch, &birth, &*self.chance).await {
             Ok(written) => written,
             Err(error) => {
                 // Nothing was delivered in these places: that says nothing of how fast their lanes are.
-                places.into_values().for_each(Place::give_up);
+                permits.into_values().for_each(Permit::give_up);
                 return Err(error);
             }
         };
         for (submission, stored) in batch.iter().zip(&written.stored) {
             if *stored == Stored::Accepted {
                 for message in &submission.messages {
-                    self.pass_on(message, token, &mut places, written.webhook_jobs > 0);
+                    self.pass_on(message, token, &mut permits, written.webhook_jobs > 0);
                 }
             }
         }
         // Those of requests that were answered before.
-        places.into_values().for_each(Place::give_up);
+        permits.into_values().for_each(Permit::give_up);
         Ok(written.stored)
     }
 
     /// Gives an accepted message's deliveries to this process, or says where they wait.
-    fn pass_on(&self, message: &NewMessage, token: Uuid, places: &mut HashMap<Uuid, Place>, has_jobs: bool) {
+    fn pass_on(&self, message: &NewMessage, token: Uuid, permits: &mut HashMap<Uuid, Permit>, has_jobs: bool) {
         let shard = message.id.shard();
         for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
             let id = recipient.id.uuid();
-            let Some(place) = places.remove(&id) else {
+            let Some(permit) = permits.remove(&id) else {
                 self.backlog.add(message.project);
-                self.handover.places.left_waiting(shard, &recipient.next_hop, message.project);
+                self.handover.capacity.left_waiting(shard, &recipient.next_hop, message.project);
                 continue;
             };
             let delivery = LeasedDelivery {
@@ -315,7 +315,7 @@ impl Task {
             let sender = || ReversePath::Address(message.sender.clone());
             let reverse_path = recipient.return_path.clone().unwrap_or_else(sender);
             let carried = self.handover.carry(reverse_path, &recipient.address, &message.raw);
-            self.handover.hand_over(Fresh { delivery, place, carried });
+            self.handover.hand_over(PlacedDelivery { delivery, permit, carried });
         }
         if has_jobs {
             self.webhooks.ring(shard);

@@ -94,16 +94,16 @@ metrics! {
 
 /// One in a gauge, as long as it lives.
 #[derive(Debug)]
-pub struct Held(IntGauge);
+pub struct GaugeGuard(IntGauge);
 
-impl Held {
+impl GaugeGuard {
     pub fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -163,7 +163,7 @@ impl Work for Poster {
         call.job.lease
     }
 
-    fn room(&self) -> usize {
+    fn available(&self) -> usize {
         self.concurrency.saturating_sub(self.calls.map().values().sum())
     }
 

@@ -15,7 +15,7 @@ use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::lane::{LanePhase, LaneState};
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::route::SANDBOX_LANE;
-use crate::routing::{Ask, RouteView};
+use crate::routing::{RouteQuery, RouteView};
 use crate::store::fleet::lane_states::StoredLane;
 use crate::store::mail::explain::{LastAttempt, OwedDelivery};
 use crate::store::mail::messages::StoredRecipient;
@@ -117,7 +117,7 @@ async fn one<'m>(
     let (mut route, mut lanes) = (None, Vec::new());
     if let Some(owed) = owed.filter(|owed| owed.next_hop != SANDBOX_LANE) {
         let domain = recipient.address.rsplit('@').next().unwrap_or_default();
-        let ask = Ask { project: caller.project, domain, tls: owed.demand.tls };
+        let ask = RouteQuery { project: caller.project, domain, tls: owed.demand.tls };
         match api.router.route(ask).await {
             Ok(routed) => {
                 lanes = api.store.list_lane_states(&routed.group).await?;

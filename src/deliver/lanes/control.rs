@@ -41,12 +41,12 @@ pub struct Pauses {
 
 /// This process among those that deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
+pub struct ProcessShare {
     pub rank: usize,
     pub of: usize,
 }
 
-impl Share {
+impl ProcessShare {
     pub const ALONE: Self = Self { rank: 0, of: 1 };
 
     /// This process's part of `total`; the remainder goes to processes in turn, from lane to lane another one first.
@@ -78,7 +78,7 @@ impl Bucket {
     }
 
     /// When a token is there, for processes that share the rate.
-    fn ready_at(&mut self, now: Instant, share: Share) -> Instant {
+    fn ready_at(&mut self, now: Instant, share: ProcessShare) -> Instant {
         let per_second = self.rate.per_second() / share.of.max(1) as f64;
         let most = (Self::most(self.rate) / share.of.max(1) as f64).max(1.0);
         self.tokens = (self.tokens + per_second * (now - self.at).as_secs_f64()).min(most);
@@ -119,7 +119,7 @@ pub enum Admission {
 
 /// How a try ended, as far as the lane is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
+pub enum Signal {
     /// The server took a message.
     Accepted,
     /// The server refused the message for good; that concerns the message alone.
@@ -138,7 +138,7 @@ pub enum Sign {
 #[derive(Debug)]
 pub struct Control {
     limits: Limits,
-    share: Share,
+    share: ProcessShare,
     pauses: Pauses,
     /// Spreads the remainder of divided limits over processes.
     salt: u64,
@@ -160,7 +160,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Control {
     /// `is_trusted`: a host of the operator's own, which needs no careful start.
-    pub fn new(limits: Limits, share: Share, pauses: Pauses, salt: u64, is_trusted: bool, now: Instant) -> Self {
+    pub fn new(limits: Limits, share: ProcessShare, pauses: Pauses, salt: u64, is_trusted: bool, now: Instant) -> Self {
         let most = limits.connections as f64;
         Self {
             window: if is_trusted { most } else { WINDOW_INITIAL.min(most) },
@@ -180,7 +180,7 @@ impl Control {
     }
 
     /// Takes over new rules, or another share of them.
-    pub fn adopt(&mut self, limits: Limits, share: Share, now: Instant) {
+    pub fn adopt(&mut self, limits: Limits, share: ProcessShare, now: Instant) {
         let renew = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (&mut *bucket, rate) {
             (Some(held), Some(rate)) => held.rate = rate,
             (_, rate) => *bucket = rate.map(|rate| Bucket::new(rate, now)),
@@ -306,9 +306,9 @@ impl Control {
     }
 
     /// Learns from a try. `true`: what waits in memory should be put off.
-    pub fn learn(&mut self, sign: Sign, is_retry: bool, now: Instant) -> bool {
-        match sign {
-            Sign::Accepted | Sign::Refused | Sign::Answered => {
+    pub fn learn(&mut self, signal: Signal, is_retry: bool, now: Instant) -> bool {
+        match signal {
+            Signal::Accepted | Signal::Refused | Signal::Answered => {
                 let is_back = matches!(self.breaker, Breaker::Probing { .. });
                 if is_back {
                     // Slowly, not all at once.
@@ -320,25 +320,25 @@ impl Control {
                 if !matches!(self.breaker, Breaker::Open { .. }) {
                     self.breaker = Breaker::Closed(0);
                 }
-                if sign == Sign::Accepted && !is_back {
+                if signal == Signal::Accepted && !is_back {
                     self.grow(now);
                 }
-                if is_retry && sign != Sign::Answered {
+                if is_retry && signal != Signal::Answered {
                     // A retry that settled its delivery costs nothing.
                     self.budget.0 = (self.budget.0 + 1.0).min(BUDGET_MAX);
                     self.budget_until = None;
                 }
                 false
             }
-            Sign::Slow => {
+            Signal::Slow => {
                 self.shrink(now);
                 false
             }
-            Sign::Pause => {
+            Signal::Pause => {
                 self.shrink(now);
                 self.open(PAUSE_BY_REPLY, now)
             }
-            Sign::Failed => match self.breaker {
+            Signal::Failed => match self.breaker {
                 Breaker::Closed(failures) if failures + 1 < FAILURES => {
                     self.breaker = Breaker::Closed(failures + 1);
                     self.shrink(now);

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::control::{Admission, Control, Share, Sign};
+use super::control::{Admission, Control, ProcessShare, Signal};
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
 use crate::domain::lane::{LanePhase, LaneSessions, LaneState};
-use crate::domain::peer::Peer;
+use crate::domain::target::Target;
 use crate::queue::Gate;
 use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
@@ -68,21 +68,21 @@ struct State {
 struct Waiting {
     offer: Option<Offer>,
     is_retry: bool,
-    grant: oneshot::Sender<Turn>,
+    grant: oneshot::Sender<Grant>,
 }
 
-/// A delivery in memory that could follow on a session of one of these peers.
+/// A delivery in memory that could follow on a session of one of these targets.
 #[derive(Debug)]
 pub struct Offer {
     pub envelope: Envelope,
-    pub peers: Vec<Arc<Peer>>,
+    pub targets: Vec<Arc<Target>>,
     /// Passed right before its envelope leaves.
     pub gate: Arc<Gate>,
 }
 
 /// What one that waited is given.
 #[expect(clippy::large_enum_variant, reason = "moved once, from one task to another; the session is the usual case")]
-pub enum Turn {
+pub enum Grant {
     /// A slot, perhaps with a session on which its envelope is already under way.
     Slot { slot: Slot, session: Option<Session> },
     /// Nothing for a while.
@@ -97,7 +97,7 @@ pub struct Slot {
 }
 
 /// One whose envelope leaves behind the body of another: it is to be given that session.
-pub struct Follower(oneshot::Sender<Turn>);
+pub struct Follower(oneshot::Sender<Grant>);
 
 impl Lane {
     pub fn new(key: LaneKey, provider: Option<String>, control: Control, version: u64, kib: usize) -> Self {
@@ -130,7 +130,7 @@ impl Lane {
     }
 
     /// Takes over limits and share.
-    pub fn adopt(self: &Arc<Self>, limits: Limits, share: Share, version: u64) {
+    pub fn adopt(self: &Arc<Self>, limits: Limits, share: ProcessShare, version: u64) {
         let mut state = self.state();
         state.control.adopt(limits, share, Instant::now());
         state.version = version;
@@ -139,15 +139,15 @@ impl Lane {
     }
 
     /// Waits for a slot. `offer` is asked for only when there is something to wait for.
-    pub async fn turn(self: &Arc<Self>, is_retry: bool, offer: impl FnOnce() -> Option<Offer>) -> Turn {
+    pub async fn turn(self: &Arc<Self>, is_retry: bool, offer: impl FnOnce() -> Option<Offer>) -> Grant {
         let granted = {
             let mut state = self.state();
             let now = Instant::now();
             state.used_at = now;
             let admission = if state.waiting.is_empty() { state.control.admit(is_retry, now) } else { Admission::Full };
             match admission {
-                Admission::Go => return Turn::Slot { slot: self.slot(), session: None },
-                Admission::Hold { until, why } => return Turn::Held { until, why },
+                Admission::Go => return Grant::Slot { slot: self.slot(), session: None },
+                Admission::Hold { until, why } => return Grant::Held { until, why },
                 Admission::Full | Admission::At(_) => {
                     let (grant, granted) = oneshot::channel();
                     state.waiting.push_back(Waiting { offer: offer(), is_retry, grant });
@@ -157,7 +157,7 @@ impl Lane {
         };
         self.pump();
         // The lane lives as long as somebody waits for it.
-        granted.await.unwrap_or_else(|_| Turn::Held { until: Instant::now(), why: HoldReason::Shared })
+        granted.await.unwrap_or_else(|_| Grant::Held { until: Instant::now(), why: HoldReason::Shared })
     }
 
     fn slot(self: &Arc<Self>) -> Slot {
@@ -172,8 +172,8 @@ impl Lane {
         while let Some(first) = state.waiting.front() {
             let is_retry = first.is_retry;
             let turn = match state.control.admit(is_retry, now) {
-                Admission::Go => Turn::Slot { slot: self.slot(), session: None },
-                Admission::Hold { until, why } => Turn::Held { until, why },
+                Admission::Go => Grant::Slot { slot: self.slot(), session: None },
+                Admission::Hold { until, why } => Grant::Held { until, why },
                 Admission::Full => break,
                 Admission::At(at) => {
                     if !std::mem::replace(&mut state.has_timer, true) {
@@ -205,7 +205,7 @@ impl Lane {
         if session.transactions >= state.control.limits().messages_per_connection {
             return None;
         }
-        let fits = |offer: &Offer| offer.peers.iter().any(|peer| peer.shares_session_with(&session.peer));
+        let fits = |offer: &Offer| offer.targets.iter().any(|target| target.shares_session_with(&session.target));
         // One that was revoked is passed over: it is told so when its turn comes.
         let may = |one: &Waiting| one.offer.as_ref().is_some_and(|offer| fits(offer) && !offer.gate.is_revoked());
         let place = state.waiting.iter().take(LOOK).position(may)?;
@@ -220,9 +220,9 @@ impl Lane {
     }
 
     /// Learns how a try ended.
-    pub fn learn(self: &Arc<Self>, sign: Sign, is_retry: bool) {
+    pub fn learn(self: &Arc<Self>, signal: Signal, is_retry: bool) {
         let mut state = self.state();
-        let must_hold = state.control.learn(sign, is_retry, Instant::now());
+        let must_hold = state.control.learn(signal, is_retry, Instant::now());
         // Sessions of a next hop that does not answer are of no use either.
         let stale = if must_hold { std::mem::take(&mut state.idle) } else { Vec::new() };
         let has_waiting = !state.waiting.is_empty();
@@ -260,7 +260,7 @@ impl Lane {
     }
 
     /// How it stands, for people; `None` when it is simply open and none waits for it.
-    pub fn describe(&self) -> Option<LaneState> {
+    pub fn snapshot(&self) -> Option<LaneState> {
         let state = self.state();
         let now = Instant::now();
         let control = &state.control;
@@ -290,20 +290,20 @@ impl Lane {
 
 /// What of a session decides who may follow on it.
 pub struct SessionFacts {
-    pub peer: Arc<Peer>,
+    pub target: Arc<Target>,
     pub transactions: usize,
 }
 
 impl Slot {
-    /// An idle session with the first of `peers` that has one. What is too old is left for the sweep.
-    pub fn take_idle(&self, peers: &[Arc<Peer>]) -> Option<Session> {
+    /// An idle session with the first of `targets` that has one. What is too old is left for the sweep.
+    pub fn take_idle(&self, targets: &[Arc<Target>]) -> Option<Session> {
         let mut state = self.lane.state();
         let idle_for = state.control.limits().idle;
-        let found = peers.iter().find_map(|peer| {
+        let found = targets.iter().find_map(|target| {
             state
                 .idle
                 .iter()
-                .rposition(|(session, since)| since.elapsed() < idle_for && session.peer.shares_session_with(peer))
+                .rposition(|(session, since)| since.elapsed() < idle_for && session.target.shares_session_with(target))
         })?;
         Some(state.idle.remove(found).0)
     }
@@ -372,9 +372,9 @@ impl Slot {
     pub fn pass_on(self, follower: Follower, session: Session) -> Option<Session> {
         let (session, rest) =
             if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };
-        match follower.0.send(Turn::Slot { slot: self, session }) {
-            Ok(()) | Err(Turn::Held { .. }) => rest,
-            Err(Turn::Slot { session, .. }) => rest.or(session),
+        match follower.0.send(Grant::Slot { slot: self, session }) {
+            Ok(()) | Err(Grant::Held { .. }) => rest,
+            Err(Grant::Slot { session, .. }) => rest.or(session),
         }
     }
 }

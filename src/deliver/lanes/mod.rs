@@ -1,6 +1,6 @@
 //! Lanes: one per next hop and source address, so that a slow destination delays no other. A lane bounds
 //! connections and rates, learns from replies how much its next hop bears, keeps idle sessions, and pauses a next hop
-//! that does not answer; how many deliveries are in hand is [`Places`](crate::handover::Places)' to say.
+//! that does not answer; [`Capacity`](crate::handover::Capacity) bounds how many deliveries are in hand.
 //!
 //! The TLS policy is part of a session's identity and not of the lane's: a next hop's limit holds over all of them.
 
@@ -17,12 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use control::Control;
-pub use control::{Pauses, Share, Sign};
-pub use lane::{Follower, Lane, LaneKey, Offer, SessionFacts, Slot, Turn};
+pub use control::{Pauses, ProcessShare, Signal};
+pub use lane::{Follower, Grant, Lane, LaneKey, Offer, SessionFacts, Slot};
 
 use crate::domain::lane::LaneState;
-use crate::domain::peer::SYSTEM_SOURCE;
-use crate::routing::{Plan, Routed};
+use crate::domain::target::SYSTEM_SOURCE;
+use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::shaping::NextHop;
 
 /// A lane's part of the memory for messages: one slow destination cannot hold it all.
@@ -43,8 +43,8 @@ pub struct Lanes {
 
 struct State {
     by_key: HashMap<LaneKey, Arc<Lane>>,
-    share: Share,
-    plan: Arc<Plan>,
+    share: ProcessShare,
+    plan: Arc<PolicySnapshot>,
     /// Grows with every change of share or plan.
     version: u64,
 }
@@ -54,8 +54,8 @@ pub type Memory = Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
 
 impl Lanes {
     /// All lanes together hold at most `kib` KiB of messages.
-    pub fn new(plan: Arc<Plan>, pauses: Pauses, kib: usize) -> Self {
-        let state = State { by_key: HashMap::new(), share: Share::ALONE, plan, version: 0 };
+    pub fn new(plan: Arc<PolicySnapshot>, pauses: Pauses, kib: usize) -> Self {
+        let state = State { by_key: HashMap::new(), share: ProcessShare::ALONE, plan, version: 0 };
         Self { state: Mutex::new(state), pauses, kib, memory: Arc::new(Semaphore::new(kib)) }
     }
 
@@ -64,7 +64,7 @@ impl Lanes {
     }
 
     /// The lane of a route from a source, under the rules in force.
-    pub fn lane(&self, plan: &Arc<Plan>, routed: &Routed, domain: &str, source: &str) -> Arc<Lane> {
+    pub fn lane(&self, plan: &Arc<PolicySnapshot>, routed: &RoutePlan, domain: &str, source: &str) -> Arc<Lane> {
         // A domain with limits of its own is a next hop of its own.
         let group = if plan.shaping.has_own_limits(domain) { domain } else { &routed.group };
         let key = LaneKey { group: group.to_owned(), source: source.to_owned() };
@@ -95,7 +95,7 @@ impl Lanes {
     }
 
     /// Until when no lane of that next hop takes anything, from whichever address; `None` while one does.
-    pub fn all_paused_until(&self, plan: &Plan, group: &str) -> Option<Instant> {
+    pub fn all_paused_until(&self, plan: &PolicySnapshot, group: &str) -> Option<Instant> {
         let names = plan.shaping.sources().map(|(name, _)| name).chain([SYSTEM_SOURCE]);
         let lanes: Vec<_> = {
             let state = self.state();
@@ -106,7 +106,7 @@ impl Lanes {
     }
 
     /// Takes over this process's part of all limits.
-    pub fn share(&self, share: Share) {
+    pub fn share(&self, share: ProcessShare) {
         let (lanes, plan, version) = {
             let mut state = self.state();
             if state.share == share {
@@ -163,7 +163,7 @@ impl Lanes {
     }
 
     /// How the lanes stand that are not simply open.
-    pub fn describe(&self) -> Vec<LaneState> {
-        self.all().into_iter().filter_map(|lane| lane.describe()).take(TOLD_MAX).collect()
+    pub fn snapshot(&self) -> Vec<LaneState> {
+        self.all().into_iter().filter_map(|lane| lane.snapshot()).take(TOLD_MAX).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prometheus::IntGauge;
 use tokio::sync::Notify;
 
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::GaugeGuard;
 
 /// Connections that are open, or being made or closed; and a bell for each end.
 #[derive(Debug, Clone, Default)]
@@ -44,11 +44,11 @@ impl Drop for Counted {
 #[derive(Debug)]
 pub struct Connection {
     _counted: Counted,
-    _gauge: Held,
+    _gauge: GaugeGuard,
 }
 
 impl Connection {
     pub fn new(counted: Counted, gauge: &IntGauge) -> Self {
-        Self { _counted: counted, _gauge: Held::new(gauge) }
+        Self { _counted: counted, _gauge: GaugeGuard::new(gauge) }
     }
 }

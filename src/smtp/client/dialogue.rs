@@ -37,14 +37,14 @@ pub enum Action {
     /// Write these bytes and the message, as it is, behind them; then [`Dialogue::on_body_sent`].
     SendChunk(Vec<u8>),
     /// The transaction is over.
-    Done(Verdict),
+    Done(TransactionResult),
     /// The session is of no use; nothing of a message was handed over.
     Close(Stage, Refusal),
 }
 
 /// How a transaction ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TransactionResult {
     Accepted(Reply),
     Refused(Stage, Reply),
 }
@@ -121,23 +121,23 @@ impl Dialogue {
     }
 
     /// The refusal of this transaction that was heard before the session ended, if one was.
-    pub fn take_refusal(&mut self) -> Option<Verdict> {
-        self.refused.take().map(|(stage, reply)| Verdict::Refused(stage, reply))
+    pub fn take_refusal(&mut self) -> Option<TransactionResult> {
+        self.refused.take().map(|(stage, reply)| TransactionResult::Refused(stage, reply))
     }
 
     /// The stage at which a session that ends now leaves the message: once all of it was written, the server may
     /// have taken it, whichever reply is awaited.
-    pub fn stage_at_risk(&self) -> Stage {
+    pub fn uncertain_from(&self) -> Stage {
         if self.body_sent { Stage::Dot } else { self.awaited() }
     }
 
-    /// Begins a transaction. `is_hot`: the server was heard a moment ago, so that the session will not turn out to be
+    /// Begins a transaction. `heard_recently`: the server was heard a moment ago, so that the session will not turn out to be
     /// stale.
-    pub fn begin(&mut self, envelope: &Envelope, is_hot: bool) -> Action {
+    pub fn begin(&mut self, envelope: &Envelope, heard_recently: bool) -> Action {
         self.renew(envelope);
         let commands = match commands::commands(envelope, &self.capabilities, self.secured) {
             Ok(commands) => commands,
-            Err(reply) => return Action::Done(Verdict::Refused(Stage::Mail, reply)),
+            Err(reply) => return Action::Done(TransactionResult::Refused(Stage::Mail, reply)),
         };
         if self.open {
             self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
@@ -145,7 +145,7 @@ impl Dialogue {
         self.queued.extend(commands);
         if let Some(size) = self.chunk
             && self.capabilities.pipelining
-            && is_hot
+            && heard_recently
             && size <= UNASKED_MAX
         {
             let mut bytes = self.take_queued();
@@ -347,7 +347,7 @@ impl Dialogue {
             return self.done();
         }
         if reply.is_positive() {
-            return Action::Done(Verdict::Accepted(reply));
+            return Action::Done(TransactionResult::Accepted(reply));
         }
         self.refuse(Stage::Dot, reply);
         self.done()
@@ -374,7 +374,7 @@ impl Dialogue {
 
     fn done(&mut self) -> Action {
         if let Some((stage, reply)) = self.refused.take() {
-            Action::Done(Verdict::Refused(stage, reply))
+            Action::Done(TransactionResult::Refused(stage, reply))
         } else {
             self.closing = true;
             Action::Close(Stage::Data, Refusal::Policy(OwnClass::Protocol, "the transaction ended without a refusal"))

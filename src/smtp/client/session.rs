@@ -1,5 +1,5 @@
 //! A dialogue carried over a socket. Every whole reply has a deadline (RFC 5321 §4.5.3.2), whatever the
-//! peer trickles; what a stuck peer holds is dropped, never spoken to again.
+//! target trickles; what a stuck target holds is dropped, never spoken to again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::Connection;
 use super::deadlines::Deadlines;
-use super::dialogue::{Action, Dialogue, Refusal, Verdict};
+use super::dialogue::{Action, Dialogue, Refusal, TransactionResult};
 use super::session_tls::{Secured, SessionTls, TlsFault, secure};
 use crate::domain::envelope::Envelope;
-use crate::domain::peer::{Peer, Source};
 use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
+use crate::domain::target::{Source, Target};
 use crate::domain::tls_result::TlsResult;
 use crate::net::tls::TlsConfigs;
 use crate::smtp::reply::{RawReply, ReplyReader};
@@ -63,7 +63,7 @@ pub struct Session {
     dialogue: Dialogue,
     deadlines: Arc<Deadlines>,
     transcript: String,
-    pub peer: Arc<Peer>,
+    pub target: Arc<Target>,
     /// The address that we speak from.
     pub local: Option<SocketAddr>,
     pub tls: SessionTls,
@@ -101,7 +101,7 @@ const HOT: Duration = Duration::from_secs(1);
 impl Session {
     /// Connects, greets, secures and authenticates.
     pub async fn open(
-        peer: Arc<Peer>,
+        target: Arc<Target>,
         opening: &Opening<'_>,
         connection: Connection,
     ) -> Result<Self, (Failure, String)> {
@@ -109,7 +109,7 @@ impl Session {
         let deadlines = opening.deadlines;
         let connect = deadlines.of(Stage::Connect);
         let limit = opening.hurry.map_or(connect, |hurry| hurry.min(connect));
-        let stream = match timeout(limit, connect_from(opening.source.ip, peer.address)).await {
+        let stream = match timeout(limit, connect_from(opening.source.ip, target.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(nothing_said(Failure::broken(Stage::Connect, error))),
             Err(_) => return Err(nothing_said(Failure::broken(Stage::Connect, "no connection within the deadline"))),
@@ -122,10 +122,10 @@ impl Session {
             local: stream.local_addr().ok(),
             wire: Wire::Plain(stream),
             reader: ReplyReader::default(),
-            dialogue: Dialogue::new(&opening.source.hello, peer.tls, peer.credentials.clone()),
+            dialogue: Dialogue::new(&opening.source.hello, target.tls, target.credentials.clone()),
             deadlines: Arc::clone(deadlines),
             transcript: String::new(),
-            peer,
+            target,
             tls: SessionTls::None,
             doubt: None,
             transactions: 0,
@@ -140,7 +140,7 @@ impl Session {
     }
 
     async fn greet(&mut self, tls: &TlsConfigs) -> Result<(), Failure> {
-        if self.peer.tls == TlsPolicy::Implicit {
+        if self.target.tls == TlsPolicy::Implicit {
             self.secure(tls).await?;
         }
         let mut action = Action::Read;
@@ -163,7 +163,7 @@ impl Session {
         &mut self,
         message: Outgoing<'_>,
         next: &mut (dyn FnMut() -> Option<Envelope> + Send),
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<TransactionResult, Failure> {
         self.transactions += 1;
         match self.exchange(message, next).await {
             Ok(verdict) => Ok(verdict),
@@ -176,12 +176,12 @@ impl Session {
         &mut self,
         Outgoing { envelope, raw }: Outgoing<'_>,
         next: &mut (dyn FnMut() -> Option<Envelope> + Send),
-    ) -> Result<Verdict, Failure> {
-        let is_hot = self.heard.elapsed() < HOT;
+    ) -> Result<TransactionResult, Failure> {
+        let heard_recently = self.heard.elapsed() < HOT;
         let mut action = if self.dialogue.is_pending() {
             self.dialogue.resume(envelope)
         } else {
-            self.dialogue.begin(envelope, is_hot)
+            self.dialogue.begin(envelope, heard_recently)
         };
         loop {
             action = match action {
@@ -256,7 +256,7 @@ impl Session {
                 if let Some(until) = self.greeting_until.take_if(|_| awaited == Stage::Greeting) {
                     deadline = deadline.min(until);
                 }
-                let reply = self.read_reply_until(self.dialogue.stage_at_risk(), deadline).await?;
+                let reply = self.read_reply_until(self.dialogue.uncertain_from(), deadline).await?;
                 self.heard = Instant::now();
                 Ok(self.dialogue.on_reply(&reply))
             }
@@ -300,7 +300,7 @@ impl Session {
         mut bytes: Vec<u8>,
         size: usize,
         next: &mut (dyn FnMut() -> Option<Envelope> + Send),
-    ) -> Result<Option<Verdict>, Failure> {
+    ) -> Result<Option<TransactionResult>, Failure> {
         self.note(&format!("C: [{size} bytes]\n"));
         let behind = next().and_then(|envelope| self.dialogue.commands_behind(&envelope));
         if let Some(commands) = &behind {
@@ -324,7 +324,7 @@ impl Session {
                 && reply.code >= 400
             {
                 self.wire = Wire::Gone;
-                return Ok(Some(Verdict::Refused(Stage::Body, reply.to_reply())));
+                return Ok(Some(TransactionResult::Refused(Stage::Body, reply.to_reply())));
             }
             return Err(self.break_off(stage, why));
         }
@@ -342,7 +342,7 @@ impl Session {
             return Err(failed(TlsFault { result: TlsResult::ValidationFailure, why: "TLS inside TLS".to_owned() }));
         };
         let deadline = self.deadlines.of(Stage::Handshake);
-        let Secured { stream, tls, doubt } = secure(tls, &self.peer, stream, deadline).await.map_err(failed)?;
+        let Secured { stream, tls, doubt } = secure(tls, &self.target, stream, deadline).await.map_err(failed)?;
         let in_doubt = doubt.as_ref().map_or_else(String::new, |doubt| format!("; mta-sts testing: {}", doubt.why));
         self.note(&format!("-- {tls}{in_doubt}\n"));
         (self.tls, self.doubt) = (tls, doubt.map(|doubt| doubt.result));

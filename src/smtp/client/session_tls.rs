@@ -1,4 +1,4 @@
-//! How a session is secured: the handshake that its peer's policy asks for, and what the certificate proved.
+//! How a session is secured: the handshake that its target's policy asks for, and what the certificate proved.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::domain::peer::{Peer, TlsBasis};
 use crate::domain::route::TlsPolicy;
+use crate::domain::target::{Target, TlsBasis};
 use crate::domain::tls_result::TlsResult;
 use crate::net::tls::{TlsConfigs, result_of};
 
@@ -82,21 +82,26 @@ pub struct Secured {
     pub doubt: Option<TlsFault>,
 }
 
-/// Does the handshake that the policy of `peer` asks for, within `deadline`.
-pub async fn secure(tls: &TlsConfigs, peer: &Peer, stream: TcpStream, deadline: Duration) -> Result<Secured, TlsFault> {
-    let (config, verdict) = match (peer.tls, &peer.tlsa) {
+/// Does the handshake that the policy of `target` asks for, within `deadline`.
+pub async fn secure(
+    tls: &TlsConfigs,
+    target: &Target,
+    stream: TcpStream,
+    deadline: Duration,
+) -> Result<Secured, TlsFault> {
+    let (config, verdict) = match (target.tls, &target.tlsa) {
         (TlsPolicy::Dane, Some(records)) => {
             (tls.dane(Arc::clone(records)).map_err(TlsFault::of_handshake)?, TlsVerdict::Dane)
         }
         (TlsPolicy::Dane, None) => return Err(TlsFault::of_handshake("DANE without TLSA records")),
-        (policy, _) if policy.validates() && peer.basis == TlsBasis::Sts => {
+        (policy, _) if policy.validates() && target.basis == TlsBasis::Sts => {
             (Arc::clone(&tls.validating), TlsVerdict::ValidatedBySts)
         }
         (policy, _) if policy.validates() => (Arc::clone(&tls.validating), TlsVerdict::Validated),
         _ => (Arc::clone(&tls.opportunistic), TlsVerdict::Unvalidated),
     };
-    let name = ServerName::try_from(peer.host.clone())
-        .or_else(|_| ServerName::try_from(peer.address.ip().to_string()))
+    let name = ServerName::try_from(target.host.clone())
+        .or_else(|_| ServerName::try_from(target.address.ip().to_string()))
         .map_err(TlsFault::of_handshake)?;
     let handshake = TlsConnector::from(config).connect(name.clone(), stream);
     let stream = match timeout(deadline, handshake).await {
@@ -105,9 +110,9 @@ pub async fn secure(tls: &TlsConfigs, peer: &Peer, stream: TcpStream, deadline: 
         Err(_) => return Err(TlsFault::of_handshake("no handshake within the deadline")),
     };
     let (_, connection) = stream.get_ref();
-    let doubt = if peer.basis == TlsBasis::StsTesting {
+    let doubt = if target.basis == TlsBasis::StsTesting {
         let certificates = connection.peer_certificates().unwrap_or_default();
-        tls.doubt(certificates, &name).map(|error| TlsFault::of_certificate(&error))
+        tls.would_refuse_because(certificates, &name).map(|error| TlsFault::of_certificate(&error))
     } else {
         None
     };

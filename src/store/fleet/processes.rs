@@ -15,7 +15,7 @@ pub struct Members {
 
 impl Store {
     /// Says that this process delivers; returns all that do, itself included.
-    pub async fn beat(&self, process: Uuid, live: Duration) -> Result<Members, StoreError> {
+    pub async fn heartbeat(&self, process: Uuid, live: Duration) -> Result<Members, StoreError> {
         self.within("processes.beat", async {
             let mut conn = self.conn().await?;
             sqlx::query!(

@@ -40,14 +40,14 @@ pub struct Claim<'a> {
 
 /// A delivery whose bytes are wanted, under the lease that its reader must still hold.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct ContentRequest {
     pub lease: Lease,
     pub message: MessageId,
 }
 
 /// What became of loading a delivery.
 #[derive(Debug, Clone)]
-pub enum Load {
+pub enum ContentLoad {
     Ready(Content),
     /// The lease is no longer ours: somebody else delivers.
     LeaseLost,
@@ -62,7 +62,7 @@ impl Link {
         let now = self.store.now();
         let due = on_link!(self, "deliveries.find_ready", conn, shards_where_due(conn, now))?;
         for shard in due {
-            on_link!(self, "deliveries.find_ready", conn, ripen(conn, shard, limit, now))?;
+            on_link!(self, "deliveries.find_ready", conn, mark_ready(conn, shard, limit, now))?;
         }
         on_link!(self, "deliveries.find_ready", conn, shards_where_ready(conn))
     }
@@ -80,7 +80,7 @@ impl Link {
     }
 
     /// The envelopes and bytes of deliveries whose leases are still ours, in the order asked for.
-    pub async fn load_deliveries(&mut self, wanted: &[Wanted]) -> Result<Vec<Load>, StoreError> {
+    pub async fn load_deliveries(&mut self, wanted: &[ContentRequest]) -> Result<Vec<ContentLoad>, StoreError> {
         on_link!(self, "deliveries.load", conn, load(conn, wanted))
     }
 }
@@ -117,7 +117,7 @@ async fn shards_where_ready(conn: &mut PgConnection) -> Result<Vec<Shard>, Store
     Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
-async fn ripen(conn: &mut PgConnection, shard: Shard, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
+async fn mark_ready(conn: &mut PgConnection, shard: Shard, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         WITH due AS MATERIALIZED (
@@ -230,7 +230,7 @@ async fn claim_shares(
         .collect()
 }
 
-async fn load(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Load>, StoreError> {
+async fn load(conn: &mut PgConnection, wanted: &[ContentRequest]) -> Result<Vec<ContentLoad>, StoreError> {
     let (first, last) = bounds(wanted.iter().map(|w| w.message.uuid()));
     let rows = sqlx::query!(
         r#"
@@ -256,17 +256,17 @@ async fn load(conn: &mut PgConnection, wanted: &[Wanted]) -> Result<Vec<Load>, S
     let mut found = HashMap::with_capacity(rows.len());
     for row in rows {
         let load = match (row.sender, row.address, row.raw) {
-            (Some(sender), Some(recipient), Some(raw)) => Load::Ready(Content {
+            (Some(sender), Some(recipient), Some(raw)) => ContentLoad::Ready(Content {
                 reverse_path: reverse_path(row.id, &sender, row.return_path.as_deref())?,
                 recipient: Address::parse(&recipient)
                     .map_err(|_| StoreError::corrupt("recipients", "address", row.id, &recipient))?,
                 raw: Arc::new(raw),
             }),
-            _ => Load::Gone,
+            _ => ContentLoad::Gone,
         };
         found.insert(row.id, load);
     }
-    Ok(wanted.iter().map(|w| found.remove(&w.lease.id).unwrap_or(Load::LeaseLost)).collect())
+    Ok(wanted.iter().map(|w| found.remove(&w.lease.id).unwrap_or(ContentLoad::LeaseLost)).collect())
 }
 
 /// The recipient's own path, or the message's sender.

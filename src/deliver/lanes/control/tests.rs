@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits {
 const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(10) };
 
 fn control(limits: Limits, now: Instant) -> Control {
-    Control::new(limits, Share::ALONE, PAUSES, 0, false, now)
+    Control::new(limits, ProcessShare::ALONE, PAUSES, 0, false, now)
 }
 
 fn seconds(n: u64) -> Duration {
@@ -25,7 +25,7 @@ fn a_lane_begins_carefully_and_grows_with_success_to_its_limit() {
     let mut control = control(LIMITS, now);
     assert_eq!((0..30).filter(|_| control.admit(false, now) == Admission::Go).count(), 5);
     for _ in 0..15 {
-        control.learn(Sign::Accepted, false, now);
+        control.learn(Signal::Accepted, false, now);
     }
     assert_eq!((0..30).filter(|_| control.admit(false, now) == Admission::Go).count(), 15);
     assert_eq!(control.admit(false, now), Admission::Full);
@@ -34,18 +34,18 @@ fn a_lane_begins_carefully_and_grows_with_success_to_its_limit() {
 #[test]
 fn a_lane_that_is_told_to_slow_down_halves_once_and_returns_slowly() {
     let now = Instant::now();
-    let mut control = Control::new(LIMITS, Share::ALONE, PAUSES, 0, true, now);
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, true, now);
     for _ in 0..10 {
-        control.learn(Sign::Slow, false, now);
+        control.learn(Signal::Slow, false, now);
     }
     assert_eq!(control.window_now(), 10, "ten replies of one moment are one sign");
-    control.learn(Sign::Accepted, false, now + seconds(1));
+    control.learn(Signal::Accepted, false, now + seconds(1));
     assert_eq!(control.window_now(), 10, "not yet");
     for _ in 0..10 {
-        control.learn(Sign::Accepted, false, now + seconds(11));
+        control.learn(Signal::Accepted, false, now + seconds(11));
     }
     assert_eq!(control.window_now(), 10, "one more a round, not a message");
-    control.learn(Sign::Accepted, false, now + seconds(11));
+    control.learn(Signal::Accepted, false, now + seconds(11));
     assert_eq!(control.window_now(), 11);
 }
 
@@ -55,7 +55,7 @@ fn a_dead_next_hop_is_paused_probed_one_at_a_time_and_ramped_up() {
     let mut control = control(LIMITS, now);
     for n in 0..FAILURES {
         assert_eq!(control.admit(false, now), Admission::Go);
-        let opened = control.learn(Sign::Failed, false, now);
+        let opened = control.learn(Signal::Failed, false, now);
         control.release();
         assert_eq!(opened, n + 1 == FAILURES);
     }
@@ -65,18 +65,18 @@ fn a_dead_next_hop_is_paused_probed_one_at_a_time_and_ramped_up() {
         now = until;
         assert_eq!(control.admit(false, now), Admission::Go, "one probe");
         assert!(matches!(control.admit(false, now), Admission::Hold { why: HoldReason::Paused, .. }), "and no second");
-        assert!(control.learn(Sign::Failed, false, now));
+        assert!(control.learn(Signal::Failed, false, now));
         control.release();
     }
     let Admission::Hold { until, .. } = control.admit(false, now) else { panic!() };
     now = until;
     assert_eq!(control.admit(false, now), Admission::Go);
-    control.learn(Sign::Accepted, false, now);
+    control.learn(Signal::Accepted, false, now);
     control.release();
     assert_eq!((0..30).filter(|_| control.admit(false, now) == Admission::Go).count(), 1, "no stampede");
     now += SLOW;
     for _ in 0..40 {
-        control.learn(Sign::Accepted, false, now);
+        control.learn(Signal::Accepted, false, now);
     }
     assert!(control.window_now() > 5);
 }
@@ -86,7 +86,7 @@ fn late_failures_of_one_outage_do_not_lengthen_its_pause() {
     let now = Instant::now();
     let mut control = control(LIMITS, now);
     for _ in 0..50 {
-        control.learn(Sign::Failed, false, now);
+        control.learn(Signal::Failed, false, now);
     }
     assert_eq!(control.paused_until(now), Some(now + seconds(1)));
 }
@@ -95,7 +95,7 @@ fn late_failures_of_one_outage_do_not_lengthen_its_pause() {
 fn rates_are_kept_and_long_waits_are_not_waited_in_memory() {
     let mut now = Instant::now();
     let limits = Limits { message_rate: Some("10/s".parse().unwrap()), ..LIMITS };
-    let mut control = Control::new(limits, Share::ALONE, PAUSES, 0, true, now);
+    let mut control = Control::new(limits, ProcessShare::ALONE, PAUSES, 0, true, now);
     let began = now;
     let mut sent = 0;
     while now - began < seconds(10) {
@@ -110,7 +110,7 @@ fn rates_are_kept_and_long_waits_are_not_waited_in_memory() {
     }
     assert!((100..=111).contains(&sent), "{sent}");
     let limits = Limits { message_rate: Some("1/h".parse().unwrap()), ..LIMITS };
-    let mut slow = Control::new(limits, Share::ALONE, PAUSES, 0, true, now);
+    let mut slow = Control::new(limits, ProcessShare::ALONE, PAUSES, 0, true, now);
     assert_eq!(slow.admit(false, now), Admission::Go);
     assert!(matches!(slow.admit(false, now), Admission::Hold { why: HoldReason::Rate, .. }));
 }
@@ -120,31 +120,31 @@ fn limits_are_divided_without_remainder_and_without_excess() {
     for of in 1..9 {
         for total in 0..40 {
             for lane in 0..7 {
-                let sum: usize = (0..of).map(|rank| Share { rank, of }.part(total, lane)).sum();
+                let sum: usize = (0..of).map(|rank| ProcessShare { rank, of }.part(total, lane)).sum();
                 assert_eq!(sum, total);
             }
         }
     }
     let now = Instant::now();
     let limits = Limits { connections: 1, ..LIMITS };
-    let mut nobody = Control::new(limits, Share { rank: 1, of: 2 }, PAUSES, 0, true, now);
+    let mut nobody = Control::new(limits, ProcessShare { rank: 1, of: 2 }, PAUSES, 0, true, now);
     assert!(matches!(nobody.admit(false, now), Admission::Hold { why: HoldReason::Shared, .. }));
 }
 
 #[test]
 fn retries_have_a_budget_which_success_gives_back() {
     let now = Instant::now();
-    let mut control = Control::new(LIMITS, Share::ALONE, PAUSES, 0, true, now);
-    let mut retry = |sign| match control.admit(true, now) {
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, true, now);
+    let mut retry = |signal| match control.admit(true, now) {
         Admission::Go => {
-            control.learn(sign, true, now);
+            control.learn(signal, true, now);
             control.release();
             true
         }
         _ => false,
     };
-    assert!((0..100).all(|n| retry(if n % 2 == 0 { Sign::Accepted } else { Sign::Refused })), "worth it");
-    let failed = (0..200).filter(|_| retry(Sign::Answered)).count();
+    assert!((0..100).all(|n| retry(if n % 2 == 0 { Signal::Accepted } else { Signal::Refused })), "worth it");
+    let failed = (0..200).filter(|_| retry(Signal::Answered)).count();
     assert!(failed <= 100, "{failed}");
     assert!(matches!(control.admit(true, now), Admission::Hold { why: HoldReason::Budget, .. }));
     let until = |control: &mut Control| match control.admit(true, now) {
@@ -153,7 +153,7 @@ fn retries_have_a_budget_which_success_gives_back() {
     };
     assert_eq!(until(&mut control), BUDGET_WAIT_MAX, "behind the hundred before, and no longer");
     assert_eq!(control.admit(false, now), Admission::Go, "fresh mail goes on");
-    let mut control = Control::new(LIMITS, Share::ALONE, PAUSES, 0, true, now);
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, true, now);
     control.budget.0 = 0.0;
     assert!(until(&mut control) < until(&mut control), "each behind the one before");
 }
@@ -165,7 +165,7 @@ proptest::proptest! {
     ) {
         let mut now = Instant::now();
         let limits = Limits { connections: limit, ..LIMITS };
-        let share = Share { rank: of - 1, of };
+        let share = ProcessShare { rank: of - 1, of };
         let mut control = Control::new(limits, share, PAUSES, 3, false, now);
         let mut in_use = 0;
         for (step, wait) in steps {
@@ -176,10 +176,10 @@ proptest::proptest! {
                     control.release();
                     in_use -= 1;
                 }
-                4 => { control.learn(Sign::Accepted, false, now); }
-                5 => { control.learn(Sign::Failed, false, now); }
-                6 => { control.learn(Sign::Slow, false, now); }
-                _ => { control.learn(Sign::Answered, true, now); }
+                4 => { control.learn(Signal::Accepted, false, now); }
+                5 => { control.learn(Signal::Failed, false, now); }
+                6 => { control.learn(Signal::Slow, false, now); }
+                _ => { control.learn(Signal::Answered, true, now); }
             }
             proptest::prop_assert!(in_use <= share.part(limit, 3));
             proptest::prop_assert_eq!(in_use, control.in_use());

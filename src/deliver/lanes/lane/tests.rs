@@ -7,14 +7,14 @@ use crate::deliver::lanes::Pauses;
 use crate::domain::address::Address;
 use crate::domain::envelope::Needs;
 use crate::domain::lease::Lease;
-use crate::domain::peer::TlsBasis;
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::route::TlsPolicy;
 use crate::domain::shard::Shard;
+use crate::domain::target::TlsBasis;
 use crate::queue::{InHand, Revocation};
 
-fn peer() -> Arc<Peer> {
-    Arc::new(Peer {
+fn target() -> Arc<Target> {
+    Arc::new(Target {
         host: "mx.example".to_owned(),
         address: "192.0.2.1:25".parse().unwrap(),
         preference: 0,
@@ -35,7 +35,7 @@ fn narrow() -> Arc<Lane> {
         idle: Duration::from_secs(1),
     };
     let pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(1) };
-    let control = Control::new(limits, Share::ALONE, pauses, 0, true, Instant::now());
+    let control = Control::new(limits, ProcessShare::ALONE, pauses, 0, true, Instant::now());
     let key = LaneKey { group: "mx.example".to_owned(), source: "system".to_owned() };
     Arc::new(Lane::new(key, None, control, 0, 1024))
 }
@@ -52,13 +52,13 @@ fn offer(gate: Arc<Gate>, recipient: &str) -> Offer {
         needs: Needs::default(),
         id: "x".to_owned(),
     };
-    Offer { envelope, peers: vec![peer()], gate }
+    Offer { envelope, targets: vec![target()], gate }
 }
 
 #[tokio::test]
 async fn one_that_was_revoked_is_passed_over_and_one_whose_envelope_left_has_begun() {
     let (lane, in_hand) = (narrow(), InHand::default());
-    let Turn::Slot { slot, .. } = lane.turn(false, || None).await else { panic!("the only slot") };
+    let Grant::Slot { slot, .. } = lane.turn(false, || None).await else { panic!("the only slot") };
     let mut waiting = Vec::new();
     for (n, recipient) in [(1, "revoked@x.example"), (2, "follows@x.example")] {
         let gate = in_hand.insert(lease(n)).unwrap();
@@ -67,7 +67,7 @@ async fn one_that_was_revoked_is_passed_over_and_one_whose_envelope_left_has_beg
         assert!(futures_util::poll!(waiting.last_mut().unwrap()).is_pending());
     }
     assert_eq!(in_hand.revoke(lease(1).id), Revocation::Revoked);
-    let facts = SessionFacts { peer: peer(), transactions: 1 };
+    let facts = SessionFacts { target: target(), transactions: 1 };
     let (envelope, _follower) = lane.follower(&facts).expect("the second follows");
     assert_eq!(envelope.recipient.to_string(), "follows@x.example");
     assert_eq!(in_hand.revoke(lease(2).id), Revocation::Begun, "its envelope is under way");

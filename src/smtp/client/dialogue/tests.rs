@@ -45,8 +45,8 @@ impl Play {
         self.begin_with(1000, true)
     }
 
-    fn begin_with(&mut self, size: usize, is_hot: bool) -> Action {
-        let action = self.dialogue.begin(&envelope("c@d.example", size), is_hot);
+    fn begin_with(&mut self, size: usize, heard_recently: bool) -> Action {
+        let action = self.dialogue.begin(&envelope("c@d.example", size), heard_recently);
         self.note(&action);
         action
     }
@@ -71,7 +71,7 @@ fn envelope(to: &str, size: usize) -> Envelope {
 
 fn refused(action: &Action) -> (Stage, u16) {
     match action {
-        Action::Done(Verdict::Refused(stage, reply)) => (*stage, reply.code),
+        Action::Done(TransactionResult::Refused(stage, reply)) => (*stage, reply.code),
         other => panic!("{other:?}"),
     }
 }
@@ -83,7 +83,7 @@ fn without_pipelining_each_command_waits_for_its_reply() {
     assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
     assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n"]);
     assert_eq!(play.dialogue.on_body_sent(false), Action::Read);
-    assert!(matches!(play.hear(&["250 2.0.0 taken"]), Action::Done(Verdict::Accepted(_))));
+    assert!(matches!(play.hear(&["250 2.0.0 taken"]), Action::Done(TransactionResult::Accepted(_))));
     assert!(play.dialogue.is_reusable());
 }
 
@@ -261,12 +261,12 @@ fn a_small_message_follows_its_envelope_as_one_chunk() {
     let mut play = Play::ready(CHUNKING);
     assert!(matches!(play.begin(), Action::SendChunk(_)));
     assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 1000 LAST\r\n"]);
-    assert_eq!(play.dialogue.stage_at_risk(), Stage::Mail);
+    assert_eq!(play.dialogue.uncertain_from(), Stage::Mail);
     assert_eq!(play.dialogue.on_body_sent(false), Action::Read);
-    assert_eq!(play.dialogue.stage_at_risk(), Stage::Dot, "the server may have it all, whichever reply is awaited");
-    assert!(matches!(play.hear(&["250 ok", "250 ok", "250 taken"]), Action::Done(Verdict::Accepted(_))));
+    assert_eq!(play.dialogue.uncertain_from(), Stage::Dot, "the server may have it all, whichever reply is awaited");
+    assert!(matches!(play.hear(&["250 ok", "250 ok", "250 taken"]), Action::Done(TransactionResult::Accepted(_))));
     assert!(play.dialogue.is_reusable());
-    assert_eq!(play.dialogue.stage_at_risk(), Stage::Quit);
+    assert_eq!(play.dialogue.uncertain_from(), Stage::Quit);
 }
 
 #[test]
@@ -285,14 +285,14 @@ fn a_chunk_behind_a_refused_recipient_is_the_recipients_refusal_and_is_reset() {
 
 #[test]
 fn a_session_that_was_quiet_and_a_large_message_are_asked_for_first() {
-    for (size, is_hot) in [(1000, false), (1 << 20, true)] {
+    for (size, heard_recently) in [(1000, false), (1 << 20, true)] {
         let mut play = Play::ready(CHUNKING);
-        assert!(matches!(play.begin_with(size, is_hot), Action::Send(_)));
+        assert!(matches!(play.begin_with(size, heard_recently), Action::Send(_)));
         assert_eq!(play.sent, ["MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"]);
         let action = play.hear(&["250 ok", "250 ok"]);
         assert_eq!(action, Action::SendChunk(format!("BDAT {size} LAST\r\n").into_bytes()));
         play.dialogue.on_body_sent(false);
-        assert!(matches!(play.hear(&["250 taken"]), Action::Done(Verdict::Accepted(_))));
+        assert!(matches!(play.hear(&["250 taken"]), Action::Done(TransactionResult::Accepted(_))));
     }
 }
 
@@ -320,10 +320,10 @@ fn the_next_envelope_may_leave_behind_the_body() {
     assert_eq!(refused(&play.hear(&["554 5.7.1 spam"])), (Stage::Dot, 554), "the dot's reply is the first one's");
     assert!(!play.dialogue.is_reusable() && play.dialogue.is_pending());
     assert_eq!(play.dialogue.resume(&next), Action::Read);
-    assert_eq!(play.dialogue.stage_at_risk(), Stage::Mail, "nothing of the second was handed over");
+    assert_eq!(play.dialogue.uncertain_from(), Stage::Mail, "nothing of the second was handed over");
     assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
     play.dialogue.on_body_sent(false);
-    assert!(matches!(play.hear(&["250 taken"]), Action::Done(Verdict::Accepted(_))));
+    assert!(matches!(play.hear(&["250 taken"]), Action::Done(TransactionResult::Accepted(_))));
     assert!(play.dialogue.is_reusable());
 }
 
@@ -355,7 +355,7 @@ fn parameters_are_said_where_they_are_offered_and_needed() {
         (Needs { require_tls: true, ..Needs::default() }, "5.7.30"),
     ] {
         let action = bare.dialogue.begin(&Envelope { needs, ..envelope("c@d.example", 5) }, false);
-        let Action::Done(Verdict::Refused(Stage::Mail, reply)) = action else { panic!("{action:?}") };
+        let Action::Done(TransactionResult::Refused(Stage::Mail, reply)) = action else { panic!("{action:?}") };
         assert_eq!(reply.enhanced.unwrap().to_string(), status);
         assert!(bare.dialogue.is_reusable(), "nothing was said");
     }

@@ -25,12 +25,12 @@ pub struct Usage {
     pub in_hand: usize,
     /// Shards that hold rows which found no room.
     pub waiting: ShardBits,
-    pace: Pace,
+    throughput: Throughput,
 }
 
 /// What was finished within the second that runs and the one before.
 #[derive(Debug, Default, Clone, Copy)]
-struct Pace {
+struct Throughput {
     began: Option<Instant>,
     done: usize,
     before: usize,
@@ -47,27 +47,27 @@ impl Usage {
         if !was_finished {
             return;
         }
-        let Pace { began, done, .. } = self.pace;
+        let Throughput { began, done, .. } = self.throughput;
         match began {
             Some(began) if now - began < WINDOW => {}
             began => {
                 let is_next = began.is_some_and(|began| now - began < WINDOW * 2);
-                self.pace = Pace { began: Some(now), done: 0, before: if is_next { done } else { 0 } };
+                self.throughput = Throughput { began: Some(now), done: 0, before: if is_next { done } else { 0 } };
             }
         }
-        self.pace.done += 1;
+        self.throughput.done += 1;
     }
 
     /// Whether something was finished of late.
     pub fn is_proven(&self, now: Instant) -> bool {
-        self.pace.began.is_some_and(|began| now - began < MEMORY)
+        self.throughput.began.is_some_and(|began| now - began < MEMORY)
     }
 
     /// How many can be worked at: `base` and what a second has shown, once the lane has shown anything, and `unproven`
-    /// before. What hangs, and what waits behind it, would hold places that others could use.
+    /// before. What hangs, and what waits behind it, would hold permits that others could use.
     pub fn useful(&self, base: usize, unproven: usize, now: Instant) -> usize {
-        let per_second = match self.pace.began {
-            Some(began) if now - began < WINDOW * 2 => self.pace.done.max(self.pace.before),
+        let per_second = match self.throughput.began {
+            Some(began) if now - began < WINDOW * 2 => self.throughput.done.max(self.throughput.before),
             _ => 0,
         };
         if self.is_proven(now) { base + per_second } else { unproven.min(base) }

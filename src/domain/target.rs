@@ -8,7 +8,7 @@ use super::tlsa::Tlsa;
 
 /// One address of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct Target {
     /// The name that a certificate must show.
     pub host: String,
     pub address: SocketAddr,
@@ -22,7 +22,7 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
 }
 
-impl Peer {
+impl Target {
     /// Whether one session can carry mail for both: the same server, on the same terms, as the same user.
     pub fn shares_session_with(&self, other: &Self) -> bool {
         self.address == other.address
@@ -80,7 +80,7 @@ pub struct Source {
 
 impl Source {
     /// Whether it can speak to that address: same family, or the system's choice.
-    pub fn reaches(&self, peer: &Peer) -> bool {
-        self.ip.is_none_or(|ip| ip.is_ipv4() == peer.address.is_ipv4())
+    pub fn reaches(&self, target: &Target) -> bool {
+        self.ip.is_none_or(|ip| ip.is_ipv4() == target.address.is_ipv4())
     }
 }

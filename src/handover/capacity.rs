@@ -1,10 +1,10 @@
-//! Places: how many deliveries this process has in hand, by lane and by project, and which shards hold rows
+//! Capacity: how many deliveries this process may have in hand, by lane and by project, and which shards hold rows
 //! that wait for one.
 //!
 //! No bound is a constant. A lane that finishes deliveries may have what its sessions can work at, and what it has
 //! shown to finish within a second, and one that has shown nothing a few; but never more than a threshold that falls
 //! with the square of what is free (dynamic thresholds, Choudhury and Hahne 1998), and a project a multiple of that.
-//! So a fast lane alone may fill a third of all places, dead ones get little, and the more places are taken, the smaller
+//! So a fast lane alone may fill a third of all permits, dead ones get little, and the more permits are taken, the smaller
 //! is the share of those who hold many.
 
 use std::borrow::Borrow;
@@ -30,16 +30,16 @@ use usage::{ShardBits, UNPROVEN, Usage, bit};
 const PROJECT_FACTOR: usize = 2;
 /// The same for lanes that are proven: a project's dead destinations never take what its live ones need.
 const PROVEN_FACTOR: usize = 3;
-/// Time after its end at which a curb that was not lifted is forgotten.
-const CURB_MEMORY: Duration = Duration::from_secs(10);
-/// Maximum number of curbed next hops before old ones are forgotten.
-const CURBS_MAX: usize = 10_000;
+/// Time after its end at which a suspension that was not lifted is forgotten.
+const SUSPENSION_MEMORY: Duration = Duration::from_secs(10);
+/// Maximum number of suspended next hops before old ones are forgotten.
+const SUSPENSIONS_MAX: usize = 10_000;
 /// Waiting rows are asked for again once so much room is there (or half of what could be).
-const ROOM_MIN: usize = 64;
+const AVAILABLE_MIN: usize = 64;
 
-/// All places of the process.
+/// The capacity of the process.
 #[derive(Debug)]
-pub struct Places {
+pub struct Capacity {
     state: Mutex<State>,
     wake: Arc<Wake>,
     emptied: Notify,
@@ -55,34 +55,34 @@ struct State {
     is_open: bool,
     lanes: HashMap<String, Usage>,
     projects: HashMap<ProjectId, Usage>,
-    curbs: HashMap<String, Instant>,
+    suspensions: HashMap<String, Instant>,
 }
 
 /// How many more deliveries each group's lane and project may have.
 #[derive(Debug, Default)]
-pub struct Rooms {
+pub struct Allowances {
     pub lanes: HashMap<String, usize>,
     pub projects: HashMap<ProjectId, usize>,
 }
 
-/// One delivery's place; it is free again when this is dropped.
+/// One delivery's permit; it is free again when this is dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct Permit {
+    capacity: Arc<Capacity>,
     lane: String,
     project: ProjectId,
     is_used: bool,
 }
 
-impl Place {
+impl Permit {
     /// Frees it; the delivery was put off, which says nothing of how fast its lane is.
     pub fn give_up(mut self) {
         self.is_used = false;
     }
 }
 
-impl Places {
-    /// `total` places, closed until [`Places::open`], `base` of them for any lane; `wake` is rung for shards whose
+impl Capacity {
+    /// `total` permits, closed until [`Capacity::open`], `base` of them for any lane; `wake` is rung for shards whose
     /// rows have room again.
     pub fn new(total: usize, base: usize, wake: Arc<Wake>) -> Self {
         let state = State { total, base, ..State::default() };
@@ -107,7 +107,7 @@ impl Places {
         self.state().free()
     }
 
-    /// Waits until no place is taken.
+    /// Waits until no permit is taken.
     pub async fn idle(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -118,42 +118,42 @@ impl Places {
         }
     }
 
-    /// A place for a delivery about to be accepted; `None` when there is no room, or older rows wait for it.
-    pub fn reserve(self: &Arc<Self>, lane: &str, project: ProjectId) -> Option<Place> {
+    /// A permit for a delivery about to be accepted; `None` when there is no room, or older rows wait for it.
+    pub fn reserve(self: &Arc<Self>, lane: &str, project: ProjectId) -> Option<Permit> {
         let mut state = self.state();
         let (lane_usage, project_usage) = (usage(&state.lanes, lane), usage(&state.projects, &project));
         let is_behind = lane_usage.waiting | project_usage.waiting != 0;
-        let has_room = state.room(lane, project) > 0;
+        let has_room = state.available(lane, project) > 0;
         (state.is_open && has_room && !is_behind).then(|| {
             state.enter(lane, project);
-            self.place(lane, project)
+            self.permit(lane, project)
         })
     }
 
-    /// The place of a delivery that was claimed: its share was reckoned from [`Places::rooms`].
-    pub fn take(self: &Arc<Self>, lane: &str, project: ProjectId) -> Place {
+    /// The permit of a delivery that was claimed: its share was computed from [`Capacity::allowances`].
+    pub fn take(self: &Arc<Self>, lane: &str, project: ProjectId) -> Permit {
         self.state().enter(lane, project);
-        self.place(lane, project)
+        self.permit(lane, project)
     }
 
-    fn place(self: &Arc<Self>, lane: &str, project: ProjectId) -> Place {
-        Place { places: Arc::clone(self), lane: lane.to_owned(), project, is_used: true }
+    fn permit(self: &Arc<Self>, lane: &str, project: ProjectId) -> Permit {
+        Permit { capacity: Arc::clone(self), lane: lane.to_owned(), project, is_used: true }
     }
 
-    /// Lets nothing in for that next hop until an instant, and from then on one at a time, until [`Places::uncurb`].
-    pub fn curb(&self, lane: &str, until: Instant) {
+    /// Lets nothing in for that next hop until an instant, and from then on one at a time, until [`Capacity::resume`].
+    pub fn suspend(&self, lane: &str, until: Instant) {
         let mut state = self.state();
         let now = Instant::now();
-        if state.curbs.len() >= CURBS_MAX {
-            state.curbs.retain(|_, until| *until + CURB_MEMORY > now);
+        if state.suspensions.len() >= SUSPENSIONS_MAX {
+            state.suspensions.retain(|_, until| *until + SUSPENSION_MEMORY > now);
         }
-        state.curbs.insert(lane.to_owned(), until);
+        state.suspensions.insert(lane.to_owned(), until);
     }
 
     /// Lets that next hop in as usual; rings for its rows.
-    pub fn uncurb(&self, lane: &str) {
+    pub fn resume(&self, lane: &str) {
         let mut state = self.state();
-        if state.curbs.is_empty() || state.curbs.remove(lane).is_none() {
+        if state.suspensions.is_empty() || state.suspensions.remove(lane).is_none() {
             return;
         }
         let waiting = usage(&state.lanes, lane).waiting;
@@ -172,7 +172,7 @@ impl Places {
             return;
         }
         state.wait(shard, lane, project);
-        let has_room = state.room(lane, project) > 0;
+        let has_room = state.available(lane, project) > 0;
         drop(state);
         if has_room {
             self.wake.ring(shard);
@@ -181,24 +181,24 @@ impl Places {
 
     /// The room of these groups; notes the shards of those that have none, and forgets them for the others. `all`:
     /// shards in which nothing else is ready.
-    pub fn rooms(&self, groups: &[Group], all: &[Shard]) -> Rooms {
+    pub fn allowances(&self, groups: &[Group], all: &[Shard]) -> Allowances {
         let mut state = self.state();
         state.forget(!all.iter().fold(0, |bits, shard| bits | bit(*shard)));
-        let mut rooms = Rooms::default();
+        let mut allowances = Allowances::default();
         for group in groups {
-            let lane = state.room(&group.next_hop, group.project);
-            let project = state.project_room(group.project, PROVEN_FACTOR);
+            let lane = state.available(&group.next_hop, group.project);
+            let project = state.project_available(group.project, PROVEN_FACTOR);
             if lane == 0 || project == 0 {
                 state.wait(group.shard, &group.next_hop, group.project);
             } else if let Some(usage) = state.lanes.get_mut(&group.next_hop) {
                 usage.waiting &= !bit(group.shard);
             }
             // Several projects may share it: what one has no room for may be another's.
-            let shared = rooms.lanes.entry(group.next_hop.clone()).or_default();
+            let shared = allowances.lanes.entry(group.next_hop.clone()).or_default();
             *shared = lane.max(*shared);
-            rooms.projects.insert(group.project, project);
+            allowances.projects.insert(group.project, project);
         }
-        rooms
+        allowances
     }
 
     /// Nothing is ready but in `shards`: what was noted of others is forgotten.
@@ -218,13 +218,13 @@ impl Places {
             usage.leave(was_used, now);
         }
         let (of_lane, of_project) = (usage(&state.lanes, lane), usage(&state.projects, &project));
-        let enough = ROOM_MIN.min(state.total.div_ceil(4));
+        let enough = AVAILABLE_MIN.min(state.total.div_ceil(4));
         let mut ask = 0;
         let wanted = |usage: Usage| enough.min(usage.in_hand).max(1);
-        if of_lane.waiting != 0 && state.room(lane, project) >= wanted(of_lane) {
+        if of_lane.waiting != 0 && state.available(lane, project) >= wanted(of_lane) {
             ask |= of_lane.waiting;
         }
-        if of_project.waiting != 0 && state.project_room(project, PROVEN_FACTOR) >= wanted(of_project) {
+        if of_project.waiting != 0 && state.project_available(project, PROVEN_FACTOR) >= wanted(of_project) {
             ask |= of_project.waiting;
         }
         let (was_full, is_idle) = (state.free() == 1, state.is_idle());
@@ -260,15 +260,15 @@ impl State {
     }
 
     /// Places that one more delivery of this lane and project may have.
-    fn room(&self, lane: &str, project: ProjectId) -> usize {
+    fn available(&self, lane: &str, project: ProjectId) -> usize {
         let is_proven = usage(&self.lanes, lane).is_proven(Instant::now());
         let factor = if is_proven { PROVEN_FACTOR } else { PROJECT_FACTOR };
-        self.lane_room(lane).min(self.project_room(project, factor))
+        self.lane_available(lane).min(self.project_available(project, factor))
     }
 
-    fn lane_room(&self, lane: &str) -> usize {
+    fn lane_available(&self, lane: &str) -> usize {
         let (usage, now) = (usage(&self.lanes, lane), Instant::now());
-        let useful = match self.curbs.get(lane) {
+        let useful = match self.suspensions.get(lane) {
             Some(until) if now < *until => 0,
             Some(_) => 1,
             // Hosts of the operator's own are one lane, and are trusted.
@@ -278,7 +278,7 @@ impl State {
         useful.min(self.threshold()).saturating_sub(usage.in_hand)
     }
 
-    fn project_room(&self, project: ProjectId, factor: usize) -> usize {
+    fn project_available(&self, project: ProjectId, factor: usize) -> usize {
         let threshold = self.threshold() * factor;
         threshold.saturating_sub(usage(&self.projects, &project).in_hand).min(self.free())
     }
@@ -296,8 +296,8 @@ impl State {
 
     fn wait(&mut self, shard: Shard, lane: &str, project: ProjectId) {
         // Whichever has no room is what is waited for; a lane that has is not behind because of a project.
-        let is_project_full = self.project_room(project, PROVEN_FACTOR) == 0;
-        if self.lane_room(lane) == 0 || !is_project_full {
+        let is_project_full = self.project_available(project, PROVEN_FACTOR) == 0;
+        if self.lane_available(lane) == 0 || !is_project_full {
             self.lanes.entry(lane.to_owned()).or_default().waiting |= bit(shard);
         }
         if is_project_full {
@@ -317,9 +317,9 @@ impl State {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.places.leave(&self.lane, self.project, self.is_used);
+        self.capacity.leave(&self.lane, self.project, self.is_used);
     }
 }
 
