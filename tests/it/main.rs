@@ -38,4 +38,5 @@ mod store;
 mod support;
 mod time;
 mod tls;
+mod upgrade;
 mod webhooks;

@@ -1,0 +1,382 @@
+-- The whole schema as pg_dump writes it, without the partitions of days. Written by a test, which holds it equal to the
+-- migrations: MAILWRIGHT_WRITE_SCHEMA=1 scripts/test docs_schema_sql
+CREATE TABLE public.api_keys (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    mode text NOT NULL,
+    scopes text[] NOT NULL,
+    prefix text NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_keys_hash_is_sha256 CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT api_keys_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
+);
+CREATE TABLE public.attempts (
+    shard integer NOT NULL,
+    message_id uuid NOT NULL,
+    id uuid NOT NULL,
+    recipient_id uuid NOT NULL,
+    number integer NOT NULL,
+    outcome text NOT NULL,
+    class text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration_ms integer NOT NULL,
+    stage text,
+    host text,
+    ip text,
+    source_ip text,
+    tls text,
+    reply_code smallint,
+    reply_status text,
+    reply_text text,
+    transcript text DEFAULT ''::text NOT NULL,
+    provider text,
+    rule text,
+    confidence smallint,
+    action text,
+    CONSTRAINT attempts_number CHECK ((number >= 1)),
+    CONSTRAINT attempts_outcome CHECK ((outcome = ANY (ARRAY['accepted'::text, 'deferred'::text, 'rejected'::text, 'uncertain'::text, 'expired'::text])))
+)
+PARTITION BY RANGE (message_id);
+CREATE TABLE public.deliveries (
+    shard integer NOT NULL,
+    id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    next_hop text NOT NULL,
+    priority smallint NOT NULL,
+    size integer NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    lease_owner uuid,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    ready boolean DEFAULT true NOT NULL,
+    tls text DEFAULT 'opportunistic'::text NOT NULL,
+    ip_pool text,
+    held text,
+    mode text DEFAULT 'live'::text NOT NULL,
+    revoked_at timestamp with time zone,
+    begun_at timestamp with time zone,
+    CONSTRAINT deliveries_held CHECK ((held = ANY (ARRAY['paused'::text, 'shared'::text, 'rate'::text, 'budget'::text, 'warmup'::text, 'aside'::text, 'no_source'::text]))),
+    CONSTRAINT deliveries_lease_is_whole CHECK ((((lease_token IS NULL) = (lease_until IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
+    CONSTRAINT deliveries_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1))),
+    CONSTRAINT deliveries_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT deliveries_only_leased_are_revoked CHECK (((revoked_at IS NULL) OR (lease_token IS NOT NULL))),
+    CONSTRAINT deliveries_only_leased_begin CHECK (((begun_at IS NULL) OR (lease_token IS NOT NULL))),
+    CONSTRAINT deliveries_priority CHECK (((priority >= 0) AND (priority <= 2))),
+    CONSTRAINT deliveries_tls CHECK ((tls = ANY (ARRAY['opportunistic'::text, 'required'::text, 'requiretls'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='500', autovacuum_vacuum_cost_delay='0');
+CREATE TABLE public.dkim_keys (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    domain text NOT NULL,
+    selector text NOT NULL,
+    algorithm text NOT NULL,
+    private_key bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    retired_at timestamp with time zone,
+    CONSTRAINT dkim_keys_algorithm CHECK ((algorithm = ANY (ARRAY['rsa-sha256'::text, 'ed25519-sha256'::text]))),
+    CONSTRAINT dkim_keys_domain_form CHECK (((domain = lower(domain)) AND ((length(domain) >= 3) AND (length(domain) <= 253)))),
+    CONSTRAINT dkim_keys_selector_form CHECK (((selector = lower(selector)) AND ((length(selector) >= 1) AND (length(selector) <= 63))))
+);
+CREATE TABLE public.events (
+    shard integer NOT NULL,
+    sequence integer NOT NULL,
+    xid xid8 NOT NULL,
+    era smallint NOT NULL,
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    recipient_id uuid NOT NULL,
+    mode text NOT NULL,
+    type text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    data jsonb NOT NULL,
+    CONSTRAINT events_era CHECK ((era >= 0)),
+    CONSTRAINT events_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT events_sequence CHECK ((sequence >= 1))
+)
+PARTITION BY RANGE (id);
+CREATE TABLE public.idempotency_keys (
+    shard integer NOT NULL,
+    project_id uuid NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    message_ids uuid[] NOT NULL,
+    CONSTRAINT idempotency_keys_fingerprint_is_sha256 CHECK ((octet_length(fingerprint) = 32)),
+    CONSTRAINT idempotency_keys_names_messages CHECK ((cardinality(message_ids) >= 1))
+);
+CREATE TABLE public.lane_states (
+    process_id uuid NOT NULL,
+    lane_group text NOT NULL,
+    source text NOT NULL,
+    provider text,
+    phase text NOT NULL,
+    paused_for_ms bigint,
+    sessions_in_use integer NOT NULL,
+    sessions_idle integer NOT NULL,
+    sessions_window integer NOT NULL,
+    sessions_limit integer NOT NULL,
+    waiting integer NOT NULL,
+    message_rate double precision,
+    connection_rate double precision,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT lane_states_phase CHECK ((phase = ANY (ARRAY['open'::text, 'slowed'::text, 'shared'::text, 'probing'::text, 'paused'::text])))
+);
+CREATE TABLE public.log_eras (
+    era smallint NOT NULL,
+    system_identifier bigint NOT NULL,
+    began_at timestamp with time zone NOT NULL
+);
+CREATE TABLE public.message_bodies (
+    shard integer NOT NULL,
+    message_id uuid NOT NULL,
+    raw bytea NOT NULL
+)
+PARTITION BY RANGE (message_id);
+ALTER TABLE ONLY public.message_bodies ALTER COLUMN raw SET STORAGE EXTERNAL;
+CREATE TABLE public.messages (
+    shard integer NOT NULL,
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    mode text NOT NULL,
+    sender text NOT NULL,
+    author text NOT NULL,
+    subject text NOT NULL,
+    tags jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    priority smallint NOT NULL,
+    size integer NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    tls text DEFAULT 'opportunistic'::text NOT NULL,
+    ip_pool text,
+    CONSTRAINT messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT messages_priority CHECK (((priority >= 0) AND (priority <= 2))),
+    CONSTRAINT messages_size CHECK ((size > 0)),
+    CONSTRAINT messages_tls CHECK ((tls = ANY (ARRAY['opportunistic'::text, 'required'::text, 'requiretls'::text])))
+)
+PARTITION BY RANGE (id);
+CREATE TABLE public.mta_sts_policies (
+    domain text NOT NULL,
+    policy_id text NOT NULL,
+    policy text NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+CREATE TABLE public.processes (
+    id uuid NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    clock_offset_ms bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+CREATE TABLE public.projects (
+    id uuid NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text))
+);
+CREATE TABLE public.recipients (
+    shard integer NOT NULL,
+    message_id uuid NOT NULL,
+    id uuid NOT NULL,
+    "position" smallint NOT NULL,
+    kind text NOT NULL,
+    address text NOT NULL,
+    status text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    settled_at timestamp with time zone,
+    reply_code smallint,
+    reply_status text,
+    reply_text text,
+    reply_host text,
+    reply_class text,
+    events integer DEFAULT 1 NOT NULL,
+    return_path text,
+    CONSTRAINT recipients_attempts CHECK ((attempts >= 0)),
+    CONSTRAINT recipients_events CHECK ((events >= 1)),
+    CONSTRAINT recipients_kind CHECK ((kind = ANY (ARRAY['to'::text, 'cc'::text, 'bcc'::text]))),
+    CONSTRAINT recipients_settled_has_time CHECK (((status <> ALL (ARRAY['queued'::text, 'deferred'::text])) = (settled_at IS NOT NULL))),
+    CONSTRAINT recipients_status CHECK ((status = ANY (ARRAY['queued'::text, 'deferred'::text, 'delivered'::text, 'bounced'::text, 'expired'::text, 'suppressed'::text, 'cancelled'::text])))
+)
+PARTITION BY RANGE (message_id);
+CREATE TABLE public.sandbox_messages (
+    shard integer NOT NULL,
+    message_id uuid NOT NULL,
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    sender text NOT NULL,
+    recipient text NOT NULL,
+    received_at timestamp with time zone NOT NULL
+)
+PARTITION BY RANGE (message_id);
+CREATE TABLE public.scheduled_messages (
+    shard integer NOT NULL,
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    mode text NOT NULL,
+    send_at timestamp with time zone NOT NULL,
+    request bytea NOT NULL,
+    tags jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT scheduled_messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
+);
+CREATE TABLE public.schema_compatibility (
+    is_current boolean DEFAULT true NOT NULL,
+    min_binary bigint NOT NULL,
+    CONSTRAINT schema_compatibility_is_one_row CHECK (is_current)
+);
+CREATE TABLE public.source_usage (
+    day date NOT NULL,
+    source text NOT NULL,
+    provider text NOT NULL,
+    messages bigint NOT NULL
+);
+CREATE TABLE public.suppressions (
+    shard integer NOT NULL,
+    project_id uuid NOT NULL,
+    address text NOT NULL,
+    stream text DEFAULT ''::text NOT NULL,
+    id uuid NOT NULL,
+    reason text NOT NULL,
+    evidence jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT suppressions_address_form CHECK ((address = lower(address))),
+    CONSTRAINT suppressions_reason CHECK ((reason = ANY (ARRAY['bounce'::text, 'complaint'::text, 'unsubscribe'::text, 'manual'::text])))
+);
+CREATE TABLE public.tls_reports (
+    day date NOT NULL,
+    domain text NOT NULL,
+    policy_type text NOT NULL,
+    host text NOT NULL,
+    result text NOT NULL,
+    sessions bigint NOT NULL,
+    CONSTRAINT tls_reports_policy_type CHECK ((policy_type = ANY (ARRAY['sts'::text, 'tlsa'::text, 'no-policy-found'::text]))),
+    CONSTRAINT tls_reports_result CHECK ((result = ANY (ARRAY['successful'::text, 'starttls-not-supported'::text, 'certificate-host-mismatch'::text, 'certificate-expired'::text, 'certificate-not-trusted'::text, 'validation-failure'::text, 'tlsa-invalid'::text, 'dnssec-invalid'::text, 'dane-required'::text, 'sts-policy-fetch-error'::text, 'sts-policy-invalid'::text, 'sts-webpki-invalid'::text])))
+);
+CREATE TABLE public.webhook_deliveries (
+    shard integer NOT NULL,
+    message_id uuid NOT NULL,
+    id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    status text NOT NULL,
+    attempts integer NOT NULL,
+    response_code smallint,
+    detail text NOT NULL,
+    settled_at timestamp with time zone NOT NULL,
+    CONSTRAINT webhook_deliveries_status CHECK ((status = ANY (ARRAY['succeeded'::text, 'failed'::text])))
+)
+PARTITION BY RANGE (message_id);
+CREATE TABLE public.webhook_endpoints (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    tags text[] NOT NULL,
+    description text NOT NULL,
+    secret bytea NOT NULL,
+    enabled boolean NOT NULL,
+    disabled_reason text,
+    failing_since timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT webhook_endpoints_disabled_has_reason CHECK ((enabled = (disabled_reason IS NULL))),
+    CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64)))
+);
+CREATE TABLE public.webhook_jobs (
+    shard integer NOT NULL,
+    id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    lease_owner uuid,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    CONSTRAINT webhook_jobs_lease_is_whole CHECK ((((lease_token IS NULL) = (lease_until IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
+    CONSTRAINT webhook_jobs_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1)))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='500', autovacuum_vacuum_cost_delay='0');
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_hash_key UNIQUE (hash);
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
+ALTER TABLE public.attempts
+    ADD CONSTRAINT attempts_confidence CHECK (((confidence >= 0) AND (confidence <= 100))) NOT VALID;
+ALTER TABLE ONLY public.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (shard, id);
+ALTER TABLE ONLY public.dkim_keys
+    ADD CONSTRAINT dkim_keys_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.dkim_keys
+    ADD CONSTRAINT dkim_keys_selector_key UNIQUE (project_id, domain, selector);
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (shard, id);
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (shard, project_id, key);
+ALTER TABLE ONLY public.lane_states
+    ADD CONSTRAINT lane_states_pkey PRIMARY KEY (process_id, lane_group, source);
+ALTER TABLE ONLY public.log_eras
+    ADD CONSTRAINT log_eras_pkey PRIMARY KEY (era);
+ALTER TABLE ONLY public.message_bodies
+    ADD CONSTRAINT message_bodies_pkey PRIMARY KEY (shard, message_id);
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (shard, id);
+ALTER TABLE ONLY public.mta_sts_policies
+    ADD CONSTRAINT mta_sts_policies_pkey PRIMARY KEY (domain);
+ALTER TABLE ONLY public.processes
+    ADD CONSTRAINT processes_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_name_key UNIQUE (name);
+ALTER TABLE ONLY public.projects
+    ADD CONSTRAINT projects_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.recipients
+    ADD CONSTRAINT recipients_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.sandbox_messages
+    ADD CONSTRAINT sandbox_messages_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.scheduled_messages
+    ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (shard, id);
+ALTER TABLE ONLY public.schema_compatibility
+    ADD CONSTRAINT schema_compatibility_pkey PRIMARY KEY (is_current);
+ALTER TABLE ONLY public.source_usage
+    ADD CONSTRAINT source_usage_pkey PRIMARY KEY (day, source, provider);
+ALTER TABLE ONLY public.suppressions
+    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, stream);
+ALTER TABLE ONLY public.tls_reports
+    ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.webhook_jobs
+    ADD CONSTRAINT webhook_jobs_pkey PRIMARY KEY (shard, id);
+CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
+CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
+CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, due_at) WHERE ((lease_token IS NULL) AND (NOT ready));
+CREATE INDEX events_by_message_id ON ONLY public.events USING btree (shard, message_id);
+CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid, id);
+CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
+CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
+CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), address, message_id DESC);
+CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
+CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
+CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);
+CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
+CREATE INDEX webhook_deliveries_by_endpoint ON ONLY public.webhook_deliveries USING btree (endpoint_id, event_id DESC);
+CREATE INDEX webhook_endpoints_by_project ON public.webhook_endpoints USING btree (project_id, id DESC);
+CREATE INDEX webhook_jobs_due ON public.webhook_jobs USING btree (shard, due_at, id) WHERE (lease_token IS NULL);
+CREATE INDEX webhook_jobs_leased ON public.webhook_jobs USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.dkim_keys
+    ADD CONSTRAINT dkim_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
