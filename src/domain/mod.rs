@@ -33,4 +33,5 @@ pub mod stage;
 pub mod target;
 pub mod tls_result;
 pub mod tlsa;
+pub mod webhook;
 mod words;

@@ -17,7 +17,7 @@ pub struct RouteView {
     next_hop: String,
     provider: Option<String>,
     ip_pool: String,
-    targets: Vec<PeerView>,
+    peers: Vec<PeerView>,
     /// `None` through smarthosts.
     dns: Option<DnsView>,
 }
@@ -69,7 +69,7 @@ impl RouteView {
             next_hop: routed.group.clone(),
             provider: routed.provider.clone(),
             ip_pool: routed.pool.clone(),
-            targets: routed.targets.iter().map(|target| PeerView::of(target)).collect(),
+            peers: routed.targets.iter().map(|target| PeerView::of(target)).collect(),
             dns: routed.resolution.as_deref().map(DnsView::of),
         }
     }

@@ -37,6 +37,16 @@ impl StoreError {
     }
 }
 
+/// The member of a closed set that a row's word names, or the error that names table, column and row.
+pub(super) fn decoded<T>(
+    member: Option<T>,
+    (table, column): (&str, &str),
+    row: impl std::fmt::Display,
+    value: impl std::fmt::Display,
+) -> Result<T, StoreError> {
+    member.ok_or_else(|| StoreError::corrupt(table, column, row, value))
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {

@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 pub use clock::StoreClock;
 pub use error::StoreError;
+use error::decoded;
 pub use queue::leases::Window;
 
 use crate::config::Database;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::clock::rfc3339;
+use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, RecipientId};
 use crate::store::queue::webhook_jobs::{LeasedJob, LoadedJob};
 
@@ -11,7 +12,7 @@ use crate::store::queue::webhook_jobs::{LeasedJob, LoadedJob};
 #[derive(Serialize)]
 struct PayloadView<'j> {
     #[serde(rename = "type")]
-    event_type: &'j str,
+    event_type: EventType,
     timestamp: String,
     data: PayloadDataView<'j>,
 }
@@ -72,7 +73,7 @@ impl<'r> ReplyView<'r> {
 /// The same bytes for every try of a job.
 pub fn body(job: &LeasedJob, loaded: &LoadedJob) -> Vec<u8> {
     let payload = PayloadView {
-        event_type: &loaded.event_type,
+        event_type: loaded.event_type,
         timestamp: rfc3339(loaded.occurred_at),
         data: PayloadDataView {
             event_id: job.event,

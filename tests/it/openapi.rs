@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use mailwright::api::ProblemKind;
-use mailwright::domain::access::Scope;
+use mailwright::domain::access::{Mode, Scope};
 use mailwright::domain::draft::{Priority, TlsDemand};
 use mailwright::domain::event::EventType;
 use mailwright::domain::fault::FaultCode;
+use mailwright::domain::hold::HoldReason;
 use mailwright::domain::message::MessageStatus;
-use mailwright::domain::recipient::{Counts, RecipientStatus};
+use mailwright::domain::outcome::OutcomeKind;
+use mailwright::domain::recipient::{Counts, RecipientKind, RecipientStatus};
+use mailwright::domain::webhook::WebhookStatus;
 use serde_json::{Value, json};
 
 use crate::support::app::{App, message_to};
@@ -119,6 +122,11 @@ fn closed_sets_have_the_same_names_in_openapi_yaml() {
     assert_eq!(CONTRACT.names("Priority"), set(Priority::ALL.map(Priority::name)));
     assert_eq!(CONTRACT.names("TlsDemand"), set(TlsDemand::ALL.map(TlsDemand::name)));
     assert_eq!(CONTRACT.names("FaultCode"), set(FaultCode::ALL));
+    assert_eq!(CONTRACT.names("HoldReason"), set(HoldReason::ALL));
+    assert_eq!(CONTRACT.names("RecipientKind"), set(RecipientKind::ALL));
+    assert_eq!(CONTRACT.names("Outcome"), set(OutcomeKind::ALL));
+    assert_eq!(CONTRACT.names("Mode"), set(Mode::ALL));
+    assert_eq!(CONTRACT.names("WebhookDeliveryStatus"), set(WebhookStatus::ALL));
 }
 
 /// Every state that a message of up to two recipients can be in.

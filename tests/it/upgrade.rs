@@ -132,7 +132,7 @@ async fn a_migration_refuses_to_run_beside_a_process_that_it_would_break() {
 /// The dump of a schema without partitions, settings and comments: those differ from day to day and from server to server.
 fn schema_of(url: &str) -> String {
     let on_path =
-        ["/usr/lib/postgresql", "/usr/local/pgsql"].iter().flat_map(|directory| std::fs::read_dir(directory).ok());
+        ["/usr/lib/postgresql", "/usr/local/pgsql"].iter().filter_map(|directory| std::fs::read_dir(directory).ok());
     let programs = on_path.flatten().map(|entry| entry.unwrap().path().join("bin/pg_dump"));
     let program = programs.filter(|path| path.exists()).max().unwrap_or_else(|| "pg_dump".into());
     let dumped = std::process::Command::new(program)
@@ -151,7 +151,11 @@ fn schema_of(url: &str) -> String {
     let is_schema = |line: &&str| {
         !line.is_empty() && !["--", "SET ", "SELECT pg_catalog", "\\"].iter().any(|start| line.starts_with(start))
     };
-    text.lines().filter(is_schema).map(|line| format!("{line}\n")).collect()
+    lines(text.lines().filter(is_schema))
+}
+
+fn lines<'t>(lines: impl Iterator<Item = &'t str>) -> String {
+    lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
 #[tokio::test]
@@ -164,8 +168,7 @@ async fn docs_schema_sql_is_the_whole_schema() {
         std::fs::write(path, format!("{}\n{schema}", SCHEMA_HEAD.trim())).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap();
-    let written: String =
-        written.lines().filter(|line| !line.starts_with("--")).map(|line| format!("{line}\n")).collect();
+    let written = lines(written.lines().filter(|line| !line.starts_with("--")));
     assert_eq!(written, schema, "run: MAILWRIGHT_WRITE_SCHEMA=1 scripts/test docs_schema_sql");
 }
 

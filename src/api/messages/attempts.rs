@@ -10,9 +10,12 @@ use crate::api::page::{PageView, Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
+use crate::domain::class::Class;
 use crate::domain::clock::rfc3339;
 use crate::domain::id::{AttemptId, RecipientId};
-use crate::store::mail::messages::StoredAttempt;
+use crate::domain::outcome::OutcomeKind;
+use crate::domain::stage::Stage;
+use crate::store::mail::attempts::StoredAttempt;
 use crate::webhook::payload::ReplyView;
 
 /// The schema `Attempt`.
@@ -22,11 +25,11 @@ struct AttemptView<'a> {
     recipient_id: RecipientId,
     email: &'a str,
     number: i32,
-    outcome: &'a str,
-    class: &'a str,
+    outcome: OutcomeKind,
+    class: &'a Class,
     started_at: String,
     duration_ms: i32,
-    stage: Option<&'a str>,
+    stage: Option<Stage>,
     host: Option<&'a str>,
     ip: Option<&'a str>,
     source_ip: Option<&'a str>,
@@ -61,12 +64,12 @@ impl<'a> AttemptView<'a> {
             recipient_id: attempt.recipient,
             email: &attempt.email,
             number: attempt.number,
-            outcome: &attempt.outcome,
-            class: &attempt.class,
+            outcome: attempt.outcome,
+            class: &attempt.reply.class,
             started_at: rfc3339(attempt.started_at),
             duration_ms: attempt.duration_ms,
-            stage: attempt.stage.as_deref(),
-            host: attempt.host.as_deref(),
+            stage: attempt.stage,
+            host: attempt.reply.host.as_deref(),
             ip: attempt.ip.as_deref(),
             source_ip: attempt.source_ip.as_deref(),
             tls: attempt.tls.as_deref(),

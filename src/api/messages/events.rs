@@ -10,8 +10,9 @@ use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
+use crate::domain::event::EventType;
 use crate::domain::id::{EventId, RecipientId};
-use crate::store::mail::messages::StoredEvent;
+use crate::store::mail::events::StoredEvent;
 use crate::webhook::payload::ReportView;
 
 /// The schema `Event`.
@@ -19,7 +20,7 @@ use crate::webhook::payload::ReportView;
 struct EventView<'e> {
     id: EventId,
     #[serde(rename = "type")]
-    event_type: &'e str,
+    event_type: EventType,
     occurred_at: String,
     recipient_id: RecipientId,
     email: &'e str,
@@ -47,7 +48,7 @@ impl<'e> EventView<'e> {
     fn of(event: &'e StoredEvent) -> Self {
         Self {
             id: event.id,
-            event_type: &event.event_type,
+            event_type: event.event_type,
             occurred_at: rfc3339(event.occurred_at),
             recipient_id: event.recipient,
             email: &event.email,

@@ -9,16 +9,20 @@ use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::api::{Api, Shared, ok_json};
 use crate::domain::access::{Caller, Scope};
+use crate::domain::class::Class;
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::hold::HoldReason;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::lane::{LanePhase, LaneState};
+use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::route::SANDBOX_LANE;
+use crate::domain::stage::Stage;
 use crate::routing::{RouteQuery, RouteView};
 use crate::store::fleet::lane_states::StoredLane;
-use crate::store::mail::explain::{LastAttempt, OwedDelivery};
-use crate::store::mail::messages::StoredRecipient;
+use crate::store::mail::attempts::StoredAttempt;
+use crate::store::mail::owed::OwedDelivery;
+use crate::store::mail::recipients::StoredRecipient;
 
 /// Recipients of a message that are explained; the others are in the same places.
 const RECIPIENTS_MAX: usize = 50;
@@ -42,7 +46,7 @@ struct RecipientView<'m> {
     next_attempt_at: Option<String>,
     expires_at: Option<String>,
     attempts: i32,
-    held: Option<&'m str>,
+    held: Option<HoldReason>,
     route: Option<RouteOrError>,
     lanes: Vec<LaneView>,
     last_attempt: Option<LastAttemptView<'m>>,
@@ -69,10 +73,10 @@ struct LaneView {
 struct LastAttemptView<'a> {
     number: i32,
     started_at: String,
-    outcome: &'a str,
-    class: &'a str,
+    outcome: OutcomeKind,
+    class: &'a Class,
     meaning: Option<String>,
-    stage: Option<&'a str>,
+    stage: Option<Stage>,
     host: Option<&'a str>,
     ip: Option<&'a str>,
     source_ip: Option<&'a str>,
@@ -111,7 +115,7 @@ async fn one<'m>(
     caller: &Caller,
     recipient: &'m StoredRecipient,
     owed: Option<&'m OwedDelivery>,
-    last: Option<&'m LastAttempt>,
+    last: Option<&'m StoredAttempt>,
 ) -> Result<RecipientView<'m>, Problem> {
     let now = api.clock.now();
     let (mut route, mut lanes) = (None, Vec::new());
@@ -134,7 +138,7 @@ async fn one<'m>(
         next_attempt_at: recipient.next_attempt_at.map(rfc3339),
         expires_at: owed.map(|owed| rfc3339(owed.expires_at)),
         attempts: recipient.attempts,
-        held: owed.and_then(|owed| owed.held.as_deref()),
+        held: owed.and_then(|owed| owed.held),
         route,
         lanes: lanes.into_iter().map(LaneView::of).collect(),
         last_attempt: last.map(|last| LastAttemptView::of(api, last)),
@@ -148,22 +152,22 @@ impl LaneView {
 }
 
 impl<'a> LastAttemptView<'a> {
-    fn of(api: &Api, last: &'a LastAttempt) -> Self {
+    fn of(api: &Api, last: &'a StoredAttempt) -> Self {
         Self {
             number: last.number,
             started_at: rfc3339(last.started_at),
-            outcome: &last.outcome,
-            class: &last.class,
-            meaning: api.router.traffic.plan().classifier.about(&last.class).map(str::to_owned),
-            stage: last.stage.as_deref(),
-            host: last.host.as_deref(),
+            outcome: last.outcome,
+            class: &last.reply.class,
+            meaning: api.router.traffic.plan().classifier.about(last.reply.class.name()).map(str::to_owned),
+            stage: last.stage,
+            host: last.reply.host.as_deref(),
             ip: last.ip.as_deref(),
             source_ip: last.source_ip.as_deref(),
             tls: last.tls.as_deref(),
             rule: last.rule.as_deref(),
             confidence: last.confidence,
             action: last.action.as_deref(),
-            text: last.text.as_deref(),
+            text: last.reply.text.as_deref(),
         }
     }
 }
@@ -172,14 +176,15 @@ impl<'a> LastAttemptView<'a> {
 fn reason(
     recipient: &StoredRecipient,
     owed: Option<&OwedDelivery>,
-    last: Option<&LastAttempt>,
+    last: Option<&StoredAttempt>,
     lanes: &[StoredLane],
     now: Timestamp,
 ) -> String {
     let said = last.map_or_else(String::new, |last| {
-        let host = last.host.as_deref().map_or_else(String::new, |host| format!(" at {host}"));
-        let text = last.text.as_deref().unwrap_or_default();
-        let class = if last.class == last.outcome { String::new() } else { format!(" ({})", last.class) };
+        let host = last.reply.host.as_deref().map_or_else(String::new, |host| format!(" at {host}"));
+        let text = last.reply.text.as_deref().unwrap_or_default();
+        let class = &last.reply.class;
+        let class = if class.name() == last.outcome.name() { String::new() } else { format!(" ({class})") };
         format!("try {}{host} ended {}{class}: {text}", last.number, last.outcome)
     });
     let Some(owed) = owed else {
@@ -202,10 +207,7 @@ fn reason(
         "it is due and waits for its turn".to_owned()
     };
     match (&owed.held, said.is_empty()) {
-        (Some(held), _) => {
-            let why = HoldReason::parse(held).map_or(held.as_str(), |reason| reason.in_words());
-            format!("{when}: {why}{lane}")
-        }
+        (Some(held), _) => format!("{when}: {}{lane}", held.in_words()),
         (None, true) => format!("{when}{lane}"),
         (None, false) => format!("{when}, since {said}{lane}"),
     }

@@ -9,12 +9,14 @@ use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
-use crate::domain::access::Scope;
+use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::rfc3339;
+use crate::domain::draft::Priority;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::MessageStatus;
-use crate::domain::recipient::{Counts, RecipientStatus};
-use crate::store::mail::messages::{StoredMessage, StoredRecipient, StoredReply};
+use crate::domain::recipient::{Counts, RecipientKind, RecipientStatus};
+use crate::store::mail::messages::StoredMessage;
+use crate::store::mail::recipients::{StoredRecipient, StoredReply};
 use crate::webhook::payload::ReplyView;
 
 /// The schema `Message`: a message without its recipients.
@@ -22,13 +24,13 @@ use crate::webhook::payload::ReplyView;
 pub(super) struct MessageView<'m> {
     id: MessageId,
     status: MessageStatus,
-    mode: &'m str,
+    mode: Mode,
     created_at: String,
     from: &'m str,
     subject: &'m str,
     tags: &'m Value,
     metadata: &'m Value,
-    priority: &'static str,
+    priority: Priority,
     size: i32,
     expires_at: Option<String>,
     counts: &'m Counts,
@@ -47,7 +49,7 @@ struct MessageWithRecipientsView<'m> {
 struct RecipientView<'r> {
     id: RecipientId,
     email: &'r str,
-    kind: &'r str,
+    kind: RecipientKind,
     status: RecipientStatus,
     attempts: i32,
     settled_at: Option<String>,
@@ -75,7 +77,7 @@ impl<'m> MessageView<'m> {
         Self {
             id: message.id,
             status: MessageStatus::of(counts),
-            mode: &message.mode,
+            mode: message.mode,
             created_at: rfc3339(message.created_at),
             from: &message.author,
             subject: &message.subject,
@@ -94,7 +96,7 @@ impl<'r> RecipientView<'r> {
         Self {
             id: recipient.id,
             email: &recipient.address,
-            kind: &recipient.kind,
+            kind: recipient.kind,
             status: recipient.status,
             attempts: recipient.attempts,
             settled_at: recipient.settled_at.map(rfc3339),
@@ -110,6 +112,6 @@ pub(super) fn reply_view(reply: &StoredReply) -> ReplyView<'_> {
         enhanced: reply.enhanced.as_deref(),
         text: reply.text.as_deref(),
         host: reply.host.as_deref(),
-        class: reply.class.as_deref(),
+        class: Some(reply.class.name()),
     }
 }

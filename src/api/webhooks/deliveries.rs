@@ -11,13 +11,14 @@ use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
 use crate::domain::id::{EventId, MessageId, WebhookDeliveryId};
+use crate::domain::webhook::WebhookStatus;
 use crate::store::accounts::endpoints::EndpointDelivery;
 
 /// The schema `WebhookDelivery`.
 #[derive(Serialize)]
 struct DeliveryView<'d> {
     id: WebhookDeliveryId,
-    status: &'d str,
+    status: WebhookStatus,
     event_id: EventId,
     message_id: MessageId,
     attempts: i32,
@@ -45,7 +46,7 @@ impl<'d> DeliveryView<'d> {
     fn of(row: &'d EndpointDelivery) -> Self {
         Self {
             id: WebhookDeliveryId::from_uuid(row.id),
-            status: &row.status,
+            status: row.status,
             event_id: row.event,
             message_id: row.message,
             attempts: row.attempts,

@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
-use crate::store::{Store, StoreError, on_pool};
+use crate::domain::webhook::WebhookStatus;
+use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An endpoint as it is stored.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ pub struct EndpointDelivery {
     pub id: Uuid,
     pub event: EventId,
     pub message: MessageId,
-    pub status: String,
+    pub status: WebhookStatus,
     pub attempts: i32,
     pub response_code: Option<i16>,
     pub detail: String,
@@ -160,18 +161,20 @@ impl Store {
             limit,
         )
         .fetch_all(conn))?;
-        Ok(rows
-            .into_iter()
-            .map(|row| EndpointDelivery {
-                id: row.id,
-                event: EventId::from_uuid(row.event_id),
-                message: MessageId::from_uuid(row.message_id),
-                status: row.status,
-                attempts: row.attempts,
-                response_code: row.response_code,
-                detail: row.detail,
-                settled_at: row.settled_at,
+        rows.into_iter()
+            .map(|row| {
+                let status = WebhookStatus::parse(&row.status);
+                Ok(EndpointDelivery {
+                    id: row.id,
+                    event: EventId::from_uuid(row.event_id),
+                    message: MessageId::from_uuid(row.message_id),
+                    status: decoded(status, ("webhook_deliveries", "status"), row.id, &row.status)?,
+                    attempts: row.attempts,
+                    response_code: row.response_code,
+                    detail: row.detail,
+                    settled_at: row.settled_at,
+                })
             })
-            .collect())
+            .collect()
     }
 }

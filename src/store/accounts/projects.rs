@@ -3,7 +3,7 @@
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{KeyId, ProjectId};
-use crate::store::{Store, StoreError, on_pool};
+use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// A key about to be stored: its text is not.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct FoundKey {
 pub struct ListedKey {
     pub id: KeyId,
     pub project: String,
-    pub mode: String,
+    pub mode: Mode,
     pub prefix: String,
     pub scopes: Vec<String>,
     pub created_at: Timestamp,
@@ -133,18 +133,19 @@ impl Store {
             )
             .fetch_all(conn)
         )?;
-        Ok(rows
-            .into_iter()
-            .map(|row| ListedKey {
-                id: KeyId::from_uuid(row.id),
-                project: row.project,
-                mode: row.mode,
-                prefix: row.prefix,
-                scopes: row.scopes,
-                created_at: row.created_at,
-                revoked_at: row.revoked_at,
+        rows.into_iter()
+            .map(|row| {
+                Ok(ListedKey {
+                    id: KeyId::from_uuid(row.id),
+                    project: row.project,
+                    mode: decoded(Mode::parse(&row.mode), ("api_keys", "mode"), row.id, &row.mode)?,
+                    prefix: row.prefix,
+                    scopes: row.scopes,
+                    created_at: row.created_at,
+                    revoked_at: row.revoked_at,
+                })
             })
-            .collect())
+            .collect()
     }
 
     /// Revokes a key; `false` when there is none, or it was revoked before.

@@ -1,7 +1,7 @@
 //! The statements that scatter over all shards: listings. Keyset by id, newest first, under the same
 //! deadline as everything else; the only module that may leave the shard out.
 
-use super::messages::{StoredMessage, priority_name};
+use super::messages::{StoredMessage, mode, priority};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::recipient::{Counts, RecipientStatus};
@@ -31,43 +31,50 @@ impl Store {
         project: ProjectId,
         filter: &MessageFilter,
     ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
-        // An address is sought within its domain: one index serves both.
-        // `message_status` is the rule of `MessageStatus::of`, in SQL; a test holds the two together.
         let rows = on_pool!(self, "messages.list", conn, sqlx::query!(
-            "SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at, \
-                 c.counts AS \"counts!\" \
-             FROM messages m \
-             CROSS JOIN LATERAL ( \
-                 SELECT array_agg(n.number ORDER BY n.status) AS counts, \
-                     CASE WHEN bool_and(n.number = 0 OR n.status = 'delivered') THEN 'delivered' \
-                          WHEN bool_or(n.number > 0 AND n.status = 'delivered') THEN 'partially_delivered' \
-                          WHEN bool_or(n.number > 0 AND n.status = 'sending') THEN 'sending' \
-                          WHEN bool_or(n.number > 0 AND n.status IN ('queued', 'deferred')) THEN 'queued' \
-                          WHEN bool_and(n.number = 0 OR n.status = 'cancelled') THEN 'cancelled' \
-                          ELSE 'failed' END AS message_status \
-                 FROM ( \
-                     SELECT s.status, count(r.id)::int AS number \
-                     FROM unnest(ARRAY['bounced', 'cancelled', 'deferred', 'delivered', 'expired', 'queued', 'sending', 'suppressed']) AS s (status) \
-                     LEFT JOIN ( \
-                         SELECT r.id, CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending' ELSE r.status END AS status \
-                         FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id \
-                         WHERE r.shard = m.shard AND r.message_id = m.id \
-                     ) AS r ON r.status = s.status \
-                     GROUP BY s.status \
-                 ) AS n \
-             ) AS c \
-             WHERE m.project_id = $1 \
-               AND ($2::uuid IS NULL OR m.id < $2) \
-               AND ($3::timestamptz IS NULL OR m.created_at >= $3) \
-               AND ($4::timestamptz IS NULL OR m.created_at < $4) \
-               AND ($5::text IS NULL OR m.sender = $5) \
-               AND ($6::text IS NULL OR m.tags ? $6) \
-               AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0) \
-               AND ($8::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r \
-                    WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND r.address = $8)) \
-               AND ($9::text IS NULL OR m.id IN (SELECT r.message_id FROM recipients r WHERE split_part(r.address, '@', -1) = $9)) \
-               AND ($10::text IS NULL OR c.message_status = $10) \
-             ORDER BY m.id DESC LIMIT $11",
+            r#"
+            SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at,
+                c.counts AS "counts!"
+            FROM messages m
+            -- How many recipients are in each state, and the message's state by the rule of `MessageStatus::of`.
+            CROSS JOIN LATERAL (
+                SELECT array_agg(n.number ORDER BY n.status) AS counts,
+                    CASE WHEN bool_and(n.number = 0 OR n.status = 'delivered') THEN 'delivered'
+                         WHEN bool_or(n.number > 0 AND n.status = 'delivered') THEN 'partially_delivered'
+                         WHEN bool_or(n.number > 0 AND n.status = 'sending') THEN 'sending'
+                         WHEN bool_or(n.number > 0 AND n.status IN ('queued', 'deferred')) THEN 'queued'
+                         WHEN bool_and(n.number = 0 OR n.status = 'cancelled') THEN 'cancelled'
+                         ELSE 'failed' END AS message_status
+                FROM (
+                    SELECT s.status, count(r.id)::int AS number
+                    FROM unnest(ARRAY['bounced', 'cancelled', 'deferred', 'delivered', 'expired', 'queued', 'sending',
+                        'suppressed']) AS s (status)
+                    LEFT JOIN (
+                        -- A delivery under a lease is `sending`.
+                        SELECT r.id, CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending'
+                                          ELSE r.status END AS status
+                        FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
+                        WHERE r.shard = m.shard AND r.message_id = m.id
+                    ) AS r ON r.status = s.status
+                    GROUP BY s.status
+                ) AS n
+            ) AS c
+            WHERE m.project_id = $1
+              AND ($2::uuid IS NULL OR m.id < $2)
+              AND ($3::timestamptz IS NULL OR m.created_at >= $3)
+              AND ($4::timestamptz IS NULL OR m.created_at < $4)
+              AND ($5::text IS NULL OR m.sender = $5)
+              AND ($6::text IS NULL OR m.tags ? $6)
+              AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0)
+              -- An address is sought within its domain: one index serves both.
+              AND ($8::text IS NULL OR m.id IN (
+                  SELECT r.message_id FROM recipients r
+                  WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND r.address = $8))
+              AND ($9::text IS NULL OR m.id IN (
+                  SELECT r.message_id FROM recipients r WHERE split_part(r.address, '@', -1) = $9))
+              AND ($10::text IS NULL OR c.message_status = $10)
+            ORDER BY m.id DESC LIMIT $11
+            "#,
             project.uuid(),
             filter.before.map(MessageId::uuid),
             filter.since,
@@ -81,24 +88,24 @@ impl Store {
             filter.limit,
         )
         .fetch_all(conn))?;
-        Ok(rows
-            .into_iter()
+        rows.into_iter()
             .map(|row| {
+                let id = MessageId::from_uuid(row.id);
                 let message = StoredMessage {
-                    id: MessageId::from_uuid(row.id),
-                    mode: row.mode,
+                    id,
+                    mode: mode(id, &row.mode)?,
                     author: row.author,
                     subject: row.subject,
                     tags: row.tags,
                     metadata: row.metadata,
-                    priority: priority_name(row.priority),
+                    priority: priority(id, row.priority)?,
                     size: row.size,
                     created_at: row.created_at,
                     expires_at: row.expires_at,
                 };
-                (message, counts_of(&row.counts))
+                Ok((message, counts_of(&row.counts)))
             })
-            .collect())
+            .collect()
     }
 }
 

@@ -2,9 +2,12 @@
 
 pub mod accept;
 pub mod accepted;
-pub mod explain;
+pub mod attempts;
+pub mod events;
 pub mod idempotency;
 pub mod listing;
 pub mod log;
 pub mod messages;
+pub mod owed;
+pub mod recipients;
 pub mod sandbox;

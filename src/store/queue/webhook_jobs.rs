@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::leases::{Rescued, Window, lease_statements};
 use crate::domain::clock::Timestamp;
+use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, EventId, MessageId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
-use crate::store::{Link, Store, StoreError, on_link, on_pool};
+use crate::domain::webhook::WebhookStatus;
+use crate::store::{Link, Store, StoreError, decoded, on_link, on_pool};
 
 lease_statements!("webhook_jobs");
 
@@ -41,7 +43,7 @@ pub struct LoadedJob {
     pub url: String,
     pub secret: Vec<u8>,
     pub enabled: bool,
-    pub event_type: String,
+    pub event_type: EventType,
     pub occurred_at: Timestamp,
     pub recipient: RecipientId,
     pub email: String,
@@ -188,19 +190,23 @@ async fn load(conn: &mut PgConnection, job: &LeasedJob) -> Result<Option<LoadedJ
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| LoadedJob {
-        url: row.url,
-        secret: row.secret,
-        enabled: row.enabled,
-        event_type: row.event_type,
-        occurred_at: row.occurred_at,
-        recipient: RecipientId::from_uuid(row.recipient_id),
-        email: row.address,
-        sequence: row.sequence,
-        tags: row.tags,
-        metadata: row.metadata,
-        data: row.data,
-    }))
+    row.map(|row| {
+        let event_type = EventType::parse(&row.event_type);
+        Ok(LoadedJob {
+            url: row.url,
+            secret: row.secret,
+            enabled: row.enabled,
+            event_type: decoded(event_type, ("events", "type"), job.event, &row.event_type)?,
+            occurred_at: row.occurred_at,
+            recipient: RecipientId::from_uuid(row.recipient_id),
+            email: row.address,
+            sequence: row.sequence,
+            tags: row.tags,
+            metadata: row.metadata,
+            data: row.data,
+        })
+    })
+    .transpose()
 }
 
 async fn settle(
@@ -256,7 +262,7 @@ async fn record(conn: &mut PgConnection, settlement: &JobSettlement) -> Result<(
         job.lease.id,
         job.endpoint.uuid(),
         job.event.uuid(),
-        if settlement.next == JobNext::Succeeded { "succeeded" } else { "failed" },
+        if settlement.next == JobNext::Succeeded { WebhookStatus::Succeeded } else { WebhookStatus::Failed }.name(),
         job.lease.attempt,
         settlement.response_code.and_then(|code| i16::try_from(code).ok()),
         settlement.detail,

@@ -1,0 +1,62 @@
+//! The events of one message.
+
+use crate::domain::clock::Timestamp;
+use crate::domain::event::EventType;
+use crate::domain::id::{EventId, MessageId, RecipientId};
+use crate::store::{Store, StoreError, decoded, on_pool};
+
+/// A fact about a recipient.
+#[derive(Debug)]
+pub struct StoredEvent {
+    pub id: EventId,
+    pub recipient: RecipientId,
+    pub email: String,
+    pub sequence: i32,
+    pub event_type: EventType,
+    pub occurred_at: Timestamp,
+    pub data: serde_json::Value,
+}
+
+impl Store {
+    /// The events of a message, oldest first.
+    pub async fn list_events(
+        &self,
+        id: MessageId,
+        after: Option<EventId>,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "events.list",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT e.id, e.recipient_id, r.address, e.sequence, e.type AS event_type, e.occurred_at, e.data
+                FROM events e
+                JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
+                WHERE e.shard = $1 AND e.message_id = $2 AND ($3::uuid IS NULL OR e.id > $3)
+                ORDER BY e.id LIMIT $4
+                "#,
+                id.shard().value(),
+                id.uuid(),
+                after.map(EventId::uuid),
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter()
+            .map(|row| {
+                let event_type = EventType::parse(&row.event_type);
+                Ok(StoredEvent {
+                    id: EventId::from_uuid(row.id),
+                    recipient: RecipientId::from_uuid(row.recipient_id),
+                    email: row.address,
+                    sequence: row.sequence,
+                    event_type: decoded(event_type, ("events", "type"), row.id, &row.event_type)?,
+                    occurred_at: row.occurred_at,
+                    data: row.data,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! The recipients of one message, and where their deliveries stand.
+
+use crate::domain::class::Class;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::recipient::{RecipientKind, RecipientStatus};
+use crate::store::{Store, StoreError, decoded, on_pool};
+
+/// A recipient and where its delivery stands.
+#[derive(Debug, Clone)]
+pub struct StoredRecipient {
+    pub id: RecipientId,
+    pub kind: RecipientKind,
+    pub address: String,
+    pub status: RecipientStatus,
+    pub attempts: i32,
+    pub settled_at: Option<Timestamp>,
+    /// When it is tried next; `None` once settled or while it is being sent.
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_reply: Option<StoredReply>,
+}
+
+/// The last thing that is known of a recipient's delivery.
+#[derive(Debug, Clone)]
+pub struct StoredReply {
+    pub code: Option<i16>,
+    pub enhanced: Option<String>,
+    pub text: Option<String>,
+    pub host: Option<String>,
+    pub class: Class,
+}
+
+impl Store {
+    /// The recipients of a message in the order in which they were given. A leased delivery is `sending`.
+    pub async fn list_recipients(&self, id: MessageId) -> Result<Vec<StoredRecipient>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "recipients.list",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status, r.reply_text,
+                    r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS "attempts!",
+                    d.due_at AS "due_at?", d.lease_token IS NOT NULL AS "is_leased!"
+                FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
+                WHERE r.shard = $1 AND r.message_id = $2 ORDER BY r.position
+                "#,
+                id.shard().value(),
+                id.uuid(),
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter()
+            .map(|row| {
+                let stored =
+                    decoded(RecipientStatus::parse(&row.status), ("recipients", "status"), row.id, &row.status)?;
+                let is_sending = row.is_leased && !stored.is_settled();
+                Ok(StoredRecipient {
+                    id: RecipientId::from_uuid(row.id),
+                    kind: decoded(RecipientKind::parse(&row.kind), ("recipients", "kind"), row.id, &row.kind)?,
+                    address: row.address,
+                    status: if is_sending { RecipientStatus::Sending } else { stored },
+                    attempts: row.attempts,
+                    settled_at: row.settled_at,
+                    next_attempt_at: row.due_at.filter(|_| !is_sending && !stored.is_settled()),
+                    last_reply: row.reply_class.map(|class| StoredReply {
+                        code: row.reply_code,
+                        enhanced: row.reply_status,
+                        text: row.reply_text,
+                        host: row.reply_host,
+                        class: Class::of(&class),
+                    }),
+                })
+            })
+            .collect()
+    }
+}
