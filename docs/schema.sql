@@ -319,7 +319,7 @@ ALTER TABLE ONLY public.dkim_keys
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_selector_key UNIQUE (project_id, domain, selector);
 ALTER TABLE ONLY public.events
-    ADD CONSTRAINT events_pkey PRIMARY KEY (shard, id);
+    ADD CONSTRAINT events_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (shard, project_id, key);
 ALTER TABLE ONLY public.lane_states
@@ -361,8 +361,7 @@ ALTER TABLE ONLY public.webhook_jobs
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
 CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, due_at) WHERE ((lease_token IS NULL) AND (NOT ready));
-CREATE INDEX events_by_message_id ON ONLY public.events USING btree (shard, message_id);
-CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid, id);
+CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
 CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), address, message_id DESC);

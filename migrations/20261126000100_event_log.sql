@@ -2,7 +2,7 @@
 -- made, words instead of sentences, and room for scheduled mail and suppressions.
 --
 -- Breaks processes of earlier versions: `mailwright migrate` refuses to run while one is connected. Events are copied
--- once; nothing else is rewritten.
+-- once; recipients with several events, idempotency keys and the queue are updated in place.
 
 -- Which binaries can use this schema: those that know the migration `min_binary`, and all later ones. A migration that
 -- an older binary does not survive raises it.
@@ -60,7 +60,7 @@ BEGIN
         type         text        NOT NULL,
         occurred_at  timestamptz NOT NULL,
         data         jsonb       NOT NULL,
-        CONSTRAINT events_pkey PRIMARY KEY (shard, id),
+        CONSTRAINT events_pkey PRIMARY KEY (shard, message_id, id),
         CONSTRAINT events_sequence CHECK (sequence >= 1),
         CONSTRAINT events_era CHECK (era >= 0),
         CONSTRAINT events_mode CHECK (mode IN ('live', 'test'))
@@ -74,8 +74,7 @@ BEGIN
     FROM events_by_message e LEFT JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
     ORDER BY e.id;
 
-    CREATE INDEX events_by_message_id ON events (shard, message_id);
-    CREATE INDEX events_in_commit_order ON events (shard, project_id, era, xid, id);
+    CREATE INDEX events_in_commit_order ON events (shard, project_id, era, xid);
 END $$;
 DROP TABLE events_by_message;
 

@@ -28,8 +28,8 @@ impl Shard {
         Self(byte & 0x3f)
     }
 
-    /// The shard of an idempotency key: a stable hash (FNV-1a) of project and key, so that the
-    /// unique row and its message lie together.
+    /// The shard of an idempotency key: a stable hash (FNV-1a) of project and key, where
+    /// the unique row lies. Its message lies there too where a transaction may not touch all shards.
     pub fn of_key(project: Uuid, key: &str) -> Self {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in project.as_bytes().iter().chain(key.as_bytes()) {

@@ -30,7 +30,7 @@ use crate::domain::draft::Expiry;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::{Idempotency, NewMessage, NewRecipient, NewSubmission};
 use crate::domain::recipient::RecipientStatus;
-use crate::domain::shard::Shard;
+use crate::domain::shard::{SHARDS, Shard};
 use crate::routing::TrafficPolicy;
 use crate::store::mail::accept::Stored;
 use crate::store::{Store, StoreError};
@@ -52,7 +52,8 @@ pub struct Door {
     lifetime: Duration,
     message_limit: usize,
     /// Keys and the messages that they made must lie in one shard.
-    is_one_shard: bool,
+    /// Whether a message lies in the shard of its idempotency key: where a transaction may not touch all shards.
+    follows_key: bool,
 }
 
 /// What a door is made of.
@@ -72,7 +73,7 @@ impl Door {
             signing: Signing::new(parts.store.clone(), config.dkim.cache.0),
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
-            is_one_shard: config.database.max_shards_per_tx == 1,
+            follows_key: config.database.max_shards_per_tx < SHARDS.len(),
             parts,
         }
     }
@@ -88,7 +89,8 @@ impl Door {
             };
             return known.ok_or(SubmitError::Backlog(full));
         }
-        let work = self.make_and_store(caller, submission, key, mode);
+        // On the heap: what waits for a commit is small, what makes a message is not.
+        let work = Box::pin(self.make_and_store(caller, submission, key, mode));
         tokio::time::timeout(DEADLINE, work)
             .await
             .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))?
@@ -109,12 +111,12 @@ impl Door {
     ) -> Result<Accepted, SubmitError> {
         let now = self.parts.clock.now();
         let shard = match &key {
-            Some(key) if self.is_one_shard => key.shard(),
+            Some(key) if self.follows_key => key.shard(),
             _ => shard_of_turn(now),
         };
         let mut made = Vec::new();
         for (index, content) in submission.into_contents().enumerate() {
-            match self.make(caller, content, shard, now).await {
+            match Box::pin(self.make(caller, content, shard, now)).await {
                 Err(NotMade::Refused(refusal)) if mode == Strictness::Strict => {
                     return Err(SubmitError::Refused(index, refusal));
                 }

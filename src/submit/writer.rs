@@ -20,7 +20,7 @@ use crate::domain::reverse_path::ReversePath;
 use crate::handover::{Handover, Permit, PlacedDelivery};
 use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{Birth, Stored};
-use crate::store::{Link, Store, StoreError, by_shard};
+use crate::store::{Link, Store, StoreClock, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -122,6 +122,7 @@ impl Drop for OnEnd {
 struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
     link: Link,
+    clock: Arc<StoreClock>,
     bounds: Bounds,
     commits: Arc<Commits>,
     handover: Arc<Handover>,
@@ -150,6 +151,7 @@ impl Writer {
             let task = Task {
                 entries: Arc::clone(&receiver),
                 link: store.link(),
+                clock: Arc::clone(store.clock()),
                 bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
                 commits: Arc::clone(&commits),
                 handover: Arc::clone(&parts.handover),
@@ -262,7 +264,9 @@ impl Task {
         self.chance.fill(&mut token);
         let token = Uuid::from_bytes(token);
         let mut permits: HashMap<Uuid, Permit> = HashMap::new();
-        for message in batch.iter().flat_map(|submission| &submission.messages) {
+        // Nothing is born to a process that may claim nothing.
+        let messages = batch.iter().flat_map(|submission| &submission.messages);
+        for message in messages.filter(|_| !self.clock.is_far_off()) {
             for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
                 if let Some(permit) = self.handover.capacity.reserve(&recipient.next_hop, message.project) {
                     permits.insert(recipient.id.uuid(), permit);

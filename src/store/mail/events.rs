@@ -1,9 +1,15 @@
 //! The events of one message.
 
+use std::time::Duration;
+
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, RecipientId};
+use crate::store::schema::partitions::first_id_at;
 use crate::store::{Store, StoreError, decoded, on_pool};
+
+/// How much the clocks of two processes may differ: an event's id may be made so long before its message's.
+const CLOCKS_DIFFER: Duration = Duration::from_hours(24);
 
 /// A fact about a recipient.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ impl Store {
         after: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
+        // Days before the message's own are never opened.
+        let oldest = first_id_at(id.made_at() - CLOCKS_DIFFER);
         let rows = on_pool!(
             self,
             "events.list",
@@ -35,12 +43,14 @@ impl Store {
                 FROM events e
                 JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
                 WHERE e.shard = $1 AND e.message_id = $2 AND ($3::uuid IS NULL OR e.id > $3)
+                  AND e.id >= $5
                 ORDER BY e.id LIMIT $4
                 "#,
                 id.shard().value(),
                 id.uuid(),
                 after.map(EventId::uuid),
                 limit,
+                oldest,
             )
             .fetch_all(conn)
         )?;

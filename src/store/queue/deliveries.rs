@@ -17,7 +17,7 @@ use crate::domain::shard::Shard;
 use crate::domain::stage::Stage;
 use crate::store::{Link, Store, StoreError, on_link, on_pool};
 
-lease_statements!("deliveries");
+lease_statements!("deliveries", ", begun_at = NULL, revoked_at = NULL");
 
 /// How many rows are due, and for how long the oldest has been.
 #[derive(Debug, Clone, Copy, Default)]

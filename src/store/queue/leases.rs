@@ -19,8 +19,9 @@ pub struct Window {
 }
 
 /// Writes `renew_leases`, `shards_where_expired` and `release_expired` for one queue table.
+/// `$also_cleared` names the further columns that hold only under a lease: `, column = NULL`.
 macro_rules! lease_statements {
-    ($table:literal) => {
+    ($table:literal, $also_cleared:literal) => {
         /// Puts off the expiry of leases that are still ours; returns the ids that are.
         async fn renew_leases(
             conn: &mut sqlx::PgConnection,
@@ -72,8 +73,9 @@ macro_rules! lease_statements {
             let rows = sqlx::query!(
                 "UPDATE "
                     + $table
-                    + r#" SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4
-                          WHERE shard = $1 AND lease_until < $4 AND id IN (SELECT d.id FROM "#
+                    + r#" SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4"#
+                    + $also_cleared
+                    + r#" WHERE shard = $1 AND lease_until < $4 AND id IN (SELECT d.id FROM "#
                     + $table
                     + r#" d WHERE d.shard = $1 AND d.lease_token IS NOT NULL AND d.lease_until < $4
                           ORDER BY d.lease_until, d.id OFFSET $3 LIMIT $2 FOR UPDATE SKIP LOCKED)

@@ -15,7 +15,7 @@ use crate::domain::shard::Shard;
 use crate::domain::webhook::WebhookStatus;
 use crate::store::{Link, Store, StoreError, decoded, on_link, on_pool};
 
-lease_statements!("webhook_jobs");
+lease_statements!("webhook_jobs", "");
 
 /// Who claims, how much, and for which endpoints nothing may be claimed.
 #[derive(Debug)]

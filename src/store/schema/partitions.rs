@@ -221,9 +221,10 @@ async fn drop_marked(conn: &mut PgConnection, table: &Wide, retired: &mut Retire
     Ok(())
 }
 
-/// Whether a delivery or a webhook job of a message with an id from `lower` to `upper` is still owed. A
-/// delivery's id has the same millisecond as its message's. Deliveries are asked first: the commit that
-/// settles one writes its jobs, so that none can pass between the two questions.
+/// Whether a delivery or a webhook job of a message with an id from `lower` to `upper` is still owed, or the webhook of
+/// an event with such an id: an event may be days younger than its message. A delivery's id has the same millisecond as
+/// its message's. Deliveries are asked first: the commit that settles one writes its jobs, so that none can pass between
+/// the two questions.
 async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> Result<bool, StoreError> {
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
@@ -240,7 +241,12 @@ async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> R
     }
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
-            "SELECT EXISTS (SELECT 1 FROM webhook_jobs WHERE shard = $1 AND message_id >= $2 AND message_id < $3) AS \"found!\"",
+            r#"
+            SELECT EXISTS (
+                SELECT 1 FROM webhook_jobs
+                WHERE shard = $1 AND (message_id >= $2 AND message_id < $3 OR event_id >= $2 AND event_id < $3)
+            ) AS "found!"
+            "#,
             shard.value(),
             lower,
             upper,
@@ -292,7 +298,7 @@ fn first_id(day: Date) -> Uuid {
 }
 
 /// The least id that can be made at that instant.
-fn first_id_at(at: OffsetDateTime) -> Uuid {
+pub(in crate::store) fn first_id_at(at: OffsetDateTime) -> Uuid {
     let millis = u128::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
     Uuid::from_u128(millis << 80)
 }
