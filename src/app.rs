@@ -358,7 +358,6 @@ impl Common {
             store: self.store.clone(),
             deliveries: Arc::clone(&self.deliveries),
             webhooks: Arc::clone(&self.webhooks),
-            clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
             metrics: Arc::clone(&self.metrics),
         }

@@ -7,7 +7,7 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::Chance;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::store::{Link, Store, StoreError, Window};
@@ -33,7 +33,6 @@ pub struct Upkeep {
     pub store: Store,
     pub deliveries: Arc<Wake>,
     pub webhooks: Arc<Wake>,
-    pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub metrics: Arc<Metrics>,
 }
