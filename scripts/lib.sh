@@ -24,6 +24,13 @@ has_postgres() {
     command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
 
+# The directory of the newest Postgres' programs.
+postgres_bin() {
+    if command -v initdb >/dev/null; then dirname "$(readlink -f "$(command -v initdb)")"
+    else ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1
+    fi
+}
+
 # Debian's Postfix, without a service: nothing of it runs until an instance is started by name.
 install_postfix() {
     [ ! -x /usr/sbin/postfix ] || return 0
