@@ -21,23 +21,20 @@
 //! * `docs/architecture.md`: what each room owns and may use, the states, what always holds, and three walks.
 //! * `docs/decisions.md`: why it is so, and what would undo it.
 //! * `docs/changing.md`: how to add what is added often, and which test fails when a step is forgotten.
-//!
-//! The library is for the binary, the tests, the benchmarks and the fuzzers: what only the crate uses is private, so that
-//! the compiler finds what nobody uses.
 
 // The vocabulary, and what every room may have of the machine.
 pub mod domain;
 
 pub mod ambient;
 pub mod config;
-mod shutdown;
+pub mod shutdown;
 pub mod telemetry;
-mod wake;
+pub mod wake;
 
 // Pure: bytes and rules.
 pub mod classify;
 pub mod compose;
-mod shaping;
+pub mod shaping;
 
 // The edges: the network, the protocol, the store.
 pub mod net;
@@ -45,11 +42,11 @@ pub mod smtp;
 pub mod store;
 
 // In: who calls, the doors, the one entry.
-mod auth;
+pub mod auth;
 
-mod accounts;
+pub mod accounts;
 pub mod api;
-mod console;
+pub mod console;
 pub mod submit;
 
 // Out: hand-over, queue, route, delivery, webhooks, upkeep.
@@ -58,13 +55,13 @@ pub mod queue;
 pub mod routing;
 
 pub mod deliver;
-mod upkeep;
-mod webhook;
+pub mod upkeep;
+pub mod webhook;
 
 // The root, and the commands.
 pub mod app;
 
-mod bench;
+pub mod bench;
 pub mod cli;
-mod cluster;
-mod terminal;
+pub mod cluster;
+pub mod terminal;

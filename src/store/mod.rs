@@ -5,12 +5,12 @@
 //! hung server ignores its own. A connection whose work was dropped half way is closed, never returned to
 //! the pool with a transaction open; accepting, claiming and settling own theirs ([`Link`]).
 
-pub(crate) mod accounts;
-pub(crate) mod clock;
+pub mod accounts;
+pub mod clock;
 mod error;
-pub(crate) mod fleet;
+pub mod fleet;
 pub mod mail;
-pub(crate) mod patience;
+pub mod patience;
 pub mod queue;
 pub mod schema;
 
