@@ -23,7 +23,7 @@ async fn store_of_110a564() -> Arc<Database> {
     database
         .execute(
             "UPDATE deliveries SET expires_at = now() + interval '3 days', due_at = LEAST(due_at, now()) WHERE held IS NULL;
-             UPDATE deliveries SET expires_at = now() + interval '3 days' WHERE held IS NOT NULL;
+             UPDATE deliveries SET expires_at = now() + interval '3 days', due_at = now() + interval '1 hour' WHERE held IS NOT NULL;
              UPDATE idempotency_keys SET expires_at = now() + interval '1 day'",
         )
         .await;
