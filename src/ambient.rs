@@ -1,11 +1,11 @@
-//! The machine's clock and chance: the only room that asks for them.
+//! The machine's clock and randomness: the only room that asks for them.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::domain::clock::{Chance, Clock, Timestamp};
+use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::store::StoreClock;
 
 /// The machine's clock, to the microsecond.
@@ -31,9 +31,9 @@ thread_local! {
 
 /// The cryptographic generator of the machine, asked for many bytes at a time.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SystemChance;
+pub struct SystemRng;
 
-impl Chance for SystemChance {
+impl Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
         DRAWN.with_borrow_mut(|(pool, left)| {
             for part in bytes.chunks_mut(POOL) {
@@ -51,7 +51,7 @@ impl Chance for SystemChance {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for chance")]
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for rng")]
 fn draw(bytes: &mut [u8]) {
     // aws-lc aborts the process when the machine has no entropy; the error never comes.
     let _ = aws_lc_rs::rand::fill(bytes);

@@ -16,7 +16,7 @@ use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
 use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts};
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
 use crate::net::dns::Resolver;
@@ -113,7 +113,7 @@ struct Common {
     traffic: Arc<TrafficPolicy>,
     router: Arc<Router>,
     clock: Arc<dyn Clock>,
-    chance: Arc<dyn Chance>,
+    rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
     deliveries: Arc<Wake>,
     webhooks: Arc<Wake>,
@@ -122,15 +122,15 @@ struct Common {
 
 impl Service {
     /// Starts everything that the plan names. The store must have this binary's schema. `clock` is the store's, which is
-    /// asked before anything else is done; with `chance` it is all that the service has of the world.
+    /// asked before anything else is done; with `rng` it is all that the service has of the world.
     pub async fn start(
         config: Config,
         plan: &Plan,
         metrics: Arc<Metrics>,
         clock: Arc<StoreClock>,
-        chance: Arc<dyn Chance>,
+        rng: Arc<dyn Rng>,
     ) -> Result<Self, StartError> {
-        let common = Common::new(&config, metrics, clock, chance)?;
+        let common = Common::new(&config, metrics, clock, rng)?;
         common.store.check_schema().await?;
         common.store.measure_clock().await?;
         common.store.begin_era().await?;
@@ -190,7 +190,7 @@ impl Common {
         config: &Config,
         metrics: Arc<Metrics>,
         store_clock: Arc<StoreClock>,
-        chance: Arc<dyn Chance>,
+        rng: Arc<dyn Rng>,
     ) -> Result<Self, StartError> {
         let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
         let deliveries = Arc::<Wake>::default();
@@ -199,7 +199,7 @@ impl Common {
         // Half of the memory for messages is for those that are handed over, half for those that are read back.
         let kib = config.delivery.bytes_in_flight.0 >> 11;
         let mut owner = [0; 16];
-        chance.fill(&mut owner);
+        rng.fill(&mut owner);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let store = Store::new(&config.database, Arc::clone(&metrics), Arc::clone(&store_clock))?;
         let resolver = Resolver::new(&config.dns, policy).map_err(StartError::Config)?;
@@ -214,7 +214,7 @@ impl Common {
                 resolver: resolver.clone(),
                 tls: tls.clone(),
                 clock: Arc::clone(&clock),
-                chance: Arc::clone(&chance),
+                rng: Arc::clone(&rng),
             },
         ));
         Ok(Self {
@@ -224,7 +224,7 @@ impl Common {
             traffic,
             router,
             clock,
-            chance,
+            rng,
             metrics,
             deliveries,
             webhooks: Arc::default(),
@@ -246,7 +246,7 @@ impl Common {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
             webhooks: Arc::clone(&self.webhooks),
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
         let writer = Writer::start(&self.store, &config.database, &parts, shutdown);
@@ -259,7 +259,7 @@ impl Common {
                     backlog,
                     traffic: Arc::clone(&self.traffic),
                     clock: Arc::clone(&self.clock),
-                    chance: Arc::clone(&self.chance),
+                    rng: Arc::clone(&self.rng),
                     metrics: Arc::clone(&self.metrics),
                 },
             ),
@@ -270,7 +270,7 @@ impl Common {
             limits: config.limits.clone(),
             http: config.http.clone(),
             clock: Arc::clone(&self.clock),
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
             body_kib: Arc::new(Semaphore::new(config.http.body_bytes_in_flight.0 >> 10)),
         };
@@ -283,7 +283,7 @@ impl Common {
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {
         let parts = SettlerParts {
             webhooks: Arc::clone(&self.webhooks),
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
         let settler = Settler::start(&self.store, parts, shutdown);
@@ -293,7 +293,7 @@ impl Common {
             router: Arc::clone(&self.router),
             tls: self.tls.clone(),
             clock: Arc::clone(&self.clock),
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
         let courier = Courier::new(config, parts);
@@ -327,7 +327,7 @@ impl Common {
             client: self.client(config),
             wake: Arc::clone(&self.webhooks),
             clock: Arc::clone(&self.clock),
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
         let poster = Arc::new(Poster::new(&config.webhooks, parts).map_err(StartError::Config)?);
@@ -348,7 +348,7 @@ impl Common {
                 batch: config.queue.batch,
             },
             owner: self.handover.owner,
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }
     }
@@ -358,7 +358,7 @@ impl Common {
             store: self.store.clone(),
             deliveries: Arc::clone(&self.deliveries),
             webhooks: Arc::clone(&self.webhooks),
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }
     }
@@ -371,7 +371,7 @@ impl Common {
         Partitions {
             store: self.store.clone(),
             retention: Retention { messages: config.retention.messages.0, bodies: config.retention.bodies.0 },
-            chance: Arc::clone(&self.chance),
+            rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mailwright::ambient::{SystemChance, SystemClock, store_clock};
+use mailwright::ambient::{SystemClock, SystemRng, store_clock};
 use mailwright::config::{Database, Span};
 use mailwright::domain::access::Mode;
-use mailwright::domain::clock::{Chance, Clock};
+use mailwright::domain::clock::{Clock, Rng};
 use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlement};
 use mailwright::domain::draft::{Demand, Priority};
 use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
@@ -20,7 +20,7 @@ use mailwright::domain::shard::Shard;
 use mailwright::domain::stage::Stage;
 use mailwright::store::mail::accept::Birth;
 use mailwright::store::queue::claims::Claim;
-use mailwright::store::{Link, Store};
+use mailwright::store::{OwnedConnection, Store};
 use mailwright::telemetry::metrics::Metrics;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::runtime::{Builder, Runtime};
@@ -60,7 +60,7 @@ async fn on_server(statement: &str) {
 
 fn random() -> Uuid {
     let mut bytes = [0; 16];
-    SystemChance.fill(&mut bytes);
+    SystemRng.fill(&mut bytes);
     Uuid::from_bytes(bytes)
 }
 
@@ -93,7 +93,7 @@ impl Bed {
         let store = Store::new(&settings, Arc::new(Metrics::new().unwrap()), store_clock()).unwrap();
         store.migrate().await.unwrap();
         let now = SystemClock.now();
-        let project = store.ensure_project(ProjectId::new(now, &SystemChance), "pieces", now).await.unwrap();
+        let project = store.ensure_project(ProjectId::new(now, &SystemRng), "pieces", now).await.unwrap();
         (store, project)
     }
 
@@ -105,7 +105,7 @@ impl Bed {
     fn message(&self, shard: Shard) -> NewMessage {
         let (now, draft) = (SystemClock.now(), plain(SMALL));
         let recipient = NewRecipient {
-            id: RecipientId::new_in(shard, now, &SystemChance),
+            id: RecipientId::new_in(shard, now, &SystemRng),
             kind: RecipientKind::To,
             address: draft.recipients().to()[0].address.clone(),
             next_hop: LANE.to_owned(),
@@ -113,7 +113,7 @@ impl Bed {
             status: RecipientStatus::Queued,
         };
         NewMessage {
-            id: MessageId::new_in(shard, now, &SystemChance),
+            id: MessageId::new_in(shard, now, &SystemRng),
             project: self.project,
             mode: Mode::Live,
             sender: draft.from().address.clone(),
@@ -132,27 +132,27 @@ impl Bed {
     }
 
     /// Accepts a batch whose deliveries are born under `token`, or due without one.
-    fn accept(&self, link: &mut Link, batch: &[NewSubmission], token: Option<Uuid>) {
+    fn accept(&self, connection: &mut OwnedConnection, batch: &[NewSubmission], token: Option<Uuid>) {
         let is_leased = |_: &Uuid| token.is_some();
         let birth = Birth { owner: Uuid::nil(), token: token.unwrap_or_default(), span: SPAN, is_leased: &is_leased };
-        self.runtime.block_on(link.accept(batch, &birth, &SystemChance)).unwrap();
+        self.runtime.block_on(connection.accept(batch, &birth, &SystemRng)).unwrap();
     }
 }
 
 #[divan::bench(args = [1, 16, 64], sample_size = 1)]
 fn accept(bencher: Bencher<'_, '_>, count: usize) {
     let bed = Bed::get();
-    let mut link = bed.store.link();
+    let mut connection = bed.store.connection();
     let token = Some(random());
     bencher
         .with_inputs(|| bed.batch(Shard::of_low_bits(0), count))
-        .bench_local_values(|batch| bed.accept(&mut link, &batch, token));
+        .bench_local_values(|batch| bed.accept(&mut connection, &batch, token));
 }
 
 #[divan::bench(sample_size = 1)]
 fn settle_64(bencher: Bencher<'_, '_>) {
     let bed = Bed::get();
-    let (mut accepting, mut settling) = (bed.store.link(), bed.store.link());
+    let (mut accepting, mut settling) = (bed.store.connection(), bed.store.connection());
     let token = random();
     let inputs = || {
         let batch = bed.batch(Shard::of_low_bits(1), BATCH);
@@ -160,7 +160,7 @@ fn settle_64(bencher: Bencher<'_, '_>) {
         batch.iter().map(|submission| delivered(&submission.messages[0], token)).collect::<Vec<_>>()
     };
     bencher.with_inputs(inputs).bench_local_values(|settlements| {
-        let settled = bed.runtime.block_on(settling.settle_deliveries(&settlements, &SystemChance)).unwrap();
+        let settled = bed.runtime.block_on(settling.settle_deliveries(&settlements, &SystemRng)).unwrap();
         assert!(settled.lost.is_empty(), "every lease was ours");
     });
 }
@@ -181,7 +181,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
     };
     let reply = Reply { code: 250, enhanced: None, text: "Ok: queued as 4Xr7pQ2m1Zz9".to_owned() };
     let outcome = Outcome::Accepted(reply);
-    let transition = delivery.conclude(&outcome, policy, now, &SystemChance);
+    let transition = delivery.conclude(&outcome, policy, now, &SystemRng);
     let report = AttemptReport {
         host: Some("mx.example.net".to_owned()),
         ip: Some("192.0.2.1".to_owned()),
@@ -189,14 +189,14 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         transcript: "S: 250 2.1.0 Ok\n".repeat(24),
         ..AttemptReport::without_session(outcome, Stage::Dot)
     };
-    let attempt = AttemptId::new_in(message.id.shard(), now, &SystemChance);
+    let attempt = AttemptId::new_in(message.id.shard(), now, &SystemRng);
     Settlement { attempt, delivery, transition, report, started_at: now, finished_at: now }
 }
 
 #[divan::bench(sample_size = 1)]
 fn claim_64(bencher: Bencher<'_, '_>) {
     let bed = Bed::get();
-    let (mut accepting, mut claiming) = (bed.store.link(), bed.store.link());
+    let (mut accepting, mut claiming) = (bed.store.connection(), bed.store.connection());
     let shard = Shard::of_low_bits(2);
     let group = Group { shard, priority: Priority::Normal.rank(), project: bed.project, next_hop: LANE.to_owned() };
     let inputs = || {

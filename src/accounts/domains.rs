@@ -2,7 +2,7 @@
 
 use super::AccountError;
 use crate::compose::dkim::{SigningKey, generate};
-use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::dkim::Algorithm;
 use crate::domain::id::{DkimKeyId, ProjectId};
 use crate::store::accounts::dkim_keys::NewDkimKey;
@@ -24,7 +24,7 @@ pub async fn add_dkim_keys(
     domain: &str,
     wanted: &[(Algorithm, String)],
     now: Timestamp,
-    chance: &dyn Chance,
+    rng: &dyn Rng,
 ) -> Result<DkimRecords, AccountError> {
     let mut keys = Vec::with_capacity(wanted.len());
     let mut lines = Vec::with_capacity(wanted.len());
@@ -33,7 +33,7 @@ pub async fn add_dkim_keys(
         let private_key = generate(*algorithm).map_err(|error| failed(&error))?;
         let key = SigningKey::parse(domain, selector, *algorithm, &private_key).map_err(|error| failed(&error))?;
         lines.push(format!("{}  TXT  {}", key.record_name(), key.record().map_err(|error| failed(&error))?));
-        let id = DkimKeyId::new(now, chance);
+        let id = DkimKeyId::new(now, rng);
         keys.push(NewDkimKey { id, selector: selector.clone(), algorithm: *algorithm, private_key });
     }
     let selectors: Vec<_> = wanted.iter().map(|(_, selector)| selector.clone()).collect();

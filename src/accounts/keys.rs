@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::AccountError;
 use crate::auth;
 use crate::domain::access::{Mode, Scope, key_prefix, key_text};
-use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::{KeyId, ProjectId};
 use crate::store::accounts::projects::NewKey;
 use crate::store::{Store, StoreError};
@@ -34,13 +34,13 @@ pub async fn create_key(
     store: &Store,
     request: NewKeyRequest<'_>,
     now: Timestamp,
-    chance: &dyn Chance,
+    rng: &dyn Rng,
 ) -> Result<(KeyId, String), AccountError> {
     let mut secret = [0; 32];
-    chance.fill(&mut secret);
+    rng.fill(&mut secret);
     let key = key_text(request.mode, &URL_SAFE_NO_PAD.encode(secret));
-    let project = ensure_project(store, request.project, now, chance).await?;
-    let id = KeyId::new(now, chance);
+    let project = ensure_project(store, request.project, now, rng).await?;
+    let id = KeyId::new(now, rng);
     let new = NewKey {
         id,
         project,
@@ -60,9 +60,9 @@ pub async fn ensure_project(
     store: &Store,
     name: &str,
     now: Timestamp,
-    chance: &dyn Chance,
+    rng: &dyn Rng,
 ) -> Result<ProjectId, AccountError> {
-    match store.ensure_project(ProjectId::new(now, chance), name, now).await {
+    match store.ensure_project(ProjectId::new(now, rng), name, now).await {
         Ok(id) => Ok(id),
         Err(StoreError::Refused(_)) => Err(AccountError::ProjectName(name.to_owned())),
         Err(error) => Err(error.into()),

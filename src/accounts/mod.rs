@@ -1,6 +1,6 @@
 //! Accounts: the rules by which projects, API keys and DKIM keys are made and ended, whoever asks.
 //!
-//! Takes a store, an instant and a source of chance; gives what is shown once (a key's text, DNS records). Used by the
+//! Takes a store, an instant and a source of randomness; returns what is shown once (a key's text, DNS records). Used by the
 //! command line today and by the API's operators' endpoints; never asks who is calling: that is [`auth`](crate::auth)'s.
 
 mod domains;

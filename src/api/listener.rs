@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::patient::Patient;
+use super::write_timeout::WriteTimeout;
 use crate::config::Http;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, config: Http, metrics:
         // An answer is one write; waiting to fill a segment only delays it.
         let _ = stream.set_nodelay(true);
         let connection = builder.serve_connection(
-            TokioIo::new(Patient::new(stream, config.write_timeout.0)),
+            TokioIo::new(WriteTimeout::new(stream, config.write_timeout.0)),
             TowerToHyperService::new(router.clone()),
         );
         let connection = graceful.watch(connection);

@@ -12,10 +12,10 @@ pub(crate) mod listener;
 mod messages;
 mod ops;
 mod page;
-mod patient;
 mod problem;
 mod sandbox;
 mod webhooks;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub use problem::ProblemKind;
 
 use crate::auth::Auth;
 use crate::config::{Http, Limits};
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::{Clock, Rng};
 use crate::store::Store;
 use crate::submit::Door;
 use crate::telemetry::metrics::Metrics;
@@ -53,7 +53,7 @@ pub(crate) struct Api {
     pub limits: Limits,
     pub http: Http,
     pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
     /// KiB of request bodies that may still be read.
     pub body_kib: Arc<Semaphore>,
@@ -121,7 +121,7 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
 async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     let mut random = [0; 16];
-    api.chance.fill(&mut random);
+    api.rng.fill(&mut random);
     let id = format!("req_{}", Uuid::from_bytes(random).simple());
     let span = tracing::info_span!("request", id);
     let response = next.run(request).instrument(span).await;

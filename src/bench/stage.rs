@@ -17,7 +17,7 @@ use super::usage::{self, Cpu};
 use super::{dns, weather};
 use crate::accounts::{NewKeyRequest, add_dkim_keys, create_key, default_scopes, ensure_project};
 use crate::ambient::store_clock;
-use crate::ambient::{SystemChance, SystemClock};
+use crate::ambient::{SystemClock, SystemRng};
 use crate::cluster::Cluster;
 use crate::config::{Database, Span};
 use crate::domain::access::Mode;
@@ -61,7 +61,7 @@ impl<'a> Stage<'a> {
         store.migrate().await.map_err(CommandError::new)?;
         let scopes = default_scopes();
         let request = NewKeyRequest { project: PROJECT, mode: Mode::Live, scopes: &scopes, lifetime: None };
-        let made = create_key(&store, request, SystemClock.now(), &SystemChance).await;
+        let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
         let (_, key) = made.map_err(CommandError::new)?;
         sign(args.dkim, &store).await?;
         let sink = Sink::start(Manner { round_trip: args.round_trip.0, chunking: args.chunking }).await?;
@@ -330,9 +330,9 @@ async fn sign(dkim: Dkim, store: &Store) -> Result<(), CommandError> {
         Dkim::Rsa => Algorithm::RsaSha256,
     };
     let now = SystemClock.now();
-    let project = ensure_project(store, PROJECT, now, &SystemChance).await.map_err(CommandError::new)?;
+    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
     let wanted = [(algorithm, "bench".to_owned())];
-    let made = add_dkim_keys(store, project, FROM_DOMAIN, &wanted, now, &SystemChance).await;
+    let made = add_dkim_keys(store, project, FROM_DOMAIN, &wanted, now, &SystemRng).await;
     made.map(|_| ()).map_err(CommandError::new)
 }
 
@@ -343,7 +343,7 @@ async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CommandError> {
     out::note(&format!("writing a backlog of {} deliveries", args.backlog));
     let now = SystemClock.now();
     let project =
-        store.ensure_project(ProjectId::new(now, &SystemChance), "backlog", now).await.map_err(CommandError::new)?;
+        store.ensure_project(ProjectId::new(now, &SystemRng), "backlog", now).await.map_err(CommandError::new)?;
     let week = Duration::from_hours(24 * 7);
     let lane = |domain| if args.route == Way::Mx { domain } else { crate::domain::route::SMARTHOST_LANE };
     let (next_hop, domain, due_at) = match args.waiting {

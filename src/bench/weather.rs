@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::services::Served;
 use super::sink::{Host, Sink};
-use crate::ambient::SystemChance;
+use crate::ambient::SystemRng;
 use crate::cluster::Cluster;
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::terminal::CommandError;
 
 /// What goes wrong.
@@ -73,10 +73,10 @@ pub async fn strike(
 
 /// Takes `host` away and brings it back, over and over, until `calm`; it is there in the end.
 pub async fn flap(host: Arc<Host>, calm: CancellationToken) -> Result<(), CommandError> {
-    let chance = SystemChance;
+    let rng = SystemRng;
     let spell = || {
         let mut random = [0; 4];
-        chance.fill(&mut random);
+        rng.fill(&mut random);
         FLAP + FLAP_SPREAD.mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX))
     };
     while calm.run_until_cancelled(sleep(spell())).await.is_some() {

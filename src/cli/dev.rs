@@ -15,7 +15,7 @@ use super::observe;
 use super::serve::{serve as serve_until_stopped, start};
 use crate::accounts::{NewKeyRequest, create_key, default_scopes};
 use crate::ambient::store_clock;
-use crate::ambient::{SystemChance, SystemClock};
+use crate::ambient::{SystemClock, SystemRng};
 use crate::app::{Plan, Role, Service};
 use crate::auth;
 use crate::cluster::{Cluster, reachable};
@@ -133,7 +133,7 @@ async fn ensure_keys(store: &Store, path: &Path) -> Result<DevKeys, CommandError
 
 async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
     let request = NewKeyRequest { project: PROJECT, mode, scopes: &default_scopes(), lifetime: None };
-    let (_, key) = create_key(store, request, SystemClock.now(), &SystemChance).await.map_err(CommandError::new)?;
+    let (_, key) = create_key(store, request, SystemClock.now(), &SystemRng).await.map_err(CommandError::new)?;
     Ok(key)
 }
 

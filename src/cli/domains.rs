@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::keys::named;
 use super::store;
 use crate::accounts::{AccountError, add_dkim_keys, ensure_project, retire_dkim_key};
-use crate::ambient::{SystemChance, SystemClock};
+use crate::ambient::{SystemClock, SystemRng};
 use crate::config::Config;
 use crate::domain::address::parse_domain;
 use crate::domain::clock::{Clock, Timestamp, rfc3339};
@@ -118,9 +118,9 @@ async fn find_project(store: &Store, name: &str) -> Result<ProjectId, CommandErr
 
 async fn add(store: &Store, args: &AddArgs) -> Result<(), CommandError> {
     let now = SystemClock.now();
-    let project = ensure_project(store, &args.project, now, &SystemChance).await.map_err(named)?;
+    let project = ensure_project(store, &args.project, now, &SystemRng).await.map_err(named)?;
     let domain = &args.domain;
-    let made = add_dkim_keys(store, project, domain, &selectors(args, now), now, &SystemChance).await;
+    let made = add_dkim_keys(store, project, domain, &selectors(args, now), now, &SystemRng).await;
     let records = made.map_err(|error| match error {
         AccountError::SelectorTaken { .. } => CommandError(format!("{error} by --selector")),
         other => named(other),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::store;
 use crate::accounts::{AccountError, NewKeyRequest, create_key, default_scopes};
-use crate::ambient::{SystemChance, SystemClock};
+use crate::ambient::{SystemClock, SystemRng};
 use crate::config::{Config, Span};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::{Clock, rfc3339};
@@ -63,7 +63,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 scopes: &scopes,
                 lifetime: args.expires.map(|Span(span)| span),
             };
-            let made = create_key(&store, request, SystemClock.now(), &SystemChance).await;
+            let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
             let (id, key) = made.map_err(named)?;
             // A key that nobody could read must not stay valid.
             if let Err(error) = out::line(&key) {

@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::{observe, require_database};
-use crate::ambient::{SystemChance, store_clock};
+use crate::ambient::{SystemRng, store_clock};
 use crate::app::{Ended, Plan, Role, Service};
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
@@ -39,7 +39,7 @@ pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CommandErr
 
 /// Starts a service, installing what the process needs once.
 pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CommandError> {
-    Service::start(config, plan, metrics, store_clock(), Arc::new(SystemChance)).await.map_err(CommandError::new)
+    Service::start(config, plan, metrics, store_clock(), Arc::new(SystemRng)).await.map_err(CommandError::new)
 }
 
 /// Serves until SIGTERM or SIGINT, then stops: the first one drains, the second one aborts. SIGHUP: shaping and rules

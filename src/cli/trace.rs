@@ -7,10 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::store;
-use crate::ambient::{SystemChance, SystemClock};
+use crate::ambient::{SystemClock, SystemRng};
 use crate::config::Config;
 use crate::domain::address::parse_domain;
-use crate::domain::clock::{Chance, Clock, rfc3339};
+use crate::domain::clock::{Clock, Rng, rfc3339};
 use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
 use crate::domain::net::NetPolicy;
@@ -33,7 +33,7 @@ pub struct TraceArgs {
 /// A router of this process's own.
 pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, CommandError> {
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
-    let chance: Arc<dyn Chance> = Arc::new(SystemChance);
+    let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let traffic = Arc::new(TrafficPolicy::new(config).map_err(CommandError::new)?);
     traffic.name_projects(store).await.map_err(CommandError::new)?;
@@ -43,7 +43,7 @@ pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, Com
         resolver: Resolver::new(&config.dns, policy).map_err(CommandError::new)?,
         tls: TlsConfigs::new(&config.delivery.ca_file).map_err(CommandError::new)?,
         clock,
-        chance,
+        rng,
     };
     Ok(Router::new(config, parts))
 }

@@ -131,7 +131,7 @@ impl Courier {
         }
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());
-        let spread = self.chance.jitter(wait.mul_f64(1.1), 0.1 / 1.1);
+        let spread = self.rng.jitter(wait.mul_f64(1.1), 0.1 / 1.1);
         Stopped::Held { until: Instant::now() + spread, why }
     }
 

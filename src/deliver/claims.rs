@@ -10,7 +10,7 @@ use crate::domain::shard::Shard;
 use crate::handover::{Capacity, PlacedDelivery};
 use crate::queue::Claiming;
 use crate::store::queue::claims::{Claim, Cursor, Cursors};
-use crate::store::{Link, StoreError};
+use crate::store::{OwnedConnection, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Number of groups of one priority that a claim looks at in all its shards; the next claim goes on behind them.
@@ -34,7 +34,7 @@ impl Claims {
     /// Claims what is ready in these shards, as far as it has permits. Also says which shards may have more.
     pub async fn claim(
         &self,
-        link: &mut Link,
+        connection: &mut OwnedConnection,
         shards: &[Shard],
         claiming: Claiming,
     ) -> Result<(Vec<PlacedDelivery>, Vec<Shard>), StoreError> {
@@ -43,7 +43,7 @@ impl Claims {
             let mut cursors = self.cursors();
             shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
         };
-        let groups = link.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
+        let groups = connection.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
         let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
         let allowances = self.capacity.allowances(&groups, &all);
         let shares = allot(&groups, allowances, claiming.limit);
@@ -53,7 +53,7 @@ impl Claims {
             return Ok((Vec::new(), unfinished));
         }
         let Claiming { owner, token, span, .. } = claiming;
-        let claimed = link.claim_deliveries(&Claim { owner, token, span, shares: &wanted }).await?;
+        let claimed = connection.claim_deliveries(&Claim { owner, token, span, shares: &wanted }).await?;
         self.metrics.claim_batch.observe(claimed.len() as f64);
         // A group that gave its whole share may have more; so may any when the claim was spent, and a shard whose
         // walk did not begin at the beginning.

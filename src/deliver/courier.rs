@@ -8,7 +8,7 @@ use super::loader::Loader;
 use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::config::Config;
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::{Clock, Rng};
 use crate::handover::Handover;
 use crate::net::own::hello_name;
 use crate::net::tls::TlsConfigs;
@@ -27,7 +27,7 @@ pub struct Courier {
     pub(super) loader: Loader,
     pub(super) handover: Arc<Handover>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) chance: Arc<dyn Chance>,
+    pub(super) rng: Arc<dyn Rng>,
     pub(super) metrics: Arc<Metrics>,
     /// Longest time for connecting, and for the greeting, while other targets remain.
     pub(super) failover: Duration,
@@ -40,7 +40,7 @@ pub struct CourierParts {
     pub router: Arc<Router>,
     pub tls: TlsConfigs,
     pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -60,7 +60,7 @@ impl Courier {
             router: parts.router,
             tls: parts.tls,
             clock: parts.clock,
-            chance: parts.chance,
+            rng: parts.rng,
             metrics: parts.metrics,
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::delivery::LeasedDelivery;
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
 use crate::store::queue::claims::{ContentLoad, ContentRequest};
-use crate::store::{Link, Store, StoreError, by_shard};
+use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 
 /// Messages in one statement; their memory was granted before.
 const BATCH: usize = 64;
@@ -34,7 +34,7 @@ impl Loader {
         let (sender, receiver) = mpsc::channel(BATCH);
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..TASKS {
-            let task = Task { entries: Arc::clone(&receiver), link: store.link() };
+            let task = Task { entries: Arc::clone(&receiver), connection: store.connection() };
             shutdown.spawn(task.run());
         }
         Self { entries: sender }
@@ -51,7 +51,7 @@ impl Loader {
 
 struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
-    link: Link,
+    connection: OwnedConnection,
 }
 
 impl Task {
@@ -61,7 +61,7 @@ impl Task {
             if self.entries.lock().await.recv_many(&mut batch, BATCH).await == 0 {
                 return;
             }
-            let max = self.link.max_shards_per_tx();
+            let max = self.connection.max_shards_per_tx();
             for run in by_shard(batch, max, |entry| entry.wanted.lease.shard) {
                 self.read_run(run).await;
             }
@@ -91,7 +91,7 @@ impl Task {
     }
 
     async fn read_until_answered(&mut self, wanted: &[ContentRequest]) -> Option<Vec<ContentLoad>> {
-        let loads = until_it_answers!(PAUSE, "messages to be read", self.link.load_deliveries(wanted));
+        let loads = until_it_answers!(PAUSE, "messages to be read", self.connection.load_deliveries(wanted));
         let log = |error: &StoreError| tracing::error!(%error, messages = wanted.len(), "messages cannot be read");
         loads.inspect_err(log).ok()
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::domain::delivery::Settlement;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
 use crate::store::patience::answered;
 use crate::store::queue::settle::Settled;
-use crate::store::{Link, Store, StoreError, by_shard};
+use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -40,7 +40,7 @@ pub struct Settler {
 pub struct SettlerParts {
     /// Rung for webhook jobs that were written.
     pub webhooks: Arc<Wake>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -50,7 +50,8 @@ impl Settler {
         let receiver = Arc::new(Mutex::new(receiver));
         let parts = Arc::new(parts);
         for _ in 0..TASKS {
-            let task = Task { entries: Arc::clone(&receiver), link: store.link(), parts: Arc::clone(&parts) };
+            let task =
+                Task { entries: Arc::clone(&receiver), connection: store.connection(), parts: Arc::clone(&parts) };
             shutdown.spawn(task.run());
         }
         Self { entries: sender }
@@ -68,7 +69,7 @@ impl Settler {
 
 struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
-    link: Link,
+    connection: OwnedConnection,
     parts: Arc<SettlerParts>,
 }
 
@@ -79,7 +80,7 @@ impl Task {
             if !self.gather(&mut batch).await {
                 return;
             }
-            let max = self.link.max_shards_per_tx();
+            let max = self.connection.max_shards_per_tx();
             for run in by_shard(batch, max, |entry| entry.settlement.delivery.lease.shard) {
                 self.write_run(run).await;
             }
@@ -130,7 +131,7 @@ impl Task {
         let (mut rest, mut part) = (settlements, settlements.len());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(part.min(rest.len()));
-            let settled = self.link.settle_deliveries(now, &*self.parts.chance).await;
+            let settled = self.connection.settle_deliveries(now, &*self.parts.rng).await;
             let Some(settled) = answered(PAUSE, "outcomes to be written", settled).await else {
                 part = (part / 2).max(1);
                 continue;

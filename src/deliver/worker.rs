@@ -26,7 +26,7 @@ use crate::handover::PlacedDelivery;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
-use crate::store::{Link, Store, StoreError};
+use crate::store::{OwnedConnection, Store, StoreError};
 
 /// Wait before the store is asked again when it was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
@@ -81,9 +81,9 @@ impl Deliverer {
     async fn settle(&self, delivery: LeasedDelivery, report: AttemptReport, started_at: Timestamp) {
         let finished_at = self.courier.clock.now();
         let policy = || self.retry_policy(&report.outcome);
-        let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.courier.chance);
+        let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.courier.rng);
         tracing::debug!(outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
-        let attempt = AttemptId::new_in(delivery.lease.shard, finished_at, &*self.courier.chance);
+        let attempt = AttemptId::new_in(delivery.lease.shard, finished_at, &*self.courier.rng);
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
     }
 
@@ -122,19 +122,19 @@ impl Work for Deliverer {
         self.courier.handover.capacity.idle().await;
     }
 
-    async fn shards_due(&self, link: &mut Link) -> Result<Vec<Shard>, StoreError> {
-        let shards = link.ready_shards(RIPE).await?;
+    async fn shards_due(&self, connection: &mut OwnedConnection) -> Result<Vec<Shard>, StoreError> {
+        let shards = connection.ready_shards(RIPE).await?;
         self.courier.handover.capacity.only_ready(&shards);
         Ok(shards)
     }
 
     async fn claim(
         &self,
-        link: &mut Link,
+        connection: &mut OwnedConnection,
         shards: &[Shard],
         claiming: Claiming,
     ) -> Result<(Vec<PlacedDelivery>, Vec<Shard>), StoreError> {
-        self.claims.claim(link, shards, claiming).await
+        self.claims.claim(connection, shards, claiming).await
     }
 
     /// Never: the capacity rings for what found no room.
@@ -142,8 +142,12 @@ impl Work for Deliverer {
         false
     }
 
-    async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
-        link.renew_deliveries(leases, span).await
+    async fn renew(
+        connection: &mut OwnedConnection,
+        leases: &[Lease],
+        span: Duration,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        connection.renew_deliveries(leases, span).await
     }
 
     fn span(job: &PlacedDelivery) -> Span {

@@ -1,4 +1,4 @@
-//! Time and chance as parameters. The ambient ones are banned by `.clippy.toml`; only
+//! Time and randomness as parameters. The ambient ones are banned by `.clippy.toml`; only
 //! [`crate::ambient`] asks the machine.
 
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ pub trait Clock: Send + Sync {
 }
 
 /// A source of random bytes.
-pub trait Chance: Send + Sync {
+pub trait Rng: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 
     /// A factor that spreads `delay` evenly over ±`ratio` of itself.
@@ -39,7 +39,7 @@ impl SeededChance {
     }
 }
 
-impl Chance for SeededChance {
+impl Rng for SeededChance {
     fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for chunk in bytes.chunks_mut(8) {
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_its_ratio() {
-        let chance = SeededChance::new(3);
-        let spread: Vec<_> = (0..100).map(|_| chance.jitter(Duration::from_secs(100), 0.1)).collect();
+        let rng = SeededChance::new(3);
+        let spread: Vec<_> = (0..100).map(|_| rng.jitter(Duration::from_secs(100), 0.1)).collect();
         assert!(spread.iter().all(|d| (90..=110).contains(&d.as_secs())));
         assert!(spread.iter().max() > spread.iter().min());
     }

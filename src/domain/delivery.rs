@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::clock::{Chance, Timestamp};
+use super::clock::{Rng, Timestamp};
 use super::draft::Demand;
 use super::event::EventType;
 use super::id::{AttemptId, MessageId, ProjectId, RecipientId};
@@ -91,13 +91,13 @@ impl LeasedDelivery {
         outcome: &Outcome,
         policy: impl FnOnce() -> RetryPolicy,
         now: Timestamp,
-        chance: &dyn Chance,
+        rng: &dyn Rng,
     ) -> Transition {
         let hint = outcome.trouble().and_then(|trouble| trouble.action.retry_after);
         let delay = |policy: &RetryPolicy| match hint {
             // A server that says when is believed; a little later than all at once.
-            Some(hint) => chance.jitter(hint.mul_f64(1.05), 0.05 / 1.05),
-            None => policy.schedule.delay_after(self.lease.attempt, chance),
+            Some(hint) => rng.jitter(hint.mul_f64(1.05), 0.05 / 1.05),
+            None => policy.schedule.delay_after(self.lease.attempt, rng),
         };
         let settled = |status, event| Transition { status, next: Next::Settled, event };
         let deferred = |delay: Duration| Transition {

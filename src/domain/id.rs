@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use uuid::Uuid;
 
-use super::clock::{Chance, Timestamp};
+use super::clock::{Rng, Timestamp};
 use super::shard::Shard;
 
 /// What an id names.
@@ -61,8 +61,8 @@ impl<K> Copy for Id<K> {}
 
 impl<K: Unsharded> Id<K> {
     /// A new id, ordered by `now` to the millisecond.
-    pub fn new(now: Timestamp, chance: &dyn Chance) -> Self {
-        Self::from_uuid(uuid_v7(now, chance))
+    pub fn new(now: Timestamp, rng: &dyn Rng) -> Self {
+        Self::from_uuid(uuid_v7(now, rng))
     }
 }
 
@@ -85,8 +85,8 @@ impl<K: Kind> Id<K> {
 
 impl<K: Sharded> Id<K> {
     /// A new id whose lowest six bits are the index of `shard`.
-    pub fn new_in(shard: Shard, now: Timestamp, chance: &dyn Chance) -> Self {
-        let mut bytes = *uuid_v7(now, chance).as_bytes();
+    pub fn new_in(shard: Shard, now: Timestamp, rng: &dyn Rng) -> Self {
+        let mut bytes = *uuid_v7(now, rng).as_bytes();
         bytes[15] = (bytes[15] & !0x3f) | shard.index();
         Self::from_uuid(Uuid::from_bytes(bytes))
     }
@@ -105,9 +105,9 @@ impl<K: Sharded> Id<K> {
     }
 }
 
-fn uuid_v7(now: Timestamp, chance: &dyn Chance) -> Uuid {
+fn uuid_v7(now: Timestamp, rng: &dyn Rng) -> Uuid {
     let mut random = [0; 10];
-    chance.fill(&mut random);
+    rng.fill(&mut random);
     let millis = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn a_message_id_carries_its_shard_and_survives_the_text_form() {
-        let chance = SeededChance::new(7);
+        let rng = SeededChance::new(7);
         for shard in Shard::all() {
-            let id = MessageId::new_in(shard, NOW, &chance);
+            let id = MessageId::new_in(shard, NOW, &rng);
             assert_eq!(id.shard(), shard);
             assert_eq!(id.uuid().get_version_num(), 7);
             assert_eq!(MessageId::parse(&id.to_string()), Some(id));
-            assert_eq!(EventId::new_in(shard, NOW, &chance).shard(), shard, "and what belongs to it too");
+            assert_eq!(EventId::new_in(shard, NOW, &rng).shard(), shard, "and what belongs to it too");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The vocabulary: pure types, parsers and transitions.
 //!
 //! Takes strings and instants, gives values that are valid by construction. No I/O, no async, no
-//! ambient time or chance; it knows nothing of HTTP, SQL or configuration.
+//! ambient time or randomness; it knows nothing of HTTP, SQL or configuration.
 
 pub mod access;
 pub mod address;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::clock::Chance;
+use super::clock::Rng;
 
 /// Delays between tries. The last one repeats until the message's last instant.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +30,11 @@ pub enum Jitter {
 impl Jitter {
     pub const DEFAULT: Self = Self::Part(0.1);
 
-    fn spread(self, delay: Duration, chance: &dyn Chance) -> Duration {
+    fn spread(self, delay: Duration, rng: &dyn Rng) -> Duration {
         match self {
-            Self::Part(part) => chance.jitter(delay, part),
+            Self::Part(part) => rng.jitter(delay, part),
             // The middle of 0.1..=1 and half of its width.
-            Self::Full => chance.jitter(delay.mul_f64(0.55), 0.45 / 0.55),
+            Self::Full => rng.jitter(delay.mul_f64(0.55), 0.45 / 0.55),
         }
     }
 }
@@ -66,10 +66,10 @@ impl Schedule {
     }
 
     /// The delay after the `attempt`-th try (from 1), spread.
-    pub fn delay_after(&self, attempt: i32, chance: &dyn Chance) -> Duration {
+    pub fn delay_after(&self, attempt: i32, rng: &dyn Rng) -> Duration {
         let step = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0);
         let delay = self.delays.get(step).or(self.delays.last()).copied().unwrap_or_default();
-        self.jitter.spread(delay, chance)
+        self.jitter.spread(delay, rng)
     }
 
     /// How many delays there are: the tries after the first, for queues that end with the schedule.
@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn delays_follow_the_schedule_and_the_last_one_repeats() {
         let schedule = Schedule::new(seconds(&[1, 10, 100]), Jitter::DEFAULT).unwrap();
-        let chance = SeededChance::new(1);
+        let rng = SeededChance::new(1);
         for (attempt, seconds) in [(1, 1.0), (2, 10.0), (3, 100.0), (4, 100.0), (99, 100.0)] {
-            let delay = schedule.delay_after(attempt, &chance).as_secs_f64();
+            let delay = schedule.delay_after(attempt, &rng).as_secs_f64();
             assert!((seconds * 0.9..=seconds * 1.1).contains(&delay), "{attempt}: {delay}");
         }
         assert_eq!(Schedule::new(vec![], Jitter::Full), Err(EmptySchedule));
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn full_jitter_spreads_a_herd_over_most_of_the_delay() {
         let schedule = Schedule::new(seconds(&[100]), Jitter::Full).unwrap();
-        let chance = SeededChance::new(2);
-        let delays: Vec<_> = (0..1000).map(|_| schedule.delay_after(1, &chance).as_secs()).collect();
+        let rng = SeededChance::new(2);
+        let delays: Vec<_> = (0..1000).map(|_| schedule.delay_after(1, &rng).as_secs()).collect();
         let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
         assert!(*least >= 10 && *most <= 100 && most - least > 80, "{least}..{most}");
     }

@@ -10,11 +10,11 @@ use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::{Gate, InHand};
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::store::{Link, Store, StoreError, by_shard};
+use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -54,7 +54,10 @@ pub trait Work: Send + Sync + 'static {
     fn idle(&self) -> impl Future<Output = ()> + Send;
 
     /// The shards that have something due.
-    fn shards_due(&self, link: &mut Link) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
+    fn shards_due(
+        &self,
+        connection: &mut OwnedConnection,
+    ) -> impl Future<Output = Result<Vec<Shard>, StoreError>> + Send;
 
     /// How many shards one claim looks at, as far as one transaction may: fairness holds within a claim.
     const SHARDS_MAX: usize;
@@ -62,7 +65,7 @@ pub trait Work: Send + Sync + 'static {
     /// Claims due jobs of these shards, leaving out lanes that are full. Also says which may have more.
     fn claim(
         &self,
-        link: &mut Link,
+        connection: &mut OwnedConnection,
         shards: &[Shard],
         claiming: Claiming,
     ) -> impl Future<Output = Result<(Vec<Self::Job>, Vec<Shard>), StoreError>> + Send;
@@ -72,7 +75,7 @@ pub trait Work: Send + Sync + 'static {
 
     /// Puts off the expiry of leases; returns the ids that are still ours.
     fn renew(
-        link: &mut Link,
+        connection: &mut OwnedConnection,
         leases: &[Lease],
         span: Duration,
     ) -> impl Future<Output = Result<Vec<Uuid>, StoreError>> + Send;
@@ -107,7 +110,7 @@ pub struct Runner<W: Work> {
     pub in_hand: Arc<InHand>,
     /// Names this process in the leases.
     pub owner: Uuid,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -137,7 +140,11 @@ impl<W: Work> Runner<W> {
     pub fn start(mut self, shutdown: &Shutdown) {
         let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
         let starter = Starter { work, in_hand, metrics: Arc::clone(&self.metrics) };
-        shutdown.spawn(starter.clone().renew_while_held(self.store.link(), self.settings.lease, shutdown.clone()));
+        shutdown.spawn(starter.clone().renew_while_held(
+            self.store.connection(),
+            self.settings.lease,
+            shutdown.clone(),
+        ));
         if let Some(fresh) = self.fresh.take() {
             shutdown.spawn(starter.clone().take_in(fresh, shutdown.clone()));
         }
@@ -147,15 +154,15 @@ impl<W: Work> Runner<W> {
 
 impl<W: Work> Running<W> {
     async fn run(self, shutdown: Shutdown) {
-        let Runner { chance, settings, wake, work, .. } = &self.runner;
-        let mut link = self.runner.store.link();
+        let Runner { rng, settings, wake, work, .. } = &self.runner;
+        let mut connection = self.runner.store.connection();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
         let mut next_poll = Instant::now();
         loop {
             let polled = if Instant::now() >= next_poll {
-                next_poll = Instant::now() + chance.jitter(settings.poll, 0.2);
-                work.shards_due(&mut link).await
+                next_poll = Instant::now() + rng.jitter(settings.poll, 0.2);
+                work.shards_due(&mut connection).await
             } else {
                 Ok(Vec::new())
             };
@@ -171,7 +178,7 @@ impl<W: Work> Running<W> {
                         pending.retain(|waiting| *waiting != shard);
                         pending.push_front(shard);
                     }
-                    self.claim_pending(&mut link, &mut pending, &shutdown).await
+                    self.claim_pending(&mut connection, &mut pending, &shutdown).await
                 }
                 Err(error) => Err(error),
             };
@@ -199,13 +206,13 @@ impl<W: Work> Running<W> {
     /// have more: its claim came back full, or rows were left out.
     async fn claim_pending(
         &self,
-        link: &mut Link,
+        connection: &mut OwnedConnection,
         pending: &mut VecDeque<Shard>,
         shutdown: &Shutdown,
     ) -> Result<(), StoreError> {
-        let Runner { work, chance, settings, owner, .. } = &self.runner;
+        let Runner { work, rng, settings, owner, .. } = &self.runner;
         let mut empty = 0;
-        let at_once = W::SHARDS_MAX.min(link.max_shards_per_tx());
+        let at_once = W::SHARDS_MAX.min(connection.max_shards_per_tx());
         while !pending.is_empty() {
             let limit = work.available().min(settings.batch);
             if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
@@ -213,10 +220,10 @@ impl<W: Work> Running<W> {
             }
             let shards: Vec<Shard> = pending.drain(..at_once.min(pending.len())).collect();
             let mut token = [0; 16];
-            chance.fill(&mut token);
+            rng.fill(&mut token);
             let token = Uuid::from_bytes(token);
             let claiming = Claiming { owner: *owner, token, span: settings.lease, limit };
-            let (jobs, more) = match work.claim(link, &shards, claiming).await {
+            let (jobs, more) = match work.claim(connection, &shards, claiming).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     pending.extend(shards);
@@ -282,7 +289,7 @@ impl<W: Work> Starter<W> {
     }
 
     /// Renews every third of a lease what has been held that long, until stopping and nothing is held.
-    async fn renew_while_held(self, mut link: Link, span: Duration, shutdown: Shutdown) {
+    async fn renew_while_held(self, mut connection: OwnedConnection, span: Duration, shutdown: Shutdown) {
         let third = span / 3;
         loop {
             tokio::select! {
@@ -290,8 +297,8 @@ impl<W: Work> Starter<W> {
                 () = tokio::time::sleep(third / 2) => {}
             }
             let leases = self.in_hand.older_than(third);
-            for run in by_shard(leases, link.max_shards_per_tx(), |lease| lease.shard) {
-                match W::renew(&mut link, &run, span).await {
+            for run in by_shard(leases, connection.max_shards_per_tx(), |lease| lease.shard) {
+                match W::renew(&mut connection, &run, span).await {
                     Ok(still_ours) => {
                         let lost = self.in_hand.renewed(&run, &still_ours);
                         self.metrics.leases_lost.with_label_values(&[W::NAME]).inc_by(lost as u64);

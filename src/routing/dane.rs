@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::domain::tlsa::Tlsa;
 use crate::net::dns_error::DnsError;
 use crate::net::validated::{Kind, Validated};
@@ -20,25 +20,20 @@ pub enum Dane {
 /// Whether the records that name a domain's hosts are validated (§2.2.1). Without MX records its own addresses are
 /// what counts.
 /// No answer is not an insecure one (§2.2): mail waits.
-pub async fn is_secure(
-    validated: &Validated,
-    domain: &str,
-    has_mx: bool,
-    chance: &dyn Chance,
-) -> Result<bool, DnsError> {
+pub async fn is_secure(validated: &Validated, domain: &str, has_mx: bool, rng: &dyn Rng) -> Result<bool, DnsError> {
     if !has_mx {
         return Ok(true);
     }
-    Ok(validated.ask(domain, Kind::Mx, id(chance)).await?.is_authentic)
+    Ok(validated.ask(domain, Kind::Mx, id(rng)).await?.is_authentic)
 }
 
 /// What a host publishes for that port. An answer that fails to validate makes the host unusable (§2.1.2, §2.2).
-pub async fn of_host(validated: &Validated, host: &str, port: u16, chance: &dyn Chance) -> Result<Dane, DnsError> {
-    if !has_secure_address(validated, host, chance).await? {
+pub async fn of_host(validated: &Validated, host: &str, port: u16, rng: &dyn Rng) -> Result<Dane, DnsError> {
+    if !has_secure_address(validated, host, rng).await? {
         return Ok(Dane::None);
     }
     let name = format!("_{port}._tcp.{host}");
-    let answer = validated.ask(&name, Kind::Tlsa, id(chance)).await?;
+    let answer = validated.ask(&name, Kind::Tlsa, id(rng)).await?;
     if !answer.is_authentic || answer.tlsa.is_empty() {
         return Ok(Dane::None);
     }
@@ -48,9 +43,9 @@ pub async fn of_host(validated: &Validated, host: &str, port: u16, chance: &dyn 
     Ok(Dane::Unusable)
 }
 
-async fn has_secure_address(validated: &Validated, host: &str, chance: &dyn Chance) -> Result<bool, DnsError> {
+async fn has_secure_address(validated: &Validated, host: &str, rng: &dyn Rng) -> Result<bool, DnsError> {
     for kind in [Kind::A, Kind::Aaaa] {
-        let answer = validated.ask(host, kind, id(chance)).await?;
+        let answer = validated.ask(host, kind, id(rng)).await?;
         if answer.count > 0 {
             return Ok(answer.is_authentic);
         }
@@ -58,8 +53,8 @@ async fn has_secure_address(validated: &Validated, host: &str, chance: &dyn Chan
     Ok(false)
 }
 
-fn id(chance: &dyn Chance) -> u16 {
+fn id(rng: &dyn Rng) -> u16 {
     let mut bytes = [0; 2];
-    chance.fill(&mut bytes);
+    rng.fill(&mut bytes);
     u16::from_le_bytes(bytes)
 }

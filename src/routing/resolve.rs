@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::dane::{self, Dane};
 use super::sts::{Found, Policies};
 use crate::classify::Classifier;
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::net::dns::{Exchanger, Resolver};
 use crate::net::dns_error::DnsError;
 
@@ -66,7 +66,7 @@ pub struct Resolutions {
     /// `None`: MTA-STS is switched off.
     pub policies: Option<Policies>,
     pub mx_port: u16,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub cells: Mutex<HashMap<String, Cell>>,
 }
 
@@ -114,7 +114,7 @@ impl Resolutions {
         let is_secure = match self.resolver.validated() {
             Some(validated) => {
                 let has_mx = exchangers.first().is_none_or(|only| only.host != domain);
-                dane::is_secure(validated, domain, has_mx, &*self.chance).await?
+                dane::is_secure(validated, domain, has_mx, &*self.rng).await?
             }
             None => false,
         };
@@ -141,7 +141,7 @@ impl Resolutions {
     async fn host(&self, exchanger: &Exchanger, is_secure: bool) -> Result<Host, DnsError> {
         let addresses = self.resolver.foreign(&exchanger.host).await?;
         let dane = match self.resolver.validated().filter(|_| is_secure) {
-            Some(validated) => dane::of_host(validated, &exchanger.host, self.mx_port, &*self.chance).await?,
+            Some(validated) => dane::of_host(validated, &exchanger.host, self.mx_port, &*self.rng).await?,
             None => Dane::None,
         };
         Ok(Host { name: exchanger.host.clone(), preference: exchanger.preference, addresses, dane })

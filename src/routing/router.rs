@@ -12,7 +12,7 @@ use super::resolve::{Host, Resolution, Resolutions};
 use super::sts::{self, Policies};
 use super::traffic::{PolicySnapshot, TrafficPolicy};
 use crate::config::Config;
-use crate::domain::clock::{Chance, Clock};
+use crate::domain::clock::{Clock, Rng};
 use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
 use crate::domain::route::{Route, Smarthost, TlsPolicy};
@@ -85,7 +85,7 @@ pub enum NoRoute {
 pub struct Router {
     pub traffic: Arc<TrafficPolicy>,
     resolutions: Resolutions,
-    chance: Arc<dyn Chance>,
+    rng: Arc<dyn Rng>,
     dead: Mutex<HashMap<IpAddr, Instant>>,
 }
 
@@ -96,7 +96,7 @@ pub struct RouterParts {
     pub resolver: Resolver,
     pub tls: TlsConfigs,
     pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
 }
 
 impl Router {
@@ -113,10 +113,10 @@ impl Router {
             resolver: parts.resolver,
             policies,
             mx_port: config.delivery.mx_port,
-            chance: Arc::clone(&parts.chance),
+            rng: Arc::clone(&parts.rng),
             cells: Mutex::default(),
         };
-        Self { traffic: parts.traffic, resolutions, chance: parts.chance, dead: Mutex::default() }
+        Self { traffic: parts.traffic, resolutions, rng: parts.rng, dead: Mutex::default() }
     }
 
     /// The targets to try, or why there is none.
@@ -295,7 +295,7 @@ impl Router {
     /// A random number below `bound`.
     fn below(&self, bound: u32) -> u32 {
         let mut random = [0; 4];
-        self.chance.fill(&mut random);
+        self.rng.fill(&mut random);
         u32::from_le_bytes(random) % bound.max(1)
     }
 }

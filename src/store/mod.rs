@@ -3,7 +3,7 @@
 //! Statements on hot tables name one shard, or run over a list that [`by_shard`] has cut to what one
 //! transaction may touch. Every statement has a client-side deadline that closes the connection, since a
 //! hung server ignores its own. A connection whose work was dropped half way is closed, never returned to
-//! the pool with a transaction open; accepting, claiming and settling own theirs ([`Link`]).
+//! the pool with a transaction open; accepting, claiming and settling own theirs ([`OwnedConnection`]).
 
 pub mod accounts;
 pub mod clock;
@@ -94,8 +94,8 @@ impl Store {
     }
 
     /// A connection of the caller's own, for work in transactions.
-    pub fn link(&self) -> Link {
-        Link { store: self.clone(), conn: None, opened: None }
+    pub fn connection(&self) -> OwnedConnection {
+        OwnedConnection { store: self.clone(), conn: None, opened: None }
     }
 
     /// Whether the store takes a connection, right now.
@@ -154,7 +154,7 @@ impl Drop for Pooled {
     }
 }
 
-/// Every statement on a link is over a batch and by primary key or partial index. A planner that guesses
+/// Every statement on a connection is over a batch and by primary key or partial index. A planner that guesses
 /// from fresh statistics would hash whole tables for it (measured: half of Postgres' CPU per message).
 const BY_INDEX: [(&str, &str); 5] = [
     ("enable_bitmapscan", "off"),
@@ -165,7 +165,7 @@ const BY_INDEX: [(&str, &str); 5] = [
 ];
 
 /// A connection that one task owns. It is opened when needed and thrown away after any error.
-pub struct Link {
+pub struct OwnedConnection {
     store: Store,
     conn: Option<(PgConnection, Instant)>,
     opened: Option<Instant>,
@@ -177,7 +177,7 @@ const AGE: Duration = Duration::from_mins(5);
 /// A connection that was idle for longer is tried before it is used.
 const IDLE: Duration = Duration::from_millis(500);
 
-impl Link {
+impl OwnedConnection {
     /// How many shards one transaction may touch.
     pub const fn max_shards_per_tx(&self) -> usize {
         self.store.max_shards_per_tx
@@ -231,23 +231,23 @@ macro_rules! on_pool {
 }
 use on_pool;
 
-/// Runs a statement or transaction on a link: `on_link!(link, "noun.verb", conn, work(conn))`.
-macro_rules! on_link {
-    ($link:ident, $name:literal, $conn:ident, $work:expr) => {{
-        let link = &mut *$link;
-        let store = link.store.clone();
+/// Runs a statement or transaction on a connection: `on_connection!(connection, "noun.verb", conn, work(conn))`.
+macro_rules! on_connection {
+    ($connection:ident, $name:literal, $conn:ident, $work:expr) => {{
+        let connection = &mut *$connection;
+        let store = connection.store.clone();
         store
             .within($name, async {
-                let mut owned = link.open().await?;
+                let mut owned = connection.open().await?;
                 let $conn = &mut owned;
                 let value = $work.await?;
-                link.keep(owned);
+                connection.keep(owned);
                 Ok(value)
             })
             .await
     }};
 }
-use on_link;
+use on_connection;
 
 /// The least and the greatest of some message ids. Given to a statement as parameters they are known before it
 /// starts, and the partitions of other days stay unopened.

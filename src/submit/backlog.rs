@@ -69,10 +69,10 @@ impl Backlog {
 
     /// Counts, until the soft token falls.
     pub async fn keep_counting(self: Arc<Self>, store: Store, shutdown: Shutdown) {
-        let mut link = store.link();
+        let mut connection = store.connection();
         loop {
             let began = Instant::now();
-            match link.count_backlog().await {
+            match connection.count_backlog().await {
                 Ok(projects) => {
                     let total = projects.values().sum();
                     *self.known() = Known { total, projects };

@@ -9,9 +9,9 @@
 mod admit;
 mod backlog;
 mod content;
+mod cpu_pool;
 mod signing;
 mod submission;
-mod workbench;
 mod writer;
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub use writer::{WriteError, Writer, WriterParts};
 
 use crate::config::Config;
 use crate::domain::access::Caller;
-use crate::domain::clock::{Chance, Clock, Timestamp};
+use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::draft::Expiry;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::{Idempotency, NewMessage, NewRecipient, NewSubmission};
@@ -63,7 +63,7 @@ pub struct DoorParts {
     pub backlog: Arc<Backlog>,
     pub traffic: Arc<TrafficPolicy>,
     pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -155,11 +155,11 @@ impl Door {
         let plan = self.parts.traffic.plan();
         admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
         let keys = self.signing.keys(caller.project, content.author().domain()).await?;
-        let id = MessageId::new_in(shard, now, &*self.parts.chance);
+        let id = MessageId::new_in(shard, now, &*self.parts.rng);
         let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
         let Final { sender, author, subject, reverse_path, recipients, options, raw } = made;
         let recipients = recipients.into_iter().map(|recipient| {
-            let id = RecipientId::new_in(shard, now, &*self.parts.chance);
+            let id = RecipientId::new_in(shard, now, &*self.parts.rng);
             NewRecipient {
                 id,
                 kind: recipient.kind,

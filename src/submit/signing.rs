@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::WriteError;
-use super::workbench::Workbench;
+use super::cpu_pool::CpuPool;
 use crate::compose::dkim::SigningKey;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
@@ -33,7 +33,7 @@ pub struct Signing {
     cache: Duration,
     known: Mutex<HashMap<(ProjectId, String), (Lookup, Instant)>>,
     parsed: Arc<Parsed>,
-    bench: Arc<Workbench>,
+    bench: Arc<CpuPool>,
 }
 
 impl Signing {

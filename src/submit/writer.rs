@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::backlog::Backlog;
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::lease::Lease;
 use crate::domain::message::{NewMessage, NewSubmission};
@@ -20,7 +20,7 @@ use crate::domain::reverse_path::ReversePath;
 use crate::handover::{Handover, Permit, PlacedDelivery};
 use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{Birth, Stored};
-use crate::store::{Link, Store, StoreClock, StoreError, by_shard};
+use crate::store::{OwnedConnection, Store, StoreClock, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -121,14 +121,14 @@ impl Drop for OnEnd {
 /// What each writing task holds.
 struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
-    link: Link,
+    connection: OwnedConnection,
     clock: Arc<StoreClock>,
     bounds: Bounds,
     commits: Arc<Commits>,
     handover: Arc<Handover>,
     backlog: Arc<Backlog>,
     webhooks: Arc<Wake>,
-    chance: Arc<dyn Chance>,
+    rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
 }
 
@@ -137,7 +137,7 @@ pub struct WriterParts {
     pub handover: Arc<Handover>,
     pub backlog: Arc<Backlog>,
     pub webhooks: Arc<Wake>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -150,14 +150,14 @@ impl Writer {
         for _ in 0..config.writers {
             let task = Task {
                 entries: Arc::clone(&receiver),
-                link: store.link(),
+                connection: store.connection(),
                 clock: Arc::clone(store.clock()),
                 bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
                 commits: Arc::clone(&commits),
                 handover: Arc::clone(&parts.handover),
                 backlog: Arc::clone(&parts.backlog),
                 webhooks: Arc::clone(&parts.webhooks),
-                chance: Arc::clone(&parts.chance),
+                rng: Arc::clone(&parts.rng),
                 metrics: Arc::clone(&parts.metrics),
             };
             shutdown.spawn(task.run());
@@ -261,7 +261,7 @@ impl Task {
     /// One commit: deliveries that find a place are born leased, and handed over once they are on disk.
     async fn write_together(&mut self, batch: &[NewSubmission]) -> Result<Vec<Stored>, StoreError> {
         let mut token = [0; 16];
-        self.chance.fill(&mut token);
+        self.rng.fill(&mut token);
         let token = Uuid::from_bytes(token);
         let mut permits: HashMap<Uuid, Permit> = HashMap::new();
         // Nothing is born to a process that may claim nothing.
@@ -275,7 +275,7 @@ impl Task {
         }
         let is_leased = |id: &Uuid| permits.contains_key(id);
         let birth = Birth { owner: self.handover.owner, token, span: self.handover.span, is_leased: &is_leased };
-        let written = match self.link.accept(batch, &birth, &*self.chance).await {
+        let written = match self.connection.accept(batch, &birth, &*self.rng).await {
             Ok(written) => written,
             Err(error) => {
                 // Nothing was delivered in these places: that says nothing of how fast their lanes are.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::clock::Chance;
+use crate::domain::clock::Rng;
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreError};
@@ -22,7 +22,7 @@ const SAY_AGAIN: Duration = Duration::from_hours(24);
 pub struct Partitions {
     pub store: Store,
     pub retention: Retention,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -36,7 +36,7 @@ impl Partitions {
             if let Err(error) = self.retire(&mut said).await {
                 tracing::warn!(%error, "old partitions are dropped at the next tick");
             }
-            if !shutdown.pause(self.chance.jitter(EVERY, 0.2)).await {
+            if !shutdown.pause(self.rng.jitter(EVERY, 0.2)).await {
                 return;
             }
         }

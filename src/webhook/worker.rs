@@ -11,14 +11,14 @@ use uuid::Uuid;
 use super::post::{Client, Posted, Target};
 use super::{payload, sign};
 use crate::config::Webhooks;
-use crate::domain::clock::{Chance, Clock, Timestamp};
+use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
 use crate::queue::{Claiming, Gate, Work};
 use crate::store::patience::until_it_answers;
 use crate::store::queue::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
-use crate::store::{Link, Store, StoreError};
+use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -38,7 +38,7 @@ pub struct Poster {
     calls: Arc<Calls>,
     wake: Arc<Wake>,
     clock: Arc<dyn Clock>,
-    chance: Arc<dyn Chance>,
+    rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
 }
 
@@ -49,7 +49,7 @@ pub struct PosterParts {
     /// Nudged when a call ends.
     pub wake: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
-    pub chance: Arc<dyn Chance>,
+    pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -66,7 +66,7 @@ impl Poster {
             calls: Arc::default(),
             wake: parts.wake,
             clock: parts.clock,
-            chance: parts.chance,
+            rng: parts.rng,
             metrics: parts.metrics,
         })
     }
@@ -109,7 +109,7 @@ impl Poster {
         if usize::try_from(job.lease.attempt).unwrap_or(0) > self.schedule.len() {
             return JobNext::Failed;
         }
-        let delay = self.schedule.delay_after(job.lease.attempt, &*self.chance);
+        let delay = self.schedule.delay_after(job.lease.attempt, &*self.rng);
         let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
         JobNext::Due(self.now() + delay.max(asked))
     }
@@ -177,14 +177,14 @@ impl Work for Poster {
         }
     }
 
-    async fn shards_due(&self, link: &mut Link) -> Result<Vec<Shard>, StoreError> {
-        link.shards_with_due_jobs().await
+    async fn shards_due(&self, connection: &mut OwnedConnection) -> Result<Vec<Shard>, StoreError> {
+        connection.shards_with_due_jobs().await
     }
 
     /// Claims few at a time: with one endpoint in a claim at most its bound and one claim are in hand.
     async fn claim(
         &self,
-        link: &mut Link,
+        connection: &mut OwnedConnection,
         shards: &[Shard],
         claiming: Claiming,
     ) -> Result<(Vec<Call>, Vec<Shard>), StoreError> {
@@ -192,7 +192,7 @@ impl Work for Poster {
         let full = self.full();
         let limit = claiming.limit.min(self.per_endpoint);
         let Claiming { owner, token, span, .. } = claiming;
-        let claimed = link.claim_jobs(shard, &Claim { owner, token, span, limit, full: &full }).await?;
+        let claimed = connection.claim_jobs(shard, &Claim { owner, token, span, limit, full: &full }).await?;
         let more = if claimed.len() == limit { vec![shard] } else { Vec::new() };
         let mut calls = self.calls.map();
         for job in &claimed {
@@ -207,8 +207,12 @@ impl Work for Poster {
         !self.calls.map().is_empty()
     }
 
-    async fn renew(link: &mut Link, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
-        link.renew_jobs(leases, span).await
+    async fn renew(
+        connection: &mut OwnedConnection,
+        leases: &[Lease],
+        span: Duration,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        connection.renew_jobs(leases, span).await
     }
 
     fn span(call: &Call) -> Span {

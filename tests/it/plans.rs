@@ -1,5 +1,5 @@
 //! What the hot statements cost, by Postgres's own account: never more with a long backlog than with a short one.
-//! The statements are those of `.sqlx`, under the settings and the generic plans that a link has.
+//! The statements are those of `.sqlx`, under the settings and the generic plans of the service.
 
 use std::fmt::Write;
 
@@ -238,7 +238,7 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
     ]
 }
 
-/// A connection as a link has it, on which every statement is prepared.
+/// A connection as the service has it, on which every statement is prepared.
 struct Prepared(PgConnection);
 
 impl Prepared {
@@ -361,10 +361,10 @@ async fn hot_statements_cost_the_same_over_a_million_deliveries() {
 async fn plans_made_over_a_short_backlog_serve_a_long_one() {
     let database = database().await;
     grow(&database, 1_000).await;
-    let mut link = Prepared::on(&database).await;
-    let short = link.run(&database).await;
+    let mut connection = Prepared::on(&database).await;
+    let short = connection.run(&database).await;
     grow(&database, 19_000).await;
-    assert_alike(&short, &link.run(&database).await);
+    assert_alike(&short, &connection.run(&database).await);
 }
 
 #[tokio::test]

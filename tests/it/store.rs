@@ -1,6 +1,6 @@
 //! Rules that only a database can check.
 
-use mailwright::ambient::SystemChance;
+use mailwright::ambient::SystemRng;
 use mailwright::domain::lane::LanePhase;
 use mailwright::domain::shard::{SHARDS, Shard};
 use mailwright::domain::tls_result::{TlsPolicyType, TlsResult};
@@ -70,13 +70,13 @@ async fn a_lease_that_ran_out_is_rescued_and_its_try_is_recorded_as_uncertain() 
     let id = app.send(&message_to("a@example.net")).await;
     let lease = "UPDATE deliveries SET attempt = 1, lease_owner = gen_random_uuid(), lease_token = gen_random_uuid(), lease_until = now() + interval";
     app.database.execute(&format!("{lease} '1 hour'")).await;
-    let mut link = store(&app.database.url).link();
-    assert!(link.shards_with_expired_deliveries().await.unwrap().is_empty(), "a lease in force is left alone");
+    let mut connection = store(&app.database.url).connection();
+    assert!(connection.shards_with_expired_deliveries().await.unwrap().is_empty(), "a lease in force is left alone");
     app.database.execute(&format!("{lease} '-1 second'")).await;
-    let shards = link.shards_with_expired_deliveries().await.unwrap();
+    let shards = connection.shards_with_expired_deliveries().await.unwrap();
     assert_eq!(shards.len(), 1);
     let window = Window { skip: 0, limit: 10 };
-    let rescued = link.rescue_deliveries(shards[0], window, &SystemChance).await.unwrap();
+    let rescued = connection.rescue_deliveries(shards[0], window, &SystemRng).await.unwrap();
     assert_eq!(rescued, 1);
     assert_eq!(app.message(&id).await["status"], "queued");
     let attempts = app.attempts(&id).await;
@@ -112,12 +112,12 @@ async fn a_due_shard_is_found_and_a_deferred_one_is_not() {
     let app = Setup::new().paused().start().await;
     let id = app.send(&message_to("a@example.net")).await;
     let shard = mailwright::domain::id::MessageId::parse(&id).unwrap().shard();
-    let mut link = store(&app.database.url).link();
-    assert_eq!(link.ready_shards(10).await.unwrap(), [shard]);
+    let mut connection = store(&app.database.url).connection();
+    assert_eq!(connection.ready_shards(10).await.unwrap(), [shard]);
     app.database.execute("UPDATE deliveries SET ready = false, due_at = now() + interval '1 hour'").await;
-    assert_eq!(link.ready_shards(10).await.unwrap(), Vec::<Shard>::new());
+    assert_eq!(connection.ready_shards(10).await.unwrap(), Vec::<Shard>::new());
     app.database.execute("UPDATE deliveries SET due_at = now()").await;
-    assert_eq!(link.ready_shards(10).await.unwrap(), [shard], "what is due becomes ready");
+    assert_eq!(connection.ready_shards(10).await.unwrap(), [shard], "what is due becomes ready");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Res
     let now = api.clock.now();
     let change = Change::read(&api, body.map, true).await?;
     let endpoint = Endpoint {
-        id: EndpointId::new(now, &*api.chance),
+        id: EndpointId::new(now, &*api.rng),
         url: change.url.unwrap_or_default(),
         events: change.events.unwrap_or_else(|| vec!["*".to_owned()]),
         tags: change.tags.unwrap_or_default(),
@@ -44,7 +44,7 @@ pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Res
         created_at: now,
     };
     let mut secret = [0; sign::SECRET_BYTES];
-    api.chance.fill(&mut secret);
+    api.rng.fill(&mut secret);
     let limit = api.limits.webhooks;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     if !api.store.insert_endpoint(caller.project, &endpoint, &secret, most).await? {

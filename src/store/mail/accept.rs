@@ -7,13 +7,13 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, ProjectId};
 use crate::domain::message::{Idempotency, NewMessage, NewSubmission};
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
-use crate::store::{Link, StoreError, on_link};
+use crate::store::{OwnedConnection, StoreError, on_connection};
 
 /// What became of one submission of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +44,17 @@ pub struct Written {
     pub webhook_jobs: u64,
 }
 
-impl Link {
+impl OwnedConnection {
     /// Stores a batch in one transaction, in order of the batch. Its messages lie in one shard, and no key stands twice.
     /// On any error nothing is stored.
     pub async fn accept(
         &mut self,
         batch: &[NewSubmission],
         birth: &Birth<'_>,
-        chance: &dyn Chance,
+        rng: &dyn Rng,
     ) -> Result<Written, StoreError> {
-        let context = Context { birth, now: self.store.now(), era: self.store.era(), chance };
-        on_link!(self, "messages.accept", conn, accept(conn, batch, &context))
+        let context = Context { birth, now: self.store.now(), era: self.store.era(), rng };
+        on_connection!(self, "messages.accept", conn, accept(conn, batch, &context))
     }
 }
 
@@ -63,7 +63,7 @@ struct Context<'a> {
     birth: &'a Birth<'a>,
     now: Timestamp,
     era: i16,
-    chance: &'a dyn Chance,
+    rng: &'a dyn Rng,
 }
 
 async fn accept(
@@ -264,7 +264,7 @@ impl<'m> RecipientColumns<'m> {
             self.tls.push(message.demand.tls.name());
             self.ip_pool.push(message.demand.ip_pool.as_deref());
             self.is_leased.push((context.birth.is_leased)(&recipient.id.uuid()));
-            self.event_id.push(EventId::new_in(shard, context.now, context.chance).uuid());
+            self.event_id.push(EventId::new_in(shard, context.now, context.rng).uuid());
             self.event_type.push(EventType::Queued.name());
             self.created_at.push(message.created_at);
             self.tags.push(json(&message.tags));

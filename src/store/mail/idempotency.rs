@@ -7,7 +7,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::MessageId;
 use crate::domain::message::Idempotency;
 use crate::domain::shard::Shard;
-use crate::store::{Link, Store, StoreError, on_link, on_pool};
+use crate::store::{OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 impl Store {
     /// The messages that a key made with that body.
@@ -34,14 +34,14 @@ impl Store {
     }
 }
 
-impl Link {
+impl OwnedConnection {
     /// Removes keys that have expired, in small batches of one shard each.
     pub async fn prune_idempotency_keys(&mut self, batch: i64) -> Result<u64, StoreError> {
         let mut pruned = 0;
         for shard in Shard::all() {
             loop {
                 let now = self.store.now();
-                let removed = on_link!(self, "idempotency_keys.prune", conn, prune(conn, shard, batch, now))?;
+                let removed = on_connection!(self, "idempotency_keys.prune", conn, prune(conn, shard, batch, now))?;
                 pruned += removed;
                 if removed < batch.unsigned_abs() {
                     break;

@@ -17,7 +17,7 @@ use crate::domain::id::{MessageId, ProjectId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
-use crate::store::{Link, StoreError, bounds, on_link};
+use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
 /// Where an enumeration of groups goes on: behind this project and next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,33 +55,33 @@ pub enum ContentLoad {
     Gone,
 }
 
-impl Link {
+impl OwnedConnection {
     /// Makes deliveries ready whose time has come, at most `limit` of each shard; gives the shards that then
     /// have something ready. Two index probes for a shard that has neither.
     pub async fn ready_shards(&mut self, limit: i64) -> Result<Vec<Shard>, StoreError> {
         let now = self.store.now();
-        let due = on_link!(self, "deliveries.find_ready", conn, shards_where_due(conn, now))?;
+        let due = on_connection!(self, "deliveries.find_ready", conn, shards_where_due(conn, now))?;
         for shard in due {
-            on_link!(self, "deliveries.find_ready", conn, mark_ready(conn, shard, limit, now))?;
+            on_connection!(self, "deliveries.find_ready", conn, mark_ready(conn, shard, limit, now))?;
         }
-        on_link!(self, "deliveries.find_ready", conn, shards_where_ready(conn))
+        on_connection!(self, "deliveries.find_ready", conn, shards_where_ready(conn))
     }
 
     /// Who has something ready: at most `limit` groups of each priority in each shard, in order of project and next
     /// hop from behind the shard's cursors on.
     pub async fn ready_groups(&mut self, shards: &[(Shard, Cursors)], limit: i64) -> Result<Vec<Group>, StoreError> {
-        on_link!(self, "deliveries.list_groups", conn, groups(conn, shards, limit))
+        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, limit))
     }
 
     /// Claims each group's share, oldest first.
     pub async fn claim_deliveries(&mut self, claim: &Claim<'_>) -> Result<Vec<LeasedDelivery>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "deliveries.claim", conn, claim_shares(conn, claim, now))
+        on_connection!(self, "deliveries.claim", conn, claim_shares(conn, claim, now))
     }
 
     /// The envelopes and bytes of deliveries whose leases are still ours, in the order asked for.
     pub async fn load_deliveries(&mut self, wanted: &[ContentRequest]) -> Result<Vec<ContentLoad>, StoreError> {
-        on_link!(self, "deliveries.load", conn, load(conn, wanted))
+        on_connection!(self, "deliveries.load", conn, load(conn, wanted))
     }
 }
 

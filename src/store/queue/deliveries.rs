@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use super::leases::{Rescued, Window, lease_statements};
 use crate::domain::class::OwnClass;
-use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::hold::HoldReason;
 use crate::domain::id::{AttemptId, ProjectId};
 use crate::domain::lease::Lease;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::shard::Shard;
 use crate::domain::stage::Stage;
-use crate::store::{Link, Store, StoreError, on_link, on_pool};
+use crate::store::{OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 lease_statements!("deliveries", ", begun_at = NULL, revoked_at = NULL");
 
@@ -26,17 +26,17 @@ pub struct DueCount {
     pub oldest: Duration,
 }
 
-impl Link {
+impl OwnedConnection {
     /// Puts off the expiry of leases; gives the ids that are still ours.
     pub async fn renew_deliveries(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "deliveries.renew", conn, renew_leases(conn, leases, now, span))
+        on_connection!(self, "deliveries.renew", conn, renew_leases(conn, leases, now, span))
     }
 
     /// The shards in which a delivery's lease ran out.
     pub async fn shards_with_expired_deliveries(&mut self) -> Result<Vec<Shard>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "deliveries.find_expired", conn, shards_where_expired(conn, now))
+        on_connection!(self, "deliveries.find_expired", conn, shards_where_expired(conn, now))
     }
 
     /// Makes deliveries due again whose lease ran out, and records that nobody knows how their try
@@ -45,21 +45,21 @@ impl Link {
         &mut self,
         shard: Shard,
         window: Window,
-        chance: &dyn Chance,
+        rng: &dyn Rng,
     ) -> Result<usize, StoreError> {
         let now = self.store.now();
-        on_link!(self, "deliveries.rescue", conn, rescue(conn, shard, window, now, chance))
+        on_connection!(self, "deliveries.rescue", conn, rescue(conn, shard, window, now, rng))
     }
 
     /// How many deliveries each project has in the queue.
     pub async fn count_backlog(&mut self) -> Result<HashMap<ProjectId, u64>, StoreError> {
-        on_link!(self, "deliveries.count_backlog", conn, census(conn))
+        on_connection!(self, "deliveries.count_backlog", conn, census(conn))
     }
 
     /// How many deliveries are ready, counted up to `bound` for each shard, and the age of the oldest of these.
     pub async fn count_due_deliveries(&mut self, bound: i64) -> Result<DueCount, StoreError> {
         let now = self.store.now();
-        on_link!(self, "deliveries.count_due", conn, count_due(conn, bound, now))
+        on_connection!(self, "deliveries.count_due", conn, count_due(conn, bound, now))
     }
 }
 
@@ -105,7 +105,7 @@ async fn rescue(
     shard: Shard,
     window: Window,
     now: Timestamp,
-    chance: &dyn Chance,
+    rng: &dyn Rng,
 ) -> Result<usize, StoreError> {
     let mut tx = conn.begin().await?;
     let rescued: Vec<Rescued> = release_expired(&mut tx, shard, window, now).await?;
@@ -120,7 +120,7 @@ async fn rescue(
             "#,
             shard.value(),
             &rescued.iter().map(|r| r.message).collect::<Vec<_>>(),
-            &rescued.iter().map(|_| AttemptId::new_in(shard, now, chance).uuid()).collect::<Vec<_>>(),
+            &rescued.iter().map(|_| AttemptId::new_in(shard, now, rng).uuid()).collect::<Vec<_>>(),
             &rescued.iter().map(|r| r.id).collect::<Vec<_>>(),
             &rescued.iter().map(|r| r.attempt).collect::<Vec<_>>(),
             now,

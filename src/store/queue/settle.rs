@@ -6,11 +6,11 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::clock::{Chance, Timestamp};
+use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
 use crate::domain::id::{EventId, RecipientId};
 use crate::domain::outcome::AttemptReport;
-use crate::store::{Link, StoreError, bounds, on_link};
+use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
 /// What a settling commit wrote.
 #[derive(Debug)]
@@ -20,19 +20,19 @@ pub struct Settled {
     pub webhook_jobs: u64,
 }
 
-impl Link {
+impl OwnedConnection {
     /// Writes what tries led to: attempts, states, events and webhook jobs, in one commit.
     pub async fn settle_deliveries(
         &mut self,
         settlements: &[Settlement],
-        chance: &dyn Chance,
+        rng: &dyn Rng,
     ) -> Result<Settled, StoreError> {
         let (now, era) = (self.store.now(), self.store.era());
         let mut columns = Columns::default();
         for settlement in settlements {
-            columns.push(settlement, chance);
+            columns.push(settlement, rng);
         }
-        let (ours, webhook_jobs) = on_link!(self, "deliveries.settle", conn, settle(conn, &columns, now, era))?;
+        let (ours, webhook_jobs) = on_connection!(self, "deliveries.settle", conn, settle(conn, &columns, now, era))?;
         let recipients = settlements.iter().map(|settlement| settlement.delivery.recipient);
         Ok(Settled { lost: recipients.filter(|recipient| !ours.contains(&recipient.uuid())).collect(), webhook_jobs })
     }
@@ -74,7 +74,7 @@ struct Columns<'s> {
 }
 
 impl<'s> Columns<'s> {
-    fn push(&mut self, settlement: &'s Settlement, chance: &dyn Chance) {
+    fn push(&mut self, settlement: &'s Settlement, rng: &dyn Rng) {
         let Settlement { delivery, transition, report, .. } = settlement;
         let (lease, outcome) = (delivery.lease, &report.outcome);
         let (reply, trouble) = (outcome.reply(), outcome.trouble());
@@ -90,7 +90,7 @@ impl<'s> Columns<'s> {
         });
         self.status.push(transition.status.name());
         self.settled_at.push(transition.status.is_settled().then_some(settlement.finished_at));
-        self.event_id.push(EventId::new_in(lease.shard, settlement.finished_at, chance).uuid());
+        self.event_id.push(EventId::new_in(lease.shard, settlement.finished_at, rng).uuid());
         self.event_type.push(transition.event.name());
         self.data.push(event_data(report, lease.attempt));
         self.attempt_id.push(settlement.attempt.uuid());

@@ -13,7 +13,7 @@ use crate::domain::id::{EndpointId, EventId, MessageId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
 use crate::domain::webhook::WebhookStatus;
-use crate::store::{Link, Store, StoreError, decoded, on_link, on_pool};
+use crate::store::{OwnedConnection, Store, StoreError, decoded, on_connection, on_pool};
 
 lease_statements!("webhook_jobs", "");
 
@@ -86,32 +86,32 @@ impl Store {
     }
 }
 
-impl Link {
+impl OwnedConnection {
     /// The shards that have a job due: one index probe each.
     pub async fn shards_with_due_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "webhook_jobs.find_due", conn, shards_where_due(conn, now))
+        on_connection!(self, "webhook_jobs.find_due", conn, shards_where_due(conn, now))
     }
 
     pub async fn claim_jobs(&mut self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<LeasedJob>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "webhook_jobs.claim", conn, claim_due(conn, shard, claim, now))
+        on_connection!(self, "webhook_jobs.claim", conn, claim_due(conn, shard, claim, now))
     }
 
     pub async fn renew_jobs(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "webhook_jobs.renew", conn, renew_leases(conn, leases, now, span))
+        on_connection!(self, "webhook_jobs.renew", conn, renew_leases(conn, leases, now, span))
     }
 
     pub async fn shards_with_expired_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
         let now = self.store.now();
-        on_link!(self, "webhook_jobs.find_expired", conn, shards_where_expired(conn, now))
+        on_connection!(self, "webhook_jobs.find_expired", conn, shards_where_expired(conn, now))
     }
 
     /// Makes jobs due again whose lease ran out. Gives their number.
     pub async fn rescue_jobs(&mut self, shard: Shard, window: Window) -> Result<usize, StoreError> {
         let now = self.store.now();
-        on_link!(self, "webhook_jobs.rescue", conn, rescue(conn, shard, window, now))
+        on_connection!(self, "webhook_jobs.rescue", conn, rescue(conn, shard, window, now))
     }
 }
 

@@ -317,10 +317,10 @@ mod tests {
 
     #[test]
     fn an_id_lies_between_the_bounds_of_its_day() {
-        let chance = SeededChance::new(1);
+        let rng = SeededChance::new(1);
         for at in [datetime!(2026-11-24 00:00 UTC), datetime!(2026-11-24 23:59:59.999 UTC)] {
             for _ in 0..100 {
-                let id = MessageId::new_in(Shard::of_low_bits(0), at, &chance).uuid();
+                let id = MessageId::new_in(Shard::of_low_bits(0), at, &rng).uuid();
                 assert!(first_id(at.date()) <= id && id < first_id(next(at.date())), "{id}");
             }
         }

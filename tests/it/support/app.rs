@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mailwright::ambient::{SystemChance, SystemClock};
+use mailwright::ambient::{SystemClock, SystemRng};
 use mailwright::app::{Ended, Plan, Role, Service};
 use mailwright::config::Layers;
 use mailwright::domain::clock::{Clock, Timestamp};
@@ -110,7 +110,7 @@ impl Setup {
         let clock = Arc::new(StoreClock::new(Arc::new(WrongClock(self.ahead))));
         let metrics = Arc::new(Metrics::new().unwrap());
         let started =
-            Service::start(layers.finish().unwrap(), &self.plan, metrics, Arc::clone(&clock), Arc::new(SystemChance));
+            Service::start(layers.finish().unwrap(), &self.plan, metrics, Arc::clone(&clock), Arc::new(SystemRng));
         let service = started.await.unwrap();
         let live = super::process::create_key(&database.url, "shop", "live", "").await;
         let test = super::process::create_key(&database.url, "shop", "test", "").await;

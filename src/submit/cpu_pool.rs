@@ -21,7 +21,7 @@ type HandOver = Box<dyn FnOnce() + Send>;
 
 /// Work that waits, and the threads at work.
 #[derive(Default)]
-pub struct Workbench {
+pub struct CpuPool {
     state: Mutex<State>,
 }
 
@@ -31,7 +31,7 @@ struct State {
     threads: usize,
 }
 
-impl Workbench {
+impl CpuPool {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_result_comes_back_to_its_caller_and_a_panic_to_its_own() {
-        let bench = Arc::<Workbench>::default();
+        let bench = Arc::<CpuPool>::default();
         let results = (0..100).map(|n| {
             let bench = Arc::clone(&bench);
             async move { bench.run(move || if n == 50 { panic!("on purpose") } else { n * 2 }).await }
