@@ -50,11 +50,16 @@ impl Store {
         let selectors: Vec<_> = keys.iter().map(|key| key.selector.clone()).collect();
         let algorithms: Vec<_> = keys.iter().map(|key| key.algorithm.name().to_owned()).collect();
         let private_keys: Vec<_> = keys.iter().map(|key| key.private_key.pkcs8().to_vec()).collect();
-        on_pool!(self, "dkim_keys.insert", conn,
+        on_pool!(
+            self,
+            "dkim_keys.insert",
+            conn,
             sqlx::query!(
-                "INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at) \
-                 SELECT k.id, $1, $2, k.selector, k.algorithm, k.private_key, $3 \
-                 FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::bytea[]) AS k (id, selector, algorithm, private_key)",
+                r#"
+                INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at)
+                SELECT k.id, $1, $2, k.selector, k.algorithm, k.private_key, $3
+                FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::bytea[]) AS k (id, selector, algorithm, private_key)
+                "#,
                 project.uuid(),
                 domain,
                 now,
@@ -79,11 +84,13 @@ impl Store {
             "dkim_keys.find",
             conn,
             sqlx::query!(
-                "SELECT id, domain, selector, algorithm, private_key FROM dkim_keys \
-                 WHERE project_id = $1 AND retired_at IS NULL AND domain = ( \
-                     SELECT domain FROM dkim_keys WHERE project_id = $1 AND domain = ANY($2) AND retired_at IS NULL \
-                     ORDER BY length(domain) DESC LIMIT 1) \
-                 ORDER BY algorithm DESC, id",
+                r#"
+                SELECT id, domain, selector, algorithm, private_key FROM dkim_keys
+                WHERE project_id = $1 AND retired_at IS NULL AND domain = (
+                    SELECT domain FROM dkim_keys WHERE project_id = $1 AND domain = ANY($2) AND retired_at IS NULL
+                    ORDER BY length(domain) DESC LIMIT 1)
+                ORDER BY algorithm DESC, id
+                "#,
                 project.uuid(),
                 domains,
             )
@@ -112,9 +119,11 @@ impl Store {
             "dkim_keys.list",
             conn,
             sqlx::query!(
-                "SELECT p.name AS project, k.domain, k.selector, k.algorithm, k.created_at, k.retired_at \
-                 FROM dkim_keys k JOIN projects p ON p.id = k.project_id WHERE $1::uuid IS NULL OR k.project_id = $1 \
-                 ORDER BY p.name, k.domain, k.id DESC LIMIT 10000",
+                r#"
+                SELECT p.name AS project, k.domain, k.selector, k.algorithm, k.created_at, k.retired_at
+                FROM dkim_keys k JOIN projects p ON p.id = k.project_id WHERE $1::uuid IS NULL OR k.project_id = $1
+                ORDER BY p.name, k.domain, k.id DESC LIMIT 10000
+                "#,
                 project,
             )
             .fetch_all(conn)
@@ -145,8 +154,10 @@ impl Store {
             "dkim_keys.retire",
             conn,
             sqlx::query!(
-                "UPDATE dkim_keys SET retired_at = $4 \
-                 WHERE project_id = $1 AND domain = $2 AND selector = $3 AND retired_at IS NULL",
+                r#"
+                UPDATE dkim_keys SET retired_at = $4
+                WHERE project_id = $1 AND domain = $2 AND selector = $3 AND retired_at IS NULL
+                "#,
                 project.uuid(),
                 domain,
                 selector,

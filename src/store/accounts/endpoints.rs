@@ -44,9 +44,12 @@ impl Store {
         limit: i64,
     ) -> Result<bool, StoreError> {
         let done = on_pool!(self, "endpoints.insert", conn, sqlx::query!(
-            "INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason, created_at) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
-             WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11",
+            r#"
+            INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason,
+                created_at)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+            WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
+            "#,
             endpoint.id.uuid(),
             project.uuid(),
             endpoint.url,
@@ -80,15 +83,24 @@ impl Store {
         before: Option<EndpointId>,
         limit: i64,
     ) -> Result<Vec<Endpoint>, StoreError> {
-        let rows = on_pool!(self, "endpoints.list", conn, sqlx::query!(
-            "SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at \
-             FROM webhook_endpoints WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
-            project.uuid(),
-            id.map(EndpointId::uuid),
-            before.map(EndpointId::uuid),
-            limit,
-        )
-        .fetch_all(conn))?;
+        let rows = on_pool!(
+            self,
+            "endpoints.list",
+            conn,
+            sqlx::query!(
+                r#"
+            SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at
+            FROM webhook_endpoints
+            WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
+            ORDER BY id DESC LIMIT $4
+            "#,
+                project.uuid(),
+                id.map(EndpointId::uuid),
+                before.map(EndpointId::uuid),
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
         Ok(rows
             .into_iter()
             .map(|row| Endpoint {
@@ -117,9 +129,11 @@ impl Store {
             "endpoints.update",
             conn,
             sqlx::query!(
-                "UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7, \
-                 disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END \
-             WHERE project_id = $1 AND id = $2",
+                r#"
+                UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7,
+                    disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END
+                WHERE project_id = $1 AND id = $2
+                "#,
                 project.uuid(),
                 endpoint.id.uuid(),
                 endpoint.url,
@@ -153,14 +167,21 @@ impl Store {
         before: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<EndpointDelivery>, StoreError> {
-        let rows = on_pool!(self, "webhook_deliveries.list", conn, sqlx::query!(
-            "SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries \
-             WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3",
-            endpoint.uuid(),
-            before.map(EventId::uuid),
-            limit,
-        )
-        .fetch_all(conn))?;
+        let rows = on_pool!(
+            self,
+            "webhook_deliveries.list",
+            conn,
+            sqlx::query!(
+                r#"
+            SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries
+            WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3
+            "#,
+                endpoint.uuid(),
+                before.map(EventId::uuid),
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
         rows.into_iter()
             .map(|row| {
                 let status = WebhookStatus::parse(&row.status);

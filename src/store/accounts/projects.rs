@@ -79,8 +79,10 @@ impl Store {
             "keys.insert",
             conn,
             sqlx::query!(
-                "INSERT INTO api_keys (id, project_id, mode, scopes, prefix, hash, created_at, expires_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                r#"
+                INSERT INTO api_keys (id, project_id, mode, scopes, prefix, hash, created_at, expires_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                "#,
                 key.id.uuid(),
                 key.project.uuid(),
                 key.mode.name(),
@@ -128,8 +130,10 @@ impl Store {
             "keys.list",
             conn,
             sqlx::query!(
-                "SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at \
-                 FROM api_keys k JOIN projects p ON p.id = k.project_id ORDER BY k.id DESC LIMIT 1000",
+                r#"
+                SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at
+                FROM api_keys k JOIN projects p ON p.id = k.project_id ORDER BY k.id DESC LIMIT 1000
+                "#,
             )
             .fetch_all(conn)
         )?;

@@ -31,8 +31,10 @@ impl Store {
         self.within("lane_states.put", async {
             let mut conn = self.conn().await?;
             sqlx::query!(
-                "DELETE FROM lane_states WHERE process_id = $1 AND (lane_group, source) NOT IN ( \
-                     SELECT s.lane_group, s.source FROM unnest($2::text[], $3::text[]) AS s (lane_group, source))",
+                r#"
+                DELETE FROM lane_states WHERE process_id = $1 AND (lane_group, source) NOT IN (
+                    SELECT s.lane_group, s.source FROM unnest($2::text[], $3::text[]) AS s (lane_group, source))
+                "#,
                 process,
                 &groups,
                 &sources,
@@ -40,16 +42,18 @@ impl Store {
             .execute(conn.get()?)
             .await?;
             sqlx::query!(
-                "INSERT INTO lane_states (process_id, lane_group, source, provider, phase, paused_for_ms, sessions_in_use, \
-                     sessions_idle, sessions_window, sessions_limit, waiting, message_rate, connection_rate, updated_at) \
-                 SELECT $1, s.*, now() FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
-                     $7::int[], $8::int[], $9::int[], $10::int[], $11::int[], $12::float8[], $13::float8[]) AS s \
-                 ON CONFLICT (process_id, lane_group, source) DO UPDATE SET provider = EXCLUDED.provider, \
-                     phase = EXCLUDED.phase, paused_for_ms = EXCLUDED.paused_for_ms, \
-                     sessions_in_use = EXCLUDED.sessions_in_use, sessions_idle = EXCLUDED.sessions_idle, \
-                     sessions_window = EXCLUDED.sessions_window, sessions_limit = EXCLUDED.sessions_limit, \
-                     waiting = EXCLUDED.waiting, message_rate = EXCLUDED.message_rate, \
-                     connection_rate = EXCLUDED.connection_rate, updated_at = now()",
+                r#"
+                INSERT INTO lane_states (process_id, lane_group, source, provider, phase, paused_for_ms, sessions_in_use,
+                    sessions_idle, sessions_window, sessions_limit, waiting, message_rate, connection_rate, updated_at)
+                SELECT $1, s.*, now() FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+                    $7::int[], $8::int[], $9::int[], $10::int[], $11::int[], $12::float8[], $13::float8[]) AS s
+                ON CONFLICT (process_id, lane_group, source) DO UPDATE SET provider = EXCLUDED.provider,
+                    phase = EXCLUDED.phase, paused_for_ms = EXCLUDED.paused_for_ms,
+                    sessions_in_use = EXCLUDED.sessions_in_use, sessions_idle = EXCLUDED.sessions_idle,
+                    sessions_window = EXCLUDED.sessions_window, sessions_limit = EXCLUDED.sessions_limit,
+                    waiting = EXCLUDED.waiting, message_rate = EXCLUDED.message_rate,
+                    connection_rate = EXCLUDED.connection_rate, updated_at = now()
+                "#,
                 process,
                 &groups,
                 &sources,
@@ -74,12 +78,17 @@ impl Store {
 
     /// How lanes of that MX group stand in the processes that were heard of a moment ago.
     pub async fn list_lane_states(&self, group: &str) -> Result<Vec<StoredLane>, StoreError> {
-        let rows = on_pool!(self, "lane_states.list", conn,
+        let rows = on_pool!(
+            self,
+            "lane_states.list",
+            conn,
             sqlx::query!(
-                "SELECT process_id, lane_group, source, provider, phase, paused_for_ms, sessions_in_use, sessions_idle, \
-                     sessions_window, sessions_limit, waiting, message_rate, connection_rate, updated_at \
-                 FROM lane_states WHERE lane_group = $1 AND updated_at > now() - make_interval(secs => $2) \
-                 ORDER BY process_id, source LIMIT 100",
+                r#"
+                SELECT process_id, lane_group, source, provider, phase, paused_for_ms, sessions_in_use, sessions_idle,
+                    sessions_window, sessions_limit, waiting, message_rate, connection_rate, updated_at
+                FROM lane_states WHERE lane_group = $1 AND updated_at > now() - make_interval(secs => $2)
+                ORDER BY process_id, source LIMIT 100
+                "#,
                 group,
                 SHOWN_FOR.as_secs_f64(),
             )

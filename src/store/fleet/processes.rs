@@ -40,8 +40,10 @@ impl Store {
     pub async fn is_known_to_others(&self, process: Uuid, live: Duration) -> Result<bool, StoreError> {
         let waiting = on_pool!(self, "processes.is_known", conn,
             sqlx::query_scalar!(
-                "SELECT count(*) AS \"waiting!\" FROM processes p, processes me \
-                 WHERE me.id = $1 AND p.id <> $1 AND p.seen_at > now() - make_interval(secs => $2) AND p.seen_at <= me.seen_at",
+                r#"
+                SELECT count(*) AS "waiting!" FROM processes p, processes me
+                WHERE me.id = $1 AND p.id <> $1 AND p.seen_at > now() - make_interval(secs => $2) AND p.seen_at <= me.seen_at
+                "#,
                 process,
                 live.as_secs_f64(),
             )

@@ -23,10 +23,12 @@ impl Store {
             let mut conn = self.conn().await?;
             if !counts.is_empty() {
                 sqlx::query!(
-                    "INSERT INTO source_usage AS u (day, source, provider, messages) \
-                     SELECT $1, s.source, s.provider, s.messages FROM unnest($2::text[], $3::text[], $4::bigint[]) \
-                         AS s (source, provider, messages) \
-                     ON CONFLICT (day, source, provider) DO UPDATE SET messages = u.messages + EXCLUDED.messages",
+                    r#"
+                    INSERT INTO source_usage AS u (day, source, provider, messages)
+                    SELECT $1, s.source, s.provider, s.messages FROM unnest($2::text[], $3::text[], $4::bigint[])
+                        AS s (source, provider, messages)
+                    ON CONFLICT (day, source, provider) DO UPDATE SET messages = u.messages + EXCLUDED.messages
+                    "#,
                     day,
                     &sources,
                     &providers,

@@ -44,8 +44,10 @@ impl Store {
             "server.stats",
             conn,
             sqlx::query!(
-                "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS \"wal_bytes!\", \
-                     (SELECT count(*) FROM attempts WHERE outcome = 'uncertain') AS \"uncertain!\""
+                r#"
+                SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS "wal_bytes!",
+                    (SELECT count(*) FROM attempts WHERE outcome = 'uncertain') AS "uncertain!"
+                "#
             )
             .fetch_one(conn)
         )?;
@@ -59,8 +61,10 @@ impl Store {
             "server.health",
             conn,
             sqlx::query!(
-                "SELECT clock_timestamp() AS \"now!\", name AS \"name!\", setting AS \"setting!\" FROM pg_settings \
-                 WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'autovacuum') ORDER BY name"
+                r#"
+                SELECT clock_timestamp() AS "now!", name AS "name!", setting AS "setting!" FROM pg_settings
+                WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'autovacuum') ORDER BY name
+                "#
             )
             .fetch_all(conn)
         )?;
@@ -88,19 +92,27 @@ impl Store {
         on_pool!(self, "bench.preload", conn,
             sqlx::query!(
                 // A UUIDv7 from instant and number; its lowest six bits are the shard's index.
-                "WITH made AS MATERIALIZED ( \
-                     SELECT n, ($1::int[])[(n % 64 + 1)::int] AS shard, \
-                         (lpad(to_hex($4::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' || \
-                          substr(md5(n::text), 4, 13) || lpad(to_hex(n % 64), 2, '0'))::uuid AS id \
-                     FROM generate_series($2::bigint, $3::bigint - 1) AS n), \
-                 m AS (INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size, created_at) \
-                     SELECT shard, id, $5, 'live', 'a@bench.example', 'a@bench.example', 'Backlog', '[]', '{}', 1, 64, $9 FROM made), \
-                 b AS (INSERT INTO message_bodies (shard, message_id, raw) \
-                     SELECT shard, id, convert_to('Message-ID: <' || replace(id::text, '-', '') || E'@bench.example>\\r\\n\\r\\nbacklog\\r\\n', 'UTF8') FROM made), \
-                 r AS (INSERT INTO recipients (shard, message_id, id, position, kind, address, status) \
-                     SELECT shard, id, id, 0, 'to', 'backlog' || n || '@' || $6, 'queued' FROM made) \
-                 INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, due_at, ready, expires_at) \
-                 SELECT shard, id, id, $5, $7, 1, 64, $8, $8 <= now(), $10 FROM made",
+                r#"
+                WITH made AS MATERIALIZED (
+                    SELECT n, ($1::int[])[(n % 64 + 1)::int] AS shard,
+                        (lpad(to_hex($4::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' ||
+                         substr(md5(n::text), 4, 13) || lpad(to_hex(n % 64), 2, '0'))::uuid AS id
+                    FROM generate_series($2::bigint, $3::bigint - 1) AS n),
+                m AS (
+                    INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size,
+                        created_at)
+                    SELECT shard, id, $5, 'live', 'a@bench.example', 'a@bench.example', 'Backlog', '[]', '{}', 1, 64, $9
+                    FROM made),
+                b AS (
+                    INSERT INTO message_bodies (shard, message_id, raw)
+                    SELECT shard, id, convert_to(
+                        'Message-ID: <' || replace(id::text, '-', '') || E'@bench.example>\r\n\r\nbacklog\r\n', 'UTF8') FROM made),
+                r AS (
+                    INSERT INTO recipients (shard, message_id, id, position, kind, address, status)
+                    SELECT shard, id, id, 0, 'to', 'backlog' || n || '@' || $6, 'queued' FROM made)
+                INSERT INTO deliveries (shard, id, message_id, project_id, next_hop, priority, size, due_at, ready, expires_at)
+                SELECT shard, id, id, $5, $7, 1, 64, $8, $8 <= $9, $10 FROM made
+                "#,
                 &SHARDS[..],
                 from,
                 to,

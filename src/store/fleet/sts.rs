@@ -35,8 +35,10 @@ impl Store {
             "sts_policies.put",
             conn,
             sqlx::query!(
-                "INSERT INTO mta_sts_policies (domain, policy_id, policy, expires_at) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (domain) DO UPDATE SET policy_id = $2, policy = $3, expires_at = $4",
+                r#"
+                INSERT INTO mta_sts_policies (domain, policy_id, policy, expires_at) VALUES ($1, $2, $3, $4)
+                ON CONFLICT (domain) DO UPDATE SET policy_id = $2, policy = $3, expires_at = $4
+                "#,
                 domain,
                 policy.id,
                 policy.text,

@@ -24,9 +24,11 @@ impl Store {
     pub async fn add_tls_counts(&self, counts: &[(TlsCount, i64)]) -> Result<(), StoreError> {
         on_pool!(self, "tls_reports.add", conn,
             sqlx::query!(
-                "INSERT INTO tls_reports AS t (day, domain, policy_type, host, result, sessions) \
-                 SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[]) \
-                 ON CONFLICT (day, domain, policy_type, host, result) DO UPDATE SET sessions = t.sessions + EXCLUDED.sessions",
+                r#"
+                INSERT INTO tls_reports AS t (day, domain, policy_type, host, result, sessions)
+                SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+                ON CONFLICT (day, domain, policy_type, host, result) DO UPDATE SET sessions = t.sessions + EXCLUDED.sessions
+                "#,
                 &counts.iter().map(|(c, _)| c.day).collect::<Vec<_>>(),
                 &counts.iter().map(|(c, _)| c.domain.clone()).collect::<Vec<_>>(),
                 &counts.iter().map(|(c, _)| c.policy_type.name().to_owned()).collect::<Vec<_>>(),

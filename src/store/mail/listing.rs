@@ -1,7 +1,7 @@
 //! The statements that scatter over all shards: listings. Keyset by id, newest first, under the same
 //! deadline as everything else; the only module that may leave the shard out.
 
-use super::messages::{StoredMessage, mode, priority};
+use super::messages::{MessageRow, StoredMessage};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::recipient::{Counts, RecipientStatus};
@@ -31,7 +31,8 @@ impl Store {
         project: ProjectId,
         filter: &MessageFilter,
     ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
-        let rows = on_pool!(self, "messages.list", conn, sqlx::query!(
+        let rows = on_pool!(self, "messages.list", conn, sqlx::query_as!(
+            MessageRow,
             r#"
             SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at,
                 c.counts AS "counts!"
@@ -90,20 +91,8 @@ impl Store {
         .fetch_all(conn))?;
         rows.into_iter()
             .map(|row| {
-                let id = MessageId::from_uuid(row.id);
-                let message = StoredMessage {
-                    id,
-                    mode: mode(id, &row.mode)?,
-                    author: row.author,
-                    subject: row.subject,
-                    tags: row.tags,
-                    metadata: row.metadata,
-                    priority: priority(id, row.priority)?,
-                    size: row.size,
-                    created_at: row.created_at,
-                    expires_at: row.expires_at,
-                };
-                Ok((message, counts_of(&row.counts)))
+                let counts = counts_of(&row.counts);
+                Ok((row.decode()?, counts))
             })
             .collect()
     }

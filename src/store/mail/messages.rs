@@ -1,5 +1,7 @@
 //! One message: what was accepted, and its bytes. Every statement names the message's shard.
 
+use uuid::Uuid;
+
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::Priority;
@@ -21,6 +23,40 @@ pub struct StoredMessage {
     pub expires_at: Option<Timestamp>,
 }
 
+/// The columns of a message, with the numbers of its recipients by state where they are asked for.
+pub(super) struct MessageRow {
+    pub id: Uuid,
+    pub mode: String,
+    pub author: String,
+    pub subject: String,
+    pub tags: serde_json::Value,
+    pub metadata: serde_json::Value,
+    pub priority: i16,
+    pub size: i32,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub counts: Vec<i32>,
+}
+
+impl MessageRow {
+    /// The message, or which column of it cannot be decoded.
+    pub fn decode(self) -> Result<StoredMessage, StoreError> {
+        let id = MessageId::from_uuid(self.id);
+        Ok(StoredMessage {
+            id,
+            mode: decoded(Mode::parse(&self.mode), ("messages", "mode"), id, &self.mode)?,
+            author: self.author,
+            subject: self.subject,
+            tags: self.tags,
+            metadata: self.metadata,
+            priority: decoded(Priority::of_rank(self.priority), ("messages", "priority"), id, self.priority)?,
+            size: self.size,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
 /// What is left of a message's bytes.
 #[derive(Debug)]
 pub enum StoredRaw {
@@ -31,16 +67,6 @@ pub enum StoredRaw {
     Absent,
 }
 
-/// The mode in a row of `messages`.
-pub(super) fn mode(id: MessageId, word: &str) -> Result<Mode, StoreError> {
-    decoded(Mode::parse(word), ("messages", "mode"), id, word)
-}
-
-/// The priority in a row of `messages`.
-pub(super) fn priority(id: MessageId, rank: i16) -> Result<Priority, StoreError> {
-    decoded(Priority::of_rank(rank), ("messages", "priority"), id, rank)
-}
-
 impl Store {
     /// The project's message with that id. A foreign one is not found.
     pub async fn find_message(&self, project: ProjectId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
@@ -48,9 +74,11 @@ impl Store {
             self,
             "messages.find",
             conn,
-            sqlx::query!(
+            sqlx::query_as!(
+                MessageRow,
                 r#"
-                SELECT mode, author, subject, tags, metadata, priority, size, created_at, expires_at
+                SELECT id, mode, author, subject, tags, metadata, priority, size, created_at, expires_at,
+                    '{}'::int[] AS "counts!"
                 FROM messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),
@@ -59,21 +87,7 @@ impl Store {
             )
             .fetch_optional(conn)
         )?;
-        row.map(|row| {
-            Ok(StoredMessage {
-                id,
-                mode: mode(id, &row.mode)?,
-                author: row.author,
-                subject: row.subject,
-                tags: row.tags,
-                metadata: row.metadata,
-                priority: priority(id, row.priority)?,
-                size: row.size,
-                created_at: row.created_at,
-                expires_at: row.expires_at,
-            })
-        })
-        .transpose()
+        row.map(MessageRow::decode).transpose()
     }
 
     /// The bytes of a message as they went, or will go, on the wire.

@@ -93,7 +93,7 @@ impl Store {
 
 /// A walk over the whole queue: for now and then, not for the way in.
 async fn census(conn: &mut PgConnection) -> Result<HashMap<ProjectId, u64>, StoreError> {
-    let rows = sqlx::query!("SELECT project_id, count(*) AS \"rows!\" FROM deliveries GROUP BY project_id")
+    let rows = sqlx::query!(r#"SELECT project_id, count(*) AS "rows!" FROM deliveries GROUP BY project_id"#)
         .fetch_all(conn)
         .await?;
     let count = |rows: i64| u64::try_from(rows).unwrap_or(0);

@@ -218,8 +218,10 @@ async fn settle(
     let mut tx = conn.begin().await?;
     let ours = if let JobNext::Due(at) = settlement.next {
         sqlx::query!(
-            "UPDATE webhook_jobs SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4 \
-             WHERE shard = $1 AND id = $2 AND lease_token = $3",
+            r#"
+            UPDATE webhook_jobs SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4
+            WHERE shard = $1 AND id = $2 AND lease_token = $3
+            "#,
             lease.shard.value(),
             lease.id,
             lease.token,
@@ -255,8 +257,11 @@ async fn settle(
 async fn record(conn: &mut PgConnection, settlement: &JobSettlement) -> Result<(), StoreError> {
     let job = &settlement.job;
     sqlx::query!(
-        "INSERT INTO webhook_deliveries (shard, message_id, id, endpoint_id, event_id, status, attempts, response_code, detail, settled_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        r#"
+        INSERT INTO webhook_deliveries (shard, message_id, id, endpoint_id, event_id, status, attempts, response_code, detail,
+            settled_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+        "#,
         job.lease.shard.value(),
         job.message.uuid(),
         job.lease.id,
@@ -297,8 +302,10 @@ async fn record_endpoint(
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "UPDATE webhook_endpoints SET enabled = false, disabled_reason = COALESCE($2, 'failing for too long') \
-         WHERE id = $1 AND enabled AND ($2::text IS NOT NULL OR failing_since < $3)",
+        r#"
+        UPDATE webhook_endpoints SET enabled = false, disabled_reason = COALESCE($2, 'failing for too long')
+        WHERE id = $1 AND enabled AND ($2::text IS NOT NULL OR failing_since < $3)
+        "#,
         endpoint,
         settlement.disable,
         settlement.finished_at - disable_after,

@@ -119,7 +119,7 @@ impl Store {
         self.unhurried("partitions.retire", async {
             let mut conn = self.connect_unhurried().await?;
             let mut retired = Retired::default();
-            let mine = sqlx::query_scalar!("SELECT pg_try_advisory_lock($1) AS \"mine!\"", DROPPING)
+            let mine = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "mine!""#, DROPPING)
                 .fetch_one(&mut conn)
                 .await?;
             if mine {
@@ -206,9 +206,11 @@ async fn retire(conn: &mut PgConnection, table: &Wide, end: Uuid, retired: &mut 
 /// Drops what was detached to be dropped.
 async fn drop_marked(conn: &mut PgConnection, table: &Wide, retired: &mut Retired) -> Result<(), StoreError> {
     let names = sqlx::query_scalar!(
-        "SELECT c.relname::text AS \"name!\" FROM pg_class c \
-         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND NOT c.relispartition \
-           AND starts_with(c.relname::text, $1) AND obj_description(c.oid, 'pg_class') = $2",
+        r#"
+        SELECT c.relname::text AS "name!" FROM pg_class c
+        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+          AND starts_with(c.relname::text, $1) AND obj_description(c.oid, 'pg_class') = $2
+        "#,
         format!("{}_p", table.name),
         MARK,
     )
@@ -228,7 +230,7 @@ async fn drop_marked(conn: &mut PgConnection, table: &Wide, retired: &mut Retire
 async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> Result<bool, StoreError> {
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
-            "SELECT EXISTS (SELECT 1 FROM deliveries WHERE shard = $1 AND id >= $2 AND id < $3) AS \"found!\"",
+            r#"SELECT EXISTS (SELECT 1 FROM deliveries WHERE shard = $1 AND id >= $2 AND id < $3) AS "found!""#,
             shard.value(),
             lower,
             upper,
@@ -263,11 +265,13 @@ async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> R
 async fn partitions_of(conn: &mut PgConnection, table: &Wide) -> Result<Vec<Partition>, StoreError> {
     Ok(sqlx::query_as!(
         Partition,
-        "SELECT c.relname::text AS \"name!\", i.inhdetachpending AS is_pending, \
-             substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \\(''(.{36})''\\)')::uuid AS lower, \
-             substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''(.{36})''\\)')::uuid AS upper \
-         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
-         WHERE i.inhparent = to_regclass($1) ORDER BY c.relname",
+        r#"
+        SELECT c.relname::text AS "name!", i.inhdetachpending AS is_pending,
+            substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''(.{36})''\)')::uuid AS lower,
+            substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(.{36})''\)')::uuid AS upper
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = to_regclass($1) ORDER BY c.relname
+        "#,
         table.name,
     )
     .fetch_all(conn)
@@ -281,7 +285,7 @@ async fn change(conn: &mut PgConnection, sql: String) -> Result<(), StoreError> 
 }
 
 async fn now(conn: &mut PgConnection) -> Result<OffsetDateTime, StoreError> {
-    Ok(sqlx::query_scalar!("SELECT now() AS \"now!\"").fetch_one(conn).await?)
+    Ok(sqlx::query_scalar!(r#"SELECT now() AS "now!""#).fetch_one(conn).await?)
 }
 
 async fn today(conn: &mut PgConnection) -> Result<Date, StoreError> {
