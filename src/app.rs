@@ -85,6 +85,8 @@ pub struct Service {
     pub address: SocketAddr,
     traffic: Arc<TrafficPolicy>,
     pub store: Store,
+    /// Takes messages in, as the HTTP API does.
+    pub door: Arc<Door>,
     pub metrics: Arc<Metrics>,
     shutdown: Shutdown,
     config: Config,
@@ -141,7 +143,7 @@ impl Service {
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
         shutdown.spawn(Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
-        common.start_http(&config, plan, listener, &shutdown)?;
+        let door = common.start_http(&config, plan, listener, &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
         }
@@ -155,7 +157,7 @@ impl Service {
         }
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
-        Ok(Self { address, traffic, store, metrics, shutdown, config })
+        Ok(Self { address, traffic, store, door, metrics, shutdown, config })
     }
 
     /// The database that the service uses.
@@ -238,7 +240,7 @@ impl Common {
         plan: &Plan,
         listener: TcpListener,
         shutdown: &Shutdown,
-    ) -> Result<(), StartError> {
+    ) -> Result<Arc<Door>, StartError> {
         let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
         let backlog = Arc::new(Backlog::new(&config.limits));
         shutdown.spawn(Arc::clone(&backlog).keep_counting(self.store.clone(), shutdown.clone()));
@@ -250,19 +252,18 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let writer = Writer::start(&self.store, &config.database, &parts, shutdown);
+        let parts = DoorParts {
+            store: self.store.clone(),
+            writer,
+            backlog,
+            traffic: Arc::clone(&self.traffic),
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let door = Arc::new(Door::new(config, parts));
         let api = Api {
-            door: Door::new(
-                config,
-                DoorParts {
-                    store: self.store.clone(),
-                    writer,
-                    backlog,
-                    traffic: Arc::clone(&self.traffic),
-                    clock: Arc::clone(&self.clock),
-                    rng: Arc::clone(&self.rng),
-                    metrics: Arc::clone(&self.metrics),
-                },
-            ),
+            door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
             router: Arc::clone(&self.router),
             webhooks: self.client(config),
@@ -277,7 +278,7 @@ impl Common {
         let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
         let metrics = Arc::clone(&self.metrics);
         shutdown.spawn(api::listener::serve(listener, router, config.http.clone(), metrics, shutdown.clone()));
-        Ok(())
+        Ok(door)
     }
 
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {

@@ -46,7 +46,7 @@ use crate::webhook::post::Client;
 /// What the handlers share.
 pub(crate) struct Api {
     pub store: Store,
-    pub door: Door,
+    pub door: Arc<Door>,
     pub auth: Auth,
     pub router: Arc<crate::routing::Router>,
     pub webhooks: Client,

@@ -51,7 +51,6 @@ pub struct Door {
     signing: Signing,
     lifetime: Duration,
     message_limit: usize,
-    /// Keys and the messages that they made must lie in one shard.
     /// Whether a message lies in the shard of its idempotency key: where a transaction may not touch all shards.
     follows_key: bool,
 }

@@ -18,6 +18,7 @@ mod clients;
 mod console;
 mod delivery;
 mod dkim;
+mod door;
 mod durability;
 mod engine;
 mod event_log;

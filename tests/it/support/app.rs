@@ -126,7 +126,7 @@ pub struct App {
     pub test: String,
     /// The service's time, which a test may move.
     pub clock: Arc<StoreClock>,
-    service: Service,
+    pub service: Service,
 }
 
 impl App {
