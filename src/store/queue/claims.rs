@@ -237,7 +237,7 @@ async fn load(conn: &mut PgConnection, wanted: &[ContentRequest]) -> Result<Vec<
         SELECT w.id AS "id!", m.sender AS "sender?", r.address AS "address?", r.return_path, b.raw AS "raw?"
         FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) AS w (shard, id, token, message_id)
         -- Only under a lease that is still ours.
-        JOIN deliveries d ON d.shard = w.shard AND d.id = w.id AND d.lease_token = w.token
+        JOIN deliveries d ON d.shard = w.shard AND d.id = w.id AND d.lease_token IS NOT DISTINCT FROM w.token
         LEFT JOIN messages m ON m.shard = w.shard AND m.id = w.message_id AND m.id BETWEEN $5 AND $6
         LEFT JOIN recipients r ON r.shard = w.shard AND r.message_id = w.message_id AND r.id = w.id
             AND r.message_id BETWEEN $5 AND $6

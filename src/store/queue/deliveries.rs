@@ -74,9 +74,10 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                UPDATE deliveries SET held = $5, due_at = $4::timestamptz, ready = $4 <= $6::timestamptz, attempt = attempt - 1, lease_owner = NULL,
-                    lease_token = NULL, lease_until = NULL, begun_at = NULL, revoked_at = NULL
-                WHERE shard = $1 AND id = $2 AND lease_token = $3
+                UPDATE deliveries SET held = $5, due_at = $4::timestamptz, ready = $4 <= $6::timestamptz,
+                    attempt = attempt - 1, lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL,
+                    revoked_at = NULL
+                WHERE shard = $1 AND id = $2 AND lease_token IS NOT DISTINCT FROM $3
                 "#,
                 lease.shard.value(),
                 lease.id,

@@ -20,6 +20,8 @@ pub struct Window {
 
 /// Writes `renew_leases`, `shards_where_expired` and `release_expired` for one queue table.
 /// `$also_cleared` names the further columns that hold only under a lease: `, column = NULL`.
+///
+/// Rows are found by key: `IS NOT DISTINCT FROM` keeps the planner from walking all that is leased in a shard.
 macro_rules! lease_statements {
     ($table:literal, $also_cleared:literal) => {
         /// Puts off the expiry of leases that are still ours; returns the ids that are.
@@ -34,7 +36,7 @@ macro_rules! lease_statements {
                     + $table
                     + r#" d SET lease_until = $4::timestamptz + make_interval(secs => $5)
                           FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS l (shard, id, token)
-                          WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token = l.token
+                          WHERE d.shard = l.shard AND d.id = l.id AND d.lease_token IS NOT DISTINCT FROM l.token
                           RETURNING d.id"#,
                 &leases.iter().map(|l| l.shard.value()).collect::<Vec<_>>(),
                 &leases.iter().map(|l| l.id).collect::<Vec<_>>(),
@@ -71,15 +73,16 @@ macro_rules! lease_statements {
             now: Timestamp,
         ) -> Result<Vec<Rescued>, StoreError> {
             let rows = sqlx::query!(
-                "UPDATE "
+                "WITH expired AS (SELECT w.shard, w.id FROM "
                     + $table
-                    + r#" SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4"#
+                    + r#" w WHERE w.shard = $1 AND w.lease_token IS NOT NULL AND w.lease_until < $4
+                          ORDER BY w.lease_until OFFSET $3 LIMIT $2 FOR UPDATE SKIP LOCKED)
+                          UPDATE "#
+                    + $table
+                    + r#" d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4"#
                     + $also_cleared
-                    + r#" WHERE shard = $1 AND lease_until < $4 AND id IN (SELECT d.id FROM "#
-                    + $table
-                    + r#" d WHERE d.shard = $1 AND d.lease_token IS NOT NULL AND d.lease_until < $4
-                          ORDER BY d.lease_until, d.id OFFSET $3 LIMIT $2 FOR UPDATE SKIP LOCKED)
-                          RETURNING id, message_id, attempt"#,
+                    + r#" FROM expired WHERE d.shard = expired.shard AND d.id = expired.id AND d.lease_until < $4
+                          RETURNING d.id, d.message_id, d.attempt"#,
                 shard.value(),
                 limit,
                 skip,

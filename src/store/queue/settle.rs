@@ -170,12 +170,14 @@ async fn settle(
             WHERE s.due_at IS NULL AND d.shard = s.shard AND d.id = s.id AND d.attempt = s.attempt
               AND (d.lease_token = s.token OR d.lease_token IS NULL)
             RETURNING d.project_id, d.mode, s.*),
-        -- What is deferred goes back to waiting, if its lease is still ours.
+        -- What is deferred goes back to waiting, if its lease is still ours. Found by key: to compare tokens so keeps the
+        -- planner from walking all that is leased.
         back AS (
             UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL,
                 revoked_at = NULL, due_at = s.due_at, ready = false, held = NULL
             FROM s
-            WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id AND d.lease_token = s.token
+            WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id
+              AND d.lease_token IS NOT DISTINCT FROM s.token
             RETURNING d.project_id, d.mode, s.*),
         ours AS MATERIALIZED (SELECT * FROM gone UNION ALL SELECT * FROM back),
         -- The recipient's state, and the number of its newest event.

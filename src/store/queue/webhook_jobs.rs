@@ -220,7 +220,7 @@ async fn settle(
         sqlx::query!(
             r#"
             UPDATE webhook_jobs SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = $4
-            WHERE shard = $1 AND id = $2 AND lease_token = $3
+            WHERE shard = $1 AND id = $2 AND lease_token IS NOT DISTINCT FROM $3
             "#,
             lease.shard.value(),
             lease.id,
@@ -233,7 +233,7 @@ async fn settle(
             == 1
     } else {
         let removed = sqlx::query!(
-            "DELETE FROM webhook_jobs WHERE shard = $1 AND id = $2 AND lease_token = $3",
+            "DELETE FROM webhook_jobs WHERE shard = $1 AND id = $2 AND lease_token IS NOT DISTINCT FROM $3",
             lease.shard.value(),
             lease.id,
             lease.token,
