@@ -66,3 +66,10 @@ async fn a_wrong_wall_clock_changes_no_instant_and_is_told() {
     assert!(ready.text().contains("clock"), "{}", ready.text());
     assert!(app.metric("mailwright_clock_offset_seconds ").await > 3_000_000.0);
 }
+
+#[tokio::test]
+async fn a_process_with_a_wrong_clock_is_known_to_the_others() {
+    let app = Setup::new().wall_clock_ahead(time::Duration::days(40)).start().await;
+    app.until_delivering().await;
+    assert_eq!(app.database.count("SELECT count(*) FROM processes WHERE clock_offset_ms > 3000000000").await, 1);
+}

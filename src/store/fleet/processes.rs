@@ -14,13 +14,19 @@ pub struct Members {
 }
 
 impl Store {
-    /// Says that this process delivers; returns all that do, itself included.
+    /// Says that this process delivers, and how far its machine's clock is ahead of the store's; returns all that deliver,
+    /// itself included.
     pub async fn heartbeat(&self, process: Uuid, live: Duration) -> Result<Members, StoreError> {
+        let offset = i64::try_from(self.clock().offset().whole_milliseconds()).unwrap_or(i64::MAX);
         self.within("processes.beat", async {
             let mut conn = self.conn().await?;
             sqlx::query!(
-                "INSERT INTO processes (id, seen_at) VALUES ($1, now()) ON CONFLICT (id) DO UPDATE SET seen_at = now()",
+                r#"
+                INSERT INTO processes (id, seen_at, clock_offset_ms) VALUES ($1, now(), $2)
+                ON CONFLICT (id) DO UPDATE SET seen_at = now(), clock_offset_ms = EXCLUDED.clock_offset_ms
+                "#,
                 process,
+                offset,
             )
             .execute(conn.get()?)
             .await?;
