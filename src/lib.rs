@@ -18,6 +18,9 @@
 //! each stage's output is the next one's only input. Accepting and delivering never call each other; they
 //! meet in rows, and for a row that was born leased in the memory of one process as well ([`handover`]).
 //!
+//! The library is for the binary, the tests, the benchmarks and the fuzzers: what only the crate uses is private, so that
+//! the compiler finds what nobody uses.
+//!
 //! * `docs/architecture.md`: what each room owns and may use, the states, what always holds, and three walks.
 //! * `docs/decisions.md`: why it is so, and what would undo it.
 //! * `docs/changing.md`: how to add what is added often, and which test fails when a step is forgotten.
@@ -27,14 +30,14 @@ pub mod domain;
 
 pub mod ambient;
 pub mod config;
-pub mod shutdown;
+mod shutdown;
 pub mod telemetry;
-pub mod wake;
+mod wake;
 
 // Pure: bytes and rules.
 pub mod classify;
 pub mod compose;
-pub mod shaping;
+mod shaping;
 
 // The edges: the network, the protocol, the store.
 pub mod net;
@@ -42,11 +45,11 @@ pub mod smtp;
 pub mod store;
 
 // In: who calls, the doors, the one entry.
-pub mod auth;
+mod auth;
 
-pub mod accounts;
+mod accounts;
 pub mod api;
-pub mod console;
+mod console;
 pub mod submit;
 
 // Out: hand-over, queue, route, delivery, webhooks, upkeep.
@@ -55,13 +58,13 @@ pub mod queue;
 pub mod routing;
 
 pub mod deliver;
-pub mod upkeep;
-pub mod webhook;
+mod upkeep;
+mod webhook;
 
 // The root, and the commands.
 pub mod app;
 
-pub mod bench;
+mod bench;
 pub mod cli;
-pub mod cluster;
-pub mod terminal;
+mod cluster;
+mod terminal;

@@ -1,12 +1,12 @@
 //! The edge to the network: names to addresses, which certificates to trust, small documents over HTTPS. Shared by
 //! routing, delivering and webhooks; it decides nothing about mail.
 
-pub mod connect;
+pub(crate) mod connect;
 mod dane;
 pub mod dns;
-pub mod dns_error;
-pub mod fetch;
+pub(crate) mod dns_error;
+pub(crate) mod fetch;
 mod handshake;
-pub mod own;
-pub mod tls;
+pub(crate) mod own;
+pub(crate) mod tls;
 pub mod validated;

@@ -4,7 +4,7 @@
 //! [`reply`] reads replies from bytes within bounds, [`capabilities`] what EHLO offers, [`stuffing`] writes a body for
 //! DATA, [`wire`] is the connection in the clear or under TLS; [`client`] is our side of a delivery.
 
-pub mod capabilities;
+pub(crate) mod capabilities;
 pub mod client;
 pub mod reply;
 pub mod stuffing;

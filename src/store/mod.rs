@@ -5,12 +5,12 @@
 //! hung server ignores its own. A connection whose work was dropped half way is closed, never returned to
 //! the pool with a transaction open; accepting, claiming and settling own theirs ([`OwnedConnection`]).
 
-pub mod accounts;
-pub mod clock;
+pub(crate) mod accounts;
+pub(crate) mod clock;
 mod error;
-pub mod fleet;
+pub(crate) mod fleet;
 pub mod mail;
-pub mod patience;
+pub(crate) mod patience;
 pub mod queue;
 pub mod schema;
 
