@@ -1,6 +1,6 @@
 //! What stands in a URL: ids, and the query parameters of lists. An unknown parameter is a fault.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -10,12 +10,23 @@ use super::problem::Problem;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{Id, Kind};
 
-const LIMIT_DEFAULT: i64 = 50;
-const LIMIT_MAX: i64 = 500;
+const LIMIT_DEFAULT: usize = 50;
+const LIMIT_MAX: usize = 500;
+
+/// Rows of a page.
+#[derive(Clone, Copy)]
+pub struct Limit(usize);
+
+impl Limit {
+    /// Rows to read: one more than the page has says whether there is another page.
+    pub fn rows(self) -> i64 {
+        i64::try_from(self.0 + 1).unwrap_or(i64::MAX)
+    }
+}
 
 /// The query, being read like a body: by name, to the end.
 pub struct Params {
-    values: HashMap<String, String>,
+    values: BTreeMap<String, String>,
     faults: Vec<Fault>,
 }
 
@@ -23,10 +34,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(values) = Query::<HashMap<String, String>>::from_request_parts(head, state)
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(head, state)
             .await
             .map_err(|error| Problem::malformed(error.to_string()))?;
-        Ok(Self { values, faults: Vec::new() })
+        let mut params = Self { values: BTreeMap::new(), faults: Vec::new() };
+        for (name, value) in pairs {
+            if params.values.insert(name.clone(), value).is_some() && !params.is_faulty(&name) {
+                params.fault(&name, "is given more than once");
+            }
+        }
+        Ok(params)
     }
 }
 
@@ -50,15 +67,19 @@ impl Params {
         value
     }
 
-    pub fn limit(&mut self) -> i64 {
+    pub fn limit(&mut self) -> Limit {
         let wanted = format!("a whole number from 1 to {LIMIT_MAX}");
-        self.parsed("limit", &wanted, |text| text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n)))
-            .unwrap_or(LIMIT_DEFAULT)
+        let given = self.parsed("limit", &wanted, |text| text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n)));
+        Limit(given.unwrap_or(LIMIT_DEFAULT))
     }
 
     /// Where the page before this one ended.
     pub fn cursor<K: Kind>(&mut self) -> Option<Id<K>> {
         self.parsed("cursor", "the next_cursor of a page of this list", Id::parse)
+    }
+
+    fn is_faulty(&self, name: &str) -> bool {
+        self.faults.iter().any(|fault| fault.pointer.strip_prefix('?') == Some(name))
     }
 
     fn fault(&mut self, name: &str, detail: &str) {
@@ -90,7 +111,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// A page: its rows, and the cursor of the next one when this one is full.
+/// A page: its rows, and the cursor of the next one if there is one.
 #[derive(Serialize)]
 pub struct PageView<V> {
     data: Vec<V>,
@@ -98,9 +119,15 @@ pub struct PageView<V> {
 }
 
 impl<V> PageView<V> {
-    pub fn of<'r, T>(rows: &'r [T], limit: i64, show: impl Fn(&'r T) -> V, cursor: impl Fn(&'r T) -> String) -> Self {
-        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let next_cursor = if is_full { rows.last().map(cursor) } else { None };
-        Self { data: rows.iter().map(show).collect(), next_cursor }
+    /// Of the rows that a statement found, which was asked for [`Limit::rows`].
+    pub fn of<'r, T>(
+        rows: &'r [T],
+        Limit(limit): Limit,
+        show: impl Fn(&'r T) -> V,
+        cursor: impl Fn(&'r T) -> String,
+    ) -> Self {
+        let page = &rows[..rows.len().min(limit)];
+        let next_cursor = if rows.len() > limit { page.last().map(cursor) } else { None };
+        Self { data: page.iter().map(show).collect(), next_cursor }
     }
 }

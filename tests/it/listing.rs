@@ -48,6 +48,9 @@ async fn filters_narrow_and_pages_follow_each_other() {
         }
     }
     assert_eq!(seen, newest_first);
+    // A page that is exactly full is the last one.
+    assert_eq!(app.get("/v1/messages?limit=5").await.json()["next_cursor"], Value::Null);
+    assert!(app.get("/v1/messages?limit=4").await.json()["next_cursor"].is_string());
 }
 
 #[tokio::test]

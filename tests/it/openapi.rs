@@ -85,6 +85,23 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     assert_eq!(checked, described, "an operation gave no 2xx that was checked");
 }
 
+#[tokio::test]
+async fn every_operation_refuses_a_parameter_that_does_not_exist_and_one_that_is_given_twice() {
+    let app = App::start().await;
+    for operation in CONTRACT.operations().filter(|operation| operation.path.starts_with("/v1/")) {
+        let kind = if operation.path.contains("webhooks") { "whk" } else { "msg" };
+        let path = operation.path.replace("{id}", &format!("{kind}_{}", "0".repeat(32)));
+        for query in ["no_such=1", "limit=1&limit=2"] {
+            let method = operation.method.to_uppercase();
+            let body = message_to("a@example.net").to_string().into_bytes();
+            let answer = app.call_as(&app.live, &method, &format!("{path}?{query}"), &[], body).await;
+            assert_eq!(answer.status, 422, "{method} {path}?{query}: {}", answer.text());
+            let name = query.split('=').next().unwrap();
+            assert_eq!(answer.json()["errors"][0]["pointer"], format!("?{name}"), "{}", answer.text());
+        }
+    }
+}
+
 fn bytes(body: &Value) -> Vec<u8> {
     body.to_string().into_bytes()
 }

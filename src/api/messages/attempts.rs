@@ -53,7 +53,7 @@ pub async fn attempts(
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
     let message = super::find(&api, &caller, &id).await?;
-    let rows = api.store.list_attempts(message.id, cursor, limit).await?;
+    let rows = api.store.list_attempts(message.id, cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, AttemptView::of, |attempt| attempt.id.to_string())))
 }
 

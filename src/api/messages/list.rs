@@ -17,6 +17,7 @@ use crate::store::mail::listing::MessageFilter;
 /// The project's messages, newest first.
 pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
+    let limit = params.limit();
     let address = |text: &str| Address::parse(text).ok().map(|address| address.to_string());
     let filter = MessageFilter {
         status: params.parsed(
@@ -32,13 +33,13 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
         until: params.parsed("until", "an RFC 3339 instant", parse_rfc3339),
         q: params.text("q"),
         before: params.cursor(),
-        limit: params.limit(),
+        limit: limit.rows(),
     };
     params.finish()?;
     let rows = api.store.list_messages(caller.project, &filter).await?;
     Ok(ok_json(&PageView::of(
         &rows,
-        filter.limit,
+        limit,
         |(message, counts)| MessageView::of(message, counts),
         |(message, _)| message.id.to_string(),
     )))

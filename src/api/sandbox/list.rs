@@ -32,7 +32,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let to = params.parsed("to", "an address", |text| Address::parse(text).ok());
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
-    let rows = api.store.list_sandbox(caller.project, to.as_ref().map(Address::as_str), cursor, limit).await?;
+    let rows = api.store.list_sandbox(caller.project, to.as_ref().map(Address::as_str), cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, EntryView::of, |entry| entry.id.to_string())))
 }
 

@@ -38,7 +38,7 @@ pub async fn deliveries(
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
     let endpoint = super::find(&api, &caller, &id).await?;
-    let rows = api.store.list_endpoint_deliveries(endpoint.id, cursor, limit).await?;
+    let rows = api.store.list_endpoint_deliveries(endpoint.id, cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, DeliveryView::of, |row| row.event.to_string())))
 }
 
