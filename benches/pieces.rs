@@ -59,16 +59,9 @@ fn draft(body: Body) -> Draft {
     let named = |text| NamedAddress::parse(text).unwrap();
     let mut options = Options { tags: vec![Tag::parse("order".to_owned()).unwrap()], ..Options::default() };
     options.metadata.insert("order".to_owned(), "4711".to_owned()).unwrap();
-    Draft::new(DraftParts {
-        from: named("Shop <shop@example.org>"),
-        recipients: Recipients::new(vec![named("Ann Lee <ann@example.net>")], vec![], vec![], 1).unwrap(),
-        reply_to: Vec::new(),
-        subject: Subject::parse("Your order has left our warehouse".to_owned()).unwrap(),
-        body,
-        attachments: Vec::new(),
-        headers: Vec::new(),
-        options,
-    })
+    let recipients = Recipients::new(vec![named("Ann Lee <ann@example.net>")], vec![], vec![], 1).unwrap();
+    let subject = Subject::parse("Your order has left our warehouse".to_owned()).unwrap();
+    Draft::new(DraftParts { options, ..DraftParts::plain(named("Shop <shop@example.org>"), recipients, subject, body) })
 }
 
 fn plain(size: usize) -> Draft {
@@ -76,7 +69,7 @@ fn plain(size: usize) -> Draft {
 }
 
 fn composed(size: usize) -> Vec<u8> {
-    let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW };
+    let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW, boundary: "0192f3a4".to_owned() };
     compose(&plain(size), &stamp).unwrap()
 }
 
@@ -115,7 +108,7 @@ mod composing {
     use super::{Bencher, Body, BytesCount, Draft, NOW, SIZES, Stamp, black_box, compose, draft, html, plain, text};
 
     fn bench(bencher: Bencher<'_, '_>, draft: &Draft) {
-        let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW };
+        let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW, boundary: "0192f3a4".to_owned() };
         let length = compose(draft, &stamp).unwrap().len();
         bencher.counter(BytesCount::new(length)).bench_local(|| compose(black_box(draft), &stamp).unwrap());
     }

@@ -56,12 +56,12 @@ install_postfix() {
 # last, so that an installation that broke off is made again.
 install_clients() {
     local node=target/tools/node python=target/tools/python
-    local lock=tests/clients/typescript/package-lock.json requirements=tests/clients/python/requirements.txt
+    local lock=tests/clients/node/package-lock.json requirements=tests/clients/python/requirements.txt
     if ! cmp -s $lock $node/installed; then
         command -v npm >/dev/null || install nodejs npm
         say "installing the generator of TypeScript clients"
         mkdir -p $node
-        cp tests/clients/typescript/package.json $lock $node/
+        cp tests/clients/node/package.json $lock $node/
         npm ci --prefix $node --silent --no-audit --no-fund
         cp $lock $node/installed
     fi

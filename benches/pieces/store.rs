@@ -105,6 +105,7 @@ impl Bed {
     fn message(&self, shard: Shard) -> NewMessage {
         let (now, draft) = (SystemClock.now(), plain(SMALL));
         let recipient = NewRecipient {
+            places: None,
             id: RecipientId::new_in(shard, now, &SystemRng),
             kind: RecipientKind::To,
             address: draft.recipients().to()[0].address.clone(),
@@ -118,6 +119,7 @@ impl Bed {
             mode: Mode::Live,
             sender: draft.from().address.clone(),
             author: draft.from().to_string(),
+            message_id: None,
             subject: draft.subject().as_str().to_owned(),
             tags: draft.options().tags.clone(),
             metadata: draft.options().metadata.clone(),

@@ -6,6 +6,7 @@
 //! `openapi.yaml`.
 
 mod auth;
+mod base64;
 mod body;
 mod fields;
 pub(crate) mod listener;

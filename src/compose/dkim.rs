@@ -16,35 +16,34 @@ use base64::engine::general_purpose::STANDARD;
 use canonical::{Fields, body_hash, relax_field, split_field};
 pub use key::{KeyError, SigningKey, generate};
 
+use super::folded::Folded;
 use crate::domain::clock::Timestamp;
 
 /// RFC 5322 §2.1.1: octets that a line should not exceed.
 const LINE: usize = 78;
 
-/// The fields that are signed where they are present. A field that is oversigned is named once more than it
-/// occurs, so that nobody can add one (RFC 6376 §8.15).
-const SIGNED: [(&str, Oversign); 14] = [
-    ("from", Oversign::Yes),
-    ("reply-to", Oversign::Yes),
-    ("to", Oversign::Yes),
-    ("cc", Oversign::No),
-    ("subject", Oversign::Yes),
-    ("date", Oversign::Yes),
-    ("message-id", Oversign::Yes),
-    ("mime-version", Oversign::No),
-    ("content-type", Oversign::No),
-    ("content-transfer-encoding", Oversign::No),
-    ("list-unsubscribe", Oversign::No),
-    ("list-unsubscribe-post", Oversign::No),
-    ("in-reply-to", Oversign::No),
-    ("references", Oversign::No),
+/// The fields that are signed. Each is named once more than it occurs, also where it does not occur, so that nobody can
+/// add one: a reader may show the added one (RFC 6376 §8.15). Not what those who pass mail on may rightly add: `Received`,
+/// `Return-Path`, `Resent-*`, `List-Id`.
+const SIGNED: [&str; 17] = [
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "subject",
+    "date",
+    "message-id",
+    "in-reply-to",
+    "references",
+    "mime-version",
+    "content-type",
+    "content-transfer-encoding",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "feedback-id",
+    "otp-token",
 ];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Oversign {
-    Yes,
-    No,
-}
 
 /// Signs a message that may go on the wire with every key. Without keys it stays as it is.
 pub fn sign(message: Vec<u8>, keys: &[Arc<SigningKey>], date: Timestamp) -> Result<Vec<u8>, KeyError> {
@@ -75,22 +74,20 @@ impl Covered {
         let mut found: [Vec<&[u8]>; SIGNED.len()] = std::array::from_fn(|_| Vec::new());
         for field in &mut fields {
             let (name, _) = split_field(field);
-            if let Some(place) = SIGNED.iter().position(|(signed, _)| signed.as_bytes().eq_ignore_ascii_case(name)) {
+            if let Some(place) = SIGNED.iter().position(|signed| signed.as_bytes().eq_ignore_ascii_case(name)) {
                 found[place].push(field);
             }
         }
         let mut names = Vec::with_capacity(2 * SIGNED.len());
         let mut canonical = Vec::with_capacity(1024);
-        for ((name, oversign), occurrences) in SIGNED.into_iter().zip(found) {
+        for (name, occurrences) in SIGNED.into_iter().zip(found) {
             // From the bottom up (RFC 6376 §5.4.2).
             for field in occurrences.into_iter().rev() {
                 names.push(name);
                 relax_field(field, &mut canonical);
                 canonical.extend_from_slice(b"\r\n");
             }
-            if oversign == Oversign::Yes {
-                names.push(name);
-            }
+            names.push(name);
         }
         let mut head = Context::new(&SHA256);
         head.update(&canonical);
@@ -99,7 +96,7 @@ impl Covered {
 
     /// Appends the field of one signature.
     fn signature(&self, key: &SigningKey, date: Timestamp, out: &mut Vec<u8>) -> Result<(), KeyError> {
-        let mut field = Folded::new("DKIM-Signature:");
+        let mut field = Folded::new("DKIM-Signature:", LINE);
         field.put(" ", "v=1;");
         field.put(" ", &format!("a={};", key.algorithm().name()));
         field.put(" ", "c=relaxed/relaxed;");
@@ -110,8 +107,7 @@ impl Covered {
         field.put("", "h=");
         for (place, name) in self.names.iter().enumerate() {
             field.put("", name);
-            field.text.push(if place + 1 == self.names.len() { ';' } else { ':' });
-            field.line += 1;
+            field.push(if place + 1 == self.names.len() { ";" } else { ":" });
         }
         field.fold();
         field.put("", &format!("bh={};", self.body_hash));
@@ -125,50 +121,6 @@ impl Covered {
         out.extend_from_slice(field.text.as_bytes());
         out.extend_from_slice(b"\r\n");
         Ok(())
-    }
-}
-
-/// A field being written: what would reach over the line starts the next one.
-struct Folded {
-    text: String,
-    line: usize,
-}
-
-impl Folded {
-    fn new(name: &str) -> Self {
-        let mut text = String::with_capacity(1024);
-        text.push_str(name);
-        Self { line: text.len(), text }
-    }
-
-    fn fold(&mut self) {
-        self.text.push_str("\r\n ");
-        self.line = 1;
-    }
-
-    /// Writes `gap` and `word`, or `word` on a line of its own. An octet is kept for what separates words.
-    fn put(&mut self, gap: &str, word: &str) {
-        if self.line + gap.len() + word.len() < LINE {
-            self.text.push_str(gap);
-            self.line += gap.len();
-        } else {
-            self.fold();
-        }
-        self.text.push_str(word);
-        self.line += word.len();
-    }
-
-    /// Writes ASCII that may be folded between any two octets.
-    fn put_anywhere(&mut self, mut word: &str) {
-        loop {
-            let (now, later) = word.split_at(word.len().min(LINE - self.line));
-            self.text.push_str(now);
-            if later.is_empty() {
-                return;
-            }
-            self.fold();
-            word = later;
-        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! Pure bytes: from a draft to the message that goes on the wire.
 //!
-//! Takes a draft whose parts were checked, and the instant and identity to write into it; gives RFC 5322
+//! Takes a draft whose parts were checked, and the instant and identity to write into it; returns RFC 5322
 //! bytes that no server can misread, and signs them with the keys it is handed. No store, no network, no clock.
 
 pub mod dkim;
+mod encoded_word;
+mod folded;
+mod header;
 mod html;
 mod mime;
+mod transfer;
 
 #[doc(hidden)]
 pub use html::text_of_html;

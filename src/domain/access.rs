@@ -37,6 +37,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The mode that this caller is limited to: a test credential sees and changes test things only.
+    pub fn sees_only(&self) -> Option<Mode> {
+        (self.mode == Mode::Test).then_some(Mode::Test)
+    }
+
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }

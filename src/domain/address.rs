@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens};
+
 /// RFC 5321 §4.5.3.1.1: octets of a local part.
 const LOCAL_MAX: usize = 64;
 /// RFC 5321 §4.5.3.1.3 less the angle brackets: octets of a mailbox.
@@ -37,6 +40,12 @@ pub enum AddressError {
     Name,
     #[error("is not of the form a@b.c or Name <a@b.c>")]
     Form,
+    #[error("seems to be several addresses in one string: give a list, one address in each string")]
+    Several,
+    #[error(
+        "has a display name with '{0}': write it in quotes, as \"Lee, Ann\" <a@b.c>, or give several addresses as a list"
+    )]
+    Unquoted(char),
 }
 
 impl Address {
@@ -65,6 +74,12 @@ impl Address {
     /// Whether it can be said only under SMTPUTF8 (RFC 6531): its local part is not ASCII.
     pub fn needs_smtputf8(&self) -> bool {
         !self.text.is_ascii()
+    }
+
+    /// What two spellings of one mailbox have in common: letters in lower case. RFC 5321 §2.4 lets a host tell local parts
+    /// apart by case; no host that people have mail at does.
+    pub fn folded(&self) -> String {
+        self.text.to_lowercase()
     }
 
     /// The domain as lower-case A-labels.
@@ -113,14 +128,18 @@ fn is_quoted_content(inner: &str) -> bool {
 }
 
 /// RFC 5322 §3.2.3.
-const fn is_atext(byte: u8) -> bool {
+pub(super) const fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
 /// The lower-case A-label form of a domain with at least two labels; no address literals.
 pub fn parse_domain(text: &str) -> Result<String, AddressError> {
-    let ascii = idna::domain_to_ascii_strict(text).map_err(|_| AddressError::Domain)?;
+    // Hyphens in the third and fourth place are ordinary: only `xn--` says something (RFC 5891 §4.2.3.1, RFC 952).
+    let ascii = idna::uts46::Uts46::new()
+        .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow, DnsLength::Verify)
+        .map_err(|_| AddressError::Domain)?
+        .into_owned();
     let valid_label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -145,22 +164,30 @@ pub struct NamedAddress {
 }
 
 impl NamedAddress {
-    /// Parses `a@b.c`, `<a@b.c>`, `Name <a@b.c>` or `"Quoted, Name" <a@b.c>`.
+    /// Parses `a@b.c`, `<a@b.c>`, `Name <a@b.c>` or `"Quoted, Name" <a@b.c>`: one address. A second one in the same
+    /// string is never dropped, nor taken for a name.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if text.chars().any(char::is_control) {
             return Err(AddressError::Control);
         }
         let text = text.trim();
         let Some(body) = text.strip_suffix('>') else {
-            return Ok(Self { name: None, address: Address::parse(text)? });
+            let parsed = Address::parse(text).map(|address| Self { name: None, address });
+            return parsed.map_err(|error| if is_several(text) { AddressError::Several } else { error });
         };
         let (name, address) = body.rsplit_once('<').ok_or(AddressError::Form)?;
-        Self::from_parts(Some(&unquote(name.trim())?), address)
+        let name = unquote(name.trim()).map_err(|error| match error {
+            AddressError::Form | AddressError::Unquoted(_) if is_several(text) => AddressError::Several,
+            other => other,
+        })?;
+        Self::from_parts(Some(&name), address)
     }
 
     /// A mailbox from a bare address and an optional display name.
     pub fn from_parts(name: Option<&str>, address: &str) -> Result<Self, AddressError> {
-        let address = Address::parse(address)?;
+        let address = address.trim();
+        let address =
+            Address::parse(address).map_err(|error| if is_several(address) { AddressError::Several } else { error })?;
         let name = name.map(str::trim).filter(|n| !n.is_empty());
         if name.is_some_and(|n| n.chars().count() > NAME_MAX || n.chars().any(char::is_control)) {
             return Err(AddressError::Name);
@@ -169,18 +196,34 @@ impl NamedAddress {
     }
 }
 
+/// Whether a text that is no address holds what separates addresses, and more than one `@`.
+fn is_several(text: &str) -> bool {
+    text.matches('@').count() > 1 && text.contains([',', ';', ' '])
+}
+
+/// As it can be read back: a name that holds more than words is in quotes.
 impl fmt::Display for NamedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{name} <{}>", self.address),
-            None => self.address.fmt(f),
+        let Some(name) = &self.name else { return self.address.fmt(f) };
+        let is_word = |c: char| c == ' ' || c == '.' || !c.is_ascii() || u8::try_from(c).is_ok_and(is_atext);
+        if name.chars().all(is_word) {
+            write!(f, "{name} <{}>", self.address)
+        } else {
+            write!(f, "\"{}\" <{}>", name.replace('\\', "\\\\").replace('"', "\\\""), self.address)
         }
     }
 }
 
 fn unquote(name: &str) -> Result<String, AddressError> {
     let Some(inner) = name.strip_prefix('"') else {
-        return if name.contains(['"', '<', '>']) { Err(AddressError::Form) } else { Ok(name.to_owned()) };
+        // RFC 5322 §3.2.3 `specials` that part addresses, or could belong to another one; others are harmless in a name.
+        return match name.chars().find(|c| ",;:@<>\"".contains(*c)) {
+            None => Ok(name.to_owned()),
+            Some(',' | ';' | ':' | '@') => {
+                Err(AddressError::Unquoted(name.chars().find(|c| ",;:@".contains(*c)).unwrap_or(',')))
+            }
+            Some(_) => Err(AddressError::Form),
+        };
     };
     let inner = inner.strip_suffix('"').ok_or(AddressError::Form)?;
     let mut plain = String::with_capacity(inner.len());
@@ -253,6 +296,56 @@ mod tests {
         }
         assert_eq!(NamedAddress::parse("A\r\nBcc: x@y.z <a@b.c>"), Err(AddressError::Control));
         assert_eq!(NamedAddress::parse("a@b.c, d@e.f>"), Err(AddressError::Form));
+    }
+
+    #[test]
+    fn two_addresses_in_one_string_are_never_one() {
+        use AddressError as E;
+        for (text, error) in [
+            ("c@x.test, Bob <d@x.test>", E::Several),
+            ("c@x.test; Bob <d@x.test>", E::Several),
+            ("Ann <c@x.test>, Bob <d@x.test>", E::Several),
+            ("\"Ann\" <c@x.test>, \"Bob\" <d@x.test>", E::Several),
+            ("a@x.test, b@x.test", E::Several),
+            ("a@x.test;b@x.test", E::Several),
+            ("a@x.test b@x.test", E::Several),
+            ("c@x.test <d@x.test>", E::Unquoted('@')),
+            ("Lee, Ann <a@x.test>", E::Unquoted(',')),
+            ("Team: Ann <a@x.test>", E::Unquoted(':')),
+        ] {
+            let found = NamedAddress::parse(text);
+            assert!(found == Err(error) || (error != E::Several && found == Err(E::Several)), "{text}: {found:?}");
+        }
+        assert!(NamedAddress::parse("Dr. Ann (home) O'Hara <a@x.test>").is_ok());
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        for name in [
+            "Ann",
+            "Kock, Arne",
+            "x@y.test, Bob",
+            "a \"b\" \\ c",
+            "J. Smith",
+            "Zoë",
+            "用户, 名",
+            "a <b>",
+            "(x)",
+            "a:b;",
+        ] {
+            let named = NamedAddress::from_parts(Some(name), "a@b.c").unwrap();
+            assert_eq!(NamedAddress::parse(&named.to_string()), Ok(named.clone()), "{named}");
+        }
+    }
+
+    #[test]
+    fn hyphens_stand_where_they_like() {
+        for text in ["a@my--shop.test", "a@r3---sn.example", "a@xn--bcher-kva.example"] {
+            assert!(Address::parse(text).is_ok(), "{text}");
+        }
+        for text in ["a@xn--a.example", "a@-a.example", "a@a-.example"] {
+            assert_eq!(Address::parse(text), Err(AddressError::Domain), "{text}");
+        }
     }
 
     proptest::proptest! {

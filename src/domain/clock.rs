@@ -31,15 +31,15 @@ pub trait Rng: Send + Sync {
 
 /// A repeatable generator (`SplitMix64`) for tests and models; never for secrets.
 #[derive(Debug)]
-pub struct SeededChance(Mutex<u64>);
+pub struct SeededRng(Mutex<u64>);
 
-impl SeededChance {
+impl SeededRng {
     pub const fn new(seed: u64) -> Self {
         Self(Mutex::new(seed))
     }
 }
 
-impl Rng for SeededChance {
+impl Rng for SeededRng {
     fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for chunk in bytes.chunks_mut(8) {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn jitter_stays_within_its_ratio() {
-        let rng = SeededChance::new(3);
+        let rng = SeededRng::new(3);
         let spread: Vec<_> = (0..100).map(|_| rng.jitter(Duration::from_secs(100), 0.1)).collect();
         assert!(spread.iter().all(|d| (90..=110).contains(&d.as_secs())));
         assert!(spread.iter().max() > spread.iter().min());

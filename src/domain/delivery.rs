@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::domain::class::OwnClass;
-    use crate::domain::clock::SeededChance;
+    use crate::domain::clock::SeededRng;
     use crate::domain::outcome::Trouble;
     use crate::domain::reply::Reply;
     use crate::domain::retry::Jitter;
@@ -166,7 +166,7 @@ mod tests {
             schedule: Schedule::new(vec![Duration::from_secs(10)], Jitter::DEFAULT).unwrap(),
             uncertain: Duration::from_mins(1),
         };
-        delivery(expires_in).conclude(outcome, policy, NOW, &SeededChance::new(5))
+        delivery(expires_in).conclude(outcome, policy, NOW, &SeededRng::new(5))
     }
 
     fn trouble() -> Trouble {

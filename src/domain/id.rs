@@ -133,14 +133,14 @@ impl<K: Kind> serde::Serialize for Id<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::SeededChance;
+    use crate::domain::clock::SeededRng;
     use time::macros::datetime;
 
     const NOW: Timestamp = datetime!(2026-11-22 10:00 UTC);
 
     #[test]
     fn a_message_id_carries_its_shard_and_survives_the_text_form() {
-        let rng = SeededChance::new(7);
+        let rng = SeededRng::new(7);
         for shard in Shard::all() {
             let id = MessageId::new_in(shard, NOW, &rng);
             assert_eq!(id.shard(), shard);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_id_of_another_kind_or_another_spelling_is_not_parsed() {
-        let id = MessageId::new_in(Shard::of_low_bits(1), NOW, &SeededChance::new(1)).to_string();
+        let id = MessageId::new_in(Shard::of_low_bits(1), NOW, &SeededRng::new(1)).to_string();
         assert_eq!(RecipientId::parse(&id), None);
         assert_eq!(MessageId::parse(&id.to_uppercase()), None);
         assert_eq!(MessageId::parse("msg_"), None);

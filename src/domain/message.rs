@@ -23,6 +23,9 @@ pub struct NewRecipient {
     pub next_hop: String,
     /// Where reports of failure go; `None`: to the message's sender.
     pub return_path: Option<ReversePath>,
+    /// Where the request names it, as JSON pointers with commas between; `None`: at the place that it has among the
+    /// recipients of its kind.
+    pub places: Option<String>,
     /// As what it is born: a delivery is owed to one that is `queued`, and none to one that is settled already.
     pub status: RecipientStatus,
 }
@@ -37,6 +40,8 @@ pub struct NewMessage {
     pub sender: Address,
     /// The author as shown to people.
     pub author: String,
+    /// The caller's own `Message-ID`; `None`: ours, see [`made_message_id`].
+    pub message_id: Option<String>,
     pub subject: String,
     pub tags: Vec<Tag>,
     pub metadata: Metadata,
@@ -49,6 +54,11 @@ pub struct NewMessage {
     pub demand: Demand,
     pub recipients: Vec<NewRecipient>,
     pub raw: Arc<Vec<u8>>,
+}
+
+/// The `Message-ID` that a message has without one of the caller's own, without angle brackets.
+pub fn made_message_id(id: MessageId, domain: &str) -> String {
+    format!("{}@{domain}", id.uuid().simple())
 }
 
 /// Messages of one request, stored together or not at all; all in one shard.

@@ -134,7 +134,7 @@ impl Hint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::SeededChance;
+    use crate::domain::clock::SeededRng;
 
     fn seconds(delays: &[u64]) -> Vec<Duration> {
         delays.iter().map(|s| Duration::from_secs(*s)).collect()
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn delays_follow_the_schedule_and_the_last_one_repeats() {
         let schedule = Schedule::new(seconds(&[1, 10, 100]), Jitter::DEFAULT).unwrap();
-        let rng = SeededChance::new(1);
+        let rng = SeededRng::new(1);
         for (attempt, seconds) in [(1, 1.0), (2, 10.0), (3, 100.0), (4, 100.0), (99, 100.0)] {
             let delay = schedule.delay_after(attempt, &rng).as_secs_f64();
             assert!((seconds * 0.9..=seconds * 1.1).contains(&delay), "{attempt}: {delay}");
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn full_jitter_spreads_a_herd_over_most_of_the_delay() {
         let schedule = Schedule::new(seconds(&[100]), Jitter::Full).unwrap();
-        let rng = SeededChance::new(2);
+        let rng = SeededRng::new(2);
         let delays: Vec<_> = (0..1000).map(|_| schedule.delay_after(1, &rng).as_secs()).collect();
         let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
         assert!(*least >= 10 && *most <= 100 && most - least > 80, "{least}..{most}");

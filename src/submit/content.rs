@@ -11,6 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Options, Place, Recipient};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::MessageId;
+use crate::domain::message::made_message_id;
 use crate::domain::reverse_path::ReversePath;
 
 /// From this size on a message is composed and signed off the async threads; with a slow key, always.
@@ -20,6 +21,8 @@ const LARGE: usize = 128 << 10;
 pub struct Final {
     pub sender: Address,
     pub author: String,
+    /// The caller's own.
+    pub message_id: Option<String>,
     pub subject: String,
     /// `None`: reports of failure go to the sender.
     pub reverse_path: Option<ReversePath>,
@@ -72,12 +75,15 @@ fn write(content: Content, keys: &Keys, id: MessageId, now: Timestamp) -> Result
     match content {
         Content::Draft(draft) => {
             let from = draft.from();
-            let stamp = Stamp { message_id: format!("{}@{}", id.uuid().simple(), from.address.domain()), date: now };
+            let own = draft.message_id().map(|own| own.as_str().to_owned());
+            let message_id = own.clone().unwrap_or_else(|| made_message_id(id, from.address.domain()));
+            let stamp = Stamp { message_id, date: now, boundary: id.uuid().simple().to_string() };
             // A draft that exists composes: what fails here is a defect.
             let raw = compose(&draft, &stamp).map_err(|error| failed(&error))?;
             Ok(Final {
                 sender: from.address.clone(),
                 author: from.to_string(),
+                message_id: own,
                 subject: draft.subject().as_str().to_owned(),
                 reverse_path: None,
                 recipients: draft.recipients().distinct(),
@@ -91,6 +97,7 @@ fn write(content: Content, keys: &Keys, id: MessageId, now: Timestamp) -> Result
             Ok(Final {
                 sender: parts.from.address.clone(),
                 author: parts.from.to_string(),
+                message_id: None,
                 subject: parts.subject,
                 reverse_path: Some(parts.reverse_path),
                 recipients: parts.recipients,

@@ -10,6 +10,7 @@ mod admit;
 mod backlog;
 mod content;
 mod cpu_pool;
+mod places;
 mod signing;
 mod submission;
 mod writer;
@@ -36,6 +37,7 @@ use crate::store::mail::accept::Stored;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use content::{Final, NotMade};
+use places::Ranks;
 use signing::Signing;
 
 /// How long an idempotency key is remembered.
@@ -156,12 +158,14 @@ impl Door {
         let keys = self.signing.keys(caller.project, content.author().domain()).await?;
         let id = MessageId::new_in(shard, now, &*self.parts.rng);
         let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
-        let Final { sender, author, subject, reverse_path, recipients, options, raw } = made;
+        let Final { sender, author, message_id, subject, reverse_path, recipients, options, raw } = made;
+        let mut ranks = Ranks::default();
         let recipients = recipients.into_iter().map(|recipient| {
             let id = RecipientId::new_in(shard, now, &*self.parts.rng);
             NewRecipient {
                 id,
                 kind: recipient.kind,
+                places: ranks.column(recipient.kind, &recipient.places),
                 next_hop: plan.next_hop(caller.mode, caller.project, &recipient.address),
                 address: recipient.address,
                 return_path: reverse_path.as_ref().map(|path| path.for_recipient(id)),
@@ -175,6 +179,7 @@ impl Door {
             mode: caller.mode,
             sender,
             author,
+            message_id,
             subject,
             recipients: recipients.collect(),
             tags: options.tags,
@@ -210,9 +215,11 @@ impl Door {
         self.parts.metrics.idempotent_replays.inc();
         let mut messages = Vec::with_capacity(ids.len());
         for stored in self.parts.store.load_accepted(ids).await? {
-            let recipients = stored.recipients.into_iter().map(|(id, address)| AcceptedRecipient {
-                id,
-                address,
+            let mut ranks = Ranks::default();
+            let recipients = stored.recipients.into_iter().map(|recipient| AcceptedRecipient {
+                id: recipient.id,
+                address: recipient.address,
+                pointers: ranks.pointers(recipient.kind, recipient.places.as_deref()),
                 status: RecipientStatus::Queued,
             });
             let (id, created_at) = (stored.id, stored.created_at);
@@ -223,8 +230,10 @@ impl Door {
 }
 
 fn of_message(message: &NewMessage) -> AcceptedMessage {
+    let mut ranks = Ranks::default();
     let recipients = message.recipients.iter().map(|recipient| AcceptedRecipient {
         id: recipient.id,
+        pointers: ranks.pointers(recipient.kind, recipient.places.as_deref()),
         address: recipient.address.to_string(),
         status: recipient.status,
     });

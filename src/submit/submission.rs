@@ -103,6 +103,8 @@ pub struct AcceptedMessage {
 pub struct AcceptedRecipient {
     pub id: RecipientId,
     pub address: String,
+    /// JSON pointers to where the request names it, a single address being a list of one.
+    pub pointers: Vec<String>,
     /// What it was born as.
     pub status: RecipientStatus,
 }

@@ -46,7 +46,7 @@ async fn the_smallest_calls_compile_with_the_types_that_openapi_typescript_makes
     let (generator, compiler) = (tool("node/node_modules/.bin/openapi-typescript"), tool("node/node_modules/.bin/tsc"));
     let app = App::start().await;
     let place = workplace(&app, "node").await;
-    std::fs::copy(root().join("tests/clients/typescript/smallest.ts"), place.join("smallest.ts")).unwrap();
+    std::fs::copy(root().join("tests/clients/node/smallest.ts"), place.join("smallest.ts")).unwrap();
     run(Command::new(generator).args(["openapi.yaml", "--output", "schema.d.ts"]).current_dir(&place)).await;
     let modules = ["--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"];
     let compile = ["--noEmit", "--strict", "smallest.ts"];

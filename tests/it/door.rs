@@ -30,7 +30,7 @@ async fn caller(app: &App) -> Caller {
 fn raw(from: &str, reverse_path: ReversePath, to: &[&str]) -> Content {
     let recipients = to
         .iter()
-        .map(|address| Recipient { kind: RecipientKind::To, address: Address::parse(address).unwrap() })
+        .map(|address| Recipient { kind: RecipientKind::To, address: Address::parse(address).unwrap(), places: vec![] })
         .collect();
     let parts = RawParts {
         from: NamedAddress::parse(from).unwrap(),

@@ -1,7 +1,7 @@
 //! A short run of the fuzz targets over mutated seeds, the same ones every time. `scripts/fuzz` makes the long ones, guided by
 //! coverage.
 
-use mailwright::domain::clock::{Rng, SeededChance};
+use mailwright::domain::clock::{Rng, SeededRng};
 
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
@@ -14,7 +14,7 @@ fn run(name: &str, target: fn(&[u8])) {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let seeds: Vec<_> = files.into_iter().map(|file| std::fs::read(file).unwrap()).collect();
-    let rng = SeededChance::new(7);
+    let rng = SeededRng::new(7);
     let mut random = [0; 8];
     for round in 0..ROUNDS {
         let mut bytes = seeds[round % seeds.len()].clone();

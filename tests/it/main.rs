@@ -15,6 +15,7 @@ mod accept;
 mod access;
 mod architecture;
 mod clients;
+mod compose;
 mod console;
 mod delivery;
 mod dkim;

@@ -3,28 +3,22 @@
 //!
 //! [`domain::draft`]: crate::domain::draft
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
+use crate::api::base64;
 use crate::api::fields::{Fields, wrong_type};
 use crate::config::Limits;
 use crate::domain::address::{AddressError, NamedAddress};
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{
-    Attachment, Body, ContentId, Demand, Draft, DraftParts, Expiry, Filename, HeaderField, MediaType, Metadata,
-    Options, Place, Priority, Recipients, Subject, Tag, TlsDemand,
+    Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, Draft, DraftParts, Expiry, Filename,
+    HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, Place, Priority,
+    Recipients, Subject, Tag, TlsDemand,
 };
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 
-/// Base64 with or without padding, as clients send it.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 const REPLY_TO_MAX: usize = 50;
+const ALTERNATIVES_MAX: usize = 10;
 
 /// The draft, or every fault of the body.
 pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result<Draft, Vec<Fault>> {
@@ -35,14 +29,33 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
     let reply_to = addresses(&mut fields, "reply_to", REPLY_TO_MAX);
     let subject = required(&mut fields, "subject", "must be given; it may be empty", Subject::parse);
     let body = body(&mut fields);
-    let attachments = attachments(&mut fields, limits);
+    let alternatives = objects(&mut fields, "alternatives", ALTERNATIVES_MAX, alternative);
+    let attachments = objects(&mut fields, "attachments", limits.attachments, attachment);
     let headers = headers(&mut fields, limits);
+    let message_id = optional(&mut fields, "message_id", |text| OwnMessageId::parse(&text));
+    let otp = otp(&mut fields);
+    let auto_replies = optional(&mut fields, "auto_replies", |word| {
+        let wrong = || Flaw::new(FaultCode::InvalidAutoReplies, "must be allow or suppress");
+        AutoReplies::parse(&word).ok_or_else(wrong)
+    })
+    .unwrap_or(AutoReplies::Allow);
     let options = options(&mut fields, limits, now);
     fields.finish();
     match (from, recipients, subject, body) {
-        (Some(from), Some(recipients), Some(subject), Some(body)) if faults.is_empty() => {
-            Ok(Draft::new(DraftParts { from, recipients, reply_to, subject, body, attachments, headers, options }))
-        }
+        (Some(from), Some(recipients), Some(subject), Some(body)) if faults.is_empty() => Ok(Draft::new(DraftParts {
+            from,
+            recipients,
+            reply_to,
+            subject,
+            body,
+            alternatives,
+            attachments,
+            headers,
+            message_id,
+            otp,
+            auto_replies,
+            options,
+        })),
         _ => Err(faults),
     }
 }
@@ -52,6 +65,7 @@ pub fn pointer(place: Place) -> String {
     match place {
         Place::Text => "/text".to_owned(),
         Place::Html => "/html".to_owned(),
+        Place::Alternative(at) => format!("/alternatives/{at}"),
         Place::Attachment(at) => format!("/attachments/{at}"),
         Place::IpPool => "/ip_pool".to_owned(),
         Place::Raw => "/raw".to_owned(),
@@ -149,19 +163,19 @@ fn body(fields: &mut Fields<'_>) -> Option<Body> {
     Body::new(text, html)
 }
 
-fn attachments(fields: &mut Fields<'_>, limits: &Limits) -> Vec<Attachment> {
-    let Some(items) = fields.list("attachments") else { return Vec::new() };
-    if items.len() > limits.attachments {
-        let detail = format!("{}; the limit is {}", items.len(), limits.attachments);
-        fields.fault("attachments", FaultCode::TooMany, detail);
+/// A list of at most `limit` objects, each read by `read`.
+fn objects<T>(fields: &mut Fields<'_>, name: &str, limit: usize, read: impl Fn(Fields<'_>) -> Option<T>) -> Vec<T> {
+    let Some(items) = fields.list(name) else { return Vec::new() };
+    if items.len() > limit {
+        fields.fault(name, FaultCode::TooMany, format!("{}; the limit is {limit}", items.len()));
         return Vec::new();
     }
-    let at = fields.pointer("attachments");
+    let at = fields.pointer(name);
     items
         .into_iter()
         .enumerate()
         .filter_map(|(index, item)| match item {
-            Value::Object(map) => attachment(Fields::new(map, format!("{at}/{index}"), fields.faults)),
+            Value::Object(map) => read(Fields::new(map, format!("{at}/{index}"), fields.faults)),
             other => {
                 fields.faults.push(wrong_type(format!("{at}/{index}"), "an object", &other));
                 None
@@ -172,36 +186,58 @@ fn attachments(fields: &mut Fields<'_>, limits: &Limits) -> Vec<Attachment> {
 
 fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
     let filename = required(&mut fields, "filename", "must be given", Filename::parse);
-    let content = required(&mut fields, "content", "must be given, in base64", |text| {
-        BASE64.decode(text.trim()).map_err(|_| Flaw::new(FaultCode::InvalidBase64, "is not base64"))
-    });
+    let content = required(&mut fields, "content", "must be given, in base64", |text| base64::decode(&text));
     let is_typed = fields.has("content_type");
-    let content_type = optional(&mut fields, "content_type", MediaType::parse);
-    let content_id = optional(&mut fields, "content_id", ContentId::parse);
-    let content_id = match fields.string("disposition").as_deref() {
-        None | Some("inline") => content_id,
-        Some("attachment") => None,
-        Some(_) => {
-            fields.fault("disposition", FaultCode::InvalidDisposition, "must be attachment or inline");
-            None
+    let content_type = optional(&mut fields, "content_type", |text| MediaType::parse(&text));
+    let content_id = optional(&mut fields, "content_id", |text| ContentId::parse(&text));
+    let disposition = optional(&mut fields, "disposition", |word| {
+        let wrong = || Flaw::new(FaultCode::InvalidDisposition, "must be attachment or inline");
+        Disposition::parse(&word).ok_or_else(wrong)
+    });
+    let (filename, base64::Decoded { bytes, media_type }) = (filename?, content?);
+    let content_type = match (content_type, media_type) {
+        (Some(given), _) => given,
+        (None, _) if is_typed => return None,
+        // What a `data:` URI says of itself, or what the name says.
+        (None, said) => {
+            said.and_then(|said| MediaType::parse(&said).ok()).unwrap_or_else(|| MediaType::of_filename(&filename))
         }
     };
+    let attachment = Attachment::new(filename, content_type, bytes, content_id, disposition);
+    let attachment = fields.sound("content", attachment);
     fields.finish();
-    let content_type = if is_typed { content_type? } else { MediaType::octet_stream() };
-    Some(Attachment { filename: filename?, content_type, content: content?, content_id })
+    attachment
 }
 
-fn headers(fields: &mut Fields<'_>, limits: &Limits) -> Vec<HeaderField> {
-    let Some(map) = fields.object("headers") else { return Vec::new() };
+fn alternative(mut fields: Fields<'_>) -> Option<Alternative> {
+    let media_type = required(&mut fields, "content_type", "must be given", |text| MediaType::parse(&text));
+    let content = required(&mut fields, "content", "must be given", Ok);
+    let alternative = fields.sound("content_type", Alternative::new(&media_type?, content?));
+    fields.finish();
+    alternative
+}
+
+fn otp(fields: &mut Fields<'_>) -> Option<Otp> {
+    let map = fields.object("otp")?;
+    let mut inner = Fields::new(map, fields.pointer("otp"), fields.faults);
+    let code = required(&mut inner, "code", "must be given", OtpCode::parse);
+    let origin = required(&mut inner, "origin", "must be given", |text| Origin::parse(&text));
+    inner.finish();
+    Some(Otp::new(code?, origin?))
+}
+
+fn headers(fields: &mut Fields<'_>, limits: &Limits) -> HeaderFields {
+    let mut headers = HeaderFields::default();
+    let Some(map) = fields.object("headers") else { return headers };
     if map.len() > limits.headers {
         fields.fault("headers", FaultCode::TooMany, format!("{}; the limit is {}", map.len(), limits.headers));
-        return Vec::new();
+        return headers;
     }
     let mut inner = Fields::new(map, fields.pointer("headers"), fields.faults);
-    let mut headers = Vec::new();
     for name in inner.names() {
         if let Some(value) = inner.string(&name) {
-            headers.extend(inner.sound(&name, HeaderField::parse(name.clone(), value)));
+            let inserted = HeaderField::parse(name.clone(), value).and_then(|field| headers.insert(field));
+            inner.sound(&name, inserted);
         }
     }
     inner.finish();

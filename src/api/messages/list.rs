@@ -20,6 +20,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let limit = params.limit();
     let address = |text: &str| Address::parse(text).ok().map(|address| address.to_string());
     let filter = MessageFilter {
+        mode: caller.sees_only(),
         status: params.parsed(
             "status",
             "queued, sending, delivered, partially_delivered, failed or cancelled",

@@ -74,6 +74,7 @@ struct AcceptedRecipientView {
     id: RecipientId,
     email: String,
     status: RecipientStatus,
+    pointers: Vec<String>,
 }
 
 impl AcceptedView {
@@ -82,6 +83,7 @@ impl AcceptedView {
             id: recipient.id,
             email: recipient.address,
             status: recipient.status,
+            pointers: recipient.pointers,
         });
         Self {
             id: message.id,

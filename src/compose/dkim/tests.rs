@@ -94,7 +94,9 @@ fn every_key_gives_a_signature_and_the_message_follows_unchanged() {
     assert!(signed.ends_with(&message()));
     assert_eq!(tags(&signed, "a"), ["rsa-sha256", "ed25519-sha256"]);
     assert_eq!(tags(&signed, "t"), ["1795514400"; 2]);
-    let fields = "from:from:reply-to:to:to:subject:subject:date:date:message-id:content-type:references:references";
+    let fields = "from:from:sender:reply-to:to:to:cc:subject:subject:date:date:message-id:in-reply-to:references:references:references:\
+                  mime-version:content-type:content-type:content-transfer-encoding:list-unsubscribe:list-unsubscribe-post:\
+                  feedback-id:otp-token";
     assert_eq!(tags(&signed, "h"), [fields; 2]);
     assert_eq!(sign(message(), &keys, DATE).unwrap(), signed, "the same input gives the same bytes");
     assert_eq!(sign(message(), &[], DATE).unwrap(), message());

@@ -4,7 +4,10 @@ use mail_parser::{MessageParser, MimeHeaders};
 use time::macros::datetime;
 
 use super::*;
-use crate::domain::draft::{Body, DraftParts, Filename, HeaderField, MediaType, Options, Recipients, Subject};
+use crate::domain::address::NamedAddress;
+use crate::domain::draft::{
+    Body, ContentId, DraftParts, Filename, HeaderField, HeaderFields, MediaType, Recipients, Subject, with_crlf,
+};
 
 fn named(list: &[&str]) -> Vec<NamedAddress> {
     list.iter().map(|text| NamedAddress::parse(text).unwrap()).collect()
@@ -20,29 +23,46 @@ fn text(text: &str) -> Body {
 
 fn draft() -> DraftParts {
     DraftParts {
-        from: NamedAddress::parse("Zoë <zoe@example.org>").unwrap(),
-        recipients: to(named(&["a@example.net"]), vec![]),
         reply_to: named(&["\"Lee, Ann\" <r@example.org>"]),
-        subject: Subject::parse("Grüße & more".into()).unwrap(),
-        body: text("line one\nline two\r\n.\rend"),
-        attachments: vec![],
-        headers: vec![HeaderField::parse("X-Campaign".into(), "ä value".into()).unwrap()],
-        options: Options::default(),
+        headers: headers(&[("X-Campaign", "ä value")]),
+        ..DraftParts::plain(
+            NamedAddress::parse("Zoë <zoe@example.org>").unwrap(),
+            to(named(&["a@example.net"]), vec![]),
+            Subject::parse("Grüße & more".into()).unwrap(),
+            text("line one\nline two\r\n.\rend"),
+        )
     }
 }
 
 fn file(filename: &str, content_type: &str, content: &[u8], content_id: Option<&str>) -> Attachment {
-    Attachment {
-        filename: Filename::parse(filename.to_owned()).unwrap(),
-        content_type: MediaType::parse(content_type.to_owned()).unwrap(),
-        content: content.to_vec(),
-        content_id: content_id.map(|id| ContentId::parse(id.to_owned()).unwrap()),
+    Attachment::new(
+        Filename::parse(filename.to_owned()).unwrap(),
+        MediaType::parse(content_type).unwrap(),
+        content.to_vec(),
+        content_id.map(|id| ContentId::parse(id).unwrap()),
+        None,
+    )
+    .unwrap()
+}
+
+fn headers(list: &[(&str, &str)]) -> HeaderFields {
+    let mut headers = HeaderFields::default();
+    for (name, value) in list {
+        headers.insert(HeaderField::parse((*name).to_owned(), (*value).to_owned()).unwrap()).unwrap();
+    }
+    headers
+}
+
+fn stamp() -> Stamp {
+    Stamp {
+        message_id: "id-1@example.org".into(),
+        date: datetime!(2026-11-22 10:00:00.5 UTC),
+        boundary: "0192f3a4".into(),
     }
 }
 
 fn write(parts: &DraftParts) -> Vec<u8> {
-    let stamp = Stamp { message_id: "id-1@example.org".into(), date: datetime!(2026-11-22 10:00:00.5 UTC) };
-    compose(&Draft::new(parts.clone()), &stamp).unwrap()
+    compose(&Draft::new(parts.clone()), &stamp()).unwrap()
 }
 
 #[test]
@@ -69,15 +89,9 @@ fn plain_text_travels_as_it_is_and_what_could_be_changed_is_encoded() {
         raw.split_once("Content-Transfer-Encoding: ").unwrap().1.split_once("\r\n").unwrap().0.to_owned()
     };
     assert_eq!(encoding("Hello,\n\nyour code is 123456.\n"), "7bit");
-    for risky in [
-        "no line end",
-        "From here\n",
-        ".dot\n",
-        "white space \n",
-        "tab\there\n",
-        "Grüße an alle\n",
-        &format!("{}\n", "x".repeat(77)),
-    ] {
+    for risky in
+        ["From here\n", ".dot\n", "white space \n", "tab\there\n", "Grüße an alle\n", &format!("{}\n", "x".repeat(77))]
+    {
         assert_eq!(encoding(risky), "quoted-printable", "{risky:?}");
     }
     assert_eq!(encoding("中文邮件\n"), "base64");
@@ -129,7 +143,7 @@ proptest::proptest! {
         proptest::prop_assert_eq!(wire_fault(&raw), None);
         let message = MessageParser::default().parse(&raw).unwrap();
         let body = message.body_text(0).unwrap_or_default();
-        let sent = with_crlf(&sent);
+        let sent = String::from_utf8(with_crlf(sent.as_bytes())).unwrap();
         proptest::prop_assert_eq!(body.trim_end_matches("\r\n"), sent.trim_end_matches("\r\n"));
     }
 }
@@ -148,18 +162,16 @@ proptest::proptest! {
     ) {
         let mut draft = draft();
         if let Ok(subject) = Subject::parse(subject) { draft.subject = subject; }
-        draft.headers.extend(HeaderField::parse(name, value).ok());
+        if let Ok(field) = HeaderField::parse(name, value) { let _ = draft.headers.insert(field); }
         draft.reply_to.extend(NamedAddress::from_parts(Some(&display), "x@example.org").ok());
         draft.reply_to.extend(NamedAddress::from_parts(Some(&display), &format!("{local}@example.org")).ok());
-        let mut odd = file("a", "a/b", b"x", None);
-        if let Ok(filename) = Filename::parse(filename) { odd.filename = filename; }
-        if let Ok(kind) = MediaType::parse(format!("text/plain{parameter}")) { odd.content_type = kind; }
-        draft.attachments.push(odd.clone());
-        odd.content_id = ContentId::parse(content_id).ok();
-        draft.attachments.push(odd);
+        let filename = Filename::parse(filename).unwrap_or(Filename::parse("a".to_owned()).unwrap());
+        let kind = MediaType::parse(&format!("text/plain{parameter}")).unwrap_or(MediaType::octet_stream());
+        for id in [None, ContentId::parse(&content_id).ok()] {
+            draft.attachments.push(Attachment::new(filename.clone(), kind.clone(), b"x".to_vec(), id, None).unwrap());
+        }
         draft.body = Body::new(None, Some("<b>x</b>".to_owned())).unwrap();
-        let stamp = Stamp { message_id: "id-1@example.org".into(), date: datetime!(2026-11-22 10:00:00.5 UTC) };
-        let composed = compose(&Draft::new(draft), &stamp);
+        let composed = compose(&Draft::new(draft), &stamp());
         proptest::prop_assert!(composed.is_ok(), "{composed:?}");
     }
 }

@@ -1,19 +1,132 @@
 //! Files that travel with a message, and what names them.
 
+use super::{wire_fault, with_crlf};
 use crate::domain::fault::{FaultCode, Flaw};
+use crate::domain::words::words;
 
 const FILENAME_MAX: usize = 255;
 const CONTENT_ID_MAX: usize = 128;
 const MEDIA_TYPE_MAX: usize = 255;
 
-/// A file that travels with a message.
+words! {
+    /// How a file is to be shown (RFC 2183 §2).
+    pub enum Disposition {
+        Attachment = "attachment",
+        Inline = "inline",
+    }
+}
+
+/// A file that travels with a message. One of type `message/…` is a message that may go on the wire as it is: such parts
+/// have no transfer encoding (RFC 2046 §5.2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    pub filename: Filename,
-    pub content_type: MediaType,
-    pub content: Vec<u8>,
-    /// Inline part, referred to by `cid:` from the HTML (RFC 2392); `None`: an attachment.
-    pub content_id: Option<ContentId>,
+    filename: Filename,
+    content_type: MediaType,
+    content: Vec<u8>,
+    content_id: Option<ContentId>,
+    disposition: Disposition,
+}
+
+impl Attachment {
+    /// Without a disposition a file with a content id is inline, and one without is an attachment.
+    pub fn new(
+        filename: Filename,
+        content_type: MediaType,
+        content: Vec<u8>,
+        content_id: Option<ContentId>,
+        disposition: Option<Disposition>,
+    ) -> Result<Self, Flaw> {
+        let content = if content_type.is_message() { message_content(&content)? } else { content };
+        let by_id = if content_id.is_some() { Disposition::Inline } else { Disposition::Attachment };
+        Ok(Self { filename, content_type, content, content_id, disposition: disposition.unwrap_or(by_id) })
+    }
+
+    pub const fn filename(&self) -> &Filename {
+        &self.filename
+    }
+
+    pub const fn content_type(&self) -> &MediaType {
+        &self.content_type
+    }
+
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// What `cid:` in the HTML refers to (RFC 2392).
+    pub const fn content_id(&self) -> Option<&ContentId> {
+        self.content_id.as_ref()
+    }
+
+    pub const fn disposition(&self) -> Disposition {
+        self.disposition
+    }
+}
+
+/// The lines of a message, ended by CRLF.
+fn message_content(content: &[u8]) -> Result<Vec<u8>, Flaw> {
+    let content = with_crlf(content);
+    match wire_fault(&content) {
+        None => Ok(content),
+        Some(fault) => {
+            let detail = format!(
+                "has {fault}: a part of type message/… has no transfer encoding (RFC 2046 §5.2.1); \
+                 send it as application/octet-stream"
+            );
+            Err(Flaw::new(FaultCode::InvalidMessage, detail))
+        }
+    }
+}
+
+/// Another way to read the message, beside text and HTML: text of a type of its own, such as
+/// `text/calendar; method=REQUEST`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alternative {
+    media_type: String,
+    content: String,
+}
+
+impl Alternative {
+    /// The charset is UTF-8, whatever the type says; a calendar's method (RFC 6047 §2.4) is read from it where the type
+    /// names none.
+    pub fn new(content_type: &MediaType, content: String) -> Result<Self, Flaw> {
+        let essence = content_type.essence();
+        let refused = |detail: &str| Err(Flaw::new(FaultCode::InvalidContentType, detail));
+        if !essence.starts_with("text/") {
+            return refused(
+                "an alternative is text, such as text/calendar; method=REQUEST; other files are attachments",
+            );
+        }
+        if ["text/plain", "text/html"].contains(&&*essence) {
+            return refused("give text/plain in text and text/html in html");
+        }
+        let mut media_type = content_type.as_str().to_owned();
+        if !content_type.has_parameter("charset") {
+            media_type.push_str("; charset=utf-8");
+        } else if !content_type.parameter("charset").is_some_and(|charset| charset.eq_ignore_ascii_case("utf-8")) {
+            return refused("the charset is utf-8");
+        }
+        if essence == "text/calendar" && !content_type.has_parameter("method") {
+            let method = content.lines().find_map(|line| line.strip_prefix("METHOD:")).map(str::trim);
+            if let Some(method) = method.filter(|method| is_token(method)) {
+                media_type.push_str("; method=");
+                media_type.push_str(method);
+            }
+        }
+        Ok(Self { media_type, content })
+    }
+
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    pub fn is_calendar(&self) -> bool {
+        self.media_type.to_ascii_lowercase().starts_with("text/calendar")
+    }
 }
 
 /// The name of a file: 1 to 255 bytes without control characters.
@@ -35,16 +148,26 @@ impl Filename {
     }
 }
 
-/// The id of an inline part, without angle brackets: 1 to 128 letters, digits or any of `._@+-`.
+/// The id of a part, without angle brackets: 1 to 128 octets of RFC 5322's `atext`, with `.` and `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentId(String);
 
 impl ContentId {
-    pub fn parse(text: String) -> Result<Self, Flaw> {
-        let is_sound = (1..=CONTENT_ID_MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b));
-        let detail = || format!("must have 1 to {CONTENT_ID_MAX} letters, digits or any of ._@+-");
-        if is_sound { Ok(Self(text)) } else { Err(Flaw::new(FaultCode::InvalidContentId, detail())) }
+    /// Also parses what stands in the field (`<id>`) and in a link (`cid:id`).
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        let inner = text.trim();
+        let inner = inner.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(inner);
+        let inner = inner.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("cid:")).map_or(inner, |_| &inner[4..]);
+        let is_sound = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&b);
+        if (1..=CONTENT_ID_MAX).contains(&inner.len()) && inner.bytes().all(is_sound) {
+            return Ok(Self(inner.to_owned()));
+        }
+        let detail = match inner.chars().find(|c| !u8::try_from(*c).is_ok_and(is_sound)) {
+            Some(' ') => "must not hold a space".to_owned(),
+            Some(c) => format!("must not hold '{}'", c.escape_debug()),
+            None => format!("must have 1 to {CONTENT_ID_MAX} bytes"),
+        };
+        Err(Flaw::new(FaultCode::InvalidContentId, detail))
     }
 
     pub fn as_str(&self) -> &str {
@@ -57,12 +180,63 @@ impl ContentId {
 pub struct MediaType(String);
 
 impl MediaType {
-    pub fn parse(text: String) -> Result<Self, Flaw> {
-        if text.len() <= MEDIA_TYPE_MAX && is_media_type(&text) {
-            return Ok(Self(text));
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        let refused = |detail: &str| Err(Flaw::new(FaultCode::InvalidContentType, detail));
+        let text = text.trim();
+        if text.len() > MEDIA_TYPE_MAX {
+            return refused("is longer than 255 bytes");
         }
-        let detail = "is not a media type such as image/png or text/csv; charset=utf-8 (RFC 2045)";
-        Err(Flaw::new(FaultCode::InvalidContentType, detail))
+        if !is_media_type(text) {
+            return refused(
+                "is not a media type such as image/png or text/csv; charset=utf-8 (RFC 2045): a type, a slash, a subtype, and \
+                 parameters with a value each",
+            );
+        }
+        let parsed = Self(text.to_owned());
+        let essence = parsed.essence();
+        if essence.starts_with("multipart/") {
+            return refused("a file is one part: a multipart has parts of its own");
+        }
+        if ["message/partial", "message/external-body"].contains(&&*essence) {
+            return refused("is only a part of a message, or a pointer to one; send the message whole");
+        }
+        Ok(parsed)
+    }
+
+    /// What a file of that name most likely is; bytes of which nothing is known if its ending is not known.
+    pub fn of_filename(filename: &Filename) -> Self {
+        match mime_guess::from_path(filename.as_str()).first_raw() {
+            // A message may have to be refused, and nobody said that it is one.
+            Some(known) if !known.starts_with("message/") && !known.starts_with("multipart/") => Self(known.to_owned()),
+            _ => Self::octet_stream(),
+        }
+    }
+
+    /// Type and subtype in lower case.
+    pub fn essence(&self) -> String {
+        self.0.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
+    /// Whether it is a message, or a report, in a message.
+    pub fn is_message(&self) -> bool {
+        self.essence().starts_with("message/")
+    }
+
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameter(name).is_some()
+    }
+
+    /// The value of a parameter, without quotes.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let mut rest = self.0.split_once(';')?.1;
+        loop {
+            let behind = parameter(rest)?;
+            let (key, value) = rest[..rest.len() - behind.len()].split_once('=')?;
+            if key.trim().eq_ignore_ascii_case(name) {
+                return Some(value.trim().trim_matches('"'));
+            }
+            rest = behind.trim_start_matches(' ').strip_prefix(';')?;
+        }
     }
 
     /// Bytes of which nothing is known.
@@ -78,8 +252,7 @@ impl MediaType {
 fn is_media_type(text: &str) -> bool {
     let (essence, mut rest) = text.split_once(';').map_or((text, None), |(essence, rest)| (essence, Some(rest)));
     let Some((kind, subtype)) = essence.trim_end_matches(' ').split_once('/') else { return false };
-    // Messages in messages have fields and structure of their own.
-    if !is_token(kind) || !is_token(subtype) || ["multipart", "message"].contains(&&*kind.to_ascii_lowercase()) {
+    if !is_token(kind) || !is_token(subtype) {
         return false;
     }
     while let Some(text) = rest {
@@ -119,8 +292,14 @@ mod tests {
 
     #[test]
     fn media_types_are_whole_or_refused() {
-        for text in ["image/png", "text/plain; charset=utf-8", "text/csv;header=present ; a=\"b; c\"", "a/b+c"] {
-            assert!(MediaType::parse(text.to_owned()).is_ok(), "{text}");
+        for text in [
+            "image/png",
+            "text/plain; charset=utf-8",
+            "text/csv;header=present ; a=\"b; c\"",
+            "a/b+c",
+            "message/rfc822",
+        ] {
+            assert!(MediaType::parse(text).is_ok(), "{text}");
         }
         for text in [
             "",
@@ -134,10 +313,10 @@ mod tests {
             "text/plain; a=b c",
             "text/plain; a=b\r\nX: y",
             "multipart/mixed",
-            "message/rfc822",
+            "message/partial",
             "téxt/plain",
         ] {
-            assert!(MediaType::parse(text.to_owned()).is_err(), "{text:?}");
+            assert!(MediaType::parse(text).is_err(), "{text:?}");
         }
     }
 }

@@ -18,13 +18,20 @@ pub enum TextPart {
 }
 
 impl Body {
-    /// Returns `None` when neither is given. HTML with an empty text goes without a text part.
+    /// Returns `None` when neither is given. HTML with a blank text goes without a text part; blank HTML is none, for a
+    /// reader that shows HTML would show an empty page.
     pub fn new(text: Option<String>, html: Option<String>) -> Option<Self> {
+        let is_blank = |text: &str| text.chars().all(char::is_whitespace);
+        if let Some(html) = &html
+            && is_blank(html)
+        {
+            return Some(Self::Text(text.unwrap_or_default()));
+        }
         match (text, html) {
             (text, Some(html)) => {
                 let text = match text {
                     None => TextPart::FromHtml,
-                    Some(text) if text.is_empty() => TextPart::Absent,
+                    Some(text) if is_blank(&text) => TextPart::Absent,
                     Some(text) => TextPart::Given(text),
                 };
                 Some(Self::Html { html, text })

@@ -5,11 +5,9 @@ use crate::domain::fault::{FaultCode, Flaw};
 /// Characters of a subject, and bytes of a field's value: RFC 5322 §2.1.1's line.
 const TEXT_MAX: usize = 998;
 const NAME_MAX: usize = 76;
-/// A line is folded where white space stands and nowhere else (RFC 5322 §2.2.3): a longer word fits into none.
-const WORD_MAX: usize = 900;
 
 /// Fields that a part of the draft, or the service itself, writes.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 19] = [
     "from",
     "to",
     "cc",
@@ -19,6 +17,7 @@ const RESERVED: [&str; 18] = [
     "subject",
     "date",
     "message-id",
+    "otp-token",
     "mime-version",
     "received",
     "return-path",
@@ -41,7 +40,6 @@ impl Subject {
             return Err(Flaw::new(FaultCode::TooLong, format!("must have at most {TEXT_MAX} characters")));
         }
         without_controls(&text)?;
-        foldable(&text)?;
         Ok(Self(text))
     }
 
@@ -65,14 +63,23 @@ impl HeaderField {
         }
         let lower = name.to_ascii_lowercase();
         if RESERVED.contains(&&*lower) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
-            let detail = format!("'{name}' is written by the service, or by a field of the request");
+            let field = match &*lower {
+                "from" | "to" | "cc" | "bcc" | "subject" => Some(lower.clone()),
+                "reply-to" => Some("reply_to".to_owned()),
+                "message-id" => Some("message_id".to_owned()),
+                "otp-token" => Some("otp".to_owned()),
+                _ => None,
+            };
+            let detail = match field {
+                Some(field) => format!("'{name}' is written by the field '{field}' of the request"),
+                None => format!("'{name}' is written by the service"),
+            };
             return Err(Flaw::new(FaultCode::ReservedHeader, detail));
         }
         if value.len() > TEXT_MAX {
             return Err(Flaw::new(FaultCode::TooLong, format!("must have at most {TEXT_MAX} bytes")));
         }
         without_controls(&value)?;
-        foldable(&value)?;
         Ok(Self { name, value })
     }
 
@@ -82,6 +89,32 @@ impl HeaderField {
 
     pub fn value(&self) -> &str {
         &self.value
+    }
+}
+
+/// Fields of the caller's own, no name twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderFields(Vec<HeaderField>);
+
+impl HeaderFields {
+    /// Adds a field. Names compare without case (RFC 5322 §1.2.2): of two, readers show either.
+    pub fn insert(&mut self, field: HeaderField) -> Result<(), Flaw> {
+        if let Some(known) = self.get(field.name()) {
+            let detail = format!("the header is given twice, here and as '{}'", known.name());
+            return Err(Flaw::new(FaultCode::InvalidHeader, detail));
+        }
+        self.0.push(field);
+        Ok(())
+    }
+
+    /// The field with that name.
+    pub fn get(&self, name: &str) -> Option<&HeaderField> {
+        self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
+    }
+
+    /// In the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderField> {
+        self.0.iter()
     }
 }
 
@@ -97,11 +130,4 @@ pub(super) fn without_controls(text: &str) -> Result<(), Flaw> {
         return Err(Flaw::new(FaultCode::ControlCharacter, detail));
     }
     Ok(())
-}
-
-fn foldable(text: &str) -> Result<(), Flaw> {
-    match text.split(' ').find(|word| word.len() > WORD_MAX) {
-        None => Ok(()),
-        Some(_) => Err(Flaw::new(FaultCode::TooLong, format!("must not hold a word of over {WORD_MAX} bytes"))),
-    }
 }

@@ -6,20 +6,22 @@
 mod attachment;
 mod body;
 mod expiry;
+mod fields;
 mod header;
 mod labels;
 mod options;
 mod raw;
 mod recipients;
 
-pub use attachment::{Attachment, ContentId, Filename, MediaType};
+pub use attachment::{Alternative, Attachment, ContentId, Disposition, Filename, MediaType};
 pub use body::{Body, TextPart};
 pub use expiry::Expiry;
-pub use header::{HeaderField, Subject};
+pub use fields::{AutoReplies, Origin, Otp, OtpCode, OwnMessageId};
+pub use header::{HeaderField, HeaderFields, Subject};
 pub use labels::{Metadata, Tag};
 pub use options::{Demand, Options, Priority, TlsDemand};
-pub use raw::{RawDraft, RawParts, wire_fault};
-pub use recipients::{Recipient, Recipients};
+pub use raw::{RawDraft, RawParts, wire_fault, with_crlf};
+pub use recipients::{ListPlace, Recipient, Recipients};
 
 use super::address::NamedAddress;
 
@@ -38,9 +40,34 @@ pub struct DraftParts {
     pub reply_to: Vec<NamedAddress>,
     pub subject: Subject,
     pub body: Body,
+    pub alternatives: Vec<Alternative>,
     pub attachments: Vec<Attachment>,
-    pub headers: Vec<HeaderField>,
+    pub headers: HeaderFields,
+    /// `None`: one is made.
+    pub message_id: Option<OwnMessageId>,
+    pub otp: Option<Otp>,
+    pub auto_replies: AutoReplies,
     pub options: Options,
+}
+
+impl DraftParts {
+    /// The parts that every message has, and none beside.
+    pub fn plain(from: NamedAddress, recipients: Recipients, subject: Subject, body: Body) -> Self {
+        Self {
+            from,
+            recipients,
+            reply_to: Vec::new(),
+            subject,
+            body,
+            alternatives: Vec::new(),
+            attachments: Vec::new(),
+            headers: HeaderFields::default(),
+            message_id: None,
+            otp: None,
+            auto_replies: AutoReplies::Allow,
+            options: Options::default(),
+        }
+    }
 }
 
 impl Draft {
@@ -69,12 +96,29 @@ impl Draft {
         &self.parts.body
     }
 
+    pub fn alternatives(&self) -> &[Alternative] {
+        &self.parts.alternatives
+    }
+
     pub fn attachments(&self) -> &[Attachment] {
         &self.parts.attachments
     }
 
-    pub fn headers(&self) -> &[HeaderField] {
+    /// The caller's own fields.
+    pub const fn headers(&self) -> &HeaderFields {
         &self.parts.headers
+    }
+
+    pub const fn message_id(&self) -> Option<&OwnMessageId> {
+        self.parts.message_id.as_ref()
+    }
+
+    pub const fn otp(&self) -> Option<&Otp> {
+        self.parts.otp.as_ref()
+    }
+
+    pub const fn auto_replies(&self) -> AutoReplies {
+        self.parts.auto_replies
     }
 
     pub const fn options(&self) -> &Options {
@@ -83,18 +127,24 @@ impl Draft {
 
     /// Bytes of its texts and files, before any encoding.
     pub fn weight(&self) -> usize {
-        self.parts.body.weight() + self.parts.attachments.iter().map(|file| file.content.len()).sum::<usize>()
+        self.weights().map(|(_, weight)| weight).sum()
     }
 
     /// Which part weighs most: what to make smaller when the composed message is too large.
     pub fn heaviest(&self) -> Place {
+        self.weights().max_by_key(|(_, weight)| *weight).map_or(Place::Text, |(place, _)| place)
+    }
+
+    fn weights(&self) -> impl Iterator<Item = (Place, usize)> {
+        let body = match &self.parts.body {
+            Body::Text(_) => (Place::Text, self.parts.body.weight()),
+            Body::Html { .. } => (Place::Html, self.parts.body.weight()),
+        };
+        let alternatives = self.parts.alternatives.iter().enumerate();
+        let alternatives = alternatives.map(|(at, other)| (Place::Alternative(at), other.content().len()));
         let files = self.parts.attachments.iter().enumerate();
-        let heaviest = files.max_by_key(|(_, file)| file.content.len()).map(|(at, file)| (file.content.len(), at));
-        match (heaviest, &self.parts.body) {
-            (Some((size, at)), body) if size >= body.weight() => Place::Attachment(at),
-            (_, Body::Html { .. }) => Place::Html,
-            (_, Body::Text(_)) => Place::Text,
-        }
+        let files = files.map(|(at, file)| (Place::Attachment(at), file.content().len()));
+        std::iter::once(body).chain(alternatives).chain(files)
     }
 }
 
@@ -103,6 +153,8 @@ impl Draft {
 pub enum Place {
     Text,
     Html,
+    /// By its position from 0.
+    Alternative(usize),
     /// By its position from 0.
     Attachment(usize),
     IpPool,

@@ -83,6 +83,24 @@ pub fn wire_fault(raw: &[u8]) -> Option<&'static str> {
     None
 }
 
+/// `text` with every line end (LF, CR, CRLF) as CRLF.
+pub fn with_crlf(text: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(text.len() + text.len() / 16);
+    let mut from = 0;
+    for at in memchr::memchr2_iter(b'\n', b'\r', text) {
+        // The LF of a CRLF was written with its CR.
+        if text[at] == b'\n' && at > 0 && text[at - 1] == b'\r' {
+            from = at + 1;
+            continue;
+        }
+        lines.extend_from_slice(&text[from..at]);
+        lines.extend_from_slice(b"\r\n");
+        from = at + 1;
+    }
+    lines.extend_from_slice(&text[from..]);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! To whom a message goes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::fmt;
 
 use crate::domain::address::{Address, NamedAddress};
 use crate::domain::fault::{FaultCode, Flaw};
@@ -14,11 +15,27 @@ pub struct Recipients {
     bcc: Vec<NamedAddress>,
 }
 
-/// One address of a message.
+/// One mailbox that a message goes to, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     pub kind: RecipientKind,
     pub address: Address,
+    /// Where the request names it; none for a message that comes with an envelope.
+    pub places: Vec<ListPlace>,
+}
+
+/// A place in one of the lists of a request, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPlace {
+    pub list: RecipientKind,
+    pub index: usize,
+}
+
+/// As a JSON pointer, such as `/to/0`.
+impl fmt::Display for ListPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}/{}", self.list, self.index)
+    }
 }
 
 impl Recipients {
@@ -48,13 +65,21 @@ impl Recipients {
         &self.cc
     }
 
-    /// Every address once, in order of to, cc, bcc: a duplicate is sent once.
+    /// Every mailbox once, in order of to, cc, bcc: what is named again, in letters of either case, is sent once.
     pub fn distinct(&self) -> Vec<Recipient> {
-        let mut seen = HashSet::new();
-        [(RecipientKind::To, &self.to), (RecipientKind::Cc, &self.cc), (RecipientKind::Bcc, &self.bcc)]
-            .into_iter()
-            .flat_map(|(kind, list)| list.iter().map(move |named| Recipient { kind, address: named.address.clone() }))
-            .filter(|recipient| seen.insert(recipient.address.clone()))
-            .collect()
+        let mut distinct: Vec<Recipient> = Vec::with_capacity(self.to.len() + self.cc.len() + self.bcc.len());
+        let mut known = HashMap::new();
+        for (list, named) in
+            [(RecipientKind::To, &self.to), (RecipientKind::Cc, &self.cc), (RecipientKind::Bcc, &self.bcc)]
+        {
+            for (index, named) in named.iter().enumerate() {
+                let at = *known.entry(named.address.folded()).or_insert(distinct.len());
+                if at == distinct.len() {
+                    distinct.push(Recipient { kind: list, address: named.address.clone(), places: Vec::new() });
+                }
+                distinct[at].places.push(ListPlace { list, index });
+            }
+        }
+        distinct
     }
 }

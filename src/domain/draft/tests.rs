@@ -8,21 +8,15 @@ fn named(text: &str) -> NamedAddress {
 }
 
 fn draft(body: Body, files: &[usize]) -> Draft {
-    let file = |size: &usize| Attachment {
-        filename: Filename::parse("a".into()).unwrap(),
-        content_type: MediaType::octet_stream(),
-        content: vec![0; *size],
-        content_id: None,
+    let file = |size: &usize| {
+        let name = Filename::parse("a".into()).unwrap();
+        Attachment::new(name, MediaType::octet_stream(), vec![0; *size], None, None).unwrap()
     };
+    let recipients = Recipients::new(vec![named("c@d.example")], vec![], vec![], 10).unwrap();
+    let subject = Subject::parse(String::new()).unwrap();
     Draft::new(DraftParts {
-        from: named("a@b.example"),
-        recipients: Recipients::new(vec![named("c@d.example")], vec![], vec![], 10).unwrap(),
-        reply_to: vec![],
-        subject: Subject::parse(String::new()).unwrap(),
-        body,
         attachments: files.iter().map(file).collect(),
-        headers: vec![],
-        options: Options::default(),
+        ..DraftParts::plain(named("a@b.example"), recipients, subject, body)
     })
 }
 
@@ -38,12 +32,15 @@ fn the_heaviest_part_is_named() {
 #[test]
 fn an_address_in_two_lists_is_one_recipient() {
     let recipients = Recipients::new(
-        vec![named("a@x.example"), named("A <a@x.example>")],
+        vec![named("a@x.example"), named("A <A@X.example>")],
         vec![named("b@x.example")],
         vec![named("a@x.example"), named("c@x.example")],
         5,
     );
-    let kinds: Vec<_> = recipients.unwrap().distinct().into_iter().map(|r| (r.kind, r.address.to_string())).collect();
+    let distinct = recipients.unwrap().distinct();
+    let places: Vec<_> = distinct[0].places.iter().map(ToString::to_string).collect();
+    assert_eq!(places, ["/to/0", "/to/1", "/bcc/0"]);
+    let kinds: Vec<_> = distinct.into_iter().map(|r| (r.kind, r.address.to_string())).collect();
     assert_eq!(
         kinds,
         [

@@ -177,6 +177,7 @@ struct MessageColumns<'m> {
     mode: Vec<&'static str>,
     sender: Vec<&'m str>,
     author: Vec<&'m str>,
+    message_id: Vec<Option<&'m str>>,
     subject: Vec<&'m str>,
     tags: Vec<serde_json::Value>,
     metadata: Vec<serde_json::Value>,
@@ -200,6 +201,7 @@ struct RecipientColumns<'m> {
     kind: Vec<&'static str>,
     address: Vec<&'m str>,
     return_path: Vec<Option<&'m str>>,
+    places: Vec<Option<&'m str>>,
     status: Vec<&'static str>,
     settled_at: Vec<Option<Timestamp>>,
     next_hop: Vec<&'m str>,
@@ -230,6 +232,7 @@ impl<'m> MessageColumns<'m> {
         self.mode.push(message.mode.name());
         self.sender.push(message.sender.as_str());
         self.author.push(&message.author);
+        self.message_id.push(message.message_id.as_deref());
         self.subject.push(&message.subject);
         self.tags.push(json(&message.tags));
         self.metadata.push(json(&message.metadata));
@@ -255,6 +258,7 @@ impl<'m> RecipientColumns<'m> {
             self.kind.push(recipient.kind.name());
             self.address.push(recipient.address.as_str());
             self.return_path.push(recipient.return_path.as_ref().map(ReversePath::as_str));
+            self.places.push(recipient.places.as_deref());
             self.status.push(recipient.status.name());
             self.settled_at.push(recipient.status.is_settled().then_some(message.created_at));
             self.next_hop.push(&recipient.next_hop);
@@ -288,10 +292,10 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         WITH
         messages_ AS (
             INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size,
-                created_at, expires_at, tls, ip_pool)
+                created_at, expires_at, tls, ip_pool, message_id)
             SELECT $1::int, * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[],
-                $14::text[], $15::text[])),
+                $14::text[], $15::text[], $43::text[])),
         bodies_ AS (
             INSERT INTO message_bodies (shard, message_id, raw)
             SELECT $1, * FROM unnest($2::uuid[], $16::bytea[])),
@@ -300,12 +304,13 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
             SELECT * FROM unnest($17::uuid[], $18::uuid[], $19::uuid[], $20::text[], $21::smallint[], $22::text[],
                 $23::text[], $24::text[], $25::text[], $26::timestamptz[], $27::text[], $28::smallint[], $29::int[],
                 $30::timestamptz[], $31::text[], $32::text[], $33::bool[], $34::uuid[], $35::text[], $36::timestamptz[],
-                $37::jsonb[])
+                $37::jsonb[], $44::text[])
             AS r (id, message_id, project_id, mode, position, kind, address, return_path, status, settled_at, next_hop,
-                priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, tags)),
+                priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, tags, places)),
         recipients_ AS (
-            INSERT INTO recipients (shard, message_id, id, position, kind, address, return_path, status, settled_at)
-            SELECT $1, r.message_id, r.id, r.position, r.kind, r.address, r.return_path, r.status, r.settled_at FROM r),
+            INSERT INTO recipients (shard, message_id, id, position, kind, address, return_path, places, status, settled_at)
+            SELECT $1, r.message_id, r.id, r.position, r.kind, r.address, r.return_path, r.places, r.status, r.settled_at
+            FROM r),
         -- Owed to each that is not settled already; leased at once where this process has a place for it.
         deliveries_ AS (
             INSERT INTO deliveries (shard, id, message_id, project_id, mode, next_hop, priority, size, expires_at, due_at,
@@ -372,6 +377,8 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         context.birth.token,
         context.birth.span.as_secs_f64(),
         context.era,
+        &m.message_id as &[Option<&str>],
+        &r.places as &[Option<&str>],
     )
     .fetch_one(conn)
     .await?;

@@ -4,15 +4,26 @@ use std::collections::HashMap;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, RecipientId};
-use crate::store::{Store, StoreError, on_pool};
+use crate::domain::recipient::RecipientKind;
+use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// What was answered when a message was accepted.
 #[derive(Debug, Clone)]
 pub struct StoredAccepted {
     pub id: MessageId,
     pub created_at: Timestamp,
-    /// Ids and addresses, in the order of the request.
-    pub recipients: Vec<(RecipientId, String)>,
+    /// In the order of the request.
+    pub recipients: Vec<StoredRecipientPlace>,
+}
+
+/// A recipient as it was accepted.
+#[derive(Debug, Clone)]
+pub struct StoredRecipientPlace {
+    pub id: RecipientId,
+    pub address: String,
+    pub kind: RecipientKind,
+    /// See `NewRecipient::places`.
+    pub places: Option<String>,
 }
 
 impl Store {
@@ -25,7 +36,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT m.id, m.created_at, r.id AS recipient_id, r.address
+                SELECT m.id, m.created_at, r.id AS recipient_id, r.address, r.kind, r.places
                 FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
                 JOIN messages m ON m.shard = w.shard AND m.id = w.id
                 JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id
@@ -39,7 +50,9 @@ impl Store {
         let mut found: HashMap<_, (Timestamp, Vec<_>)> = HashMap::with_capacity(ids.len());
         for row in rows {
             let (_, recipients) = found.entry(row.id).or_insert_with(|| (row.created_at, Vec::new()));
-            recipients.push((RecipientId::from_uuid(row.recipient_id), row.address));
+            let id = RecipientId::from_uuid(row.recipient_id);
+            let kind = decoded(RecipientKind::parse(&row.kind), ("recipients", "kind"), id, &row.kind)?;
+            recipients.push(StoredRecipientPlace { id, address: row.address, kind, places: row.places });
         }
         let accepted = ids.iter().map(|id| {
             let (created_at, recipients) = found.remove(&id.uuid()).unwrap_or_else(|| (id.made_at(), Vec::new()));

@@ -2,6 +2,7 @@
 //! deadline as everything else; the only module that may leave the shard out.
 
 use super::messages::{MessageRow, StoredMessage};
+use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::recipient::{Counts, RecipientStatus};
@@ -10,6 +11,7 @@ use crate::store::{Store, StoreError, on_pool};
 /// What a listing is narrowed to. `None` narrows nothing.
 #[derive(Debug, Default, Clone)]
 pub struct MessageFilter {
+    pub mode: Option<Mode>,
     pub status: Option<String>,
     pub to: Option<String>,
     pub from: Option<String>,
@@ -31,10 +33,15 @@ impl Store {
         project: ProjectId,
         filter: &MessageFilter,
     ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
-        let rows = on_pool!(self, "messages.list", conn, sqlx::query_as!(
-            MessageRow,
-            r#"
-            SELECT m.id, m.mode, m.author, m.subject, m.tags, m.metadata, m.priority, m.size, m.created_at, m.expires_at,
+        let rows = on_pool!(
+            self,
+            "messages.list",
+            conn,
+            sqlx::query_as!(
+                MessageRow,
+                r#"
+            SELECT m.id, m.mode, m.sender, m.author, m.message_id, m.subject, m.tags, m.metadata, m.priority, m.size,
+                m.created_at, m.expires_at,
                 c.counts AS "counts!"
             FROM messages m
             -- How many recipients are in each state, and the message's state by the rule of `MessageStatus::of`.
@@ -61,34 +68,37 @@ impl Store {
                 ) AS n
             ) AS c
             WHERE m.project_id = $1
+              AND ($12::text IS NULL OR m.mode = $12)
               AND ($2::uuid IS NULL OR m.id < $2)
               AND ($3::timestamptz IS NULL OR m.created_at >= $3)
               AND ($4::timestamptz IS NULL OR m.created_at < $4)
-              AND ($5::text IS NULL OR m.sender = $5)
+              AND ($5::text IS NULL OR lower(m.sender) = lower($5))
               AND ($6::text IS NULL OR m.tags ? $6)
               AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0)
               -- An address is sought within its domain: one index serves both.
               AND ($8::text IS NULL OR m.id IN (
                   SELECT r.message_id FROM recipients r
-                  WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND r.address = $8))
+                  WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND lower(r.address) = lower($8)))
               AND ($9::text IS NULL OR m.id IN (
                   SELECT r.message_id FROM recipients r WHERE split_part(r.address, '@', -1) = $9))
               AND ($10::text IS NULL OR c.message_status = $10)
             ORDER BY m.id DESC LIMIT $11
             "#,
-            project.uuid(),
-            filter.before.map(MessageId::uuid),
-            filter.since,
-            filter.until,
-            filter.from,
-            filter.tag,
-            filter.q,
-            filter.to,
-            filter.domain,
-            filter.status,
-            filter.limit,
-        )
-        .fetch_all(conn))?;
+                project.uuid(),
+                filter.before.map(MessageId::uuid),
+                filter.since,
+                filter.until,
+                filter.from,
+                filter.tag,
+                filter.q,
+                filter.to,
+                filter.domain,
+                filter.status,
+                filter.limit,
+                filter.mode.map(Mode::name),
+            )
+            .fetch_all(conn)
+        )?;
         rows.into_iter()
             .map(|row| {
                 let counts = counts_of(&row.counts);

@@ -6,6 +6,7 @@ use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::Priority;
 use crate::domain::id::{MessageId, ProjectId};
+use crate::domain::message::made_message_id;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// A message as it was accepted.
@@ -14,6 +15,8 @@ pub struct StoredMessage {
     pub id: MessageId,
     pub mode: Mode,
     pub author: String,
+    /// `Message-ID` without angle brackets.
+    pub message_id: String,
     pub subject: String,
     pub tags: serde_json::Value,
     pub metadata: serde_json::Value,
@@ -27,7 +30,9 @@ pub struct StoredMessage {
 pub(super) struct MessageRow {
     pub id: Uuid,
     pub mode: String,
+    pub sender: String,
     pub author: String,
+    pub message_id: Option<String>,
     pub subject: String,
     pub tags: serde_json::Value,
     pub metadata: serde_json::Value,
@@ -46,6 +51,7 @@ impl MessageRow {
             id,
             mode: decoded(Mode::parse(&self.mode), ("messages", "mode"), id, &self.mode)?,
             author: self.author,
+            message_id: self.message_id.unwrap_or_else(|| made_message_id(id, domain_of(&self.sender))),
             subject: self.subject,
             tags: self.tags,
             metadata: self.metadata,
@@ -55,6 +61,10 @@ impl MessageRow {
             expires_at: self.expires_at,
         })
     }
+}
+
+fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or(address, |(_, domain)| domain)
 }
 
 /// What is left of a message's bytes.
@@ -77,7 +87,7 @@ impl Store {
             sqlx::query_as!(
                 MessageRow,
                 r#"
-                SELECT id, mode, author, subject, tags, metadata, priority, size, created_at, expires_at,
+                SELECT id, mode, sender, author, message_id, subject, tags, metadata, priority, size, created_at, expires_at,
                     '{}'::int[] AS "counts!"
                 FROM messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,

@@ -316,12 +316,12 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::domain::clock::SeededChance;
+    use crate::domain::clock::SeededRng;
     use crate::domain::id::MessageId;
 
     #[test]
     fn an_id_lies_between_the_bounds_of_its_day() {
-        let rng = SeededChance::new(1);
+        let rng = SeededRng::new(1);
         for at in [datetime!(2026-11-24 00:00 UTC), datetime!(2026-11-24 23:59:59.999 UTC)] {
             for _ in 0..100 {
                 let id = MessageId::new_in(Shard::of_low_bits(0), at, &rng).uuid();
