@@ -5,6 +5,7 @@
 
 pub mod dkim;
 mod encoded_word;
+mod entities;
 mod folded;
 mod header;
 mod html;

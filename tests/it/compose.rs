@@ -206,7 +206,7 @@ fn expected(parts: &DraftParts) -> Value {
         json!([
             file.filename().as_str(),
             file.content_type().essence(),
-            file.content_id().map(|id| id.as_str()).unwrap_or_default(),
+            file.content_id().map(ContentId::as_str).unwrap_or_default(),
             file.disposition().name(),
             STANDARD.encode(file.content()),
         ])
