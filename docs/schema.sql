@@ -157,6 +157,7 @@ CREATE TABLE public.messages (
     expires_at timestamp with time zone,
     tls text DEFAULT 'opportunistic'::text NOT NULL,
     ip_pool text,
+    message_id text,
     CONSTRAINT messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
     CONSTRAINT messages_priority CHECK (((priority >= 0) AND (priority <= 2))),
     CONSTRAINT messages_size CHECK ((size > 0)),
@@ -198,6 +199,7 @@ CREATE TABLE public.recipients (
     reply_class text,
     events integer DEFAULT 1 NOT NULL,
     return_path text,
+    places text,
     CONSTRAINT recipients_attempts CHECK ((attempts >= 0)),
     CONSTRAINT recipients_events CHECK ((events >= 1)),
     CONSTRAINT recipients_kind CHECK ((kind = ANY (ARRAY['to'::text, 'cc'::text, 'bcc'::text]))),
@@ -364,7 +366,7 @@ CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, due_at)
 CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
-CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), address, message_id DESC);
+CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
 CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);

@@ -174,6 +174,8 @@ impl Service {
     /// `abort` falls.
     pub async fn stop(self, abort: &CancellationToken) -> Ended {
         self.shutdown.soft.cancel();
+        // The writers end when nobody can hand them anything.
+        drop(self.door);
         self.shutdown.tasks.close();
         let ended = tokio::select! {
             () = self.shutdown.tasks.wait() => Ended::Drained,
@@ -277,7 +279,8 @@ impl Common {
         };
         let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
         let metrics = Arc::clone(&self.metrics);
-        shutdown.spawn(api::listener::serve(listener, router, config.http.clone(), metrics, shutdown.clone()));
+        let rng = Arc::clone(&self.rng);
+        shutdown.spawn(api::listener::serve(listener, router, config.http.clone(), metrics, rng, shutdown.clone()));
         Ok(door)
     }
 

@@ -1,49 +1,97 @@
-//! Request bodies: bounded in bytes, in time, and together in memory; `gzip` undone within the same bound.
+//! Request bodies: bounded in bytes, in time, and together in memory, which is taken as the bytes come; `gzip` undone within
+//! the same bound.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Api;
+use super::json::{JsonError, object};
 use super::problem::Problem;
 
 /// A JSON object, and the memory that it was granted; the grant ends when this is dropped.
 pub struct JsonObject {
     pub map: Map<String, Value>,
-    _grant: OwnedSemaphorePermit,
+    _grant: Grant,
 }
 
-impl FromRequest<Arc<Api>> for JsonObject {
+/// A body of which nothing was read yet: who may not send it is told so first.
+pub struct UnreadBody {
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl<S: Send + Sync> FromRequest<S> for UnreadBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
-        check_type(&head.headers)?;
-        let gzip = is_gzip(&head.headers)?;
+        Ok(Self { headers: head.headers, body })
+    }
+}
+
+impl UnreadBody {
+    /// Reads it as a JSON object.
+    pub async fn object(self, api: &Api) -> Result<JsonObject, Problem> {
+        check_type(&self.headers)?;
+        let gzip = is_gzip(&self.headers)?;
         let limit = api.http.body_limit.0;
-        let announced = head.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        let announced = self.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
             return Err(Problem::too_large(limit));
         }
-        // What is not announced, or may grow, is granted the most that it may have.
-        let expected = if gzip { limit } else { announced.unwrap_or(limit) };
-        let kib = u32::try_from(expected / 1024 + 1).unwrap_or(u32::MAX);
-        let grant = Arc::clone(&api.body_kib)
-            .try_acquire_many_owned(kib)
-            .map_err(|_| Problem::busy("too many bytes of requests are being read"))?;
-        let bytes = tokio::time::timeout(api.http.body_timeout.0, read(body, limit))
+        let mut grant = Grant::new(&api.body_kib);
+        let bytes = tokio::time::timeout(api.http.body_timeout.0, read(self.body, limit, &mut grant))
             .await
             .map_err(|_| Problem::timeout())??;
-        let bytes = if gzip { inflate(&bytes, limit)? } else { bytes };
-        let map = parse(&bytes)?;
-        Ok(Self { map, _grant: grant })
+        let bytes = if gzip { inflate(&bytes, limit, &mut grant)? } else { bytes };
+        let map = object(&bytes).map_err(|error| match error {
+            JsonError::Malformed(detail) => Problem::malformed(detail),
+            JsonError::Faults(faults) => Problem::validation(faults),
+        })?;
+        Ok(JsonObject { map, _grant: grant })
+    }
+}
+
+/// Memory for bytes of bodies, taken KiB by KiB.
+struct Grant {
+    all: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+    kib: usize,
+}
+
+impl Grant {
+    fn new(all: &Arc<Semaphore>) -> Self {
+        Self { all: Arc::clone(all), taken: None, kib: 0 }
+    }
+
+    /// Grows to hold `bytes`.
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
+        let wanted = bytes.div_ceil(1024);
+        let more = wanted.saturating_sub(self.kib);
+        if more == 0 {
+            return Ok(());
+        }
+        let busy = |_| Problem::busy("too many bytes of requests are being read");
+        let more_kib = u32::try_from(more).unwrap_or(u32::MAX);
+        let granted = Arc::clone(&self.all).try_acquire_many_owned(more_kib).map_err(busy)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(granted),
+            none => *none = Some(granted),
+        }
+        self.kib = wanted;
+        Ok(())
     }
 }
 
@@ -57,61 +105,138 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Codings are a list of words without case (RFC 9110 §8.4.1); `identity` says nothing, `x-gzip` is `gzip`.
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
-    match headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or_default().trim()) {
-        None | Some("" | "identity") => Ok(false),
-        Some("gzip") => Ok(true),
-        Some(other) => {
-            Err(Problem::unsupported_media_type(format!("Content-Encoding is '{other}'; only gzip is understood")))
+    let mut gzip = 0;
+    for value in headers.get_all(CONTENT_ENCODING) {
+        for coding in value.to_str().unwrap_or("?").split(',').map(str::trim) {
+            match &*coding.to_ascii_lowercase() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" => gzip += 1,
+                _ => {
+                    let detail = format!("Content-Encoding is '{coding}'; only gzip is understood");
+                    return Err(Problem::unsupported_media_type(detail));
+                }
+            }
         }
     }
-}
-
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().to_vec()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::too_large(limit)),
-        Err(error) => Err(Problem::malformed(format!("the body broke off: {error}"))),
+    if gzip > 1 {
+        return Err(Problem::unsupported_media_type("Content-Encoding names gzip twice; once is understood"));
     }
+    Ok(gzip == 1)
 }
 
-fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Problem> {
+async fn read(mut body: Body, limit: usize, grant: &mut Grant) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Problem::too_large(limit));
+        }
+        grant.grow_to(bytes.len() + data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// A body in gzip is a series of members (RFC 1952 §2.2).
+fn inflate(bytes: &[u8], limit: usize, grant: &mut Grant) -> Result<Vec<u8>, Problem> {
+    const STEP: usize = 64 << 10;
     let mut inflated = Vec::new();
-    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    flate2::read::GzDecoder::new(bytes)
-        .take(bound)
-        .read_to_end(&mut inflated)
-        .map_err(|error| Problem::malformed(format!("the body is not gzip: {error}")))?;
-    if inflated.len() > limit { Err(Problem::too_large(limit)) } else { Ok(inflated) }
-}
-
-/// Values that a body may hold: several times what the largest message needs, and little memory.
-const VALUES_MAX: usize = 100_000;
-
-/// How many values a JSON text can hold at most: each but the first follows a comma, a colon or a bracket
-/// that stands outside of strings.
-fn count_values(bytes: &[u8]) -> usize {
-    let (mut count, mut in_string, mut is_escaped) = (1, false, false);
-    for &byte in bytes {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_string => is_escaped = true,
-            b'"' => in_string = !in_string,
-            b',' | b':' | b'[' if !in_string => count += 1,
-            _ => {}
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
+    loop {
+        let from = inflated.len();
+        // Of the two the larger one: the compressed bytes are dropped right after.
+        grant.grow_to(bytes.len().max(from + STEP))?;
+        let step = u64::try_from(STEP).unwrap_or(u64::MAX);
+        let read = decoder.by_ref().take(step).read_to_end(&mut inflated);
+        read.map_err(|error| Problem::malformed(format!("the body is not gzip: {error}")))?;
+        if inflated.len() > limit {
+            return Err(Problem::too_large(limit));
+        }
+        if inflated.len() == from {
+            return Ok(inflated);
         }
     }
-    count
 }
 
-fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    // Each value but the first takes two bytes at least.
-    if bytes.len() > 2 * VALUES_MAX && count_values(bytes) > VALUES_MAX {
-        return Err(Problem::malformed(format!("the body holds more than {VALUES_MAX} values")));
+/// The longest time, and the most bytes, for which the rest of a refused body is read and dropped. A client that is still
+/// writing when the connection is closed learns of a broken pipe, and not what was wrong.
+const LINGER: Duration = Duration::from_secs(10);
+const LINGER_BYTES: usize = 512 << 20;
+
+/// A request's body that comes back when whoever had it did not read it to its end.
+pub struct Lingering {
+    body: Option<Body>,
+    rest: Arc<Mutex<Option<Body>>>,
+}
+
+/// The rest of a request's body, if there is one.
+pub struct Rest {
+    rest: Arc<Mutex<Option<Body>>>,
+    /// It waits for a word of ours before it sends anything (RFC 9110 §10.1.1): nothing is on the way.
+    is_waiting: bool,
+}
+
+impl Lingering {
+    /// Puts itself between a request and its body.
+    pub fn watch(request: Request) -> (Request, Rest) {
+        let rest = Arc::new(Mutex::new(None));
+        let is_waiting = request.headers().contains_key(EXPECT);
+        let watched = Rest { rest: Arc::clone(&rest), is_waiting };
+        (request.map(|body| Body::new(Self { body: Some(body), rest })), watched)
     }
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(Problem::malformed("the body must be a JSON object")),
-        Err(error) => Err(Problem::malformed(format!("the body is not JSON: {error}"))),
+}
+
+impl Rest {
+    /// Reads what is left, and drops it.
+    pub async fn drain(self) {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = rest.filter(|_| !self.is_waiting) else { return };
+        let drained = async {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                left = match left.checked_sub(length) {
+                    Some(left) => left,
+                    None => return,
+                };
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+}
+
+impl HttpBody for Lingering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }

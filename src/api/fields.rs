@@ -4,18 +4,38 @@
 use serde_json::{Map, Value};
 
 use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::hint::did_you_mean;
 
 /// An object being read, and the faults found so far.
 pub struct Fields<'f> {
     map: Map<String, Value>,
     at: String,
+    /// The names that were asked for.
+    asked: Vec<&'static str>,
     pub faults: &'f mut Vec<Fault>,
 }
+
+/// Names that other services have for fields of ours.
+const ALIASES: [(&str, &str); 13] = [
+    ("body", "text"),
+    ("cid", "content_id"),
+    ("file_name", "filename"),
+    ("mime_type", "content_type"),
+    ("name", "filename"),
+    ("recipients", "to"),
+    ("sender", "from"),
+    ("html_body", "html"),
+    ("text_body", "text"),
+    ("type", "content_type"),
+    ("data", "content"),
+    ("address", "email"),
+    ("in_reply_to", "headers"),
+];
 
 impl<'f> Fields<'f> {
     /// `at` is the pointer of the object itself: empty for the whole body.
     pub fn new(map: Map<String, Value>, at: impl Into<String>, faults: &'f mut Vec<Fault>) -> Self {
-        Self { map, at: at.into(), faults }
+        Self { map, at: at.into(), asked: Vec::with_capacity(32), faults }
     }
 
     /// The pointer (RFC 6901) of a field.
@@ -40,8 +60,17 @@ impl<'f> Fields<'f> {
     }
 
     /// The field's value; `null` is as good as absent.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.asked.push(name);
         self.map.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// The text of an entry whose name is the caller's own.
+    pub fn entry(&mut self, name: &str) -> Option<String> {
+        match self.map.remove(name).filter(|value| !value.is_null())? {
+            Value::String(text) => Some(text),
+            other => self.wrong_type(name, "a string", &other),
+        }
     }
 
     /// Whether the field is there and not `null`.
@@ -49,35 +78,38 @@ impl<'f> Fields<'f> {
         self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
-    pub fn string(&mut self, name: &str) -> Option<String> {
+    pub fn string(&mut self, name: &'static str) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),
             other => self.wrong_type(name, "a string", &other),
         }
     }
 
-    pub fn bool(&mut self, name: &str) -> Option<bool> {
+    pub fn bool(&mut self, name: &'static str) -> Option<bool> {
         match self.take(name)? {
             Value::Bool(value) => Some(value),
             other => self.wrong_type(name, "true or false", &other),
         }
     }
 
-    pub fn integer(&mut self, name: &str) -> Option<i64> {
+    pub fn integer(&mut self, name: &'static str) -> Option<i64> {
         match self.take(name)? {
-            Value::Number(number) if number.is_i64() => number.as_i64(),
+            Value::Number(number) => match whole(&number) {
+                Some(number) => Some(number),
+                None => self.wrong_type(name, "a whole number", &Value::Number(number)),
+            },
             other => self.wrong_type(name, "a whole number", &other),
         }
     }
 
-    pub fn list(&mut self, name: &str) -> Option<Vec<Value>> {
+    pub fn list(&mut self, name: &'static str) -> Option<Vec<Value>> {
         match self.take(name)? {
             Value::Array(items) => Some(items),
             other => self.wrong_type(name, "a list", &other),
         }
     }
 
-    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+    pub fn object(&mut self, name: &'static str) -> Option<Map<String, Value>> {
         match self.take(name)? {
             Value::Object(map) => Some(map),
             other => self.wrong_type(name, "an object", &other),
@@ -85,7 +117,7 @@ impl<'f> Fields<'f> {
     }
 
     /// A list of at most `limit` strings; items of another type are faults. A longer list is not looked at.
-    pub fn strings(&mut self, name: &str, limit: usize) -> Option<Vec<String>> {
+    pub fn strings(&mut self, name: &'static str, limit: usize) -> Option<Vec<String>> {
         let items = self.list(name)?;
         if items.len() > limit {
             self.fault(name, FaultCode::TooMany, format!("{}; the limit is {limit}", items.len()));
@@ -106,7 +138,13 @@ impl<'f> Fields<'f> {
     pub fn finish(self) {
         for name in self.map.keys() {
             let pointer = self.pointer(name);
-            self.faults.push(Fault::new(pointer, FaultCode::UnknownField, format!("there is no field '{name}'")));
+            let lower = name.to_ascii_lowercase();
+            let alias = ALIASES.iter().find(|(theirs, ours)| *theirs == lower && self.asked.contains(ours));
+            let hint = match alias {
+                Some((_, ours)) => format!("; did you mean '{ours}'?"),
+                None => did_you_mean(name, self.asked.iter().copied()),
+            };
+            self.faults.push(Fault::new(pointer, FaultCode::UnknownField, format!("there is no field '{name}'{hint}")));
         }
     }
 
@@ -128,4 +166,14 @@ pub fn wrong_type(pointer: String, wanted: &str, found: &Value) -> Fault {
         Value::Object(_) => "an object",
     };
     Fault::new(pointer, FaultCode::WrongType, format!("must be {wanted}, not {found}"))
+}
+
+/// A whole number, also one that is written with a fraction of zero (JSON Schema 2020-12 §4.2.3).
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_i64().or_else(|| {
+        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT)?;
+        // A float without a fraction is written as a whole number.
+        format!("{float:.0}").parse().ok()
+    })
 }

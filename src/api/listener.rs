@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::conversation::{Conversation, Phase, Refuse, Spans};
+use super::problem;
 use super::write_timeout::WriteTimeout;
 use crate::config::Http;
+use crate::domain::clock::Rng;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 
@@ -22,11 +26,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEAD_MAX: usize = 64 << 10;
 
 /// Serves until the soft token falls and every request in hand is answered.
-pub async fn serve(listener: TcpListener, router: Router, config: Http, metrics: Arc<Metrics>, shutdown: Shutdown) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: Http,
+    metrics: Arc<Metrics>,
+    rng: Arc<dyn Rng>,
+    shutdown: Shutdown,
+) {
+    let spans = Spans { head: config.header_timeout.0, idle: config.keep_alive.0 };
+    let refuse: Refuse = Arc::new(move |status| problem::refusal(status, &*rng));
     let places = Arc::new(Semaphore::new(config.connections));
     let graceful = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(config.header_timeout.0).max_buf_size(HEAD_MAX);
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_MAX);
     loop {
         let place = tokio::select! {
             () = shutdown.soft.cancelled() => break,
@@ -46,10 +59,21 @@ pub async fn serve(listener: TcpListener, router: Router, config: Http, metrics:
         };
         // An answer is one write; waiting to fill a segment only delays it.
         let _ = stream.set_nodelay(true);
-        let connection = builder.serve_connection(
-            TokioIo::new(WriteTimeout::new(stream, config.write_timeout.0)),
-            TowerToHyperService::new(router.clone()),
-        );
+        let phase = Phase::default();
+        let stream = WriteTimeout::new(stream, config.write_timeout.0);
+        let stream = Conversation::new(stream, phase.clone(), spans, Arc::clone(&refuse));
+        let service = TowerToHyperService::new(router.clone());
+        let service = hyper::service::service_fn(move |request| {
+            let phase = phase.clone();
+            phase.begin();
+            let answer = service.call(request);
+            async move {
+                let answer = answer.await;
+                phase.end();
+                answer
+            }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         let metrics = Arc::clone(&metrics);
         shutdown.spawn(async move {

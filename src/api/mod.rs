@@ -8,7 +8,9 @@
 mod auth;
 mod base64;
 mod body;
+mod conversation;
 mod fields;
+mod json;
 pub(crate) mod listener;
 mod messages;
 mod ops;
@@ -24,14 +26,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
-use uuid::Uuid;
 
+use body::Lingering;
 pub use messages::draft;
 use problem::Problem;
 pub use problem::ProblemKind;
@@ -129,8 +132,10 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
         },
     );
     router
-        .fallback(|| async { Problem::not_found() })
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .fallback(|method: Method, uri: Uri| async move { Problem::no_route(&method, uri.path()) })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            Problem::method_not_allowed(&method, uri.path())
+        })
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a handler panicked");
             axum::response::IntoResponse::into_response(Problem::internal())
@@ -142,11 +147,11 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
 /// What every request gets: an id, a measured time, a count, and problems written out.
 async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
-    let mut random = [0; 16];
-    api.rng.fill(&mut random);
-    let id = format!("req_{}", Uuid::from_bytes(random).simple());
+    let id = problem::request_id(&*api.rng);
     let span = tracing::info_span!("request", id);
+    let (request, rest) = Lingering::watch(request);
     let response = next.run(request).instrument(span).await;
+    rest.drain().await;
     let mut response = problem::write_out(response, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {

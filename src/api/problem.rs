@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{Response, StatusCode};
+use axum::http::{Method, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::auth::AuthError;
 use crate::domain::access::Scope;
+use crate::domain::clock::Rng;
 use crate::domain::fault::Fault;
+use crate::domain::hint::did_you_mean;
 use crate::store::StoreError;
 use crate::submit::{Full, Refusal, SubmitError, WriteError};
 
@@ -30,6 +33,8 @@ pub enum ProblemKind {
     MethodNotAllowed,
     Timeout,
     TooLarge,
+    UriTooLong,
+    HeadTooLarge,
     UnsupportedMediaType,
     Validation,
     IdempotencyKeyReused,
@@ -40,7 +45,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
@@ -50,6 +55,8 @@ impl ProblemKind {
         Self::MethodNotAllowed,
         Self::Timeout,
         Self::TooLarge,
+        Self::UriTooLong,
+        Self::HeadTooLarge,
         Self::UnsupportedMediaType,
         Self::Validation,
         Self::IdempotencyKeyReused,
@@ -71,6 +78,8 @@ impl ProblemKind {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Timeout => "timeout",
             Self::TooLarge => "too-large",
+            Self::UriTooLong => "uri-too-long",
+            Self::HeadTooLarge => "head-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Validation => "validation",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
@@ -90,6 +99,8 @@ impl ProblemKind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Backlog => StatusCode::TOO_MANY_REQUESTS,
@@ -107,7 +118,7 @@ impl ProblemKind {
             Self::BodyNotKept => "No longer kept",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Timeout => "Too slow",
-            Self::TooLarge => "Too large",
+            Self::TooLarge | Self::UriTooLong | Self::HeadTooLarge => "Too large",
             Self::UnsupportedMediaType => "Unsupported media type",
             Self::Validation => "The request is not valid",
             Self::IdempotencyKeyReused => "Idempotency key used before",
@@ -154,8 +165,15 @@ impl Problem {
         Self::new(ProblemKind::BodyNotKept, detail)
     }
 
-    pub fn method_not_allowed() -> Self {
-        Self::new(ProblemKind::MethodNotAllowed, "this address does not take that method")
+    /// There is no such address. It is shown as far as it may be an honest mistake.
+    pub fn no_route(method: &Method, path: &str) -> Self {
+        let known = super::operations();
+        let hint = did_you_mean(path, known.iter().map(|(_, path)| *path).filter(|path| !path.contains('{')));
+        Self::new(ProblemKind::NotFound, format!("there is no address {method} {}{hint}", shortened(path)))
+    }
+
+    pub fn method_not_allowed(method: &Method, path: &str) -> Self {
+        Self::new(ProblemKind::MethodNotAllowed, format!("{} does not take the method {method}", shortened(path)))
     }
 
     pub fn timeout() -> Self {
@@ -201,6 +219,16 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(ProblemKind::Internal, "an error of ours, which was logged under this request's id")
     }
+}
+
+/// The first characters of a path.
+fn shortened(path: &str) -> String {
+    const MOST: usize = 100;
+    let mut text: String = path.chars().take(MOST).collect();
+    if text.len() < path.len() {
+        text.push('…');
+    }
+    text
 }
 
 impl From<StoreError> for Problem {
@@ -271,20 +299,56 @@ struct ProblemView<'p> {
     errors: &'p [Fault],
 }
 
+/// The id of a request, under which it is logged.
+pub fn request_id(rng: &dyn Rng) -> String {
+    let mut random = [0; 16];
+    rng.fill(&mut random);
+    format!("req_{}", Uuid::from_bytes(random).simple())
+}
+
+/// The whole answer to a request whose head could not be read, and which no handler sees.
+pub fn refusal(status: u16, rng: &dyn Rng) -> Vec<u8> {
+    let problem = match status {
+        414 => Problem::new(ProblemKind::UriTooLong, "the address with its query is too long"),
+        431 => Problem::new(ProblemKind::HeadTooLarge, "the headers of the request are too large, or too many"),
+        _ => Problem::malformed(
+            "this is not a request of HTTP/1.1: a character in its address or headers may not stand there",
+        ),
+    };
+    let request = request_id(rng);
+    let (status, body) = (problem.kind.status(), problem.body(&request));
+    tracing::debug!(id = request, status = status.as_u16(), "a request could not be read");
+    format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: application/problem+json\r\nx-request-id: {request}\r\n\
+         x-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default(),
+        body.len(),
+    )
+    .into_bytes()
+}
+
+impl Problem {
+    /// As JSON, with a line end.
+    fn body(&self, request: &str) -> String {
+        let view = ProblemView {
+            uri: format!("/problems/{}", self.kind.name()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            instance: format!("/requests/{request}"),
+            errors: &self.errors,
+        };
+        let mut body = serde_json::to_string(&view).unwrap_or_default();
+        body.push('\n');
+        body
+    }
+}
+
 /// Writes the problem that a response carries into its body.
 pub fn write_out(mut response: Response<Body>, request: &str) -> Response<Body> {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let view = ProblemView {
-        uri: format!("/problems/{}", problem.kind.name()),
-        title: problem.kind.title(),
-        status: problem.kind.status().as_u16(),
-        detail: &problem.detail,
-        instance: format!("/requests/{request}"),
-        errors: &problem.errors,
-    };
-    let mut body = serde_json::to_string(&view).unwrap_or_default();
-    body.push('\n');
-    *response.body_mut() = Body::from(body);
+    *response.body_mut() = Body::from(problem.body(request));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Some(delay) = problem.retry_after {

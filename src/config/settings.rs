@@ -70,6 +70,7 @@ settings! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), "Address of the API, `/metrics` and the console.";
         connections: usize = 1024, "Most open connections; further ones wait to be accepted.";
         header_timeout: Span = secs(10), "Longest time for a request's head.";
+        keep_alive: Span = secs(90), "How long a connection without a request stays open: longer than the proxies before it keep theirs.";
         body_timeout: Span = secs(60), "Longest time for a request's body.";
         write_timeout: Span = secs(30), "Longest time for a client to take the next bytes of an answer.";
         body_limit: ByteSize = mib(40), "Largest request body.";

@@ -13,6 +13,7 @@ pub mod draft;
 pub mod envelope;
 pub mod event;
 pub mod fault;
+pub mod hint;
 pub mod hold;
 pub mod id;
 pub mod judgement;

@@ -121,10 +121,18 @@ async fn what_is_no_request_gets_its_own_answer() {
     let send = async |headers: &[(&str, &str)], body: &[u8]| {
         app.call_as(&app.live, "POST", "/v1/send", headers, body.to_vec()).await
     };
-    for body in [&b"{"[..], b"", b"[]", b"\"x\"", b"{\"from\": \"\xff\"}", b"{\"subject\": \"\\ud800\"}"] {
+    for body in [&b"{"[..], b"", b"[]", b"\"x\"", b"{\"from\": \"\xff\"}"] {
         let answer = send(&[], body).await;
         assert_eq!(answer.status, 400, "{body:?}: {}", answer.text());
         assert_eq!(answer.json()["type"], "/problems/malformed");
+    }
+    for (body, pointer, code) in [
+        (&b"{\"subject\": \"\\ud800\"}"[..], "/subject", "invalid_text"),
+        (b"{\"from\": \"a@example.org\", \"to\": \"b@x.test\", \"to\": \"c@x.test\"}", "/to", "duplicate_field"),
+    ] {
+        let answer = send(&[], body).await;
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        assert_eq!(answer.faults(), [(pointer.to_owned(), code.to_owned())]);
     }
     let deep = format!("{{\"metadata\": {}{}}}", "[".repeat(500), "]".repeat(500));
     assert_eq!(send(&[], deep.as_bytes()).await.status, 400);

@@ -54,7 +54,11 @@ async fn a_store_filled_by_110a564_loses_nothing() {
     for keyed in told["keyed"].as_array().unwrap() {
         let headers = [("idempotency-key", keyed["key"].as_str().unwrap())];
         let again = app.call_as(live, "POST", "/v1/send", &headers, keyed["body"].to_string().into_bytes()).await;
-        assert_eq!((again.status, again.json()), (202, keyed["answer"].clone()), "the same answer as then");
+        let mut answer = again.json();
+        for recipient in answer["recipients"].as_array_mut().unwrap() {
+            assert!(recipient.as_object_mut().unwrap().remove("pointers").is_some(), "what is new since then");
+        }
+        assert_eq!((again.status, answer), (202, keyed["answer"].clone()), "the same answer as then");
         let message =
             app.get_as(live, &format!("/v1/messages/{}", keyed["answer"]["id"].as_str().unwrap())).await.json();
         assert_eq!(message["status"], "partially_delivered");

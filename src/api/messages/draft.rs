@@ -75,7 +75,7 @@ pub fn pointer(place: Place) -> String {
 /// A text that must be there, parsed.
 fn required<T>(
     fields: &mut Fields<'_>,
-    name: &str,
+    name: &'static str,
     absent: &str,
     parse: impl FnOnce(String) -> Result<T, Flaw>,
 ) -> Option<T> {
@@ -87,7 +87,11 @@ fn required<T>(
 }
 
 /// A text, parsed if it is there.
-fn optional<T>(fields: &mut Fields<'_>, name: &str, parse: impl FnOnce(String) -> Result<T, Flaw>) -> Option<T> {
+fn optional<T>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    parse: impl FnOnce(String) -> Result<T, Flaw>,
+) -> Option<T> {
     let text = fields.string(name)?;
     fields.sound(name, parse(text))
 }
@@ -113,7 +117,7 @@ fn recipients(fields: &mut Fields<'_>, limits: &Limits) -> Option<Recipients> {
 }
 
 /// One address or a list of at most `limit`; what is in a longer list is not looked at.
-fn addresses(fields: &mut Fields<'_>, name: &str, limit: usize) -> Vec<NamedAddress> {
+fn addresses(fields: &mut Fields<'_>, name: &'static str, limit: usize) -> Vec<NamedAddress> {
     let pointer = fields.pointer(name);
     match fields.take(name) {
         None => Vec::new(),
@@ -164,7 +168,12 @@ fn body(fields: &mut Fields<'_>) -> Option<Body> {
 }
 
 /// A list of at most `limit` objects, each read by `read`.
-fn objects<T>(fields: &mut Fields<'_>, name: &str, limit: usize, read: impl Fn(Fields<'_>) -> Option<T>) -> Vec<T> {
+fn objects<T>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    limit: usize,
+    read: impl Fn(Fields<'_>) -> Option<T>,
+) -> Vec<T> {
     let Some(items) = fields.list(name) else { return Vec::new() };
     if items.len() > limit {
         fields.fault(name, FaultCode::TooMany, format!("{}; the limit is {limit}", items.len()));
@@ -194,17 +203,18 @@ fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
         let wrong = || Flaw::new(FaultCode::InvalidDisposition, "must be attachment or inline");
         Disposition::parse(&word).ok_or_else(wrong)
     });
-    let (filename, base64::Decoded { bytes, media_type }) = (filename?, content?);
-    let content_type = match (content_type, media_type) {
-        (Some(given), _) => given,
-        (None, _) if is_typed => return None,
-        // What a `data:` URI says of itself, or what the name says.
-        (None, said) => {
-            said.and_then(|said| MediaType::parse(&said).ok()).unwrap_or_else(|| MediaType::of_filename(&filename))
+    let is_mistyped = is_typed && content_type.is_none();
+    let attachment = match (filename, content) {
+        (Some(filename), Some(base64::Decoded { bytes, media_type })) if !is_mistyped => {
+            // What a `data:` URI says of itself, or what the name says.
+            let content_type = content_type
+                .or_else(|| media_type.and_then(|said| MediaType::parse(&said).ok()))
+                .unwrap_or_else(|| MediaType::of_filename(&filename));
+            let attachment = Attachment::new(filename, content_type, bytes, content_id, disposition);
+            fields.sound("content", attachment)
         }
+        _ => None,
     };
-    let attachment = Attachment::new(filename, content_type, bytes, content_id, disposition);
-    let attachment = fields.sound("content", attachment);
     fields.finish();
     attachment
 }
@@ -212,7 +222,10 @@ fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
 fn alternative(mut fields: Fields<'_>) -> Option<Alternative> {
     let media_type = required(&mut fields, "content_type", "must be given", |text| MediaType::parse(&text));
     let content = required(&mut fields, "content", "must be given", Ok);
-    let alternative = fields.sound("content_type", Alternative::new(&media_type?, content?));
+    let alternative = match (media_type, content) {
+        (Some(media_type), Some(content)) => fields.sound("content_type", Alternative::new(&media_type, content)),
+        _ => None,
+    };
     fields.finish();
     alternative
 }
@@ -235,7 +248,7 @@ fn headers(fields: &mut Fields<'_>, limits: &Limits) -> HeaderFields {
     }
     let mut inner = Fields::new(map, fields.pointer("headers"), fields.faults);
     for name in inner.names() {
-        if let Some(value) = inner.string(&name) {
+        if let Some(value) = inner.entry(&name) {
             let inserted = HeaderField::parse(name.clone(), value).and_then(|field| headers.insert(field));
             inner.sound(&name, inserted);
         }
@@ -269,7 +282,7 @@ fn metadata(fields: &mut Fields<'_>, limits: &Limits) -> Metadata {
     let mut inner = Fields::new(map, fields.pointer("metadata"), fields.faults);
     let mut metadata = Metadata::default();
     for name in inner.names() {
-        if let Some(value) = inner.string(&name) {
+        if let Some(value) = inner.entry(&name) {
             inner.sound(&name, metadata.insert(name.clone(), value));
         }
     }

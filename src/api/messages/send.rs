@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::draft;
 use crate::api::auth::Authed;
-use crate::api::body::JsonObject;
+use crate::api::body::{JsonObject, UnreadBody};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
@@ -26,9 +26,10 @@ pub async fn send(
     State(api): Shared,
     authed: Authed,
     headers: HeaderMap,
-    body: JsonObject,
+    body: UnreadBody,
 ) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Send)?;
+    let body = body.object(&api).await?;
     let key = idempotency_key(&headers)?.map(|key| {
         let mut fingerprint = [0; 32];
         // Maps are sorted by name, so that the same fields in another order give the same bytes.

@@ -10,7 +10,7 @@ use super::DISABLED;
 use super::change::Change;
 use super::get::EndpointView;
 use crate::api::auth::Authed;
-use crate::api::body::JsonObject;
+use crate::api::body::UnreadBody;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
@@ -28,8 +28,9 @@ struct EndpointWithSecretView<'e> {
 }
 
 /// Makes an endpoint; the answer carries the secret, once.
-pub async fn create(State(api): Shared, authed: Authed, body: JsonObject) -> Result<Response, Problem> {
+pub async fn create(State(api): Shared, authed: Authed, body: UnreadBody) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
+    let body = body.object(&api).await?;
     let now = api.clock.now();
     let change = Change::read(&api, body.map, true).await?;
     let endpoint = Endpoint {

@@ -7,7 +7,7 @@ use super::DISABLED;
 use super::change::Change;
 use super::get::EndpointView;
 use crate::api::auth::Authed;
-use crate::api::body::JsonObject;
+use crate::api::body::UnreadBody;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
@@ -18,9 +18,10 @@ pub async fn update(
     State(api): Shared,
     authed: Authed,
     PathId(id): PathId,
-    body: JsonObject,
+    body: UnreadBody,
 ) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
+    let body = body.object(&api).await?;
     let mut endpoint = super::find(&api, &caller, &id).await?;
     let change = Change::read(&api, body.map, false).await?;
     endpoint.url = change.url.unwrap_or(endpoint.url);
