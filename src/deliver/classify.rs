@@ -5,7 +5,7 @@ use crate::classify::Classifier;
 use crate::domain::class::{Class, OwnClass};
 use crate::domain::judgement::{Disposition, Judgement, LaneAction};
 use crate::domain::outcome::{Outcome, Trouble};
-use crate::domain::reply::{EnhancedStatus, Reply};
+use crate::domain::reply::Reply;
 use crate::domain::stage::Stage;
 use crate::net::dns_error::DnsError;
 use crate::routing::NoRoute;
@@ -19,19 +19,33 @@ pub fn of_refusal(classifier: &Classifier, provider: Option<&str>, stage: Stage,
     Outcome::of_judgement(judgement, reply)
 }
 
+/// The outcome of a message that the server cannot take, as its EHLO says. It was not asked, and said nothing: `reply` is
+/// what it would have to say, and only what follows from that is recorded.
+pub fn of_unfit(classifier: &Classifier, provider: Option<&str>, reply: Reply) -> Outcome {
+    let detail = reply.text.clone();
+    match of_refusal(classifier, provider, Stage::Mail, reply) {
+        Outcome::Rejected(trouble) => Outcome::Rejected(Trouble { reply: None, detail, ..trouble }),
+        Outcome::Deferred(trouble) => Outcome::Deferred(Trouble { reply: None, detail, ..trouble }),
+        other => other,
+    }
+}
+
 /// The outcome of a session that ended before a verdict on this message. A refusal of the session (a
 /// 554 greeting, a failed AUTH) speaks of us and of now, not of the recipient: it is tried again.
 pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Failure) -> Outcome {
     let stage = failure.stage;
     if failure.is_uncertain() {
         let why = match failure.kind {
-            FailureKind::Broken(why) | FailureKind::Tls(TlsFault { why, .. }) => why,
+            FailureKind::Broken(why)
+            | FailureKind::Silent(why)
+            | FailureKind::Nonsense(why)
+            | FailureKind::Tls(TlsFault { why, .. }) => why,
             FailureKind::Refused(_) => "the session ended".to_owned(),
         };
         return Outcome::Uncertain(Trouble::new(OwnClass::Uncertain, format!("no reply to the final dot: {why}")));
     }
     match failure.kind {
-        FailureKind::Broken(why) => {
+        FailureKind::Broken(why) | FailureKind::Silent(why) | FailureKind::Nonsense(why) => {
             Outcome::Deferred(Trouble::on_the_way(OwnClass::Connection, format!("{stage}: {why}")))
         }
         FailureKind::Tls(fault) => {
@@ -81,9 +95,7 @@ pub fn of_no_route(no_route: &NoRoute) -> Outcome {
         NoRoute::Sts(_) => Outcome::Deferred(Trouble::on_the_way(OwnClass::MtaSts, no_route.to_string())),
         NoRoute::RequireTls(_) => {
             // RFC 8689 §5.
-            let enhanced = Some(EnhancedStatus { class: 5, subject: 7, detail: 30 });
-            let reply = Reply { code: 550, enhanced, text: no_route.to_string() };
-            Outcome::Rejected(Trouble::from_reply(OwnClass::RequireTls, reply))
+            Outcome::Rejected(Trouble::new(OwnClass::RequireTls, no_route.to_string()))
         }
         NoRoute::Sandbox => Outcome::Deferred(Trouble::new(OwnClass::Route, no_route.to_string())),
     }
@@ -91,16 +103,14 @@ pub fn of_no_route(no_route: &NoRoute) -> Outcome {
 
 /// What a DNS answer means for the recipient.
 fn of_dns(error: &DnsError) -> Outcome {
-    let refused = |class, code, subject, detail| {
-        let enhanced = Some(EnhancedStatus { class: 5, subject, detail });
-        Outcome::Rejected(Trouble::from_reply(class, Reply { code, enhanced, text: error.to_string() }))
-    };
+    // No server said anything: there is no reply.
+    let refused = |class| Outcome::Rejected(Trouble::new(class, error.to_string()));
     match error {
         // RFC 7505 §4.2, RFC 7504 §3.
-        DnsError::NullMx(_) => refused(OwnClass::NullMx, 556, 1, 10),
-        DnsError::NoName(_) => refused(OwnClass::NoSuchDomain, 550, 1, 2),
-        DnsError::NoRecords(_) => refused(OwnClass::NoMailHost, 550, 4, 4),
-        DnsError::Forbidden(_) => refused(OwnClass::ForbiddenAddress, 550, 4, 4),
+        DnsError::NullMx(_) => refused(OwnClass::NullMx),
+        DnsError::NoName(_) => refused(OwnClass::NoSuchDomain),
+        DnsError::NoRecords(_) => refused(OwnClass::NoMailHost),
+        DnsError::Forbidden(_) => refused(OwnClass::ForbiddenAddress),
         DnsError::Temporary(..) => Outcome::Deferred(Trouble::on_the_way(OwnClass::Dns, error.to_string())),
     }
 }
@@ -125,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_domain_that_takes_no_mail_is_refused_and_a_sick_server_is_not() {
-        assert_eq!(of_dns(&DnsError::NullMx("x".into())).reply().unwrap().code, 556);
+        let null = of_dns(&DnsError::NullMx("x".into()));
+        assert_eq!((null.name(), null.reply()), ("rejected", None), "nobody replied");
         assert_eq!(of_dns(&DnsError::NoName("x".into())).name(), "rejected");
         assert_eq!(of_dns(&DnsError::Temporary("x".into(), "SERVFAIL".into())).name(), "deferred");
     }

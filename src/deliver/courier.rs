@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::lanes::{Lanes, Pauses};
 use super::loader::Loader;
+use super::quirks::Quirks;
 use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::config::Config;
@@ -23,6 +24,7 @@ pub struct Courier {
     pub(super) sources: Arc<Sources>,
     pub(super) tls: TlsConfigs,
     pub(super) tls_counts: Arc<TlsCounts>,
+    pub(super) quirks: Quirks,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) loader: Loader,
     pub(super) handover: Arc<Handover>,
@@ -53,6 +55,7 @@ impl Courier {
             lanes: Arc::new(lanes),
             sources: Arc::new(Sources::new(hello_name(&delivery.hello))),
             tls_counts: Arc::default(),
+            quirks: Quirks::default(),
             deadlines: Arc::new(Deadlines::new(delivery)),
             failover: delivery.timeout_failover.0,
             loader: parts.loader,

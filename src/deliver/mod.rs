@@ -13,6 +13,7 @@ mod courier;
 mod fleet;
 mod lanes;
 mod loader;
+mod quirks;
 mod sandbox;
 mod settler;
 mod share;

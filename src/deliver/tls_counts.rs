@@ -36,7 +36,7 @@ pub fn result_of(failure: &Failure, basis: TlsBasis) -> Option<TlsResult> {
         FailureKind::Tls(_) if basis == TlsBasis::Dane => Some(TlsResult::ValidationFailure),
         FailureKind::Tls(fault) => Some(fault.result),
         FailureKind::Refused(_) if failure.stage == Stage::StartTls => Some(TlsResult::StarttlsNotSupported),
-        FailureKind::Refused(_) | FailureKind::Broken(_) => None,
+        FailureKind::Refused(_) | FailureKind::Broken(_) | FailureKind::Silent(_) | FailureKind::Nonsense(_) => None,
     }
 }
 

@@ -11,12 +11,12 @@ use crate::domain::class::OwnClass;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
-use crate::domain::target::{Source, Target};
+use crate::domain::target::{Distrust, Source, Target};
 use crate::domain::tls_result::TlsResult;
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::smtp::client::connection::Connection;
 use crate::smtp::client::dialogue::TransactionResult;
-use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session};
+use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session, Unopened};
 use crate::smtp::client::session_tls::SessionTls;
 
 /// A try over IPv6 costs no more than this while IPv4 remains.
@@ -61,7 +61,8 @@ impl Courier {
             };
             slot = left;
             transcript.push_str(&tried.report.transcript);
-            if tried.is_stale {
+            // Another session, without what did not work, is no other host's turn.
+            if tried.is_stale || tried.distrust.is_some() {
                 continue;
             }
             if tried.is_verdict {
@@ -97,16 +98,18 @@ impl Courier {
         }
     }
 
-    /// Opens a session with one host; a failed opportunistic handshake is followed by a new connection in the clear.
+    /// Opens a session with one host and transacts on it. What the host offers and cannot do is followed by a new
+    /// connection that does without it.
     async fn open_and_transact(
         &self,
         context: &AttemptContext<'_>,
-        slot: Slot,
-        mut target: Arc<Target>,
+        mut slot: Slot,
+        target: Arc<Target>,
         hurry: Option<Duration>,
         message: Outgoing<'_>,
     ) -> (TryResult, Option<Slot>) {
         let mut before = String::new();
+        let mut distrust = self.quirks.of(target.address);
         loop {
             let Some(counted) = slot.make_room().await else {
                 let trouble =
@@ -116,34 +119,38 @@ impl Courier {
                     Some(slot),
                 );
             };
-            let opening = Opening { source: context.source, deadlines: &self.deadlines, tls: &self.tls, hurry };
+            let opening =
+                Opening { source: context.source, deadlines: &self.deadlines, tls: &self.tls, hurry, distrust };
             let connection = Connection::new(counted, &self.metrics.smtp_sessions);
             let opened = Session::open(Arc::clone(&target), &opening, connection).await;
             self.count_opening(context, &target, &opened);
             match opened {
                 Ok(mut session) => {
                     session.put_before(&before);
-                    return self.transact(context, slot, session, message, false).await;
-                }
-                Err((failure, transcript)) => {
-                    before.push_str(&transcript);
-                    if target.tls == TlsPolicy::Opportunistic && matches!(failure.kind, FailureKind::Tls(_)) {
-                        before.push_str("-- TLS failed; a new connection in the clear\n");
-                        target = Arc::new(Target { tls: TlsPolicy::None, ..(*target).clone() });
-                        continue;
+                    let (tried, left) = self.transact(context, slot, session, message, false).await;
+                    match (tried.distrust, left) {
+                        (Some(found), Some(again)) => {
+                            distrust = distrust.and(found);
+                            before = tried.report.transcript;
+                            slot = again;
+                        }
+                        (_, left) => return (tried, left),
                     }
-                    return (Self::unopened(context, &target, failure, before), Some(slot));
+                }
+                Err(unopened) => {
+                    before.push_str(&unopened.transcript);
+                    let Some(found) = vain_offer(&target, distrust, &unopened) else {
+                        return (Self::unopened(context, &target, unopened.failure, before), Some(slot));
+                    };
+                    before.push_str(&format!("-- a new connection {}\n", found.without()));
+                    self.quirks.note(target.address, found);
+                    distrust = distrust.and(found);
                 }
             }
         }
     }
 
-    fn count_opening(
-        &self,
-        context: &AttemptContext<'_>,
-        target: &Target,
-        opened: &Result<Session, (Failure, String)>,
-    ) {
+    fn count_opening(&self, context: &AttemptContext<'_>, target: &Target, opened: &Result<Session, Unopened>) {
         let result = if opened.is_ok() { "opened" } else { "failed" };
         self.metrics.smtp_connects.with_label_values(&[result]).inc();
         if context.routed.resolution.is_none() {
@@ -162,7 +169,7 @@ impl Courier {
                 };
                 self.tls_counts.count(&self.metrics, context.domain, target, result, today);
             }
-            Err((failure, _)) => {
+            Err(Unopened { failure, .. }) => {
                 if matches!(failure.stage, Stage::Connect | Stage::Greeting) {
                     self.router.note_dead(target.address.ip());
                 }
@@ -189,7 +196,7 @@ impl Courier {
             transcript,
             ..AttemptReport::without_session(outcome, stage)
         };
-        TryResult { report, stage, is_verdict: false, is_stale: false }
+        TryResult { report, stage, is_verdict: false, is_stale: false, distrust: None }
     }
 
     /// One transaction. The slot goes on with the session when another message's envelope left behind this one.
@@ -211,7 +218,16 @@ impl Courier {
         };
         let result = session.transact(message, &mut next).await;
         let provider = context.routed.provider.as_deref();
+        let found = vain_use(&session, &result, is_kept);
+        if let Some(found) = found {
+            self.quirks.note(session.target.address, found);
+        }
+        // Where the whole message may have been taken, what was learnt is for the next attempt.
+        let distrust = found.filter(|_| !result.as_ref().is_err_and(Failure::is_uncertain));
         let (outcome, stage, is_verdict, is_stale) = match result {
+            Ok(TransactionResult::Unfit(reply)) => {
+                (classify::of_unfit(&context.plan.classifier, provider, reply), Stage::Mail, true, false)
+            }
             Ok(TransactionResult::Accepted(reply)) => (Outcome::Accepted(reply), Stage::Dot, true, false),
             Ok(TransactionResult::Refused(stage, reply)) => {
                 let is_before_body = stage != Stage::Dot && stage != Stage::Body;
@@ -236,7 +252,7 @@ impl Courier {
             transcript: session.take_transcript(),
         };
         let is_stale = is_kept && is_stale;
-        let left = if is_stale {
+        let left = if is_stale || distrust.is_some() {
             // The message goes on with another session in this slot. One that was to follow is told to come again.
             drop(follower);
             session.quit().await;
@@ -249,7 +265,7 @@ impl Courier {
         } else {
             slot.put_back(session).await
         };
-        (TryResult { report, stage, is_verdict, is_stale }, left)
+        (TryResult { report, stage, is_verdict, is_stale, distrust }, left)
     }
 }
 
@@ -261,11 +277,51 @@ struct TryResult {
     is_verdict: bool,
     /// It says nothing but that a kept session was stale.
     is_stale: bool,
+    /// It says nothing but that the host offers what it cannot do: the message goes to it again, without that.
+    distrust: Option<Distrust>,
+}
+
+/// What a host that did not let a session be opened seems to offer in vain. Only what the policy can do without.
+fn vain_offer(target: &Target, distrust: Distrust, unopened: &Unopened) -> Option<Distrust> {
+    let Unopened { failure, is_secured, .. } = unopened;
+    let in_tls = matches!(failure.kind, FailureKind::Tls(_))
+        || matches!(failure.stage, Stage::StartTls | Stage::Handshake)
+        || (*is_secured && failure.stage == Stage::Ehlo);
+    // Bytes behind the reply to STARTTLS may be somebody's who wants the clear.
+    let is_trusted = !matches!(failure.kind, FailureKind::Nonsense(_));
+    if in_tls && is_trusted && target.tls == TlsPolicy::Opportunistic && !distrust.starttls {
+        return Some(Distrust { starttls: true, ..Distrust::default() });
+    }
+    // RFC 5321 §3.2, of a server that hangs up where it should refuse.
+    let at_ehlo = failure.stage == Stage::Ehlo && !is_secured && matches!(failure.kind, FailureKind::Broken(_));
+    let is_plain = !target.tls.is_mandatory() && target.credentials.is_none();
+    (at_ehlo && is_plain && !distrust.ehlo).then(|| Distrust { ehlo: true, ..Distrust::default() })
+}
+
+/// What a transaction shows to be offered in vain: a chunk that was refused as a command, or broke the session, and a
+/// session that broke off right behind STARTTLS.
+fn vain_use(session: &Session, result: &Result<TransactionResult, Failure>, is_kept: bool) -> Option<Distrust> {
+    let chunking = Some(Distrust { chunking: true, ..Distrust::default() });
+    match result {
+        Ok(TransactionResult::Refused(Stage::Dot | Stage::Body, reply)) if session.uses_chunk() => {
+            chunking.filter(|_| matches!(reply.code, 500 | 501 | 502 | 503 | 504 | 555))
+        }
+        Err(Failure { stage: Stage::Dot | Stage::Body, kind: FailureKind::Broken(_) | FailureKind::Silent(_) })
+            if session.uses_chunk() =>
+        {
+            chunking
+        }
+        Err(Failure {
+            stage: Stage::Mail | Stage::Rcpt | Stage::Data,
+            kind: FailureKind::Broken(_) | FailureKind::Silent(_),
+        }) if !is_kept && session.may_suffer_from_tls() => Some(Distrust { starttls: true, ..Distrust::default() }),
+        _ => None,
+    }
 }
 
 impl TryResult {
     const fn verdict(report: AttemptReport) -> Self {
-        Self { report, stage: Stage::Connect, is_verdict: true, is_stale: false }
+        Self { report, stage: Stage::Connect, is_verdict: true, is_stale: false, distrust: None }
     }
 }
 

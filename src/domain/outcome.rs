@@ -60,12 +60,6 @@ impl Trouble {
         Self { action, ..Self::new(class, detail) }
     }
 
-    /// A verdict of our own, in the form of a reply.
-    pub fn from_reply(class: OwnClass, reply: Reply) -> Self {
-        let detail = reply.to_string();
-        Self { reply: Some(reply), ..Self::new(class, detail) }
-    }
-
     fn judged(judgement: Judgement, reply: Reply) -> Self {
         let Judgement { class, rule, confidence, action, .. } = judgement;
         Self { detail: reply.to_string(), reply: Some(reply), class, rule: rule.map(|rule| (rule, confidence)), action }

@@ -37,6 +37,38 @@ impl Target {
     }
 }
 
+/// What a host offers, or must know, and is not asked for: it did not work there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Distrust {
+    /// STARTTLS, where the policy is opportunistic.
+    pub starttls: bool,
+    /// CHUNKING: DATA carries the message.
+    pub chunking: bool,
+    /// EHLO, where neither TLS nor AUTH is asked for: HELO is said.
+    pub ehlo: bool,
+}
+
+impl Distrust {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            starttls: self.starttls || other.starttls,
+            chunking: self.chunking || other.chunking,
+            ehlo: self.ehlo || other.ehlo,
+        }
+    }
+
+    /// How a connection is made that does without it, for a transcript.
+    pub const fn without(self) -> &'static str {
+        match self {
+            Self { starttls: true, .. } => "in the clear",
+            Self { chunking: true, .. } => "without CHUNKING",
+            _ => "with HELO",
+        }
+    }
+}
+
 /// Where a TLS policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TlsBasis {

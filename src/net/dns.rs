@@ -8,9 +8,10 @@ use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerCon
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Message;
-use hickory_resolver::proto::rr::{RData, Record};
+use hickory_resolver::proto::rr::{Name, RData, Record};
 
 use super::dns_error::DnsError;
+use super::name::{name_of, text_of};
 use super::own::is_own;
 use super::validated::Validated;
 use crate::config::Dns;
@@ -57,7 +58,7 @@ impl Resolver {
     /// The exchangers of a domain in the order of preference. A domain without MX records is its own
     /// exchanger (RFC 5321 §5.1).
     pub async fn exchangers(&self, domain: &str) -> Result<Vec<Exchanger>, DnsError> {
-        let lookup = match self.resolver.mx_lookup(absolute(domain)).await {
+        let lookup = match self.resolver.mx_lookup(name(domain)?).await {
             Ok(lookup) => lookup,
             Err(error) if error.is_nx_domain() => return Err(DnsError::NoName(domain.to_owned())),
             Err(error) if error.is_no_records_found() => {
@@ -74,7 +75,7 @@ impl Resolver {
 
     /// The texts of a name, each with its strings put together; none is no error.
     pub async fn texts(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        match self.resolver.txt_lookup(absolute(name)).await {
+        match self.resolver.txt_lookup(self::name(name)?).await {
             Ok(lookup) => Ok(texts_of(lookup.answers())),
             Err(error) if error.is_nx_domain() || error.is_no_records_found() => Ok(Vec::new()),
             Err(error) => Err(temporary(name, &error)),
@@ -88,7 +89,7 @@ impl Resolver {
                 .answers()
                 .iter()
                 .filter_map(|record| match &record.data {
-                    RData::PTR(name) => Some(plain(&name.0.to_ascii())),
+                    RData::PTR(name) => Some(text_of(&name.0)),
                     _ => None,
                 })
                 .collect()),
@@ -122,11 +123,11 @@ impl Resolver {
         if let Ok(literal) = host.trim_matches(['[', ']']).parse() {
             return Ok(vec![literal]);
         }
-        match self.resolver.lookup_ip(absolute(host)).await {
+        match self.resolver.lookup_ip(name(host)?).await {
             Ok(lookup) => Ok(lookup.iter().collect()),
             Err(error) if error.is_nx_domain() => Err(DnsError::NoName(host.to_owned())),
             // Of two questions the library tells of the first alone: the other may have had no answer.
-            Err(error) if error.is_no_records_found() => match self.resolver.ipv6_lookup(absolute(host)).await {
+            Err(error) if error.is_no_records_found() => match self.resolver.ipv6_lookup(name(host)?).await {
                 Err(error) if !error.is_no_records_found() && !error.is_nx_domain() => Err(temporary(host, &error)),
                 _ => Err(DnsError::NoRecords(host.to_owned())),
             },
@@ -149,7 +150,7 @@ fn exchangers_of(records: &[Record]) -> Option<Exchangers> {
     let mut hosts: Vec<_> = records
         .iter()
         .filter_map(|record| match &record.data {
-            RData::MX(mx) => Some(Exchanger { preference: mx.preference, host: plain(&mx.exchange.to_ascii()) }),
+            RData::MX(mx) => Some(Exchanger { preference: mx.preference, host: text_of(&mx.exchange) }),
             _ => None,
         })
         .collect();
@@ -175,11 +176,6 @@ pub fn read_answer(bytes: &[u8]) -> Option<(Option<Exchangers>, Vec<String>)> {
     Some((exchangers_of(&message.answers), texts_of(&message.answers)))
 }
 
-/// A name without the dot at its end, in lower case.
-fn plain(name: &str) -> String {
-    name.trim_end_matches('.').to_ascii_lowercase()
-}
-
 /// The servers whose AD bit is believed: the configured ones, else the system's.
 fn trusted_servers(config: &Dns) -> Vec<SocketAddr> {
     if !config.servers.0.is_empty() {
@@ -194,9 +190,9 @@ fn temporary(name: &str, error: &NetError) -> DnsError {
     DnsError::Temporary(name.to_owned(), error.to_string())
 }
 
-/// With a dot at the end, so that no search list is tried. `localhost` is left to the hosts file.
-fn absolute(name: &str) -> String {
-    if name.ends_with('.') || !name.contains('.') { name.to_owned() } else { format!("{name}.") }
+/// The name to ask for. `localhost` is left to the hosts file; what can be no name has no records.
+fn name(text: &str) -> Result<Name, DnsError> {
+    name_of(text).ok_or_else(|| DnsError::NoName(text.to_owned()))
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {

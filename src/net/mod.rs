@@ -7,6 +7,7 @@ pub mod dns;
 pub(crate) mod dns_error;
 pub(crate) mod fetch;
 mod handshake;
+mod name;
 pub(crate) mod own;
 pub(crate) mod tls;
 pub mod validated;

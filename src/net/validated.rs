@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::dns_error::DnsError;
+use super::name::name_of;
 use crate::domain::tlsa::Tlsa;
 
 /// What is asked for.
@@ -57,8 +58,7 @@ impl Validated {
 }
 
 fn query(name: &str, kind: Kind, id: u16) -> Result<Vec<u8>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let mut name = Name::from_ascii(name).map_err(|error| text(&error))?;
+    let mut name = name_of(name).ok_or_else(|| format!("{name} can be no name"))?;
     name.set_fqdn(true);
     let kind = match kind {
         Kind::Mx => RecordType::MX,
@@ -71,7 +71,7 @@ fn query(name: &str, kind: Kind, id: u16) -> Result<Vec<u8>, String> {
     // RFC 6840 §5.7: we understand AD.
     message.metadata.authentic_data = true;
     message.add_query(Query::query(name, kind));
-    message.to_vec().map_err(|error| text(&error))
+    message.to_vec().map_err(|error| error.to_string())
 }
 
 /// What an answer to [`Validated::ask`] says; any bytes are taken.

@@ -23,8 +23,10 @@ const KEEP: Duration = Duration::from_secs(30);
 const KEEP_FAULT: Duration = Duration::from_secs(5);
 /// Domains that are kept.
 const MEMORY: usize = 20_000;
-/// Hosts of a domain that are looked at; RFC 5321 §5.1 asks for two at least.
+/// Hosts of a domain that are looked at together; RFC 5321 §5.1 asks for two at least.
 const HOSTS_MAX: usize = 10;
+/// Hosts that are looked at in all while none of those before can be used.
+const HOSTS_ASKED: usize = 30;
 /// Letters of a group's name.
 const GROUP_MAX: usize = 200;
 
@@ -107,10 +109,9 @@ impl Resolutions {
             }
         };
         let (exchangers, sts) = tokio::join!(self.resolver.exchangers(domain), policy);
-        let mut exchangers = exchangers?;
+        let exchangers = exchangers?;
         // What a domain demanded before is not forgotten because it cannot be read just now.
         let sts = sts.map_err(|error| DnsError::Temporary(domain.to_owned(), error.to_string()))?;
-        exchangers.truncate(HOSTS_MAX);
         let is_secure = match self.resolver.validated() {
             Some(validated) => {
                 let has_mx = exchangers.first().is_none_or(|only| only.host != domain);
@@ -121,14 +122,25 @@ impl Resolutions {
         let provider = exchangers.first().and_then(|first| classifier.provider_of_host(&first.host));
         let provider = provider.or_else(|| classifier.provider_of_domain(domain)).map(str::to_owned);
         let group = group(&exchangers, provider.as_deref(), classifier);
-        let found = join_all(exchangers.iter().map(|exchanger| self.host(exchanger, is_secure))).await;
         let (mut hosts, mut unusable, mut last) = (Vec::new(), Vec::new(), None);
-        for (exchanger, host) in exchangers.iter().zip(found) {
-            match host {
-                Ok(host) => hosts.push(host),
-                Err(error) => {
-                    unusable.push((exchanger.host.clone(), error.to_string()));
-                    last = Some(more_hopeful(last, error));
+        for some in exchangers.chunks(HOSTS_MAX) {
+            if !hosts.is_empty() {
+                break;
+            }
+            if unusable.len() >= HOSTS_ASKED {
+                // What was not asked must not be why mail bounces.
+                let why = format!("none of its first {HOSTS_ASKED} mail hosts can be used");
+                last = Some(DnsError::Temporary(domain.to_owned(), why));
+                break;
+            }
+            let found = join_all(some.iter().map(|exchanger| self.host(exchanger, is_secure))).await;
+            for (exchanger, host) in some.iter().zip(found) {
+                match host {
+                    Ok(host) => hosts.push(host),
+                    Err(error) => {
+                        unusable.push((exchanger.host.clone(), error.to_string()));
+                        last = Some(more_hopeful(last, error));
+                    }
                 }
             }
         }

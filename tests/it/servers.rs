@@ -258,3 +258,96 @@ async fn a_misnamed_certificate_is_taken_when_tls_is_opportunistic_alone() {
         assert_eq!(sink.taken_count(), usize::from(policy == "opportunistic"));
     }
 }
+
+/// Delivers one message, and then another, to a server of that kind; returns the attempts of both.
+async fn two_messages(sink: &Sink, query: &str) -> [Vec<Value>; 2] {
+    let setup = Setup::new().set("delivery.route", format!("smtp://{}{query}", sink.address));
+    let app = setup.set("delivery.timeout_dot", "1s").set("delivery.timeout_starttls", "1s").start().await;
+    let mut attempts = [vec![], vec![]];
+    for (number, attempts) in attempts.iter_mut().enumerate() {
+        let id = app.send(&message_to(&format!("r{number}@example.net"))).await;
+        assert_eq!(app.settled(&id).await["status"], "delivered", "{:?}", app.attempts(&id).await);
+        *attempts = app.attempts(&id).await;
+    }
+    attempts
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_refused_as_a_command_is_followed_by_data_and_remembered() {
+    for extensions in [&["PIPELINING", "CHUNKING"][..], &["CHUNKING"]] {
+        for reply in ["500 what", "501 5.5.4 no", "502 5.5.2 not here", "503 5.5.1 order", "504 no", "555 no"] {
+            let script = move |step: &Step, _| if *step == Step::Bdat { Do::Reply(reply) } else { Do::Usual };
+            let sink = Sink::setup().extensions(extensions).script(script).start().await;
+            let [first, second] = two_messages(&sink, "?tls=none").await;
+            assert_eq!((outcomes(&first), outcomes(&second)), (vec!["accepted"], vec!["accepted"]), "{reply}");
+            let transcript = second[0]["transcript"].as_str().unwrap();
+            assert!(transcript.contains("DATA") && !transcript.contains("BDAT"), "{reply}: {transcript}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_never_answered_is_uncertain_once_and_data_carries_the_next_try() {
+    for action in [Do::Drop, Do::Stall] {
+        let script = move |step: &Step, _| if *step == Step::Bdat { action.clone() } else { Do::Usual };
+        let sink = Sink::setup().extensions(&["CHUNKING"]).script(script).start().await;
+        let [first, second] = two_messages(&sink, "?tls=none").await;
+        assert_eq!((outcomes(&first), outcomes(&second)), (vec!["uncertain", "accepted"], vec!["accepted"]));
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_refused_for_what_it_holds_is_a_refusal() {
+    let script = |step: &Step, _| if *step == Step::Bdat { Do::Reply("554 5.7.1 spam") } else { Do::Usual };
+    let sink = Sink::setup().extensions(&["CHUNKING"]).script(script).start().await;
+    let app = Setup::new().route_to(sink.address).start().await;
+    let id = app.send(&message_to("a@example.net")).await;
+    assert_eq!(app.settled(&id).await["status"], "failed");
+    assert_eq!(sink.connections(), 1);
+}
+
+#[tokio::test]
+async fn starttls_that_is_offered_and_does_not_work_costs_a_connection_and_no_delivery() {
+    let extensions: &[&str] = &["PIPELINING", "CHUNKING", "STARTTLS"];
+    for action in [
+        Do::Drop,
+        Do::Stall,
+        Do::ReplyAndDrop("500 5.5.1 what"),
+        Do::ReplyAndDrop("421 4.7.0 no"),
+        Do::ReplyAndDrop("454 4.7.0 TLS not available"),
+        Do::ReplyAndDrop("220 go ahead"),
+    ] {
+        let shown = format!("{action:?}");
+        let script = move |step: &Step, _| if *step == Step::StartTls { action.clone() } else { Do::Usual };
+        let sink = Sink::setup().extensions(extensions).script(script).start().await;
+        let [first, second] = two_messages(&sink, "?tls=opportunistic").await;
+        assert_eq!((outcomes(&first), outcomes(&second)), (vec!["accepted"], vec!["accepted"]), "{shown}");
+        let steps = sink.steps().into_iter().filter(|(_, step)| *step == Step::StartTls).count();
+        assert_eq!(steps, 1, "{shown}: the second message does not ask again");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_behind_the_handshake_gets_its_mail_in_the_clear() {
+    let tls = TestTls::new("mx.example");
+    let ehlos = std::sync::Arc::new(Mutex::new(HashMap::<usize, usize>::new()));
+    let script = move |step: &Step, connection| {
+        let mut ehlos = ehlos.lock().unwrap();
+        let count = ehlos.entry(connection).or_default();
+        *count += usize::from(*step == Step::Ehlo);
+        if *step == Step::Ehlo && *count == 2 { Do::Drop } else { Do::Usual }
+    };
+    let sink = Sink::setup().starttls(tls.acceptor).script(script).start().await;
+    let [first, _] = two_messages(&sink, "?tls=opportunistic").await;
+    assert_eq!(outcomes(&first), ["accepted"]);
+    assert!(!sink.ledger()[0].tls);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_on_ehlo_is_greeted_by_helo() {
+    let script = |step: &Step, connection| if *step == Step::Ehlo && connection == 0 { Do::Drop } else { Do::Usual };
+    let sink = Sink::setup().script(script).start().await;
+    let [first, _] = two_messages(&sink, "?tls=opportunistic").await;
+    assert_eq!(outcomes(&first), ["accepted"]);
+    assert!(sink.lines().iter().any(|line| line.starts_with("HELO ")), "{:?}", sink.lines());
+}

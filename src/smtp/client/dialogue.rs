@@ -18,6 +18,7 @@ use crate::domain::envelope::Envelope;
 use crate::domain::reply::Reply;
 use crate::domain::route::{Credentials, TlsPolicy};
 use crate::domain::stage::Stage;
+use crate::domain::target::Distrust;
 use crate::smtp::capabilities::Capabilities;
 use crate::smtp::reply::RawReply;
 
@@ -47,6 +48,8 @@ pub enum Action {
 pub enum TransactionResult {
     Accepted(Reply),
     Refused(Stage, Reply),
+    /// The server lacks what the message needs, and was not asked: what it would have to say.
+    Unfit(Reply),
 }
 
 /// Why a session is of no use.
@@ -65,6 +68,7 @@ pub struct Dialogue {
     hello: String,
     tls: TlsPolicy,
     credentials: Option<Credentials>,
+    distrust: Distrust,
     capabilities: Capabilities,
     secured: bool,
     authenticated: bool,
@@ -95,6 +99,7 @@ impl Dialogue {
             hello: hello.to_owned(),
             tls,
             credentials,
+            distrust: Distrust::default(),
             capabilities: Capabilities::default(),
             secured: tls == TlsPolicy::Implicit,
             authenticated: false,
@@ -108,6 +113,23 @@ impl Dialogue {
             chunk: None,
             body_sent: false,
         }
+    }
+
+    /// Does without what did not work with this server.
+    #[must_use]
+    pub const fn distrusting(mut self, distrust: Distrust) -> Self {
+        self.distrust = distrust;
+        self
+    }
+
+    /// Whether a chunk carries, or carried, the message of this transaction.
+    pub const fn uses_chunk(&self) -> bool {
+        self.chunk.is_some()
+    }
+
+    /// Whether the session goes on in the clear though the server had offered STARTTLS.
+    pub const fn is_unsecured_by_refusal(&self) -> bool {
+        self.capabilities.starttls && !self.secured
     }
 
     /// The reply that is awaited, for its deadline.
@@ -137,7 +159,7 @@ impl Dialogue {
         self.renew(envelope);
         let commands = match commands::commands(envelope, &self.capabilities, self.secured) {
             Ok(commands) => commands,
-            Err(reply) => return Action::Done(TransactionResult::Refused(Stage::Mail, reply)),
+            Err(reply) => return Action::Done(TransactionResult::Unfit(reply)),
         };
         if self.open {
             self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
@@ -147,6 +169,8 @@ impl Dialogue {
             && self.capabilities.pipelining
             && heard_recently
             && size <= UNASKED_MAX
+            // A server that refused STARTTLS may be about to hang up.
+            && !self.is_unsecured_by_refusal()
         {
             let mut bytes = self.take_queued();
             bytes.extend_from_slice(chunk_head(size).as_bytes());
@@ -247,11 +271,18 @@ impl Dialogue {
     }
 
     fn say_hello(&mut self) -> Action {
+        if self.distrust.ehlo && self.may_say_helo() {
+            self.is_old = true;
+            self.tls = TlsPolicy::None;
+            return self.send(Stage::Ehlo, format!("HELO {}\r\n", self.hello));
+        }
         self.send(Stage::Ehlo, format!("EHLO {}\r\n", self.hello))
     }
 
     fn on_hello(&mut self, raw: &RawReply) -> Action {
         self.capabilities = Capabilities::of(raw);
+        self.capabilities.chunking &= !self.distrust.chunking;
+        self.capabilities.starttls &= !(self.distrust.starttls && self.tls == TlsPolicy::Opportunistic);
         if !self.secured && self.tls != TlsPolicy::None {
             if self.capabilities.starttls {
                 return self.send(Stage::StartTls, "STARTTLS\r\n".to_owned());

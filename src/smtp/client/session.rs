@@ -14,7 +14,7 @@ use super::session_tls::{Secured, SessionTls, TlsFault, secure};
 use crate::domain::envelope::Envelope;
 use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
-use crate::domain::target::{Source, Target};
+use crate::domain::target::{Distrust, Source, Target};
 use crate::domain::tls_result::TlsResult;
 use crate::net::tls::TlsConfigs;
 use crate::smtp::reply::{RawReply, ReplyReader};
@@ -37,8 +37,12 @@ pub struct Failure {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The connection broke, hung or spoke nonsense.
+    /// The connection broke.
     Broken(String),
+    /// The server said nothing, or took nothing, for too long.
+    Silent(String),
+    /// What came is no SMTP, or not what may be trusted.
+    Nonsense(String),
     /// The TLS handshake failed.
     Tls(TlsFault),
     /// The server or our policy ended the session.
@@ -48,6 +52,14 @@ pub enum FailureKind {
 impl Failure {
     fn broken(stage: Stage, why: impl std::fmt::Display) -> Self {
         Self { stage, kind: FailureKind::Broken(why.to_string()) }
+    }
+
+    fn why(self) -> String {
+        match self.kind {
+            FailureKind::Broken(why) | FailureKind::Silent(why) | FailureKind::Nonsense(why) => why,
+            FailureKind::Tls(fault) => fault.why,
+            FailureKind::Refused(_) => "the session ended".to_owned(),
+        }
     }
 
     /// Whether the whole message may have reached the server.
@@ -86,6 +98,16 @@ pub struct Opening<'a> {
     pub tls: &'a TlsConfigs,
     /// While other hosts remain: the longest that connecting, and then the greeting, may take.
     pub hurry: Option<Duration>,
+    pub distrust: Distrust,
+}
+
+/// Why a session was not opened.
+#[derive(Debug)]
+pub struct Unopened {
+    pub failure: Failure,
+    pub transcript: String,
+    /// TLS was there already.
+    pub is_secured: bool,
 }
 
 /// A message and its envelope.
@@ -100,12 +122,8 @@ const HOT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Connects, greets, secures and authenticates.
-    pub async fn open(
-        target: Arc<Target>,
-        opening: &Opening<'_>,
-        connection: Connection,
-    ) -> Result<Self, (Failure, String)> {
-        let nothing_said = |failure| (failure, String::new());
+    pub async fn open(target: Arc<Target>, opening: &Opening<'_>, connection: Connection) -> Result<Self, Unopened> {
+        let nothing_said = |failure| Unopened { failure, transcript: String::new(), is_secured: false };
         let deadlines = opening.deadlines;
         let connect = deadlines.of(Stage::Connect);
         let limit = opening.hurry.map_or(connect, |hurry| hurry.min(connect));
@@ -122,7 +140,8 @@ impl Session {
             local: stream.local_addr().ok(),
             wire: Wire::Plain(stream),
             reader: ReplyReader::default(),
-            dialogue: Dialogue::new(&opening.source.hello, target.tls, target.credentials.clone()),
+            dialogue: Dialogue::new(&opening.source.hello, target.tls, target.credentials.clone())
+                .distrusting(opening.distrust),
             deadlines: Arc::clone(deadlines),
             transcript: String::new(),
             target,
@@ -135,7 +154,10 @@ impl Session {
         };
         match session.greet(opening.tls).await {
             Ok(()) => Ok(session),
-            Err(failure) => Err((failure, session.transcript)),
+            Err(failure) => {
+                let is_secured = session.tls != SessionTls::None;
+                Err(Unopened { failure, transcript: session.transcript, is_secured })
+            }
         }
     }
 
@@ -210,6 +232,17 @@ impl Session {
         self.dialogue.is_pending() && !matches!(self.wire, Wire::Gone)
     }
 
+    /// Whether a chunk carries, or carried, the message of this transaction.
+    pub const fn uses_chunk(&self) -> bool {
+        self.dialogue.uses_chunk()
+    }
+
+    /// Whether TLS, or its refusal, may be why the server broke off.
+    pub fn may_suffer_from_tls(&self) -> bool {
+        self.target.tls == TlsPolicy::Opportunistic
+            && (self.tls != SessionTls::None || self.dialogue.is_unsecured_by_refusal())
+    }
+
     pub fn is_reusable(&self) -> bool {
         self.dialogue.is_reusable() && !self.reader.has_leftover() && !matches!(self.wire, Wire::Gone)
     }
@@ -281,13 +314,19 @@ impl Session {
                     return Ok(reply);
                 }
                 Ok(None) => {}
-                Err(fault) => return Err(self.break_off(stage, fault)),
+                Err(fault) => {
+                    let why = self.break_off(stage, fault).why();
+                    return Err(Failure { stage, kind: FailureKind::Nonsense(why) });
+                }
             }
             match timeout_at(deadline, self.wire.read(self.reader.space())).await {
                 Ok(Ok(0)) => return Err(self.break_off(stage, "the server closed the connection")),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(self.break_off(stage, error)),
-                Err(_) => return Err(self.break_off(stage, "no whole reply within the deadline")),
+                Err(_) => {
+                    let why = self.break_off(stage, "no whole reply within the deadline").why();
+                    return Err(Failure { stage, kind: FailureKind::Silent(why) });
+                }
             }
         }
     }
@@ -336,7 +375,8 @@ impl Session {
         let failed = |fault| Failure { stage: Stage::Handshake, kind: FailureKind::Tls(fault) };
         // RFC 3207 §4.2: what was said in the clear must not be taken for what is said under TLS.
         if self.reader.has_leftover() {
-            return Err(self.break_off(Stage::StartTls, "bytes in the clear behind the reply to STARTTLS"));
+            let why = self.break_off(Stage::StartTls, "bytes in the clear behind the reply to STARTTLS").why();
+            return Err(Failure { stage: Stage::StartTls, kind: FailureKind::Nonsense(why) });
         }
         let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err(failed(TlsFault { result: TlsResult::ValidationFailure, why: "TLS inside TLS".to_owned() }));

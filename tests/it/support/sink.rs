@@ -21,6 +21,8 @@ pub enum Step {
     Mail(String),
     Rcpt(String),
     Data,
+    /// A chunk has come; not recorded among the steps.
+    Bdat,
     /// The message is complete; the recipient is given once more.
     Dot(String),
     Rset,
@@ -342,6 +344,10 @@ impl Conversation<'_> {
                 let length = line.split(' ').nth(1).and_then(|length| length.parse().ok()).unwrap();
                 let mut data = vec![0; length];
                 self.stream.read_exact(&mut data).await?;
+                match (self.shared.script)(&Step::Bdat, self.number) {
+                    Do::Usual => {}
+                    action => return self.act(action, "").await,
+                }
                 if self.recipient.is_empty() {
                     return self.say("503 5.5.1 no recipient").await.map(|()| Then::GoOn);
                 }

@@ -355,7 +355,7 @@ fn parameters_are_said_where_they_are_offered_and_needed() {
         (Needs { require_tls: true, ..Needs::default() }, "5.7.30"),
     ] {
         let action = bare.dialogue.begin(&Envelope { needs, ..envelope("c@d.example", 5) }, false);
-        let Action::Done(TransactionResult::Refused(Stage::Mail, reply)) = action else { panic!("{action:?}") };
+        let Action::Done(TransactionResult::Unfit(reply)) = action else { panic!("{action:?}") };
         assert_eq!(reply.enhanced.unwrap().to_string(), status);
         assert!(bare.dialogue.is_reusable(), "nothing was said");
     }
