@@ -288,7 +288,9 @@ CREATE TABLE public.webhook_endpoints (
     disabled_reason text,
     failing_since timestamp with time zone,
     created_at timestamp with time zone NOT NULL,
+    mode text DEFAULT 'both'::text NOT NULL,
     CONSTRAINT webhook_endpoints_disabled_has_reason CHECK ((enabled = (disabled_reason IS NULL))),
+    CONSTRAINT webhook_endpoints_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text, 'both'::text]))),
     CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64)))
 );
 CREATE TABLE public.webhook_jobs (

@@ -28,6 +28,7 @@ pub enum ProblemKind {
     Unauthorized,
     MissingScope,
     ForeignDomain,
+    TestOnly,
     NotFound,
     BodyNotKept,
     MethodNotAllowed,
@@ -45,11 +46,12 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
         Self::ForeignDomain,
+        Self::TestOnly,
         Self::NotFound,
         Self::BodyNotKept,
         Self::MethodNotAllowed,
@@ -73,6 +75,7 @@ impl ProblemKind {
             Self::Unauthorized => "unauthorized",
             Self::MissingScope => "missing-scope",
             Self::ForeignDomain => "foreign-domain",
+            Self::TestOnly => "test-only",
             Self::NotFound => "not-found",
             Self::BodyNotKept => "body-not-kept",
             Self::MethodNotAllowed => "method-not-allowed",
@@ -94,7 +97,7 @@ impl ProblemKind {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::MissingScope | Self::ForeignDomain => StatusCode::FORBIDDEN,
+            Self::MissingScope | Self::ForeignDomain | Self::TestOnly => StatusCode::FORBIDDEN,
             Self::NotFound | Self::BodyNotKept => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -113,7 +116,7 @@ impl ProblemKind {
         match self {
             Self::Malformed => "The request cannot be read",
             Self::Unauthorized => "Missing or wrong credentials",
-            Self::MissingScope | Self::ForeignDomain => "Not allowed",
+            Self::MissingScope | Self::ForeignDomain | Self::TestOnly => "Not allowed",
             Self::NotFound => "Not found",
             Self::BodyNotKept => "No longer kept",
             Self::MethodNotAllowed => "Method not allowed",
@@ -154,6 +157,11 @@ impl Problem {
 
     pub fn missing_scope(scope: Scope) -> Self {
         Self::new(ProblemKind::MissingScope, format!("this credential lacks the scope '{}'", scope.name()))
+    }
+
+    pub fn test_only() -> Self {
+        let detail = "a test credential sees and changes test things only: the mode must be test";
+        Self::new(ProblemKind::TestOnly, detail)
     }
 
     pub fn not_found() -> Self {

@@ -1,6 +1,8 @@
 //! Tokens of other issuers. The algorithm is the one that the configuration pins to the key, never the
 //! token's choice; `kid` is looked up in our table and nowhere else; `exp`, `iss` and `aud` are required.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 
@@ -30,15 +32,27 @@ pub struct Claims {
     #[serde(default)]
     from: Option<Vec<String>>,
     #[serde(default)]
-    mode: Option<String>,
+    mode: ClaimedMode,
+}
+
+/// `live` or `test`, and nothing else: what is not known must not become live mail.
+#[derive(Debug, Deserialize, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum ClaimedMode {
+    #[default]
+    Live,
+    Test,
 }
 
 impl Claims {
-    /// Scopes are words with spaces between (RFC 8693 §4.2). A token is live unless it says `test`.
+    /// Scopes are words with spaces between (RFC 8693 §4.2). A token that names no mode is live.
     pub fn into_caller(self, project: ProjectId) -> Caller {
         Caller {
             project,
-            mode: if self.mode.as_deref() == Some("test") { Mode::Test } else { Mode::Live },
+            mode: match self.mode {
+                ClaimedMode::Live => Mode::Live,
+                ClaimedMode::Test => Mode::Test,
+            },
             scopes: self.scope.split(' ').filter_map(Scope::parse).collect(),
             from_domains: self.from.map(|list| list.into_iter().map(|d| d.to_ascii_lowercase()).collect()),
         }
@@ -54,6 +68,10 @@ impl JwtKeys {
     /// The claims of a valid token, or why it is not one.
     pub fn verify(&self, token: &str) -> Result<Claims, String> {
         let header = decode_header(token).map_err(|_| "this is neither an API key nor a JWT".to_owned())?;
+        // RFC 7515 §4.1.11: what must be understood and is not.
+        if names_critical(token) {
+            return Err("the token has a crit header, of which nothing is understood".to_owned());
+        }
         let pinned = match (&header.kid, self.0.as_slice()) {
             (None, [only]) => Some(only),
             (None, _) => None,
@@ -68,6 +86,13 @@ impl JwtKeys {
         }
         Ok(claims)
     }
+}
+
+/// Whether a token's header has the member `crit`.
+fn names_critical(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let header = header.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    header.is_some_and(|header| header.get("crit").is_some())
 }
 
 impl Pinned {
@@ -138,6 +163,16 @@ mod tests {
         encode(&header, claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
     }
 
+    /// A token whose header says that something must be understood.
+    fn critical(claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = json!({"alg": "HS256", "kid": "k1", "crit": ["exp"]});
+        let message = format!("{}.{}", part(&header), part(claims));
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
     #[test]
     fn a_token_of_the_pinned_key_is_believed() {
         let claims = keys().verify(&token(Algorithm::HS256, Some("k1"), &claims())).unwrap();
@@ -177,6 +212,11 @@ mod tests {
             (with("exp", json!("2099")), "exp as text"),
             (with("aud", json!("other")), "another audience"),
             (with("iss", json!("https://evil.example")), "another issuer"),
+            (with("mode", json!("Test")), "a mode that is almost known"),
+            (with("mode", json!("TEST")), "a mode that is shouted"),
+            (with("mode", json!("sandbox")), "a mode that is not known"),
+            (with("mode", json!(["test"])), "a mode in a list"),
+            (critical(&claims()), "something that must be understood"),
             (format!("{valid}x"), "a broken signature"),
             ("junk".to_owned(), "junk"),
         ] {

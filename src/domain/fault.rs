@@ -26,6 +26,7 @@ words! {
         InvalidIdempotencyKey = "invalid_idempotency_key",
         InvalidMessage = "invalid_message",
         InvalidMessageId = "invalid_message_id",
+        InvalidMode = "invalid_mode",
         InvalidOtp = "invalid_otp",
         InvalidParameter = "invalid_parameter",
         InvalidPriority = "invalid_priority",

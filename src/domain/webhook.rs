@@ -9,3 +9,12 @@ words! {
         Failed = "failed",
     }
 }
+
+words! {
+    /// Of which mail an endpoint hears.
+    pub enum EndpointMode {
+        Live = "live",
+        Test = "test",
+        Both = "both",
+    }
+}

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::domain::access::Mode;
 use crate::domain::clock::rfc3339;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, RecipientId};
@@ -23,6 +24,7 @@ struct PayloadDataView<'j> {
     event_id: EventId,
     message_id: MessageId,
     recipient_id: RecipientId,
+    mode: Mode,
     email: &'j str,
     sequence: i32,
     #[serde(flatten)]
@@ -79,6 +81,7 @@ pub fn body(job: &LeasedJob, loaded: &LoadedJob) -> Vec<u8> {
             event_id: job.event,
             message_id: job.message,
             recipient_id: loaded.recipient,
+            mode: loaded.mode,
             email: &loaded.email,
             sequence: loaded.sequence,
             report: ReportView::of(&loaded.data),

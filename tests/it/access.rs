@@ -1,10 +1,12 @@
 //! Who may do what, and what nobody may find out.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::app::{App, Setup, message_to};
 use crate::support::process::{create_key, run};
+use crate::support::receiver::Receiver;
+use crate::support::sink::Sink;
 
 const SECRET: &str = "an HS256 secret of at least 32 bytes";
 
@@ -106,4 +108,36 @@ async fn a_revoked_key_stops_working() {
     assert!(run(&app.database.url, &["keys", "revoke", id]).await.status.success());
     assert_eq!(app.get("/v1/messages").await.status, 401);
     assert!(!run(&app.database.url, &["keys", "revoke", id]).await.status.success());
+}
+
+#[tokio::test]
+async fn a_test_credential_sees_and_changes_test_things_only() {
+    let receiver = Receiver::start().await;
+    let app = Setup::new().route_to(Sink::start().await.address).start().await;
+    let live = app.send(&message_to("a@example.net")).await;
+    for path in ["", "/events", "/attempts", "/explain", "/raw"] {
+        assert_eq!(app.get_as(&app.test, &format!("/v1/messages/{live}{path}")).await.status, 404, "{path}");
+    }
+    assert_eq!(app.get_as(&app.test, "/v1/messages").await.json()["data"], json!([]));
+    let post = async |key: &str, path: &str, body: &Value| {
+        app.call_as(key, "POST", path, &[], body.to_string().into_bytes()).await
+    };
+    // An endpoint of live mail is none of a test credential's business; one of its own hears of test mail alone.
+    let hook = post(&app.live, "/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x"})).await.json();
+    assert_eq!(hook["mode"], "live");
+    let path = format!("/v1/webhooks/{}", hook["id"].as_str().unwrap());
+    assert_eq!(app.get_as(&app.test, &path).await.status, 404);
+    assert_eq!(app.call_as(&app.test, "PATCH", &path, &[], b"{\"enabled\": false}".to_vec()).await.status, 404);
+    assert_eq!(app.call_as(&app.test, "DELETE", &path, &[], vec![]).await.status, 404);
+    assert_eq!(app.get_as(&app.test, "/v1/webhooks").await.json()["data"], json!([]));
+    let stolen = post(&app.test, "/v1/webhooks", &json!({"url": receiver.url(), "mode": "both"})).await;
+    assert_eq!((stolen.status, stolen.json()["type"].as_str()), (403, Some("/problems/test-only")));
+    let own = post(&app.test, "/v1/webhooks", &json!({"url": receiver.url()})).await.json();
+    assert_eq!(own["mode"], "test");
+    app.send(&message_to("b@example.net")).await;
+    let sent = post(&app.test, "/v1/send", &message_to("c@example.net")).await.json();
+    for hook in receiver.until(2).await {
+        let body: Value = serde_json::from_slice(&hook.body).unwrap();
+        assert_eq!((&body["data"]["message_id"], &body["data"]["mode"]), (&sent["id"], &json!("test")));
+    }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use mailwright::api::ProblemKind;
 use mailwright::domain::access::{Mode, Scope};
-use mailwright::domain::draft::{Priority, TlsDemand};
+use mailwright::domain::draft::{AutoReplies, Disposition, Priority, TlsDemand};
 use mailwright::domain::event::EventType;
 use mailwright::domain::fault::FaultCode;
 use mailwright::domain::hold::HoldReason;
 use mailwright::domain::message::MessageStatus;
 use mailwright::domain::outcome::OutcomeKind;
 use mailwright::domain::recipient::{Counts, RecipientKind, RecipientStatus};
-use mailwright::domain::webhook::WebhookStatus;
+use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
 use serde_json::{Value, json};
 
 use crate::support::app::{App, message_to};
@@ -143,6 +143,9 @@ fn closed_sets_have_the_same_names_in_openapi_yaml() {
     assert_eq!(CONTRACT.names("RecipientKind"), set(RecipientKind::ALL));
     assert_eq!(CONTRACT.names("Outcome"), set(OutcomeKind::ALL));
     assert_eq!(CONTRACT.names("Mode"), set(Mode::ALL));
+    assert_eq!(CONTRACT.names("WebhookMode"), set(EndpointMode::ALL));
+    assert_eq!(CONTRACT.names("AutoReplies"), set(AutoReplies::ALL));
+    assert_eq!(CONTRACT.names("Disposition"), set(Disposition::ALL));
     assert_eq!(CONTRACT.names("WebhookDeliveryStatus"), set(WebhookStatus::ALL));
 }
 

@@ -10,7 +10,7 @@ use mailwright::domain::outcome::OutcomeKind;
 use mailwright::domain::recipient::{RecipientKind, RecipientStatus};
 use mailwright::domain::shard::{SHARDS, Shard};
 use mailwright::domain::tls_result::{TlsPolicyType, TlsResult};
-use mailwright::domain::webhook::WebhookStatus;
+use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
 use mailwright::store::Window;
 
 use crate::support::app::{Setup, message_to};
@@ -158,6 +158,7 @@ async fn the_checks_of_the_tables_know_the_words_of_the_vocabulary_and_no_others
         ("tls_reports_policy_type", names!(TlsPolicyType)),
         ("tls_reports_result", names!(TlsResult)),
         ("webhook_deliveries_status", names!(WebhookStatus)),
+        ("webhook_endpoints_mode", names!(EndpointMode)),
     ] {
         let mut listed: Vec<String> = sqlx::query_scalar(
             "SELECT DISTINCT m[1] FROM pg_constraint c, regexp_matches(pg_get_constraintdef(c.oid), '''([^'']*)''', 'g') m \

@@ -18,5 +18,7 @@ use crate::store::mail::messages::StoredMessage;
 /// The caller's message named in a path. Malformed, absent and foreign are the same 404.
 async fn find(api: &Api, caller: &Caller, id: &str) -> Result<StoredMessage, Problem> {
     let id = MessageId::parse(id).ok_or_else(Problem::not_found)?;
-    api.store.find_message(caller.project, id).await?.ok_or_else(Problem::not_found)
+    let found = api.store.find_message(caller.project, id).await?;
+    let may_see = |message: &StoredMessage| caller.sees_only().is_none_or(|mode| mode == message.mode);
+    found.filter(may_see).ok_or_else(Problem::not_found)
 }

@@ -9,14 +9,13 @@ use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::domain::access::Scope;
-use crate::domain::id::MessageId;
 use crate::store::mail::messages::StoredRaw;
 
 /// The bytes that go on the wire, as a file.
 pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
-    let id = MessageId::parse(&id).ok_or_else(Problem::not_found)?;
-    let bytes = match api.store.load_raw(caller.project, id).await? {
+    let message = super::find(&api, &caller, &id).await?;
+    let bytes = match api.store.load_raw(caller.project, message.id).await? {
         StoredRaw::Kept(bytes) => bytes,
         StoredRaw::NotKept => return Err(Problem::body_not_kept()),
         StoredRaw::Absent => return Err(Problem::not_found()),

@@ -5,8 +5,10 @@ use serde_json::{Map, Value};
 use crate::api::Api;
 use crate::api::fields::Fields;
 use crate::api::problem::Problem;
+use crate::domain::access::Caller;
 use crate::domain::event::EventType;
 use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::webhook::EndpointMode;
 use crate::webhook::post::Target;
 
 const DESCRIPTION_MAX: usize = 500;
@@ -14,6 +16,7 @@ const LIST_MAX: usize = 50;
 
 /// The fields of a creation or a change.
 pub(super) struct Change {
+    pub mode: Option<EndpointMode>,
     pub url: Option<String>,
     pub events: Option<Vec<String>>,
     pub tags: Option<Vec<String>>,
@@ -23,7 +26,7 @@ pub(super) struct Change {
 
 impl Change {
     /// Reads the fields; a new endpoint must have a URL.
-    pub async fn read(api: &Api, map: Map<String, Value>, is_new: bool) -> Result<Self, Problem> {
+    pub async fn read(api: &Api, caller: &Caller, map: Map<String, Value>, is_new: bool) -> Result<Self, Problem> {
         let mut faults = Vec::new();
         let mut fields = Fields::new(map, "", &mut faults);
         if is_new && !fields.has("url") {
@@ -49,18 +52,32 @@ impl Change {
             );
         }
         let enabled = fields.bool("enabled");
+        let mode = mode(&mut fields);
         fields.finish();
         if let Some(Ok(target)) = &target
             && let Err(error) = api.webhooks.permits(target).await
         {
             faults.push(Fault::new("/url", FaultCode::ForbiddenAddress, error.to_string()));
         }
+        if caller.sees_only().is_some() && mode.is_some_and(|mode| mode != EndpointMode::Test) {
+            return Err(Problem::test_only());
+        }
         if faults.is_empty() {
-            Ok(Self { url, events, tags, description, enabled })
+            Ok(Self { mode, url, events, tags, description, enabled })
         } else {
             Err(Problem::validation(faults))
         }
     }
+}
+
+/// Of which mail the endpoint is to hear.
+fn mode(fields: &mut Fields<'_>) -> Option<EndpointMode> {
+    let word = fields.string("mode")?;
+    let mode = EndpointMode::parse(&word);
+    if mode.is_none() {
+        fields.fault("mode", FaultCode::InvalidMode, "must be live, test or both");
+    }
+    mode
 }
 
 fn check_events(fields: &mut Fields<'_>, events: Option<&[String]>) {

@@ -13,9 +13,10 @@ use crate::api::auth::Authed;
 use crate::api::body::UnreadBody;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
-use crate::domain::access::Scope;
+use crate::domain::access::{Mode, Scope};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::EndpointId;
+use crate::domain::webhook::EndpointMode;
 use crate::store::accounts::endpoints::Endpoint;
 use crate::webhook::sign;
 
@@ -32,9 +33,13 @@ pub async fn create(State(api): Shared, authed: Authed, body: UnreadBody) -> Res
     let caller = authed.with(Scope::Webhooks)?;
     let body = body.object(&api).await?;
     let now = api.clock.now();
-    let change = Change::read(&api, body.map, true).await?;
+    let change = Change::read(&api, &caller, body.map, true).await?;
     let endpoint = Endpoint {
         id: EndpointId::new(now, &*api.rng),
+        mode: change.mode.unwrap_or(match caller.mode {
+            Mode::Live => EndpointMode::Live,
+            Mode::Test => EndpointMode::Test,
+        }),
         url: change.url.unwrap_or_default(),
         events: change.events.unwrap_or_else(|| vec!["*".to_owned()]),
         tags: change.tags.unwrap_or_default(),

@@ -11,12 +11,14 @@ use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
 use crate::domain::id::EndpointId;
+use crate::domain::webhook::EndpointMode;
 use crate::store::accounts::endpoints::Endpoint;
 
 /// The schema `WebhookEndpoint`.
 #[derive(Serialize)]
 pub(super) struct EndpointView<'e> {
     id: EndpointId,
+    mode: EndpointMode,
     url: &'e str,
     events: &'e [String],
     tags: &'e [String],
@@ -38,6 +40,7 @@ impl<'e> EndpointView<'e> {
     pub(super) fn of(endpoint: &'e Endpoint) -> Self {
         Self {
             id: endpoint.id,
+            mode: endpoint.mode,
             url: &endpoint.url,
             events: &endpoint.events,
             tags: &endpoint.tags,

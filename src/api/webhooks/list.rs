@@ -15,6 +15,6 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let caller = authed.with(Scope::Webhooks)?;
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
-    let rows = api.store.list_endpoints(caller.project, cursor, limit.rows()).await?;
+    let rows = api.store.list_endpoints(caller.project, caller.sees_only(), cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, EndpointView::of, |endpoint| endpoint.id.to_string())))
 }

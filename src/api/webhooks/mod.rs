@@ -20,5 +20,5 @@ const DISABLED: &str = "disabled by request";
 /// The caller's endpoint named in a path. Malformed, absent and foreign are the same 404.
 async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Endpoint, Problem> {
     let id = EndpointId::parse(id).ok_or_else(Problem::not_found)?;
-    api.store.find_endpoint(caller.project, id).await?.ok_or_else(Problem::not_found)
+    api.store.find_endpoint(caller.project, caller.sees_only(), id).await?.ok_or_else(Problem::not_found)
 }

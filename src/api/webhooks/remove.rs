@@ -9,13 +9,12 @@ use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::domain::access::Scope;
-use crate::domain::id::EndpointId;
 
 /// Deletes an endpoint; what waits for it is given up.
 pub async fn remove(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::Webhooks)?;
-    let id = EndpointId::parse(&id).ok_or_else(Problem::not_found)?;
-    if api.store.delete_endpoint(caller.project, id).await? {
+    let endpoint = super::find(&api, &caller, &id).await?;
+    if api.store.delete_endpoint(caller.project, endpoint.id).await? {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(Problem::not_found())

@@ -23,7 +23,8 @@ pub async fn update(
     let caller = authed.with(Scope::Webhooks)?;
     let body = body.object(&api).await?;
     let mut endpoint = super::find(&api, &caller, &id).await?;
-    let change = Change::read(&api, body.map, false).await?;
+    let change = Change::read(&api, &caller, body.map, false).await?;
+    endpoint.mode = change.mode.unwrap_or(endpoint.mode);
     endpoint.url = change.url.unwrap_or(endpoint.url);
     endpoint.events = change.events.unwrap_or(endpoint.events);
     endpoint.tags = change.tags.unwrap_or(endpoint.tags);

@@ -2,15 +2,17 @@
 
 use uuid::Uuid;
 
+use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
-use crate::domain::webhook::WebhookStatus;
+use crate::domain::webhook::{EndpointMode, WebhookStatus};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An endpoint as it is stored.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     pub id: EndpointId,
+    pub mode: EndpointMode,
     pub url: String,
     pub events: Vec<String>,
     pub tags: Vec<String>,
@@ -46,8 +48,8 @@ impl Store {
         let done = on_pool!(self, "endpoints.insert", conn, sqlx::query!(
             r#"
             INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason,
-                created_at)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+                created_at, mode)
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12
             WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
             "#,
             endpoint.id.uuid(),
@@ -61,24 +63,27 @@ impl Store {
             endpoint.disabled_reason,
             endpoint.created_at,
             limit,
+            endpoint.mode.name(),
         )
         .execute(conn))?;
         Ok(done.rows_affected() == 1)
     }
 
-    /// The project's endpoints, newest first, from below `before` on.
+    /// The project's endpoints of one mode, or of all, newest first, from below `before` on.
     pub async fn list_endpoints(
         &self,
         project: ProjectId,
+        only: Option<Mode>,
         before: Option<EndpointId>,
         limit: i64,
     ) -> Result<Vec<Endpoint>, StoreError> {
-        self.select_endpoints(project, None, before, limit).await
+        self.select_endpoints(project, only, None, before, limit).await
     }
 
     async fn select_endpoints(
         &self,
         project: ProjectId,
+        only: Option<Mode>,
         id: Option<EndpointId>,
         before: Option<EndpointId>,
         limit: i64,
@@ -89,37 +94,48 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-            SELECT id, url, events, tags, description, enabled, disabled_reason, failing_since, created_at
+            SELECT id, mode, url, events, tags, description, enabled, disabled_reason, failing_since, created_at
             FROM webhook_endpoints
             WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
+              AND ($5::text IS NULL OR mode = $5)
             ORDER BY id DESC LIMIT $4
             "#,
                 project.uuid(),
                 id.map(EndpointId::uuid),
                 before.map(EndpointId::uuid),
                 limit,
+                only.map(Mode::name),
             )
             .fetch_all(conn)
         )?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Endpoint {
-                id: EndpointId::from_uuid(row.id),
-                url: row.url,
-                events: row.events,
-                tags: row.tags,
-                description: row.description,
-                enabled: row.enabled,
-                disabled_reason: row.disabled_reason,
-                failing_since: row.failing_since,
-                created_at: row.created_at,
+        rows.into_iter()
+            .map(|row| {
+                let id = EndpointId::from_uuid(row.id);
+                let mode = EndpointMode::parse(&row.mode);
+                Ok(Endpoint {
+                    id,
+                    mode: decoded(mode, ("webhook_endpoints", "mode"), id, &row.mode)?,
+                    url: row.url,
+                    events: row.events,
+                    tags: row.tags,
+                    description: row.description,
+                    enabled: row.enabled,
+                    disabled_reason: row.disabled_reason,
+                    failing_since: row.failing_since,
+                    created_at: row.created_at,
+                })
             })
-            .collect())
+            .collect()
     }
 
-    /// The project's endpoint with that id.
-    pub async fn find_endpoint(&self, project: ProjectId, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
-        Ok(self.select_endpoints(project, Some(id), None, 1).await?.pop())
+    /// The project's endpoint with that id, if it is of that mode.
+    pub async fn find_endpoint(
+        &self,
+        project: ProjectId,
+        only: Option<Mode>,
+        id: EndpointId,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self.select_endpoints(project, only, Some(id), None, 1).await?.pop())
     }
 
     /// Writes what may change of an endpoint; enabling clears its record of failures.
@@ -131,7 +147,7 @@ impl Store {
             sqlx::query!(
                 r#"
                 UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7,
-                    disabled_reason = $8, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END
+                    disabled_reason = $8, mode = $9, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END
                 WHERE project_id = $1 AND id = $2
                 "#,
                 project.uuid(),
@@ -142,6 +158,7 @@ impl Store {
                 endpoint.description,
                 endpoint.enabled,
                 endpoint.disabled_reason,
+                endpoint.mode.name(),
             )
             .execute(conn)
         )?;

@@ -330,6 +330,7 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
             INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
             SELECT $1, md5(r.event_id::text || w.id::text)::uuid, w.id, r.message_id, r.event_id, $38
             FROM r JOIN webhook_endpoints w ON w.project_id = r.project_id AND w.enabled
+                AND w.mode IN (r.mode, 'both')
                 AND ('*' = ANY (w.events) OR r.event_type = ANY (w.events))
             WHERE w.tags = '{}' OR r.tags ?| w.tags
             ON CONFLICT DO NOTHING RETURNING 1)

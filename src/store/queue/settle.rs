@@ -200,6 +200,7 @@ async fn settle(
             INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
             SELECT o.shard, md5(o.event_id::text || w.id::text)::uuid, w.id, o.message_id, o.event_id, $34
             FROM ours o JOIN webhook_endpoints w ON w.project_id = o.project_id AND w.enabled
+                AND w.mode IN (o.mode, 'both')
                 AND ('*' = ANY (w.events) OR o.event_type = ANY (w.events))
             WHERE w.tags = '{}' OR EXISTS (
                 SELECT 1 FROM messages m

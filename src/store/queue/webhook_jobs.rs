@@ -7,6 +7,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::leases::{Rescued, Window, lease_statements};
+use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, EventId, MessageId, RecipientId};
@@ -46,6 +47,7 @@ pub struct LoadedJob {
     pub event_type: EventType,
     pub occurred_at: Timestamp,
     pub recipient: RecipientId,
+    pub mode: Mode,
     pub email: String,
     pub sequence: i32,
     pub tags: serde_json::Value,
@@ -176,7 +178,7 @@ async fn claim_due(
 async fn load(conn: &mut PgConnection, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
     let row = sqlx::query!(
         r#"
-        SELECT w.url, w.secret, w.enabled, e.type AS event_type, e.occurred_at, e.recipient_id, e.sequence, e.data,
+        SELECT w.url, w.secret, w.enabled, e.type AS event_type, e.occurred_at, e.recipient_id, e.sequence, e.data, e.mode,
             r.address, m.tags, m.metadata
         FROM events e
         JOIN webhook_endpoints w ON w.id = $3 AND w.project_id = e.project_id
@@ -199,6 +201,7 @@ async fn load(conn: &mut PgConnection, job: &LeasedJob) -> Result<Option<LoadedJ
             event_type: decoded(event_type, ("events", "type"), job.event, &row.event_type)?,
             occurred_at: row.occurred_at,
             recipient: RecipientId::from_uuid(row.recipient_id),
+            mode: decoded(Mode::parse(&row.mode), ("events", "mode"), job.event, &row.mode)?,
             email: row.address,
             sequence: row.sequence,
             tags: row.tags,

@@ -72,6 +72,7 @@ fn envelope(to: &str, size: usize) -> Envelope {
 fn refused(action: &Action) -> (Stage, u16) {
     match action {
         Action::Done(TransactionResult::Refused(stage, reply)) => (*stage, reply.code),
+        Action::Done(TransactionResult::Unfit(reply)) => (Stage::Mail, reply.code),
         other => panic!("{other:?}"),
     }
 }
