@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -63,11 +63,16 @@ pub struct Conversation<S> {
     deadline: Option<(u8, Pin<Box<Sleep>>)>,
     /// An answer of ours that is written in place of the library's, and how much of it has been.
     refusal: Option<(Vec<u8>, usize)>,
+    /// Runs while the rest of what could not be read is read and dropped.
+    linger: Option<Pin<Box<Sleep>>>,
 }
+
+/// The longest that what follows a head that cannot be read is read and dropped.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl<S> Conversation<S> {
     pub fn new(stream: S, phase: Phase, spans: Spans, refuse: Refuse) -> Self {
-        Self { stream, phase, spans, refuse, deadline: None, refusal: None }
+        Self { stream, phase, spans, refuse, deadline: None, refusal: None, linger: None }
     }
 
     /// Whether what the connection is at has lasted too long.
@@ -115,7 +120,7 @@ fn empty_answer(bytes: &[u8]) -> Option<u16> {
     (lower.contains("\r\ncontent-length: 0\r\n") && !lower.contains("\r\nx-request-id:")).then_some(status)
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Conversation<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conversation<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.refusal.is_none()
@@ -143,7 +148,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Conversation<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        if self.refusal.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        // Closed with bytes unread, the connection would be reset, and the answer with it.
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut scratch = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

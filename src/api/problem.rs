@@ -112,6 +112,72 @@ impl ProblemKind {
         }
     }
 
+    /// What happened, and what to do about it: the page that the type leads to.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Malformed => {
+                "The request could not be read: it is no HTTP/1.1, or its body is no JSON object in UTF-8, or the gzip \
+                 that it announces is none. The detail says what was met, and where. Sending the same again fails again."
+            }
+            Self::Unauthorized => {
+                "Send Authorization: Bearer and an API key or a JWT. The detail says what is wrong with the one that came: \
+                 it may be misspelt, expired or revoked."
+            }
+            Self::MissingScope => {
+                "The credential is valid and has no right to do this. The detail names the scope that is missing."
+            }
+            Self::ForeignDomain => {
+                "The credential is limited to certain domains, and may not send as the domain of from."
+            }
+            Self::TestOnly => {
+                "A test credential sees and changes test things only. Use a live credential for live mail, its messages and its \
+                 endpoints."
+            }
+            Self::NotFound => {
+                "There is no such address, or nothing with that id that this credential may see. What belongs to another \
+                 project is not told apart from what does not exist."
+            }
+            Self::BodyNotKept => {
+                "The message is known, and its bytes are older than the operator keeps them (retention.bodies)."
+            }
+            Self::MethodNotAllowed => {
+                "The address exists, and does not take that method. The documentation lists what it takes."
+            }
+            Self::Timeout => {
+                "The body of the request did not come in time. Send it again, over a connection that carries it."
+            }
+            Self::TooLarge => {
+                "The body is larger than body_bytes of GET /v1/limits, as it was sent or as it was unpacked. Nothing was taken. \
+                 Send smaller or fewer attachments."
+            }
+            Self::UriTooLong => {
+                "The address with its query is too long. Filters belong into the query, and messages into the body."
+            }
+            Self::HeadTooLarge => "The headers of the request are larger than 64 KiB together, or too many.",
+            Self::UnsupportedMediaType => "Send Content-Type: application/json, and no Content-Encoding but gzip.",
+            Self::Validation => {
+                "The request was read, and something in it may not be so. Nothing was taken. The member errors lists every fault \
+                 at once: its place as a JSON pointer, a stable code, and a sentence that says what would be right."
+            }
+            Self::IdempotencyKeyReused => {
+                "The Idempotency-Key was used before with another body. Nothing was sent now. A new request needs a new key; a \
+                 repeated one needs the same body."
+            }
+            Self::Backlog => "Too many deliveries of this project wait already. Send again after Retry-After.",
+            Self::Busy => {
+                "The service has too much in hand at this moment. Nothing was taken. Send again after Retry-After."
+            }
+            Self::StoreUnavailable => {
+                "The store did not answer in time. Whether the message was taken is not known unless the request carried an \
+                 Idempotency-Key: send it again with the same key, and it is taken once."
+            }
+            Self::Internal => {
+                "An error of the service, which was logged under the request's id. Tell the operator that id; a repetition with \
+                 the same Idempotency-Key does no harm."
+            }
+        }
+    }
+
     pub const fn title(self) -> &'static str {
         match self {
             Self::Malformed => "The request cannot be read",

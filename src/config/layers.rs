@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use toml::{Table, Value};
 
 use super::settings::{Config, SETTINGS};
-use crate::domain::route::redact;
+use crate::domain::hint::did_you_mean;
+use crate::domain::route::{redact, toml_fault};
 
 /// A setting that cannot be used: where it was set, its name, and why.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +40,9 @@ impl Layers {
     /// Lays a TOML file over what is there. `origin` names it in errors.
     pub fn file(&mut self, origin: &str, text: &str) -> Result<(), ConfigError> {
         let file = |reason: String| ConfigError::File { origin: origin.to_owned(), reason };
-        let table: Table =
-            text.parse().map_err(|error: toml::de::Error| file(error.to_string().trim_end().to_owned()))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            file(toml_fault(text, error.span().map(|span| span.start), error.message()))
+        })?;
         for (section, settings) in table {
             let Value::Table(settings) = settings else {
                 return Err(file(format!("'{section}' stands outside of a [section]")));
@@ -133,7 +135,7 @@ impl Layers {
 
 impl Config {
     fn deserialize_from(table: &Table) -> Result<Self, String> {
-        table.clone().try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+        table.clone().try_into().map_err(|error: toml::de::Error| redact(error.message()))
     }
 
     /// The whole effective configuration as TOML, secrets redacted, each setting with its meaning.
@@ -171,16 +173,9 @@ fn redacted(value: &Value) -> Value {
     }
 }
 
-/// The setting that was probably meant: same section, most letters in common from the start.
+/// The setting that was probably meant.
 fn hint(name: &str) -> String {
-    let common = |other: &str| other.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
-    SETTINGS
-        .iter()
-        .map(|(known, _)| (common(known), known))
-        .max()
-        .filter(|(letters, _)| *letters > 3)
-        .map(|(_, known)| format!("; did you mean '{known}'?"))
-        .unwrap_or_default()
+    did_you_mean(name, SETTINGS.iter().map(|(known, _)| *known))
 }
 
 #[cfg(test)]

@@ -314,7 +314,7 @@ function show(message) {
   setFrame(html === null ? null : frameDocument(html, attachments));
   $('no-html').hidden = html !== null;
 
-  $('text').textContent = text;
+  $('text').replaceChildren(...linked(text));
   $('text').hidden = !text;
   $('no-text').hidden = Boolean(text);
   $('headers').replaceChildren(...(message.headers ?? []).map(headerItem));
@@ -350,7 +350,32 @@ function frameDocument(html, attachments) {
     const part = images.get(id) ?? images.get(decoded(id));
     return part ? `${before}data:${mediaType(part)};base64,${part.content}` : all;
   });
-  return `<!doctype html><meta http-equiv="Content-Security-Policy" content="${FRAME_POLICY}">${shown}`;
+  // Hints to connect are heeded before any policy; what names another base or policy is not the mail's to say.
+  const page = new DOMParser().parseFromString(shown, 'text/html');
+  for (const found of page.querySelectorAll('link, meta[http-equiv], base')) found.remove();
+  // A link opens a page of its own, which knows nothing of this one.
+  for (const link of page.querySelectorAll('a[href], area[href]')) {
+    link.setAttribute('target', '_blank');
+    link.setAttribute('rel', 'noopener noreferrer');
+  }
+  const policy = `<meta http-equiv="Content-Security-Policy" content="${FRAME_POLICY}">`;
+  return `<!doctype html>${policy}${page.documentElement.outerHTML}`;
+}
+
+// Text in which addresses of pages are links.
+function linked(text) {
+  const parts = [];
+  let from = 0;
+  for (const found of text.matchAll(/https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]]/gi)) {
+    const link = element('a', '', found[0]);
+    link.href = found[0];
+    link.target = '_blank';
+    link.rel = 'noopener noreferrer';
+    parts.push(text.slice(from, found.index), link);
+    from = found.index + found[0].length;
+  }
+  parts.push(text.slice(from));
+  return parts;
 }
 
 function decoded(text) {

@@ -215,14 +215,38 @@ fn unescape(text: &str) -> Result<String, RouteError> {
     String::from_utf8(bytes).map_err(|_| RouteError::Escape)
 }
 
-/// `text` without what stands between `://` and `@`, where passwords are.
+/// `text` without passwords, wherever they stand: before an `@`, with a scheme or without, and in a parameter
+/// `password=…` of a URL or of key words.
 pub fn redact(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            format!("{}***{}", &text[..scheme + 3], &text[at..])
-        }
+    let start = text.find("://").map_or(0, |scheme| scheme + 3);
+    let text = match text.rfind('@') {
+        Some(at) if start < at => format!("{}***{}", &text[..start], &text[at..]),
         _ => text.to_owned(),
+    };
+    let lower = text.to_ascii_lowercase();
+    let mut shown = String::with_capacity(text.len());
+    let mut from = 0;
+    for word in ["password", "passwd", "secret"] {
+        while let Some(at) = lower[from..].find(word).map(|at| from + at + word.len()) {
+            let behind = text[at..].trim_start_matches([' ', '"', '\'']);
+            let value = text.len() - behind.len();
+            shown.push_str(&text[from..value]);
+            from = value;
+            if let Some(secret) = behind.strip_prefix('=') {
+                shown.push_str("=***");
+                let inner = secret.trim_start_matches([' ', '"', '\'']);
+                let end = inner.find(['&', ' ', ',', '\n', '"', '\'']).unwrap_or(inner.len());
+                from = text.len() - inner.len() + end;
+            }
+        }
     }
+    shown + &text[from..]
+}
+
+/// What is wrong with a TOML text, and in which line: its lines, which may hold secrets, are not shown.
+pub fn toml_fault(text: &str, at: Option<usize>, message: &str) -> String {
+    let line = at.map(|at| text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1);
+    line.map_or_else(|| redact(message), |line| format!("line {line}: {}", redact(message)))
 }
 
 impl fmt::Debug for Route {
@@ -303,6 +327,17 @@ mod tests {
 
     #[test]
     fn passwords_are_not_printed() {
+        for (text, shown) in [
+            ("smtp://u:p@h:25", "smtp://***@h:25"),
+            ("u:hunter2@h", "***@h"),
+            ("postgres://h/db?user=u&password=hunter2&x=1", "postgres://h/db?user=u&password=***&x=1"),
+            ("host=h password=hunter2 user=u", "host=h password=*** user=u"),
+            ("host=h PASSWORD = 'hunter2' user=u", "host=h PASSWORD =*** user=u"),
+            ("smtp://h", "smtp://h"),
+        ] {
+            let found = redact(text);
+            assert!(!found.contains("hunter2") && found.len() <= shown.len() + 12, "{text}: {found}");
+        }
         assert_eq!(redact("smtp://u:p@h:25"), "smtp://***@h:25");
         assert!(!format!("{:?}", one("smtps://user:hunter2@h")).contains("hunter2"));
     }

@@ -16,6 +16,7 @@ pub use routes::{Choice, RouteRule};
 pub use sources::{Candidate, NoSourceReason, Pool, SourceRule, Warmup, choose};
 
 use crate::domain::id::ProjectId;
+use crate::domain::route::toml_fault;
 use limits::LimitRules;
 
 const BUILT_IN: &str = include_str!("limits.toml");
@@ -62,7 +63,9 @@ impl Shaping {
     /// `text` over the built-in limits over `base`, which the configuration gives.
     pub fn new(text: &str, base: Limits) -> Result<Self, ShapingError> {
         let parse = |text: &str| -> Result<File, ShapingError> {
-            toml::from_str(text).map_err(|error| ShapingError::new(error.to_string().trim_end()))
+            toml::from_str(text).map_err(|error: toml::de::Error| {
+                ShapingError::new(toml_fault(text, error.span().map(|span| span.start), error.message()))
+            })
         };
         let (built_in, file) = (parse(BUILT_IN)?.limits, parse(text)?);
         check(&file)?;

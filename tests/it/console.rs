@@ -15,7 +15,7 @@ async fn a_person_sees_a_message_in_all_its_parts_and_nothing_of_it_runs() {
     let evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
     let message = json!({
         "from": format!("{} <a@example.org>", "Mallory"), "to": "b@example.net", "subject": format!("Hello {evil}"),
-        "text": format!("plain words {evil}"), "html": format!("<p>rich words</p>{evil}"), "headers": {"X-Shown": "yes it is"},
+        "text": format!("plain words http://shop.example/text. {evil}"), "html": format!("<link rel=preconnect href=http://tracker.example><base href=http://evil.example><p>rich words</p><a href=\"http://shop.example/reset\">Reset</a>{evil}"), "headers": {"X-Shown": "yes it is"},
         "attachments": [{"filename": "bill.txt", "content": "aGVsbG8=", "content_type": "text/plain"}]
     });
     let answer = app.call_as(&app.test, "POST", "/v1/send", &[], message.to_string().into_bytes()).await;
@@ -27,7 +27,18 @@ async fn a_person_sees_a_message_in_all_its_parts_and_nothing_of_it_runs() {
     {
         assert!(document.contains(wanted), "{wanted:?} is not on the page:\n{document}");
     }
-    assert!(document.contains("<iframe") && document.contains("sandbox=\"\""), "mail's HTML is in a sandboxed frame");
+    assert!(
+        document.contains("<iframe") && document.contains("sandbox=\"allow-popups allow-popups-to-escape-sandbox\""),
+        "mail's HTML is in a sandboxed frame"
+    );
+    for wanted in ["href=\"http://shop.example/text\"", "target=\"_blank\"", "noopener"] {
+        assert!(document.contains(wanted), "{wanted}: links open pages of their own\n{document}");
+    }
+    let frame = document.split_once("srcdoc=\"").unwrap().1.split_once('"').unwrap().0;
+    assert!(
+        frame.contains("rich words") && !frame.contains("tracker.example") && !frame.contains("evil.example"),
+        "{frame}"
+    );
     assert!(!document.contains("<title>owned</title>"));
     assert!(!document.contains(&app.test), "the key does not stay in the page");
 }
@@ -42,4 +53,15 @@ async fn the_docs_page_works_without_any_other_server() {
     for asset in ["/docs/rapidoc-min.js", "/openapi.yaml", "/console/inbox.js", "/console/style.css"] {
         assert_eq!(app.get(asset).await.status, 200, "{asset}");
     }
+}
+
+#[tokio::test]
+async fn the_type_of_every_problem_leads_to_a_page_that_says_what_to_do() {
+    let app = Setup::new().paused().start().await;
+    for kind in mailwright::api::ProblemKind::ALL {
+        let page = app.get(&format!("/problems/{}", kind.name())).await;
+        assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"), "{}", kind.name());
+        assert!(page.text().contains(kind.title()) && page.text().contains(kind.about()), "{}", kind.name());
+    }
+    assert_eq!(app.get("/problems/unheard-of").await.status, 404);
 }

@@ -35,6 +35,7 @@ mod partitions;
 mod plans;
 mod policy;
 mod postfix;
+mod requests;
 mod servers;
 mod store;
 mod support;
