@@ -84,7 +84,25 @@ async fn a_changed_body_and_an_added_field_are_found() {
     let records = add_domain(&app.database.url, "example.org", &["--selector", "s"]).await;
     let raw = raw(&app, &app.send(&message_from("example.org")).await).await;
     let text = String::from_utf8(raw).unwrap();
-    let fields = ["From: x@evil.example", "Reply-To: x@evil.example", "To: x@evil.example", "Subject: Evil", "Date: x"];
+    let fields = [
+        "From: x@evil.example",
+        "Sender: x@evil.example",
+        "Reply-To: x@evil.example",
+        "To: x@evil.example",
+        "Cc: x@evil.example",
+        "Subject: Evil",
+        "Date: x",
+        "Message-ID: <x@evil.example>",
+        "In-Reply-To: <x@evil.example>",
+        "References: <x@evil.example>",
+        "MIME-Version: 1.0",
+        "Content-Type: text/html",
+        "Content-Transfer-Encoding: base64",
+        "List-Unsubscribe: <https://evil.example>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+        "Feedback-ID: x",
+        "OTP-Token: \"1\"; origin=\"https://evil.example\"",
+    ];
     let mut forged = vec![text.replace("It works", "It fails"), text.replace("Subject: Hello", "Subject: Hell")];
     forged.extend(fields.map(|field| text.replace("From: Shop", &format!("{field}\r\nFrom: Shop"))));
     for text in forged {
