@@ -32,7 +32,7 @@ pub async fn add_dkim_keys(
         let failed = |error: &dyn std::fmt::Display| AccountError::DkimKey(error.to_string());
         let private_key = generate(*algorithm).map_err(|error| failed(&error))?;
         let key = SigningKey::parse(domain, selector, *algorithm, &private_key).map_err(|error| failed(&error))?;
-        lines.push(format!("{}  TXT  {}", key.record_name(), key.record().map_err(|error| failed(&error))?));
+        lines.push(record_line(&key)?);
         let id = DkimKeyId::new(now, rng);
         keys.push(NewDkimKey { id, selector: selector.clone(), algorithm: *algorithm, private_key });
     }
@@ -44,6 +44,24 @@ pub async fn add_dkim_keys(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The records of a domain's keys that sign, one line each, as when they were made.
+pub async fn dkim_records(store: &Store, project: ProjectId, domain: &str) -> Result<Vec<String>, AccountError> {
+    let keys = store.find_dkim_keys(project, &[domain.to_owned()]).await?;
+    keys.iter()
+        .map(|found| {
+            let failed = |error: &dyn std::fmt::Display| AccountError::DkimKey(error.to_string());
+            let key = SigningKey::parse(&found.domain, &found.selector, found.algorithm, &found.private_key);
+            record_line(&key.map_err(|error| failed(&error))?)
+        })
+        .collect()
+}
+
+/// Name, `TXT`, value.
+fn record_line(key: &SigningKey) -> Result<String, AccountError> {
+    let record = key.record().map_err(|error| AccountError::DkimKey(error.to_string()))?;
+    Ok(format!("{}  TXT  {record}", key.record_name()))
 }
 
 /// Lets a key sign no more; `false` when there is none that signs.

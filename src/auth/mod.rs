@@ -47,7 +47,9 @@ impl Auth {
     pub async fn caller(&self, token: &str) -> Result<Caller, AuthError> {
         if is_key_shaped(token) {
             let found = self.by_key(&hash(token)).await?;
-            return found.ok_or_else(|| AuthError::Refused("this API key does not exist, or was revoked".to_owned()));
+            return found.ok_or_else(|| {
+                AuthError::Refused("this API key does not exist, was revoked, or has expired".to_owned())
+            });
         }
         let claims = self.jwt.verify(token).map_err(AuthError::Refused)?;
         let project = self.store.find_project(&claims.project).await?;

@@ -1,4 +1,4 @@
-//! `mailwright domains add|list|retire`: the DKIM keys that sign a domain's mail.
+//! `mailwright domains add|list|show|retire`: the DKIM keys that sign a domain's mail.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::keys::named;
 use super::store;
-use crate::accounts::{AccountError, add_dkim_keys, ensure_project, retire_dkim_key};
+use crate::accounts::{AccountError, add_dkim_keys, dkim_records, ensure_project, retire_dkim_key};
 use crate::ambient::{SystemClock, SystemRng};
 use crate::config::Config;
 use crate::domain::address::parse_domain;
@@ -26,6 +26,14 @@ pub enum DomainsCommand {
         /// Project by name or id. Default: all.
         #[arg(long)]
         project: Option<String>,
+    },
+    /// Print the TXT records of a domain's keys that sign, as `add` did: name, type, value.
+    Show {
+        /// Project by name or id.
+        #[arg(long)]
+        project: String,
+        #[arg(value_parser = domain)]
+        domain: String,
     },
     /// Let a key sign no more. Leave its record published for `delivery.lifetime`: mail that was accepted
     /// before is on its way.
@@ -98,6 +106,14 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
                     format!("{}  {}  {}  {}  {created}  {state}", key.project, key.domain, key.selector, key.algorithm);
                 out::line(&line).map_err(CommandError::new)?;
             }
+        }
+        DomainsCommand::Show { project, domain } => {
+            let id = find_project(&store, &project).await?;
+            let records = dkim_records(&store, id, &domain).await.map_err(CommandError::new)?;
+            if records.is_empty() {
+                return Err(CommandError(format!("{project} has no key for {domain} that signs")));
+            }
+            out::line(&records.join("\n")).map_err(CommandError::new)?;
         }
         DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {
             let id = find_project(&store, &project).await?;

@@ -1,5 +1,6 @@
 //! One request to a running service, for the commands that are its clients.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -9,8 +10,9 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
+use crate::net::connect::connect_to_named;
+use crate::net::tls::TlsConfigs;
 use crate::terminal::CommandError;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -21,9 +23,29 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// A service, and how it is spoken to.
+pub struct Service {
+    /// Without a slash at its end.
+    pub url: String,
+    pub key: Option<String>,
+    /// Certificates of roots instead of the usual ones; empty: those.
+    pub ca_file: PathBuf,
+}
+
 /// Sends a request; `body` makes it a POST.
-pub async fn call(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<Answer, CommandError> {
-    let exchange = tokio::time::timeout(DEADLINE, exchange(url, key, body));
+pub async fn call(service: &Service, path: &str, body: Option<&Value>) -> Result<Answer, CommandError> {
+    call_with(service, path, body, &[]).await
+}
+
+/// The same, with further headers.
+pub async fn call_with(
+    service: &Service,
+    path: &str,
+    body: Option<&Value>,
+    headers: &[(&str, &str)],
+) -> Result<Answer, CommandError> {
+    let url = format!("{}{path}", service.url);
+    let exchange = tokio::time::timeout(DEADLINE, exchange(service, &url, body, headers));
     match exchange.await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(CommandError(format!("{url}: {why}"))),
@@ -31,19 +53,32 @@ pub async fn call(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<
     }
 }
 
-async fn exchange(url: &str, key: Option<&str>, body: Option<&Value>) -> Result<Answer, String> {
+async fn exchange(
+    service: &Service,
+    url: &str,
+    body: Option<&Value>,
+    headers: &[(&str, &str)],
+) -> Result<Answer, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let uri: Option<Uri> = url.parse().ok().filter(|uri: &Uri| uri.scheme_str() == Some("http"));
-    let uri = uri.ok_or("must be an http:// URL of a service on this machine or network")?;
+    let uri: Uri = url.parse().map_err(|_| "is not a URL such as https://mail.example.com".to_owned())?;
+    let (is_secured, port) = match uri.scheme_str() {
+        Some("https") => (true, 443),
+        Some("http") => (false, 80),
+        _ => return Err("must be an http:// or https:// URL".to_owned()),
+    };
     let authority = uri.authority().ok_or("names no host")?;
-    let address = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect(address).await.map_err(|error| text(&error))?;
+    let host = authority.host().trim_matches(['[', ']']);
+    let tls = TlsConfigs::new(&service.ca_file)?;
+    let stream = connect_to_named(&tls, host, authority.port_u16().unwrap_or(port), is_secured).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder().method(method).uri(path).header(HOST, authority.as_str());
-    if let Some(key) = key {
+    if let Some(key) = &service.key {
         request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");

@@ -34,7 +34,7 @@ pub struct CreateArgs {
     /// `live`, or `test`: its mail ends in the sandbox.
     #[arg(long, value_parser = mode)]
     mode: Mode,
-    /// What the key may do: send, messages:read, webhooks, admin, … Default: everything but admin.
+    /// What the key may do: send, messages:read, webhooks, admin, … Default: what this version asks for, without admin.
     #[arg(long, value_delimiter = ',', value_parser = scope, value_name = "SCOPE,…")]
     scopes: Vec<Scope>,
     /// How long the key is valid, such as 90d. Default: until revoked.
@@ -72,8 +72,14 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
             }
         }
         KeysCommand::List => {
+            let now = SystemClock.now();
             for key in store.list_keys().await.map_err(CommandError::new)? {
-                let state = key.revoked_at.map_or_else(|| "valid".to_owned(), |at| format!("revoked {}", rfc3339(at)));
+                let state = match (key.revoked_at, key.expires_at) {
+                    (Some(at), _) => format!("revoked {}", rfc3339(at)),
+                    (None, Some(at)) if at <= now => format!("expired {}", rfc3339(at)),
+                    (None, Some(at)) => format!("valid until {}", rfc3339(at)),
+                    (None, None) => "valid".to_owned(),
+                };
                 let scopes = key.scopes.join(",");
                 let created = rfc3339(key.created_at);
                 let line =

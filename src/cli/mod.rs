@@ -62,7 +62,7 @@ enum Command {
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
     /// Send a message through a running service.
-    Send(messages::SendArgs),
+    Send(Box<messages::SendArgs>),
     /// Show what became of a message.
     Status(messages::StatusArgs),
     /// Say why a message is where it is.
@@ -116,7 +116,7 @@ impl Cli {
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
             Command::Domains(command) => domains::run(command, &layers.finish()?).await,
-            Command::Send(args) => messages::send(args, &layers.finish()?).await,
+            Command::Send(args) => messages::send(*args, &layers.finish()?).await,
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Why(args) => messages::why(args, &layers.finish()?).await,
             Command::Trace(args) => trace::run(args, &layers.finish()?).await,

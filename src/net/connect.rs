@@ -34,6 +34,12 @@ pub async fn connect(
     Err(last)
 }
 
+/// Connects to a host that the operator named, whatever its address is.
+pub async fn connect_to_named(tls: &TlsConfigs, host: &str, port: u16, is_secured: bool) -> Result<Stream, String> {
+    let stream = TcpStream::connect((host, port)).await.map_err(text)?;
+    secure(tls, host, stream, is_secured).await
+}
+
 async fn secure(tls: &TlsConfigs, host: &str, stream: TcpStream, is_secured: bool) -> Result<Stream, String> {
     stream.set_nodelay(true).map_err(text)?;
     if !is_secured {

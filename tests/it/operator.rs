@@ -10,6 +10,7 @@ use crate::support::app::temporary;
 use crate::support::database::Database;
 use crate::support::http::Client;
 use crate::support::process::{Server, command, run, signal};
+use crate::support::tls::{TestTls, https};
 use crate::support::within;
 
 fn error_of(output: &std::process::Output) -> String {
@@ -52,7 +53,7 @@ async fn what_cannot_be_used_is_named() {
         (&["trace", "example.net", "--project", "nosuch"], "--project 'nosuch'"),
         (&["keys", "create", "--project", "a b", "--mode", "live"], "--project a b"),
         (&["keys", "create", "--project", "p", "--mode", "maybe"], "must be live or test"),
-        (&["status", "msg_x", "--url", "ftp://x"], "must be an http:// URL"),
+        (&["status", "msg_x", "--url", "ftp://x"], "must be an http:// or https:// URL"),
     ] {
         let database = Database::new().await;
         let error = error_of(&run(&database.url, arguments).await);
@@ -143,6 +144,71 @@ async fn send_and_status_speak_to_a_running_service() {
     assert!(run("", &["healthcheck", "--url", &url]).await.status.success());
     server.kill().await;
     assert!(!run("", &["healthcheck", "--url", &url]).await.status.success());
+}
+
+#[tokio::test]
+async fn send_has_what_a_person_expects_and_does_not_wait_for_ever() {
+    let database = Database::new().await;
+    let server = Server::start(&database.url, &[("delivery.route", "smtp://127.0.0.1:9?tls=none")]).await;
+    let key = crate::support::process::create_key(&database.url, "shop", "live", "").await;
+    let url = format!("http://{}", server.address);
+    let file = temporary("receipt", "paid");
+    let mut more = send_hi(&url, &key, "a@example.org").to_vec();
+    let text = more.iter().position(|argument| *argument == "x").unwrap();
+    more[text] = "-";
+    more.extend(["--cc", "c@example.net", "--bcc", "d@example.net", "--reply-to", "r@example.org", "--tag", "receipt"]);
+    more.extend(["--header", "X-Order: 17", "--attach", file.to_str().unwrap(), "--idempotency-key", "k1"]);
+    let wait = [&more[..], &["--wait", "--timeout", "1s"]].concat();
+    let mut command = command("", &wait);
+    command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), b"from a pipe\n").await.unwrap();
+    let waited = within("send to give up waiting", child.wait_with_output()).await.unwrap();
+    let said = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert_eq!(waited.status.code(), Some(3), "{said}");
+    assert!(said.contains("3 deferred") && said.contains("not settled within 1s"), "{said}");
+    let message: Value = serde_json::from_slice(&waited.stdout).unwrap();
+    let path = format!("/v1/messages/{}/raw", message["id"].as_str().unwrap());
+    let authorization = format!("Bearer {key}");
+    let headers = [("authorization", authorization.as_str())];
+    let raw = Client::new(&server.address).request("GET", &path, &headers, vec![]).await.unwrap().text();
+    for wanted in ["from a pipe", "X-Order: 17", "Cc: c@example.net", "Reply-To: r@example.org", "cGFpZA=="] {
+        assert!(raw.contains(wanted), "{wanted}: {raw}");
+    }
+    assert!(!raw.contains("d@example.net"));
+}
+
+#[tokio::test]
+async fn client_commands_speak_https_to_servers_that_can_be_trusted() {
+    let tls = TestTls::new("127.0.0.1");
+    let address = https(&tls, "{\"status\": \"ready\"}").await;
+    let url = format!("https://{address}");
+    assert!(!run("", &["healthcheck", "--url", &url]).await.status.success(), "nobody vouches for it");
+    let trusted = format!("delivery.ca_file={}", tls.ca_file.display());
+    let answer = run("", &["healthcheck", "--url", &url, "--set", &trusted]).await;
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+}
+
+#[tokio::test]
+async fn keys_say_what_they_are_and_records_can_be_printed_again() {
+    let database = Database::new().await;
+    let create = ["keys", "create", "--project", "shop", "--mode", "test"];
+    assert!(run(&database.url, &[&create[..], &["--expires", "90d"]].concat()).await.status.success());
+    assert!(run(&database.url, &create).await.status.success());
+    database.execute("UPDATE api_keys SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE expires_at IS NOT NULL").await;
+    let old = "INSERT INTO api_keys SELECT gen_random_uuid(), project_id, mode, scopes, 'mw_test_later', sha256('x'), created_at, now() + interval '9 days', NULL FROM api_keys LIMIT 1";
+    database.execute(old).await;
+    let listed = String::from_utf8(run(&database.url, &["keys", "list"]).await.stdout).unwrap();
+    for wanted in ["  expired 20", "  valid until 20", "  valid\n", "  send,messages:read,webhooks  "] {
+        assert!(listed.contains(wanted), "{wanted}: {listed}");
+    }
+    let added = run(&database.url, &["domains", "add", "example.org", "--project", "shop"]).await.stdout;
+    let shown = run(&database.url, &["domains", "show", "example.org", "--project", "shop"]).await.stdout;
+    assert!(!added.is_empty());
+    assert_eq!(String::from_utf8(added), String::from_utf8(shown));
 }
 
 #[tokio::test]

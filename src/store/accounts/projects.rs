@@ -37,6 +37,7 @@ pub struct ListedKey {
     pub scopes: Vec<String>,
     pub created_at: Timestamp,
     pub revoked_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -131,7 +132,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at
+                SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at, k.expires_at
                 FROM api_keys k JOIN projects p ON p.id = k.project_id ORDER BY k.id DESC LIMIT 1000
                 "#,
             )
@@ -147,6 +148,7 @@ impl Store {
                     scopes: row.scopes,
                     created_at: row.created_at,
                     revoked_at: row.revoked_at,
+                    expires_at: row.expires_at,
                 })
             })
             .collect()
