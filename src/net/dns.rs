@@ -154,7 +154,8 @@ fn exchangers_of(records: &[Record]) -> Option<Exchangers> {
             _ => None,
         })
         .collect();
-    if hosts.len() == 1 && hosts[0].host.is_empty() {
+    // RFC 7505 §3 wants one such record; several of it say the same.
+    if !hosts.is_empty() && hosts.iter().all(|exchanger| exchanger.host.is_empty()) {
         return Some(Exchangers::Null);
     }
     hosts.retain(|exchanger| !exchanger.host.is_empty());

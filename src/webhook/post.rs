@@ -11,6 +11,7 @@ use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 
+use crate::domain::clock::Timestamp;
 use crate::net::connect::connect;
 use crate::net::dns::Resolver;
 use crate::net::dns_error::DnsError;
@@ -71,12 +72,19 @@ impl Target {
     }
 }
 
+/// When an endpoint wants to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAfter {
+    Span(Duration),
+    At(Timestamp),
+}
+
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
     Answered {
         status: u16,
-        retry_after: Option<Duration>,
+        retry_after: Option<RetryAfter>,
     },
     /// No answer: in words.
     Failed(String),
@@ -121,7 +129,7 @@ impl Client {
         let call = async {
             let answer = sender.send_request(request).await.map_err(text)?;
             let status = answer.status().as_u16();
-            let retry_after = answer.headers().get(RETRY_AFTER).and_then(seconds);
+            let retry_after = answer.headers().get(RETRY_AFTER).and_then(self::retry_after);
             // Read a little, so that the endpoint sees its answer taken; what it holds is of no interest.
             let _ = tokio::time::timeout(ANSWER_WAIT, Limited::new(answer.into_body(), ANSWER_MAX).collect()).await;
             Ok(Posted::Answered { status, retry_after })
@@ -142,8 +150,13 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn seconds(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// RFC 9110 §10.2.3: seconds, or a date in one of its three forms.
+fn retry_after(value: &HeaderValue) -> Option<RetryAfter> {
+    let text = value.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(RetryAfter::Span(Duration::from_secs(seconds))),
+        Err(_) => httpdate::parse_http_date(text).ok().map(|at| RetryAfter::At(at.into())),
+    }
 }
 
 fn request(target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<Request<Full<Bytes>>, String> {
@@ -159,6 +172,21 @@ fn request(target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_forms_of_retry_after_are_read() {
+        let at = time::macros::datetime!(1994-11-06 08:49:37 UTC);
+        for (text, wanted) in [
+            ("120", Some(RetryAfter::Span(Duration::from_mins(2)))),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(RetryAfter::At(at))),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(RetryAfter::At(at))),
+            ("Sun Nov  6 08:49:37 1994", Some(RetryAfter::At(at))),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(&HeaderValue::from_static(text)), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn urls_are_told_from_what_only_looks_like_one() {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tracing::Span;
 use uuid::Uuid;
 
-use super::post::{Client, Posted, Target};
+use super::post::{Client, Posted, RetryAfter, Target};
 use super::{payload, sign};
 use crate::config::Webhooks;
 use crate::domain::clock::{Clock, Rng, Timestamp};
@@ -105,13 +105,18 @@ impl Poster {
     }
 
     /// The next try by the schedule, later if the endpoint asked for it; the end after the last one.
-    fn next_try(&self, job: &LeasedJob, retry_after: Option<Duration>) -> JobNext {
+    fn next_try(&self, job: &LeasedJob, retry_after: Option<RetryAfter>) -> JobNext {
         if usize::try_from(job.lease.attempt).unwrap_or(0) > self.schedule.len() {
             return JobNext::Failed;
         }
         let delay = self.schedule.delay_after(job.lease.attempt, &*self.rng);
-        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        JobNext::Due(self.now() + delay.max(asked))
+        let now = self.now();
+        let asked = match retry_after {
+            Some(RetryAfter::Span(span)) => span,
+            Some(RetryAfter::At(at)) => Duration::try_from(at - now).unwrap_or_default(),
+            None => Duration::ZERO,
+        };
+        JobNext::Due(now + delay.max(asked.min(RETRY_AFTER_MAX)))
     }
 
     fn now(&self) -> Timestamp {

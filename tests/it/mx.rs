@@ -50,12 +50,14 @@ async fn a_domain_that_can_take_no_mail_bounces_at_once_with_its_reason() {
     let sink = Sink::start().await;
     let zone = [
         ("null.example", Zone::Mx(vec![(0, "")])),
+        ("nulls.example", Zone::Mx(vec![(0, ""), (10, "")])),
         ("empty.example", Zone::Empty),
         ("dangling.example", Zone::Mx(vec![(10, "gone.example")])),
     ];
     let app = app(&zone, sink.address.port()).await;
     for (domain, class) in [
         ("null.example", "null_mx"),
+        ("nulls.example", "null_mx"),
         ("absent.example", "no_such_domain"),
         ("empty.example", "no_mail_host"),
         ("dangling.example", "no_such_domain"),

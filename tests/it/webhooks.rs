@@ -217,3 +217,17 @@ async fn endpoints_are_listed_changed_and_deleted() {
     assert_eq!(app.get(&path).await.status, 404);
     assert_eq!(app.call_as(&app.live, "DELETE", &path, &[], vec![]).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_webhook_host_has_whatever_name_its_zone_gives_it() {
+    let receiver = Receiver::start().await;
+    let dns =
+        crate::support::dns::Dns::start(&[("hook_host.test", crate::support::dns::Zone::A([127, 0, 0, 1].into()))])
+            .await;
+    let sink = crate::support::sink::Sink::start().await;
+    let app = Setup::new().route_to(sink.address).set("dns.servers", dns.address).start().await;
+    let url = format!("http://hook_host.test:{}/x", receiver.address.port());
+    assert_eq!(app.post("/v1/webhooks", &json!({"url": url})).await.status, 201);
+    app.send(&message_to("a@example.net")).await;
+    receiver.until(1).await;
+}
