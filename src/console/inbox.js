@@ -8,15 +8,16 @@ const REFRESH_MS = 2000;
 const TYPING_MS = 250;
 const ANSWER_MS = 15000;
 // Nothing is loaded but what the message carries.
-const FRAME_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:";
+const framePolicy = (images) =>
+  `default-src 'none'; img-src data:${images ? ' http: https:' : ''}; style-src 'unsafe-inline'; font-src data:`;
 const TABS = ['html', 'text', 'headers', 'source', 'attachments'];
 
 const $ = (id) => document.getElementById(id);
 
 const state = {
   key: null,
-  // The address that the list is narrowed to.
-  to: '',
+  // What is sought: a whole address is the recipient's, other words stand anywhere.
+  sought: '',
   // Rows of the list, newest first, and where the next page begins.
   rows: [],
   cursor: null,
@@ -33,6 +34,8 @@ const state = {
   noticeOf: null,
   items: new Map(),
   urls: [],
+  // The message that is shown, to show it anew in another way.
+  message: null,
 };
 
 // --- The service ---------------------------------------------------------------------------------------
@@ -44,10 +47,11 @@ class Failure extends Error {
   }
 }
 
-async function ask(path) {
+async function ask(path, method = 'GET') {
   let response;
   try {
     response = await fetch(path, {
+      method,
       headers: { Authorization: `Bearer ${state.key}` },
       cache: 'no-store',
       signal: AbortSignal.timeout(ANSWER_MS),
@@ -55,6 +59,7 @@ async function ask(path) {
   } catch {
     throw new Failure(0, 'Cannot reach the service.');
   }
+  if (response.status === 204) return null;
   const body = await response.json().catch(() => null);
   if (response.ok && body) return body;
   throw new Failure(response.status, inWords(response.status, body?.detail));
@@ -138,7 +143,8 @@ function restart() {
 
 function pagePath(cursor) {
   const query = new URLSearchParams();
-  if (state.to) query.set('to', state.to);
+  const isAddress = /^[^\s@]+@[^\s@]+\.[^\s@.]+$/.test(state.sought);
+  if (state.sought) query.set(isAddress ? 'to' : 'q', state.sought);
   if (cursor) query.set('cursor', cursor);
   const text = query.toString();
   return text ? `${API}?${text}` : API;
@@ -155,7 +161,7 @@ async function refresh() {
     merge(page);
     mended('list');
     showRows();
-    $('empty').textContent = state.to ? `No mail for ${state.to}.` : 'No mail yet. What a test key sends appears here.';
+    $('empty').textContent = state.sought ? `No mail with ${state.sought}.` : 'No mail yet. What a test key sends appears here.';
     $('empty').hidden = state.rows.length > 0;
   } catch (failure) {
     if (turn === state.turn) report(failure, 'list', failure.status === 422 ? '' : ' Trying again.');
@@ -242,14 +248,34 @@ function filterChanged() {
   clearTimeout(typing);
   typing = setTimeout(() => {
     const text = $('filter').value.trim();
-    const whole = /^[^\s@]+@[^\s@]+\.[^\s@.]+$/.test(text);
-    $('filter-hint').textContent = text && !whole ? 'Give a whole address.' : '';
-    $('filter-hint').hidden = !text || whole;
-    const to = whole ? text : '';
-    if (to === state.to) return;
-    state.to = to;
+    if (text === state.sought) return;
+    state.sought = text;
     if (state.key) restart();
   }, TYPING_MS);
+}
+
+// Asks the service to take copies out of the inbox; what is shown follows.
+async function remove(path) {
+  try {
+    await ask(path, 'DELETE');
+    history.pushState(null, '', '#');
+    close();
+    restart();
+  } catch (failure) {
+    report(failure, 'list');
+  }
+}
+
+// The arrows, or j and k, go through the list.
+function keyPressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+  const step = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
+  if (!step || event.target.getAttribute?.('role') === 'tab' || state.rows.length === 0) return;
+  const at = state.rows.findIndex((row) => row.id === state.selected);
+  const next = state.rows[Math.min(Math.max(at + step, 0), state.rows.length - 1)];
+  event.preventDefault();
+  select(next.id);
+  state.items.get(next.id)?.scrollIntoView({ block: 'nearest' });
 }
 
 // --- One message -------------------------------------------------------------------------------------------
@@ -286,6 +312,7 @@ async function open(id) {
 function close() {
   state.selected = null;
   state.shown = null;
+  state.message = null;
   state.loading = null;
   mended('message');
   markSelected();
@@ -304,6 +331,8 @@ function show(message) {
   const html = message.html ?? null;
   const text = message.text ?? '';
   state.shown = message.id;
+  state.message = message;
+  $('images').checked = false;
   $('subject').textContent = message.subject || '(no subject)';
   $('from').textContent = message.from;
   $('to').textContent = message.to;
@@ -358,7 +387,7 @@ function frameDocument(html, attachments) {
     link.setAttribute('target', '_blank');
     link.setAttribute('rel', 'noopener noreferrer');
   }
-  const policy = `<meta http-equiv="Content-Security-Policy" content="${FRAME_POLICY}">`;
+  const policy = `<meta http-equiv="Content-Security-Policy" content="${framePolicy($('images').checked)}">`;
   return `<!doctype html>${policy}${page.documentElement.outerHTML}`;
 }
 
@@ -506,6 +535,17 @@ function main() {
   $('forget').addEventListener('click', () => forget(''));
   $('filter').addEventListener('input', filterChanged);
   $('more').addEventListener('click', loadMore);
+  $('clear').addEventListener('click', () => {
+    if (window.confirm('Take every message out of this inbox?')) remove(API);
+  });
+  $('delete').addEventListener('click', () => remove(`${API}/${encodeURIComponent(state.shown)}`));
+  $('images').addEventListener('change', () => {
+    if (state.message?.html) setFrame(frameDocument(state.message.html, state.message.attachments ?? []));
+  });
+  $('narrow').addEventListener('change', () => {
+    $('panel-html').classList.toggle('narrow', $('narrow').checked);
+  });
+  document.addEventListener('keydown', keyPressed);
   $('back').addEventListener('click', () => {
     history.pushState(null, '', location.pathname + location.search);
     close();

@@ -14,7 +14,7 @@ use crate::api::{Api, ProblemKind};
 
 /// Mail's HTML is shown in a sandboxed frame that inherits this policy: inline styles and `data:` images
 /// are its own, scripts are nobody's.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: http: https:; \
      font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The pages and what they load.

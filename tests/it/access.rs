@@ -141,3 +141,19 @@ async fn a_test_credential_sees_and_changes_test_things_only() {
         assert_eq!((&body["data"]["message_id"], &body["data"]["mode"]), (&sent["id"], &json!("test")));
     }
 }
+
+#[tokio::test]
+async fn a_test_credential_sees_and_clears_its_own_part_of_the_inbox() {
+    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    let live = app.send(&message_to("a@example.net")).await;
+    app.settled(&live).await;
+    let copy = app.get("/v1/sandbox/messages").await.json()["data"][0]["id"].as_str().unwrap().to_string();
+    let path = format!("/v1/sandbox/messages/{copy}");
+    assert_eq!(app.get_as(&app.test, "/v1/sandbox/messages").await.json()["data"], json!([]));
+    assert_eq!(app.get_as(&app.test, &path).await.status, 404);
+    assert_eq!(app.call_as(&app.test, "DELETE", &path, &[], vec![]).await.status, 404);
+    assert_eq!(app.call_as(&app.test, "DELETE", "/v1/sandbox/messages", &[], vec![]).await.status, 204);
+    assert_eq!(app.get(&path).await.status, 200);
+    assert_eq!(app.call_as(&app.live, "DELETE", "/v1/sandbox/messages", &[], vec![]).await.status, 204);
+    assert_eq!(app.get(&path).await.status, 404);
+}

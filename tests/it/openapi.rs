@@ -69,8 +69,12 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     ] {
         answers.push(app.get(path).await);
     }
+    assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
-    answers.push(app.call_as(&app.live, "DELETE", &endpoint, &[], Vec::new()).await);
+    for path in [&*endpoint, &copy, "/v1/sandbox/messages"] {
+        answers.push(app.call_as(&app.live, "DELETE", path, &[], Vec::new()).await);
+    }
     for answer in answers.iter().filter(|answer| answer.header("content-type") == "application/json") {
         let starts = ["{\"id\":\"", "{\"data\":[", "{\"status\":\"", "{\"body_bytes\":"];
         assert!(

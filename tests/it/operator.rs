@@ -202,7 +202,7 @@ async fn keys_say_what_they_are_and_records_can_be_printed_again() {
     let old = "INSERT INTO api_keys SELECT gen_random_uuid(), project_id, mode, scopes, 'mw_test_later', sha256('x'), created_at, now() + interval '9 days', NULL FROM api_keys LIMIT 1";
     database.execute(old).await;
     let listed = String::from_utf8(run(&database.url, &["keys", "list"]).await.stdout).unwrap();
-    for wanted in ["  expired 20", "  valid until 20", "  valid\n", "  send,messages:read,webhooks  "] {
+    for wanted in ["  expired 20", "  valid until 20", "  valid\n", "  send,messages:read,messages:write,webhooks  "] {
         assert!(listed.contains(wanted), "{wanted}: {listed}");
     }
     let added = run(&database.url, &["domains", "add", "example.org", "--project", "shop"]).await.stdout;

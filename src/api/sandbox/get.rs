@@ -57,7 +57,8 @@ struct AttachmentView<'m> {
 pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let id = RecipientId::parse(&id).ok_or_else(Problem::not_found)?;
-    let (entry, raw) = api.store.find_sandbox(caller.project, id).await?.ok_or_else(Problem::not_found)?;
+    let (entry, raw) =
+        api.store.find_sandbox(caller.project, caller.sees_only(), id).await?.ok_or_else(Problem::not_found)?;
     let message = MessageParser::default().parse(&raw);
     Ok(ok_json(&ContentView {
         entry: EntryView::of(&entry),

@@ -12,7 +12,7 @@ use crate::domain::access::Scope;
 use crate::domain::address::Address;
 use crate::domain::clock::rfc3339;
 use crate::domain::id::{MessageId, RecipientId};
-use crate::store::mail::sandbox::SandboxEntry;
+use crate::store::mail::sandbox::{SandboxEntry, SandboxFilter};
 
 /// The schema `SandboxMessage`.
 #[derive(Serialize)]
@@ -30,9 +30,11 @@ pub(super) struct EntryView<'e> {
 pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let to = params.parsed("to", "an address", |text| Address::parse(text).ok());
+    let q = params.text("q");
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
-    let rows = api.store.list_sandbox(caller.project, to.as_ref().map(Address::as_str), cursor, limit.rows()).await?;
+    let narrowed = SandboxFilter { mode: caller.sees_only(), to: to.as_ref().map(Address::as_str), q: q.as_deref() };
+    let rows = api.store.list_sandbox(caller.project, narrowed, cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, EntryView::of, |entry| entry.id.to_string())))
 }
 
@@ -41,7 +43,7 @@ impl<'e> EntryView<'e> {
         Self {
             id: entry.id,
             message_id: entry.message,
-            from: &entry.sender,
+            from: &entry.author,
             to: &entry.recipient,
             subject: &entry.subject,
             size: entry.size,

@@ -1,5 +1,6 @@
 //! The built-in inbox: what was delivered to the sandbox.
 
+use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
@@ -11,11 +12,21 @@ use crate::store::{Store, StoreError, on_pool};
 pub struct SandboxEntry {
     pub id: RecipientId,
     pub message: MessageId,
-    pub sender: String,
+    /// The author, with a name if there is one.
+    pub author: String,
     pub recipient: String,
     pub subject: String,
     pub size: i32,
     pub received_at: Timestamp,
+}
+
+/// What the inbox is narrowed to. `None` narrows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SandboxFilter<'f> {
+    pub mode: Option<Mode>,
+    pub to: Option<&'f str>,
+    /// Part of the subject, of an address or a name, letters of either case; or of the source.
+    pub q: Option<&'f str>,
 }
 
 impl Store {
@@ -44,11 +55,37 @@ impl Store {
         Ok(())
     }
 
-    /// The project's inbox, newest first, narrowed to one recipient address if wished.
+    /// Takes copies out of the project's inbox: that one, or all of mail in `mode`. Returns their number.
+    pub async fn delete_sandbox(
+        &self,
+        project: ProjectId,
+        mode: Option<Mode>,
+        id: Option<RecipientId>,
+    ) -> Result<u64, StoreError> {
+        let done = on_pool!(
+            self,
+            "sandbox.delete",
+            conn,
+            sqlx::query!(
+                r#"
+                DELETE FROM sandbox_messages s USING messages m
+                WHERE m.shard = s.shard AND m.id = s.message_id AND s.project_id = $1
+                  AND ($2::uuid IS NULL OR s.id = $2) AND ($3::text IS NULL OR m.mode = $3)
+                "#,
+                project.uuid(),
+                id.map(RecipientId::uuid),
+                mode.map(Mode::name),
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected())
+    }
+
+    /// The project's inbox, newest first.
     pub async fn list_sandbox(
         &self,
         project: ProjectId,
-        to: Option<&str>,
+        filter: SandboxFilter<'_>,
         before: Option<RecipientId>,
         limit: i64,
     ) -> Result<Vec<SandboxEntry>, StoreError> {
@@ -58,15 +95,24 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-            SELECT s.id, s.message_id, s.sender, s.recipient, s.received_at, m.subject, m.size
+            SELECT s.id, s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size
             FROM sandbox_messages s JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
-            WHERE s.project_id = $1 AND ($2::text IS NULL OR s.recipient = $2) AND ($3::uuid IS NULL OR s.id < $3)
+            WHERE s.project_id = $1 AND ($2::text IS NULL OR lower(s.recipient) = lower($2))
+              AND ($3::uuid IS NULL OR s.id < $3) AND ($6::text IS NULL OR m.mode = $6)
+              AND ($5::text IS NULL
+                OR position(lower($5) IN lower(m.subject || E'\n' || m.author || E'\n' || s.recipient)) > 0
+                OR EXISTS (
+                    SELECT 1 FROM message_bodies b
+                    WHERE b.shard = s.shard AND b.message_id = s.message_id
+                      AND position(convert_to($5, 'UTF8') IN b.raw) > 0))
             ORDER BY s.id DESC LIMIT $4
             "#,
                 project.uuid(),
-                to,
+                filter.to,
                 before.map(RecipientId::uuid),
                 limit,
+                filter.q,
+                filter.mode.map(Mode::name),
             )
             .fetch_all(conn)
         )?;
@@ -75,7 +121,7 @@ impl Store {
             .map(|row| SandboxEntry {
                 id: RecipientId::from_uuid(row.id),
                 message: MessageId::from_uuid(row.message_id),
-                sender: row.sender,
+                author: row.author,
                 recipient: row.recipient,
                 subject: row.subject,
                 size: row.size,
@@ -89,10 +135,11 @@ impl Store {
     pub async fn find_sandbox(
         &self,
         project: ProjectId,
+        mode: Option<Mode>,
         id: RecipientId,
     ) -> Result<Option<(SandboxEntry, Vec<u8>)>, StoreError> {
-        match self.find_sandbox_in(project, id, Some(id.shard())).await? {
-            None => self.find_sandbox_in(project, id, None).await,
+        match self.find_sandbox_in(project, mode, id, Some(id.shard())).await? {
+            None => self.find_sandbox_in(project, mode, id, None).await,
             found => Ok(found),
         }
     }
@@ -100,6 +147,7 @@ impl Store {
     async fn find_sandbox_in(
         &self,
         project: ProjectId,
+        mode: Option<Mode>,
         id: RecipientId,
         shard: Option<Shard>,
     ) -> Result<Option<(SandboxEntry, Vec<u8>)>, StoreError> {
@@ -109,15 +157,17 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT s.message_id, s.sender, s.recipient, s.received_at, m.subject, m.size, b.raw
+                SELECT s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, b.raw
                 FROM sandbox_messages s
                 JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
                 JOIN message_bodies b ON b.shard = s.shard AND b.message_id = s.message_id
                 WHERE ($3::int IS NULL OR s.shard = $3) AND s.project_id = $1 AND s.id = $2
+                  AND ($4::text IS NULL OR m.mode = $4)
                 "#,
                 project.uuid(),
                 id.uuid(),
                 shard.map(Shard::value),
+                mode.map(Mode::name),
             )
             .fetch_optional(conn)
         )?;
@@ -125,7 +175,7 @@ impl Store {
             let entry = SandboxEntry {
                 id,
                 message: MessageId::from_uuid(row.message_id),
-                sender: row.sender,
+                author: row.author,
                 recipient: row.recipient,
                 subject: row.subject,
                 size: row.size,
