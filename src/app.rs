@@ -137,7 +137,7 @@ impl Service {
         common.store.measure_clock().await?;
         common.store.begin_era().await?;
         Box::pin(common.ensure_partitions()).await?;
-        let address = config.http.listen;
+        let address = config.http.listen.0;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
         let shutdown = Shutdown::default();

@@ -99,7 +99,7 @@ pub struct BenchArgs {
     /// A setting of the services; may be repeated.
     #[arg(long = "service", value_name = "NAME=VALUE")]
     pub service: Vec<String>,
-    /// Write the reports as JSON to this file, `-` for standard output.
+    /// Write the reports as JSON to this file, `-` for standard output; the text for people then goes to standard error.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Where the private Postgres lies; a fresh directory under /tmp, removed at the end, if not given.

@@ -44,14 +44,22 @@ pub async fn run(args: BenchArgs) -> Result<ExitCode, CommandError> {
     let mut reports = reports?;
     if args.runs > 1 {
         reports.sort_by(|a, b| a.delivered_per_second.total_cmp(&b.delivered_per_second));
-        out::line(&format!("median of {} runs by rate:\n{}", reports.len(), reports[reports.len() / 2]))
-            .map_err(CommandError::new)?;
+        say(&args, &format!("median of {} runs by rate:\n{}", reports.len(), reports[reports.len() / 2]))?;
     }
     write_json(args.json.as_deref(), &reports)?;
     let is_whole = reports
         .iter()
         .all(|r| r.ledger.lost == 0 && i64::try_from(r.ledger.extra).is_ok_and(|n| n <= r.ledger.uncertain));
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes text for people: to standard error while standard output is for JSON.
+fn say(args: &BenchArgs, text: &str) -> Result<(), CommandError> {
+    if args.json.as_deref() == Some(Path::new("-")) {
+        out::note(text);
+        return Ok(());
+    }
+    out::line(text).map_err(CommandError::new)
 }
 
 fn write_json(path: Option<&Path>, reports: &[Report]) -> Result<(), CommandError> {
@@ -68,7 +76,7 @@ async fn measure(args: &BenchArgs, cluster: &mut Cluster) -> Result<Vec<Report>,
     let mut reports = Vec::new();
     for _ in 0..args.runs.max(1) {
         let report = stage.run().await?;
-        out::line(&format!("{report}\n")).map_err(CommandError::new)?;
+        say(args, &format!("{report}\n"))?;
         reports.push(report);
     }
     stage.strike().await?;

@@ -8,6 +8,7 @@ use crate::auth::JwtKeys;
 use crate::config::Config;
 use crate::net::tls::TlsConfigs;
 use crate::routing::TrafficPolicy;
+use crate::store::connect_options;
 use crate::terminal::{CommandError, out};
 
 #[derive(Debug, Subcommand)]
@@ -22,12 +23,25 @@ pub fn run(command: &ConfigCommand, config: &Config) -> Result<ExitCode, Command
     let text = match command {
         ConfigCommand::Show => config.show(),
         ConfigCommand::Check => {
-            JwtKeys::new(&config.auth.jwt).map_err(CommandError::new)?;
-            TlsConfigs::new(&config.delivery.ca_file).map_err(CommandError::new)?;
-            TrafficPolicy::new(config).map_err(CommandError::new)?;
+            let faults = faults(config);
+            if !faults.is_empty() {
+                return Err(CommandError(faults.join("\n")));
+            }
             "the configuration is valid".to_owned()
         }
     };
     out::line(text.trim_end()).map_err(CommandError::new)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is wrong with the store's address and with the files that the configuration names.
+fn faults(config: &Config) -> Vec<String> {
+    let url = &config.database.url;
+    let checks = [
+        if url.is_empty() { None } else { connect_options(url).err().map(|fault| fault.to_string()) },
+        JwtKeys::new(&config.auth.jwt).err(),
+        TlsConfigs::new(&config.delivery.ca_file).err(),
+        TrafficPolicy::new(config).err(),
+    ];
+    checks.into_iter().flatten().collect()
 }

@@ -19,7 +19,7 @@ use crate::ambient::{SystemClock, SystemRng};
 use crate::app::{Plan, Role, Service};
 use crate::auth;
 use crate::cluster::{Cluster, reachable};
-use crate::config::{Config, Layers};
+use crate::config::{Config, Layers, Listen};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
 use crate::store::Store;
@@ -48,16 +48,16 @@ struct DevKeys {
 
 pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandError> {
     let signals = Signals::new()?;
-    lay_defaults(&mut layers)?;
+    lay_defaults(&mut layers);
     let mut config = layers.finish().map_err(CommandError::new)?;
-    config.http.listen = match args.listen {
+    config.http.listen = Listen(match args.listen {
         Some(address) => {
             let free = TcpListener::bind(address).await;
             free.map_err(|error| CommandError(format!("--listen {address}: {error}")))?;
             address
         }
-        None => free_address(config.http.listen).await?,
-    };
+        None => free_address(config.http.listen.0).await?,
+    });
     let directory = args.data_dir.unwrap_or_else(|| {
         if config.data.dir.as_os_str().is_empty() { PathBuf::from(".mailwright") } else { config.data.dir.clone() }
     });
@@ -90,13 +90,12 @@ async fn serve(
 }
 
 /// What differs from production, where nobody said otherwise.
-fn lay_defaults(layers: &mut Layers) -> Result<(), CommandError> {
+fn lay_defaults(layers: &mut Layers) {
     for (name, value) in
         [("delivery.route", "sandbox"), ("net.allow_private", "127.0.0.0/8,::1/128"), ("log.level", "warn")]
     {
-        layers.default_text("the defaults of dev", name, value).map_err(CommandError::new)?;
+        layers.default_text("the defaults of dev", name, value);
     }
-    Ok(())
 }
 
 /// The first address from `wanted` on whose port is free.

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::keys::named;
+use super::list::ListArgs;
 use super::store;
 use crate::accounts::{AccountError, add_dkim_keys, dkim_records, ensure_project, retire_dkim_key};
 use crate::ambient::{SystemClock, SystemRng};
@@ -26,6 +28,8 @@ pub enum DomainsCommand {
         /// Project by name or id. Default: all.
         #[arg(long)]
         project: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
     },
     /// Print the TXT records of a domain's keys that sign, as `add` did: name, type, value.
     Show {
@@ -94,18 +98,25 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
     store.check_schema().await.map_err(CommandError::new)?;
     match command {
         DomainsCommand::Add(args) => add(&store, &args).await?,
-        DomainsCommand::List { project } => {
+        DomainsCommand::List { project, list } => {
             let project = match project {
                 Some(name) => Some(find_project(&store, &name).await?),
                 None => None,
             };
-            for key in store.list_dkim_keys(project).await.map_err(CommandError::new)? {
-                let state = key.retired_at.map_or_else(|| "signs".to_owned(), |at| format!("retired {}", rfc3339(at)));
-                let created = rfc3339(key.created_at);
-                let line =
-                    format!("{}  {}  {}  {}  {created}  {state}", key.project, key.domain, key.selector, key.algorithm);
-                out::line(&line).map_err(CommandError::new)?;
-            }
+            let keys = store.list_dkim_keys(project).await.map_err(CommandError::new)?;
+            let columns = ["project", "domain", "selector", "algorithm", "state", "created_at", "retired_at"];
+            let rows = keys.into_iter().map(|key| {
+                [
+                    json!(key.project),
+                    json!(key.domain),
+                    json!(key.selector),
+                    json!(key.algorithm),
+                    json!(if key.retired_at.is_some() { "retired" } else { "signs" }),
+                    json!(rfc3339(key.created_at)),
+                    json!(key.retired_at.map(rfc3339)),
+                ]
+            });
+            list.print(columns, rows.collect())?;
         }
         DomainsCommand::Show { project, domain } => {
             let id = find_project(&store, &project).await?;

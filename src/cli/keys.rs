@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use super::list::ListArgs;
 use super::store;
 use crate::accounts::{AccountError, NewKeyRequest, create_key, default_scopes};
 use crate::ambient::{SystemClock, SystemRng};
@@ -18,7 +20,7 @@ pub enum KeysCommand {
     /// Create a key and print it, alone, on standard output. It is shown this once.
     Create(CreateArgs),
     /// List all keys.
-    List,
+    List(ListArgs),
     /// Revoke a key; it works for at most `auth.cache` longer.
     Revoke {
         /// The key's id, `key_…`.
@@ -71,21 +73,30 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 return Err(CommandError(format!("the key could not be printed and was revoked: {error}")));
             }
         }
-        KeysCommand::List => {
+        KeysCommand::List(list) => {
             let now = SystemClock.now();
-            for key in store.list_keys().await.map_err(CommandError::new)? {
+            let keys = store.list_keys().await.map_err(CommandError::new)?;
+            let columns =
+                ["id", "project", "mode", "prefix", "scopes", "state", "created_at", "expires_at", "revoked_at"];
+            let rows = keys.into_iter().map(|key| {
                 let state = match (key.revoked_at, key.expires_at) {
-                    (Some(at), _) => format!("revoked {}", rfc3339(at)),
-                    (None, Some(at)) if at <= now => format!("expired {}", rfc3339(at)),
-                    (None, Some(at)) => format!("valid until {}", rfc3339(at)),
-                    (None, None) => "valid".to_owned(),
+                    (Some(_), _) => "revoked",
+                    (None, Some(at)) if at <= now => "expired",
+                    (None, _) => "valid",
                 };
-                let scopes = key.scopes.join(",");
-                let created = rfc3339(key.created_at);
-                let line =
-                    format!("{}  {}  {}  {}…  {scopes}  {created}  {state}", key.id, key.project, key.mode, key.prefix);
-                out::line(&line).map_err(CommandError::new)?;
-            }
+                [
+                    json!(key.id),
+                    json!(key.project),
+                    json!(key.mode),
+                    json!(key.prefix),
+                    json!(key.scopes),
+                    json!(state),
+                    json!(rfc3339(key.created_at)),
+                    json!(key.expires_at.map(rfc3339)),
+                    json!(key.revoked_at.map(rfc3339)),
+                ]
+            });
+            list.print(columns, rows.collect())?;
         }
         KeysCommand::Revoke { id } => {
             let id = KeyId::parse(&id).ok_or_else(|| CommandError(format!("'{id}' is not a key's id (key_…)")))?;

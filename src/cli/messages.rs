@@ -90,7 +90,7 @@ impl Connection {
     fn read(self, config: &Config) -> Service {
         let url = self.url.or_else(|| std::env::var("MAILWRIGHT_URL").ok());
         let url = url.unwrap_or_else(|| {
-            let listen = config.http.listen;
+            let listen = config.http.listen.0;
             let host = if listen.ip().is_unspecified() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { listen.ip() };
             format!("http://{}", SocketAddr::new(host, listen.port()))
         });

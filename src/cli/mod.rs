@@ -6,6 +6,7 @@ mod doctor;
 mod domains;
 mod http;
 mod keys;
+mod list;
 mod messages;
 mod migrate;
 mod rules;
@@ -28,7 +29,7 @@ use crate::terminal::{CommandError, out};
 
 /// A self-hosted transactional email service: one binary, one Postgres.
 #[derive(Debug, Parser)]
-#[command(name = "mailwright", version, disable_help_subcommand = true)]
+#[command(name = "mailwright", version)]
 struct Cli {
     #[command(flatten)]
     layers: LayerArgs,
@@ -139,14 +140,14 @@ impl LayerArgs {
         if let Some(path) = file {
             let origin = path.display().to_string();
             let text = std::fs::read_to_string(&path).map_err(|error| CommandError(format!("{origin}: {error}")))?;
-            layers.file(&origin, &text).map_err(CommandError::new)?;
+            layers.file(&origin, &text);
         }
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        layers.environment(variables).map_err(CommandError::new)?;
+        layers.environment(variables);
         for pair in &self.set {
             let (name, value) =
                 pair.split_once('=').ok_or_else(|| CommandError(format!("--set {pair}: must be NAME=VALUE")))?;
-            layers.text("--set", name, value).map_err(CommandError::new)?;
+            layers.text("--set", name, value);
         }
         Ok(layers)
     }
@@ -159,7 +160,7 @@ impl LayerArgs {
 /// The process's metrics, and logging started.
 fn observe(config: &Config) -> Result<Arc<Metrics>, CommandError> {
     let metrics = Arc::new(Metrics::new().map_err(CommandError::new)?);
-    telemetry::init(&config.log.level, config.log.format, &metrics).map_err(CommandError::new)?;
+    telemetry::init(&config.log.level.0, config.log.format, &metrics).map_err(CommandError::new)?;
     Ok(metrics)
 }
 

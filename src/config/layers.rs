@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use toml::{Table, Value};
 
 use super::settings::{Config, SETTINGS};
-use crate::domain::hint::did_you_mean;
+use crate::domain::hint::{closest, did_you_mean};
 use crate::domain::route::{redact, toml_fault};
 
 /// A setting that cannot be used: where it was set, its name, and why.
@@ -19,9 +19,15 @@ pub enum ConfigError {
     File { origin: String, reason: String },
 }
 
-/// Settings collected from the lowest layer to the highest.
+/// All faults of all layers, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigFaults(pub Vec<ConfigError>);
+
+/// Settings collected from the lowest layer to the highest. Faults are collected too, so that one look shows all.
 #[derive(Debug)]
 pub struct Layers {
+    faults: Vec<ConfigError>,
     table: Table,
     effective: Config,
     /// Names that some layer has set.
@@ -32,31 +38,35 @@ impl Default for Layers {
     fn default() -> Self {
         let effective = Config::default();
         let table = Table::try_from(&effective).unwrap_or_default();
-        Self { table, effective, given: HashSet::new() }
+        Self { faults: Vec::new(), table, effective, given: HashSet::new() }
     }
 }
 
 impl Layers {
     /// Lays a TOML file over what is there. `origin` names it in errors.
-    pub fn file(&mut self, origin: &str, text: &str) -> Result<(), ConfigError> {
+    pub fn file(&mut self, origin: &str, text: &str) {
         let file = |reason: String| ConfigError::File { origin: origin.to_owned(), reason };
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            file(toml_fault(text, error.span().map(|span| span.start), error.message()))
-        })?;
+        let table: Table = match text.parse::<Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                let reason = toml_fault(text, error.span().map(|span| span.start), error.message());
+                return self.faults.push(file(reason));
+            }
+        };
         for (section, settings) in table {
             let Value::Table(settings) = settings else {
-                return Err(file(format!("'{section}' stands outside of a [section]")));
+                self.faults.push(file(format!("'{section}' stands outside of a [section]")));
+                continue;
             };
             for (field, value) in settings {
-                self.set(origin, &format!("{section}.{field}"), value)?;
+                self.set(origin, &format!("{section}.{field}"), value);
             }
         }
-        Ok(())
     }
 
     /// Lays environment variables over what is there. Variables of other programs are passed over;
     /// ours must be known.
-    pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
+    pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (variable, text) in variables {
             let name = match variable.as_str() {
                 "DATABASE_URL" => "database.url".to_owned(),
@@ -70,49 +80,51 @@ impl Layers {
                     None => continue,
                 },
             };
-            self.text(&format!("environment variable {variable}"), &name, &text)?;
+            self.text(&format!("environment variable {variable}"), &name, &text);
         }
-        Ok(())
     }
 
     /// Sets one setting from text, unless a layer has set it.
-    pub fn default_text(&mut self, origin: &str, name: &str, text: &str) -> Result<(), ConfigError> {
-        if self.given.contains(name) { Ok(()) } else { self.text(origin, name, text) }
+    pub fn default_text(&mut self, origin: &str, name: &str, text: &str) {
+        if !self.given.contains(name) {
+            self.text(origin, name, text);
+        }
     }
 
     /// Sets one setting from text.
-    pub fn text(&mut self, origin: &str, name: &str, text: &str) -> Result<(), ConfigError> {
-        let value = |reason: &str| ConfigError::Value {
-            origin: origin.to_owned(),
-            name: name.to_owned(),
-            reason: reason.to_owned(),
-        };
+    pub fn text(&mut self, origin: &str, name: &str, text: &str) {
         let typed = match self.at(name) {
-            Some(Value::Integer(_)) => {
-                Value::Integer(text.trim().parse().map_err(|_| value("must be a whole number"))?)
-            }
-            Some(Value::Boolean(_)) => Value::Boolean(text.trim().parse().map_err(|_| value("must be true or false"))?),
-            Some(Value::Array(_)) => return Err(value("can be set in the TOML file only")),
-            _ => Value::String(text.to_owned()),
+            Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|_| "must be a whole number"),
+            Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).map_err(|_| "must be true or false"),
+            Some(Value::Array(_)) => Err("can be set in the TOML file only"),
+            _ => Ok(Value::String(text.to_owned())),
         };
-        self.set(origin, name, typed)
+        match typed {
+            Ok(value) => self.set(origin, name, value),
+            Err(reason) => self.refuse(origin, name, reason.to_owned()),
+        }
     }
 
-    fn set(&mut self, origin: &str, name: &str, value: Value) -> Result<(), ConfigError> {
-        let unknown = || ConfigError::Unknown { origin: origin.to_owned(), name: name.to_owned(), hint: hint(name) };
-        let slot = self.at(name).ok_or_else(unknown)?;
+    fn refuse(&mut self, origin: &str, name: &str, reason: String) {
+        self.faults.push(ConfigError::Value { origin: origin.to_owned(), name: name.to_owned(), reason });
+    }
+
+    fn set(&mut self, origin: &str, name: &str, value: Value) {
+        let Some(slot) = self.at(name) else {
+            let (origin, hint) = (origin.to_owned(), hint(name));
+            return self.faults.push(ConfigError::Unknown { origin, name: name.to_owned(), hint });
+        };
         let before = std::mem::replace(slot, value);
         match Config::deserialize_from(&self.table) {
             Ok(config) => {
                 self.effective = config;
                 self.given.insert(name.to_owned());
-                Ok(())
             }
             Err(reason) => {
                 if let Some(slot) = self.at(name) {
                     *slot = before;
                 }
-                Err(ConfigError::Value { origin: origin.to_owned(), name: name.to_owned(), reason })
+                self.refuse(origin, name, reason);
             }
         }
     }
@@ -122,14 +134,12 @@ impl Layers {
         self.table.get_mut(section)?.as_table_mut()?.get_mut(field)
     }
 
-    /// The configuration, once what no single setting can see has been checked too.
-    pub fn finish(self) -> Result<Config, ConfigError> {
-        match self.effective.check() {
-            Ok(()) => Ok(self.effective),
-            Err((name, reason)) => {
-                Err(ConfigError::Value { origin: "configuration".into(), name: name.into(), reason })
-            }
+    /// The configuration, once what no single setting can see has been checked too; or everything that is wrong with it.
+    pub fn finish(mut self) -> Result<Config, ConfigFaults> {
+        for (name, reason) in self.effective.faults() {
+            self.refuse("configuration", name, reason);
         }
+        if self.faults.is_empty() { Ok(self.effective) } else { Err(ConfigFaults(self.faults)) }
     }
 }
 
@@ -173,18 +183,28 @@ fn redacted(value: &Value) -> Value {
     }
 }
 
-/// The setting that was probably meant.
+/// The setting that was probably meant: of the section that was meant, if one can be told.
 fn hint(name: &str) -> String {
-    did_you_mean(name, SETTINGS.iter().map(|(known, _)| *known))
+    let (section, field) = name.split_once('.').unwrap_or(("", name));
+    let settings = || SETTINGS.iter().filter_map(|(known, _)| known.split_once('.'));
+    let Some(meant) = closest(section, settings().map(|(section, _)| section)) else {
+        return did_you_mean(name, SETTINGS.iter().map(|(known, _)| *known));
+    };
+    let fields = settings().filter(|(section, _)| *section == meant).map(|(_, field)| field);
+    match closest(field, fields) {
+        Some(field) => format!("; did you mean '{meant}.{field}'?"),
+        None if meant != section => format!("; did you mean one of [{meant}]?"),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    fn env(pairs: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
         let mut layers = Layers::default();
-        layers.environment(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))?;
+        layers.environment(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         layers.finish()
     }
 
@@ -205,10 +225,10 @@ mod tests {
     #[test]
     fn later_layers_win() {
         let mut layers = Layers::default();
-        layers.file("f.toml", "[http]\nlisten = \"127.0.0.1:1\"\n[queue]\nlease = \"7s\"\n").unwrap();
-        layers.environment([("MAILWRIGHT_HTTP__LISTEN".to_owned(), "127.0.0.1:2".to_owned())]).unwrap();
+        layers.file("f.toml", "[http]\nlisten = \"127.0.0.1:1\"\n[queue]\nlease = \"7s\"\n");
+        layers.environment([("MAILWRIGHT_HTTP__LISTEN".to_owned(), "127.0.0.1:2".to_owned())]);
         let config = layers.finish().unwrap();
-        assert_eq!(config.http.listen.port(), 2);
+        assert_eq!(config.http.listen.0.port(), 2);
         assert_eq!(config.queue.lease.0.as_secs(), 7);
     }
 
@@ -242,6 +262,11 @@ mod tests {
                 ("MAILWRIGHT_HTTP__LISTENN", "x"),
                 "MAILWRIGHT_HTTP__LISTENN: there is no setting 'http.listenn'; did you mean 'http.listen'?",
             ),
+            (("MAILWRIGHT_DELIVRY__X", "1"), "did you mean one of [delivery]?"),
+            (("MAILWRIGHT_DELIVRY__SESIONS", "1"), "did you mean 'delivery.sessions'?"),
+            (("MAILWRIGHT_LOG__LEVEL", "verbose"), "log.level: 'verbose' is not a level"),
+            (("MAILWRIGHT_LOG__LEVEL", "info,sqlx=loud"), "log.level: 'loud' is not a level"),
+            (("MAILWRIGHT_HTTP__LISTEN", ":8080"), "http.listen: ':8080' is not an IP address and a port, such as"),
             (("MAILWRIGHT_QUEUE__LEASE", "30"), "queue.lease: '30' is not a duration"),
             (("MAILWRIGHT_DELIVERY__MX_PORT", "x"), "delivery.mx_port: must be a whole number"),
             (("MAILWRIGHT_DELIVERY__SESSIONS", "0"), "delivery.sessions: must be at least 1"),
@@ -253,7 +278,12 @@ mod tests {
             assert!(error.contains(wanted), "{error}");
             assert!(!error.contains("hunter2"));
         }
-        let error = Layers::default().file("m.toml", "[http]\nbody_limit = \"x\"").unwrap_err();
-        assert!(error.to_string().starts_with("m.toml: http.body_limit: 'x' is not a size"), "{error}");
+        let mut layers = Layers::default();
+        layers.file("m.toml", "[http]\nbody_limit = \"x\"\n[htpp]\nx = 1\n[delivery]\nsessions = 0");
+        let error = layers.finish().unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 3, "{error}");
+        assert!(error.contains("'htpp.x'; did you mean one of [http]?"), "{error}");
+        assert!(error.contains("delivery.sessions: must be at least 1"), "{error}");
+        assert!(error.contains("m.toml: http.body_limit: 'x' is not a size"), "{error}");
     }
 }

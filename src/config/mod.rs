@@ -8,8 +8,8 @@ mod layers;
 mod scalars;
 mod settings;
 
-pub use layers::{ConfigError, Layers};
-pub use scalars::{ByteSize, Delays, List, RouteText, Span};
+pub use layers::{ConfigError, ConfigFaults, Layers};
+pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
 pub use settings::{
     Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, JwtKey, Limits, Log, LogFormat, Net, Queue, Retention,
     SETTINGS, Shutdown, Webhooks,

@@ -1,6 +1,7 @@
 //! The forms in which settings are written: spans of time, sizes, lists, routes.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -101,6 +102,55 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
+
+/// Address that a server listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.trim().parse().map(Self).map_err(|_| {
+            let forms = "127.0.0.1:8080 (this machine alone), 0.0.0.0:8080 or [::]:8080 (every address)";
+            format!("'{text}' is not an IP address and a port, such as {forms}")
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+written_as_text!(Listen);
+
+/// A log filter: a level, or `target=level` pairs, with commas between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLevel(pub String);
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        for item in text.split(',').map(str::trim) {
+            let level = item.rsplit_once('=').map_or(item, |(_, level)| level);
+            if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+                return Err(format!("'{level}' is not a level: one of {}", LEVELS.join(", ")));
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+written_as_text!(LogLevel);
 
 /// A route and the text it came from, which may hold passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::scalars::{ByteSize, Delays, List, RouteText, Span};
+use super::scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
 use crate::domain::route::Route;
 
 macro_rules! settings {
@@ -67,7 +67,7 @@ settings! {
         batch_bytes: ByteSize = mib(8), "Most bytes of messages in one commit.";
     }
     http: Http {
-        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)), "Address of the API, `/metrics` and the console.";
+        listen: Listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8080))), "Address of the API, `/metrics` and the console.";
         connections: usize = 1024, "Most open connections; further ones wait to be accepted.";
         header_timeout: Span = secs(10), "Longest time for a request's head.";
         keep_alive: Span = secs(90), "How long a connection without a request stays open: longer than the proxies before it keep theirs.";
@@ -152,7 +152,7 @@ settings! {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
     }
     log: Log {
-        level: String = "info,sqlx=warn".to_owned(), "Log filter: a level, or `target=level` pairs with commas between.";
+        level: LogLevel = LogLevel("info,sqlx=warn".to_owned()), "Log filter: a level, or `target=level` pairs with commas between.";
         format: LogFormat = LogFormat::Text, "`text` or `json`.";
     }
     shutdown: Shutdown {
@@ -188,19 +188,25 @@ impl std::fmt::Debug for JwtKey {
 }
 
 impl Config {
-    /// What no single setting can see. Each fault names its setting.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let fault = |name, text: &str| Err((name, text.to_owned()));
-        if self.delivery.require_verified_domain {
-            return fault(
-                "delivery.require_verified_domain",
-                "this version has no domain verification: set it to false",
-            );
-        }
-        if !(1..=64).contains(&self.database.max_shards_per_tx) {
-            return fault("database.max_shards_per_tx", "must be from 1 to 64");
-        }
-        let positive = [
+    /// Everything that no single setting can see: the setting and the reason.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let mut require = |holds: bool, name: &'static str, reason: &str| {
+            if !holds {
+                faults.push((name, reason.to_owned()));
+            }
+        };
+        require(
+            !self.delivery.require_verified_domain,
+            "delivery.require_verified_domain",
+            "this version has no domain verification: set it to false",
+        );
+        require(
+            (1..=64).contains(&self.database.max_shards_per_tx),
+            "database.max_shards_per_tx",
+            "must be from 1 to 64",
+        );
+        for (name, value) in [
             ("database.connections", self.database.connections as usize),
             ("database.writers", self.database.writers),
             ("database.batch_count", self.database.batch_count),
@@ -214,36 +220,40 @@ impl Config {
             ("delivery.messages_per_session", self.delivery.messages_per_session),
             ("webhooks.concurrency", self.webhooks.concurrency),
             ("webhooks.per_endpoint", self.webhooks.per_endpoint),
-        ];
-        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return fault(name, "must be at least 1");
+        ] {
+            require(value > 0, name, "must be at least 1");
         }
-        if self.delivery.pause.0.is_zero() || self.delivery.pause_max.0 < self.delivery.pause.0 {
-            return fault("delivery.pause_max", "must be at least delivery.pause, and that more than nothing");
-        }
-        if self.queue.lease.0 < Duration::from_secs(1) {
-            return fault("queue.lease", "must be at least 1s: it is renewed every third of it");
-        }
+        require(
+            !self.delivery.pause.0.is_zero() && self.delivery.pause_max.0 >= self.delivery.pause.0,
+            "delivery.pause_max",
+            "must be at least delivery.pause, and that more than nothing",
+        );
+        require(
+            self.queue.lease.0 >= Duration::from_secs(1),
+            "queue.lease",
+            "must be at least 1s: it is renewed every third of it",
+        );
         for (name, span) in
             [("retention.messages", self.retention.messages), ("retention.bodies", self.retention.bodies)]
         {
-            if span.0 < days(1).0 {
-                return fault(name, "must be at least 1d: a day is the least that can be dropped");
-            }
+            require(span.0 >= days(1).0, name, "must be at least 1d: a day is the least that can be dropped");
         }
-        if self.retention.bodies.0 > self.retention.messages.0 {
-            return fault("retention.bodies", "must be at most retention.messages: no body outlives its message");
-        }
-        if self.delivery.bytes_in_flight.0 < self.limits.message.0 {
-            return fault(
-                "delivery.bytes_in_flight",
-                "must be at least limits.message, or a large message never leaves",
-            );
-        }
-        if self.http.body_bytes_in_flight.0 < self.http.body_limit.0 {
-            return fault("http.body_bytes_in_flight", "must be at least http.body_limit");
-        }
-        Ok(())
+        require(
+            self.retention.bodies.0 <= self.retention.messages.0,
+            "retention.bodies",
+            "must be at most retention.messages: no body outlives its message",
+        );
+        require(
+            self.delivery.bytes_in_flight.0 >= self.limits.message.0,
+            "delivery.bytes_in_flight",
+            "must be at least limits.message, or a large message never leaves",
+        );
+        require(
+            self.http.body_bytes_in_flight.0 >= self.http.body_limit.0,
+            "http.body_bytes_in_flight",
+            "must be at least http.body_limit",
+        );
+        faults
     }
 
     /// Whether live mail ends in the built-in inbox.

@@ -48,17 +48,20 @@ pub struct Store {
     metrics: Arc<Metrics>,
 }
 
+/// Options of a connection. The error names what is wrong with the URL, which may hold a password and is not told.
+pub fn connect_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    if !["postgres", "postgresql"].contains(&scheme) {
+        let form = "database.url: must be postgres://user:password@host/database";
+        return Err(StoreError::Unusable(form.to_owned()));
+    }
+    url.parse().map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))
+}
+
 impl Store {
     /// Prepares the pool; connects to nothing yet. The error names what is wrong with the URL.
     pub fn new(config: &Database, metrics: Arc<Metrics>, clock: Arc<StoreClock>) -> Result<Self, StoreError> {
-        let scheme = config.url.split_once("://").map_or("", |(scheme, _)| scheme);
-        if !["postgres", "postgresql"].contains(&scheme) {
-            return Err(StoreError::Unusable(
-                "database.url: must be postgres://user:password@host/database".to_owned(),
-            ));
-        }
-        let options: PgConnectOptions =
-            config.url.parse().map_err(|error: sqlx::Error| StoreError::Unusable(format!("database.url: {error}")))?;
+        let options = connect_options(&config.url)?;
         let millis = config.timeout.0.as_millis().to_string();
         let options = options.application_name(&schema::application_name()).disable_statement_logging().options([
             ("statement_timeout", millis.as_str()),

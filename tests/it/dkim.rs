@@ -266,11 +266,13 @@ async fn an_operator_sees_keys_but_not_their_secret_part() {
     let listed = run(&database.url, &["domains", "list", "--project", "shop", "--set", "log.level=trace"]).await;
     let text = String::from_utf8(listed.stdout).unwrap();
     let lines: Vec<_> = text.lines().collect();
-    assert!(
-        lines.iter().any(|l| l.starts_with("shop  example.org  sr  rsa-sha256  ") && l.ends_with("  signs")),
-        "{text}"
-    );
-    assert!(lines.iter().any(|l| l.starts_with("shop  example.org  se  ed25519-sha256  ") && l.contains("  retired ")));
+    for wanted in [
+        ["shop", "example.org", "sr", "rsa-sha256", "signs"],
+        ["shop", "example.org", "se", "ed25519-sha256", "retired"],
+    ] {
+        let is_it = |line: &&str| line.split_whitespace().take(5).eq(wanted);
+        assert!(lines.iter().any(is_it), "{text}");
+    }
     let secrets: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT private_key FROM dkim_keys").fetch_all(&database.pool).await.unwrap();
     for secret in secrets {

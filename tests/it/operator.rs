@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 
@@ -48,6 +48,7 @@ async fn what_cannot_be_used_is_named() {
         (&["config", "check", "--set", "delivery.route=smtp://u:secret@h?tls=none"], "validated TLS only"),
         (&["config", "check", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (&["config", "check", "--set", &bad_shaping], "limits.provider.nosuch"),
+        (&["config", "check", "--set", "database.url=mysql://u:secret@h/d"], "database.url: must be postgres://"),
         (&["rules", "test", "550 no", "--provider", "nosuch"], "--provider 'nosuch'"),
         (&["rules", "test", "550 no", "--stage", "lunch"], "the stages are expiry,"),
         (&["trace", "example.net", "--project", "nosuch"], "--project 'nosuch'"),
@@ -202,9 +203,22 @@ async fn keys_say_what_they_are_and_records_can_be_printed_again() {
     let old = "INSERT INTO api_keys SELECT gen_random_uuid(), project_id, mode, scopes, 'mw_test_later', sha256('x'), created_at, now() + interval '9 days', NULL FROM api_keys LIMIT 1";
     database.execute(old).await;
     let listed = String::from_utf8(run(&database.url, &["keys", "list"]).await.stdout).unwrap();
-    for wanted in ["  expired 20", "  valid until 20", "  valid\n", "  send,messages:read,messages:write,webhooks  "] {
+    let heads = listed.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(heads, "ID PROJECT MODE PREFIX SCOPES STATE CREATED AT EXPIRES AT REVOKED AT");
+    let scopes = "send,messages:read,messages:write,webhooks";
+    for wanted in ["expired  20", "valid    20", scopes] {
         assert!(listed.contains(wanted), "{wanted}: {listed}");
     }
+    let listed: Value = serde_json::from_slice(&run(&database.url, &["keys", "list", "--json"]).await.stdout).unwrap();
+    let mut states: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| (key["state"].as_str().unwrap(), key["expires_at"].is_null()))
+        .collect();
+    states.sort_unstable();
+    assert_eq!(states, [("expired", false), ("valid", false), ("valid", true)]);
+    assert_eq!(listed[0]["scopes"], json!(scopes.split(',').collect::<Vec<_>>()));
     let added = run(&database.url, &["domains", "add", "example.org", "--project", "shop"]).await.stdout;
     let shown = run(&database.url, &["domains", "show", "example.org", "--project", "shop"]).await.stdout;
     assert!(!added.is_empty());

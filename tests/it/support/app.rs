@@ -102,10 +102,10 @@ impl Setup {
             None => Arc::new(Database::new().await),
         };
         let mut layers = Layers::default();
-        layers.file("test", &self.file).unwrap();
-        layers.text("test", "database.url", &database.url).unwrap();
+        layers.file("test", &self.file);
+        layers.text("test", "database.url", &database.url);
         for (name, value) in &self.settings {
-            layers.text("test", name, value).unwrap();
+            layers.text("test", name, value);
         }
         let clock = Arc::new(StoreClock::new(Arc::new(WrongClock(self.ahead))));
         let metrics = Arc::new(Metrics::new().unwrap());
