@@ -62,7 +62,10 @@ impl Params {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.fault(name, &format!("must be {wanted}"));
+            // A form decodes '+' to a space: of times with an offset, and of addresses with a tag.
+            let was_plus = text.contains(' ') && parse(&text.replace(' ', "+")).is_some();
+            let hint = if was_plus { "; a '+' in a query is written %2B" } else { "" };
+            self.fault(name, &format!("must be {wanted}{hint}"));
         }
         value
     }

@@ -59,14 +59,14 @@ fn say(args: &BenchArgs, text: &str) -> Result<(), CommandError> {
         out::note(text);
         return Ok(());
     }
-    out::line(text).map_err(CommandError::new)
+    out::print(text)
 }
 
 fn write_json(path: Option<&Path>, reports: &[Report]) -> Result<(), CommandError> {
     let text = serde_json::to_string_pretty(reports).map_err(CommandError::new)?;
     match path {
         None => Ok(()),
-        Some(path) if path == Path::new("-") => out::line(&text).map_err(CommandError::new),
+        Some(path) if path == Path::new("-") => out::print(&text),
         Some(path) => std::fs::write(path, text).map_err(|error| CommandError(format!("{}: {error}", path.display()))),
     }
 }

@@ -30,7 +30,7 @@ pub fn run(command: &ConfigCommand, config: &Config) -> Result<ExitCode, Command
             "the configuration is valid".to_owned()
         }
     };
-    out::line(text.trim_end()).map_err(CommandError::new)?;
+    out::print(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

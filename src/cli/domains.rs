@@ -124,7 +124,7 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
             if records.is_empty() {
                 return Err(CommandError(format!("{project} has no key for {domain} that signs")));
             }
-            out::line(&records.join("\n")).map_err(CommandError::new)?;
+            out::print(&records.join("\n"))?;
         }
         DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {
             let id = find_project(&store, &project).await?;
@@ -132,7 +132,7 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
             if !retired.map_err(CommandError::new)? {
                 return Err(CommandError(format!("{project} has no key {selector} for {domain} that signs")));
             }
-            out::line("retired").map_err(CommandError::new)?;
+            out::print("retired")?;
         }
     }
     Ok(ExitCode::SUCCESS)

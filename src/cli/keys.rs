@@ -103,7 +103,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
             if !store.revoke_key(id, SystemClock.now()).await.map_err(CommandError::new)? {
                 return Err(CommandError(format!("there is no valid key {id}")));
             }
-            out::line("revoked").map_err(CommandError::new)?;
+            out::print("revoked")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -17,7 +17,7 @@ impl ListArgs {
     /// no value.
     pub fn print<const N: usize>(self, columns: [&str; N], rows: Vec<[Value; N]>) -> Result<(), CommandError> {
         let text = if self.json { json(columns, rows)? } else { table(columns, &rows) };
-        out::line(text.trim_end()).map_err(CommandError::new)
+        out::print(text.trim_end())
     }
 }
 

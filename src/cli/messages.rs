@@ -201,7 +201,7 @@ pub async fn why(args: StatusArgs, config: &Config) -> Result<ExitCode, CommandE
     }
     for recipient in answer.body["recipients"].as_array().into_iter().flatten() {
         let field = |name: &str| recipient[name].as_str().unwrap_or_default().to_owned();
-        out::line(&format!("{}: {}", field("email"), field("reason"))).map_err(CommandError::new)?;
+        out::print(&format!("{}: {}", field("email"), field("reason")))?;
     }
     print(&answer.body)
 }
@@ -213,7 +213,7 @@ pub async fn healthcheck(connection: Connection, config: &Config) -> Result<Exit
 }
 
 fn print(body: &Value) -> Result<ExitCode, CommandError> {
-    out::line(&serde_json::to_string_pretty(body).unwrap_or_default()).map_err(CommandError::new)?;
+    out::print(&serde_json::to_string_pretty(body).unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
 }
 

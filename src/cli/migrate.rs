@@ -8,6 +8,6 @@ use crate::terminal::{CommandError, out};
 
 pub async fn run(config: &Config) -> Result<ExitCode, CommandError> {
     store(config)?.migrate().await.map_err(CommandError::new)?;
-    out::line("the schema is up to date").map_err(CommandError::new)?;
+    out::print("the schema is up to date")?;
     Ok(ExitCode::SUCCESS)
 }

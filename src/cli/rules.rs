@@ -55,7 +55,7 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
         "suppress": judgement.action.suppress,
         "tried_again_after": if judgement.disposition == Disposition::Defer { delays } else { Vec::new() },
     });
-    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CommandError::new)?;
+    out::print(&serde_json::to_string_pretty(&body).unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -84,7 +84,7 @@ pub async fn run(args: TraceArgs, config: &Config) -> Result<ExitCode, CommandEr
             (json!({ "domain": domain, "way": way, "limits": limits, "lanes_not_open": lanes }), ExitCode::SUCCESS)
         }
     };
-    out::line(&serde_json::to_string_pretty(&body).unwrap_or_default()).map_err(CommandError::new)?;
+    out::print(&serde_json::to_string_pretty(&body).unwrap_or_default())?;
     store.close().await;
     Ok(code)
 }

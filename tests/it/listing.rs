@@ -62,6 +62,12 @@ async fn parameters_that_make_no_sense_are_named() {
     for wanted in ["?limit", "?cursor", "?since", "?status", "?to", "?tga", "?q"] {
         assert!(pointers.contains(&wanted.to_owned()), "{wanted} not in {pointers:?}");
     }
+    for query in ["since=2026-11-26T10:00:00+08:00", "to=ann+tag@example.net"] {
+        let answer = app.get(&format!("/v1/messages?{query}")).await;
+        let told = answer.json()["errors"][0]["detail"].to_string();
+        assert!(told.ends_with("; a '+' in a query is written %2B\""), "{query}: {told}");
+        assert_eq!(app.get(&format!("/v1/messages?{}", query.replace('+', "%2B"))).await.status, 200);
+    }
 }
 
 #[tokio::test]

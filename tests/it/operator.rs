@@ -92,6 +92,15 @@ async fn a_key_that_cannot_be_printed_does_not_stay_valid() {
     assert!(error_of(&output).contains("No space left"));
 }
 
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = command("", &["config", "show"]).stdout(writer).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let output = within("the command", child.wait_with_output()).await.unwrap();
+    assert_eq!((output.status.success(), String::from_utf8_lossy(&output.stderr).as_ref()), (true, ""));
+}
+
 /// Runs a command whose standard output cannot be written.
 async fn to_a_full_disk(url: &str, arguments: &[&str]) -> std::process::Output {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
