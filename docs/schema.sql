@@ -214,7 +214,8 @@ CREATE TABLE public.sandbox_messages (
     project_id uuid NOT NULL,
     sender text NOT NULL,
     recipient text NOT NULL,
-    received_at timestamp with time zone NOT NULL
+    received_at timestamp with time zone NOT NULL,
+    has_attachments boolean DEFAULT false NOT NULL
 )
 PARTITION BY RANGE (message_id);
 CREATE TABLE public.scheduled_messages (

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use super::list::ListArgs;
 use super::{store, trace};
 use crate::ambient::SystemClock;
 use crate::config::Config;
@@ -37,29 +39,46 @@ pub struct DoctorArgs {
     /// Sending domains; those with DKIM keys if none is given.
     #[arg(long, value_delimiter = ',')]
     domains: Vec<String>,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
-/// What was found, line by line.
-#[derive(Default)]
+/// What was found: said line by line, or kept for the end.
 struct Findings {
     bad: usize,
+    list: ListArgs,
+    kept: Vec<[Value; 3]>,
 }
 
 impl Findings {
     fn say(&mut self, is_well: bool, what: &str, finding: &str) -> Result<(), CommandError> {
         self.bad += usize::from(!is_well);
-        let mark = if is_well { "ok  " } else { "FAIL" };
-        out::print(&format!("{mark} {what}: {finding}"))
+        self.add(if is_well { "ok" } else { "FAIL" }, what, finding)
     }
 
-    fn note(what: &str, finding: &str) -> Result<(), CommandError> {
-        out::print(&format!("note {what}: {finding}"))
+    fn note(&mut self, what: &str, finding: &str) -> Result<(), CommandError> {
+        self.add("note", what, finding)
+    }
+
+    fn add(&mut self, mark: &str, what: &str, finding: &str) -> Result<(), CommandError> {
+        if self.list.json {
+            self.kept.push([json!(mark.to_lowercase()), json!(what), json!(finding)]);
+            return Ok(());
+        }
+        out::print(&format!("{mark:4} {what}: {finding}"))
+    }
+
+    fn end(self) -> Result<ExitCode, CommandError> {
+        if self.list.json {
+            self.list.print(["result", "what", "finding"], self.kept)?;
+        }
+        Ok(if self.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
 pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CommandError> {
     let store = store(config)?;
-    let mut findings = Findings::default();
+    let mut findings = Findings { bad: 0, list: args.list, kept: Vec::new() };
     check_store(&store, &mut findings).await?;
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
     let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
@@ -67,7 +86,7 @@ pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CommandE
     check_sources(&args, config, &resolver, &mut findings).await?;
     check_domains(&args, &store, &resolver, &mut findings).await?;
     store.close().await;
-    Ok(if findings.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    findings.end()
 }
 
 async fn check_store(store: &Store, findings: &mut Findings) -> Result<(), CommandError> {
@@ -142,7 +161,7 @@ async fn check_sources(
             continue;
         }
         if !is_global(ip) {
-            Findings::note(
+            findings.note(
                 &format!("source {ip}"),
                 "is no public address: the world sees another address, whose names and listings must be looked up there",
             )?;
@@ -163,7 +182,7 @@ async fn check_sources(
             // 127.255.255.0/24 is how lists say that they do not answer this resolver.
             let refused = listed.iter().any(|ip| matches!(ip, IpAddr::V4(v4) if v4.octets()[..3] == [127, 255, 255]));
             if refused {
-                Findings::note(&format!("{ip} at {list}"), "the list does not answer this resolver")?;
+                findings.note(&format!("{ip} at {list}"), "the list does not answer this resolver")?;
             } else {
                 let finding = if listed.is_empty() { "not listed" } else { "listed" };
                 findings.say(listed.is_empty(), &format!("{ip} at {list}"), finding)?;
@@ -195,7 +214,7 @@ async fn check_domains(
         domains.dedup();
     }
     if domains.is_empty() {
-        return Findings::note("sending domains", "none has DKIM keys; name some by --domains");
+        return findings.note("sending domains", "none has DKIM keys; name some by --domains");
     }
     for domain in &domains {
         let texts = match resolver.texts(domain).await {

@@ -9,7 +9,7 @@ use crate::terminal::{CommandError, out};
 pub struct ListArgs {
     /// Print a JSON array of objects instead of a table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 impl ListArgs {

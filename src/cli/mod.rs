@@ -7,6 +7,7 @@ mod domains;
 mod http;
 mod keys;
 mod list;
+mod manual;
 mod messages;
 mod migrate;
 mod rules;
@@ -82,6 +83,10 @@ enum Command {
     Healthcheck(messages::Connection),
     /// Measure the whole pipeline on this machine: private Postgres, services, load and sink on loopback.
     Bench(Box<bench::BenchArgs>),
+    /// Print the script by which a shell completes commands: `source <(mailwright completions bash)`.
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages of all commands to a directory.
+    Manual(manual::ManualArgs),
     /// Run a command with `DATABASE_URL` set to a private Postgres that ends with it.
     #[command(hide = true)]
     WithPostgres(with_postgres::WithPostgresArgs),
@@ -126,6 +131,8 @@ impl Cli {
             Command::Config(command) => config::run(&command, &layers.finish()?),
             Command::Healthcheck(connection) => messages::healthcheck(connection, &layers.finish()?).await,
             Command::Bench(args) => Box::pin(bench::run(*args)).await,
+            Command::Completions(args) => manual::completions(&args),
+            Command::Manual(args) => manual::manual(&args),
             Command::WithPostgres(args) => with_postgres::run(args).await,
         }
     }

@@ -230,6 +230,12 @@ function rowItem(row) {
     element('span', 'from', row.from),
     element('span', 'to', `to ${row.to}`),
   );
+  if (row.has_attachments) {
+    const mark = element('span', 'mark', '📎');
+    mark.setAttribute('role', 'img');
+    mark.setAttribute('aria-label', 'has attachments');
+    button.append(mark);
+  }
   button.addEventListener('click', () => select(row.id));
   item.append(button);
   return item;
@@ -422,7 +428,7 @@ function mediaType(part) {
 
 function headerItem(header) {
   const item = document.createElement('div');
-  item.append(element('dt', '', header.name), element('dd', '', header.value));
+  item.append(element('dt', '', header.name), element('dd', '', header.decoded ?? header.value));
   return item;
 }
 

@@ -427,14 +427,20 @@ async fn slow_front(to: std::net::SocketAddr, released: tokio::sync::watch::Rece
 async fn mail_of_a_test_key_never_reaches_the_network() {
     let sink = Sink::start().await;
     let app = Setup::new().route_to(sink.address).start().await;
-    let answer =
-        app.call_as(&app.test, "POST", "/v1/send", &[], message_to("a@example.net").to_string().into_bytes()).await;
+    let mut message = message_to("a@example.net");
+    message["headers"] = json!({"X-City": "Zürich am See"});
+    let answer = app.call_as(&app.test, "POST", "/v1/send", &[], message.to_string().into_bytes()).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(app.settled(&id).await["status"], "delivered");
     let inbox = app.get_as(&app.test, "/v1/sandbox/messages?to=a@example.net").await.json();
+    assert_eq!(inbox["data"][0]["has_attachments"], false);
     let entry = inbox["data"][0]["id"].as_str().unwrap().to_owned();
     let shown = app.get_as(&app.test, &format!("/v1/sandbox/messages/{entry}")).await.json();
     assert_eq!(shown["subject"], "Hello");
+    let headers = shown["headers"].as_array().unwrap();
+    let city = headers.iter().find(|header| header["name"] == "X-City").unwrap();
+    assert_eq!(city["decoded"], "Zürich am See");
+    assert!(city["value"].as_str().unwrap().starts_with("=?"), "{city}");
     assert!(shown["text"].as_str().unwrap().contains("It works."));
     assert!(shown["source"].as_str().unwrap().contains("Message-ID:"));
     assert_eq!(sink.connections(), 0);

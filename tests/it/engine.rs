@@ -460,12 +460,15 @@ async fn operators_can_ask_what_a_reply_means_and_which_way_a_domain_goes() {
     let trace = run(&database.url, &[&["trace", "example.net"], &settings[..]].concat()).await;
     let trace: serde_json::Value = serde_json::from_slice(&trace.stdout).unwrap();
     assert_eq!(trace["way"]["peers"][0]["host"], "mx.example.net", "{trace}");
-    let doctor =
-        run(&database.url, &[&["doctor", "--to", "example.net", "--domains", "example.net"], &settings[..]].concat())
-            .await;
+    let asked = [&["doctor", "--to", "example.net", "--domains", "example.net"], &settings[..]].concat();
+    let doctor = run(&database.url, &asked).await;
     let text = String::from_utf8(doctor.stdout).unwrap();
     assert!(text.contains("ok   store fsync") && text.contains("FAIL SPF of example.net: no record"), "{text}");
     assert!(!doctor.status.success());
+    let told = run(&database.url, &[&asked[..], &["--json"]].concat()).await;
+    let found: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let spf = json!({"result": "fail", "what": "SPF of example.net", "finding": "no record"});
+    assert!(found.as_array().unwrap().contains(&spf) && !told.status.success(), "{found}");
 }
 
 #[tokio::test]

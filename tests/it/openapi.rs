@@ -70,6 +70,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         answers.push(app.get(path).await);
     }
     assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
     for path in [&*endpoint, &copy, "/v1/sandbox/messages"] {

@@ -93,6 +93,26 @@ async fn a_key_that_cannot_be_printed_does_not_stay_valid() {
 }
 
 #[tokio::test]
+async fn shells_and_man_know_every_command() {
+    let help = String::from_utf8(run("", &["help"]).await.stdout).unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<_> =
+        commands.filter(|line| !line.starts_with("   ")).map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(commands.len() > 15, "{help}");
+    let directory = temporary("manual", "").with_extension("d");
+    assert!(run("", &["manual", directory.to_str().unwrap()]).await.status.success());
+    for shell in ["bash", "zsh", "fish"] {
+        let script = String::from_utf8(run("", &["completions", shell]).await.stdout).unwrap();
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+    }
+    for command in commands.iter().filter(|command| **command != "help") {
+        let page = std::fs::read_to_string(directory.join(format!("mailwright-{command}.1"))).unwrap();
+        assert!(page.contains(".SH NAME"), "{page}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
 async fn a_reader_that_has_seen_enough_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use mail_parser::parsers::MessageStream;
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders};
 use serde::Serialize;
 
@@ -41,6 +42,8 @@ struct PartsView<'m> {
 struct HeaderView<'m> {
     name: &'m str,
     value: &'m str,
+    /// The value unfolded, its encoded-words decoded (RFC 2047).
+    decoded: String,
 }
 
 /// The schema `SandboxAttachment`.
@@ -70,11 +73,19 @@ pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
 impl<'m> PartsView<'m> {
     fn of(message: &'m Message<'m>) -> Self {
         Self {
-            headers: message.headers_raw().map(|(name, value)| HeaderView { name, value: value.trim() }).collect(),
+            headers: message.headers_raw().map(|(name, value)| HeaderView::of(name, value)).collect(),
             text: message.text_body.first().and_then(|_| message.body_text(0)),
             html: html(message),
             attachments: message.attachments().map(AttachmentView::of).collect(),
         }
+    }
+}
+
+impl<'m> HeaderView<'m> {
+    fn of(name: &'m str, value: &'m str) -> Self {
+        let field = format!("{value}\n");
+        let decoded = MessageStream::new(field.as_bytes()).parse_unstructured().into_text().unwrap_or_default();
+        Self { name, value: value.trim(), decoded: decoded.into_owned() }
     }
 }
 

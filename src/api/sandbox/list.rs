@@ -23,6 +23,7 @@ pub(super) struct EntryView<'e> {
     to: &'e str,
     subject: &'e str,
     size: i32,
+    has_attachments: bool,
     received_at: String,
 }
 
@@ -47,6 +48,7 @@ impl<'e> EntryView<'e> {
             to: &entry.recipient,
             subject: &entry.subject,
             size: entry.size,
+            has_attachments: entry.has_attachments,
             received_at: rfc3339(entry.received_at),
         }
     }

@@ -17,6 +17,7 @@ pub struct SandboxEntry {
     pub recipient: String,
     pub subject: String,
     pub size: i32,
+    pub has_attachments: bool,
     pub received_at: Timestamp,
 }
 
@@ -39,9 +40,12 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                INSERT INTO sandbox_messages (shard, message_id, id, project_id, sender, recipient, received_at)
-                SELECT r.shard, r.message_id, r.id, m.project_id, m.sender, r.address, $4
+                INSERT INTO sandbox_messages
+                    (shard, message_id, id, project_id, sender, recipient, received_at, has_attachments)
+                SELECT r.shard, r.message_id, r.id, m.project_id, m.sender, r.address, $4,
+                    coalesce(position(convert_to(E'\r\nContent-Disposition: attachment', 'UTF8') IN b.raw) > 0, false)
                 FROM recipients r JOIN messages m ON m.shard = r.shard AND m.id = r.message_id
+                LEFT JOIN message_bodies b ON b.shard = r.shard AND b.message_id = r.message_id
                 WHERE r.shard = $1 AND r.message_id = $2 AND r.id = $3
                 ON CONFLICT DO NOTHING
                 "#,
@@ -95,7 +99,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-            SELECT s.id, s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size
+            SELECT s.id, s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, s.has_attachments
             FROM sandbox_messages s JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
             WHERE s.project_id = $1 AND ($2::text IS NULL OR lower(s.recipient) = lower($2))
               AND ($3::uuid IS NULL OR s.id < $3) AND ($6::text IS NULL OR m.mode = $6)
@@ -125,6 +129,7 @@ impl Store {
                 recipient: row.recipient,
                 subject: row.subject,
                 size: row.size,
+                has_attachments: row.has_attachments,
                 received_at: row.received_at,
             })
             .collect())
@@ -157,7 +162,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, b.raw
+                SELECT s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, s.has_attachments, b.raw
                 FROM sandbox_messages s
                 JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
                 JOIN message_bodies b ON b.shard = s.shard AND b.message_id = s.message_id
@@ -179,6 +184,7 @@ impl Store {
                 recipient: row.recipient,
                 subject: row.subject,
                 size: row.size,
+                has_attachments: row.has_attachments,
                 received_at: row.received_at,
             };
             (entry, row.raw)
