@@ -85,7 +85,7 @@ fn write(content: Content, keys: &Keys, id: MessageId, now: Timestamp) -> Result
                 author: from.to_string(),
                 message_id: own,
                 subject: draft.subject().as_str().to_owned(),
-                reverse_path: None,
+                reverse_path: draft.return_path().map(|path| ReversePath::Address(path.address().clone())),
                 recipients: draft.recipients().distinct(),
                 options: draft.options().clone(),
                 raw: Arc::new(dkim::sign(raw, keys, now).map_err(|error| failed(&error))?),

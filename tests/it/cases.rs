@@ -196,6 +196,11 @@ async fn what_would_be_half_understood_is_refused_at_its_place() {
         ),
         (0, json!({"otp": {"code": "1", "origin": "https://example.com/path"}}), "/otp/origin", "invalid_otp"),
         (0, json!({"auto_replies": "never"}), "/auto_replies", "invalid_auto_replies"),
+        (44, json!({"return_path": "bounce@other.test"}), "/return_path", "forbidden_address"),
+        (44, json!({"return_path": "bounce@notsender.test"}), "/return_path", "forbidden_address"),
+        (44, json!({"return_path": "bounce@test"}), "/return_path", "invalid_address"),
+        (44, json!({"return_path": "a@sender.test> SIZE=1"}), "/return_path", "invalid_address"),
+        (44, json!({"return_path": 7}), "/return_path", "wrong_type"),
     ] {
         let answer = app.post("/v1/send", &with(&fields)).await;
         assert_eq!(answer.status, 422, "{case} {fields}: {}", answer.text());

@@ -423,6 +423,28 @@ async fn slow_front(to: std::net::SocketAddr, released: tokio::sync::watch::Rece
     address
 }
 
+/// Case 44.
+#[tokio::test]
+async fn notices_of_non_delivery_go_to_the_return_path() {
+    let sink = Sink::start().await;
+    let app = Setup::new().route_to(sink.address).start().await;
+    for (from, path) in [
+        ("shop@example.org", "bounce+1@bounces.example.org"),
+        ("Shop <shop@sub.example.org>", "Bounce@SUB.example.org"),
+        ("zoe@bücher.example", "bounce@xn--bcher-kva.example"),
+    ] {
+        let before = sink.taken_count();
+        let mut message = message_to("a@example.net");
+        message["from"] = json!(from);
+        message["return_path"] = json!(path);
+        let id = app.send(&message).await;
+        app.settled(&id).await;
+        let copy = &sink.until_taken(before + 1).await[before];
+        assert_eq!(copy.sender.to_lowercase(), path.to_lowercase());
+        assert!(!String::from_utf8_lossy(&copy.data).contains("ounce"));
+    }
+}
+
 #[tokio::test]
 async fn mail_of_a_test_key_never_reaches_the_network() {
     let sink = Sink::start().await;

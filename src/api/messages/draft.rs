@@ -13,7 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::draft::{
     Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, Draft, DraftParts, Expiry, Filename,
     HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, Place, Priority,
-    Recipients, Subject, Tag, TlsDemand,
+    Recipients, ReturnPath, Subject, Tag, TlsDemand,
 };
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 
@@ -33,6 +33,11 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
     let attachments = objects(&mut fields, "attachments", limits.attachments, attachment);
     let headers = headers(&mut fields, limits);
     let message_id = optional(&mut fields, "message_id", |text| OwnMessageId::parse(&text));
+    let return_path = match &from {
+        Some(from) => optional(&mut fields, "return_path", |text| ReturnPath::parse(&text, &from.address)),
+        // Which domain it must be in is not known; whether it is text at all is.
+        None => fields.string("return_path").and(None),
+    };
     let otp = otp(&mut fields);
     let auto_replies = optional(&mut fields, "auto_replies", |word| {
         let wrong = || Flaw::new(FaultCode::InvalidAutoReplies, "must be allow or suppress");
@@ -52,6 +57,7 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
             attachments,
             headers,
             message_id,
+            return_path,
             otp,
             auto_replies,
             options,

@@ -1,6 +1,6 @@
 //! Header fields that a part of the request writes: the message's identity, a one-time code, and what machines are to answer.
 
-use crate::domain::address::{is_atext, parse_domain};
+use crate::domain::address::{Address, is_atext, parse_domain};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::words::words;
 
@@ -30,6 +30,28 @@ impl OwnMessageId {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where notices of non-delivery go: the address in `MAIL FROM` (RFC 5321 §4.1.1.2), in the author's domain or a subdomain
+/// of it, so that SPF speaks for the author (RFC 7489 §3.1.2) and nobody else is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnPath(Address);
+
+impl ReturnPath {
+    pub fn parse(text: &str, author: &Address) -> Result<Self, Flaw> {
+        let address = Address::parse(text).map_err(|error| Flaw::new(FaultCode::InvalidAddress, error.to_string()))?;
+        let (own, domain) = (author.domain(), address.domain());
+        let is_within = domain.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if is_within {
+            return Ok(Self(address));
+        }
+        let detail = format!("must be an address at {own} or at a subdomain of it, as the domain of 'from' is");
+        Err(Flaw::new(FaultCode::ForbiddenAddress, detail))
+    }
+
+    pub const fn address(&self) -> &Address {
         &self.0
     }
 }

@@ -16,7 +16,7 @@ mod recipients;
 pub use attachment::{Alternative, Attachment, ContentId, Disposition, Filename, MediaType};
 pub use body::{Body, TextPart};
 pub use expiry::Expiry;
-pub use fields::{AutoReplies, Origin, Otp, OtpCode, OwnMessageId};
+pub use fields::{AutoReplies, Origin, Otp, OtpCode, OwnMessageId, ReturnPath};
 pub use header::{HeaderField, HeaderFields, Subject};
 pub use labels::{Metadata, Tag};
 pub use options::{Demand, Options, Priority, TlsDemand};
@@ -45,6 +45,8 @@ pub struct DraftParts {
     pub headers: HeaderFields,
     /// `None`: one is made.
     pub message_id: Option<OwnMessageId>,
+    /// `None`: the author's address.
+    pub return_path: Option<ReturnPath>,
     pub otp: Option<Otp>,
     pub auto_replies: AutoReplies,
     pub options: Options,
@@ -63,6 +65,7 @@ impl DraftParts {
             attachments: Vec::new(),
             headers: HeaderFields::default(),
             message_id: None,
+            return_path: None,
             otp: None,
             auto_replies: AutoReplies::Allow,
             options: Options::default(),
@@ -111,6 +114,10 @@ impl Draft {
 
     pub const fn message_id(&self) -> Option<&OwnMessageId> {
         self.parts.message_id.as_ref()
+    }
+
+    pub const fn return_path(&self) -> Option<&ReturnPath> {
+        self.parts.return_path.as_ref()
     }
 
     pub const fn otp(&self) -> Option<&Otp> {
