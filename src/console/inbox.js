@@ -230,12 +230,7 @@ function rowItem(row) {
     element('span', 'from', row.from),
     element('span', 'to', `to ${row.to}`),
   );
-  if (row.has_attachments) {
-    const mark = element('span', 'mark', '📎');
-    mark.setAttribute('role', 'img');
-    mark.setAttribute('aria-label', 'has attachments');
-    button.append(mark);
-  }
+  if (row.has_attachments) button.append(element('span', 'mark', 'with attachments'));
   button.addEventListener('click', () => select(row.id));
   item.append(button);
   return item;
