@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Deserializer};
 
 use super::pattern;
+use crate::domain::address::is_within;
 use crate::domain::class::{Class, OwnClass};
 use crate::domain::judgement::{Disposition, LaneAction};
 use crate::domain::reply::Reply;
@@ -79,9 +80,7 @@ pub struct Provider {
 impl Provider {
     /// Whether `host` is one of its MX hosts: the very name, or below it at a dot.
     pub fn has_host(&self, host: &str) -> bool {
-        self.mx
-            .iter()
-            .any(|name| host.strip_suffix(name.as_str()).is_some_and(|front| front.is_empty() || front.ends_with('.')))
+        self.mx.iter().any(|name| is_within(host, name))
     }
 }
 

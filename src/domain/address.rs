@@ -133,6 +133,17 @@ pub(super) const fn is_atext(byte: u8) -> bool {
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
+/// Whether a domain is `parent`, or below it at a dot; both as [`parse_domain`] writes them.
+pub fn is_within(domain: &str, parent: &str) -> bool {
+    domain.strip_suffix(parent).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+}
+
+/// What stands in one pair of angle brackets, or the text as it is, without white space around.
+pub(super) fn unbracketed(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text)
+}
+
 /// The lower-case A-label form of a domain with at least two labels; no address literals.
 pub fn parse_domain(text: &str) -> Result<String, AddressError> {
     // Hyphens in the third and fourth place are ordinary: only `xn--` says something (RFC 5891 §4.2.3.1, RFC 952).

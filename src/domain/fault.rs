@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use super::address::AddressError;
 use super::words::words;
 
 words! {
@@ -67,6 +68,12 @@ impl Flaw {
     /// The fault that this flaw is at `pointer`.
     pub fn at(self, pointer: impl Into<String>) -> Fault {
         Fault { pointer: pointer.into(), code: self.code, detail: self.detail }
+    }
+}
+
+impl From<AddressError> for Flaw {
+    fn from(error: AddressError) -> Self {
+        Self::new(FaultCode::InvalidAddress, error.to_string())
     }
 }
 

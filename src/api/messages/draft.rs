@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::api::base64;
 use crate::api::fields::{Fields, wrong_type};
 use crate::config::Limits;
-use crate::domain::address::{AddressError, NamedAddress};
+use crate::domain::address::NamedAddress;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{
     Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, Draft, DraftParts, Expiry, Filename,
@@ -160,8 +160,7 @@ fn address(value: Value, pointer: String, faults: &mut Vec<Fault>) -> Option<Nam
             return None;
         }
     };
-    let flaw = |error: AddressError| Flaw::new(FaultCode::InvalidAddress, error.to_string());
-    parsed.map_err(|error| faults.push(flaw(error).at(pointer))).ok()
+    parsed.map_err(|error| faults.push(Flaw::from(error).at(pointer))).ok()
 }
 
 fn body(fields: &mut Fields<'_>) -> Option<Body> {

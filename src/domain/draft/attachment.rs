@@ -1,6 +1,7 @@
 //! Files that travel with a message, and what names them.
 
 use super::{wire_fault, with_crlf};
+use crate::domain::address::{is_atext, unbracketed};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::words::words;
 
@@ -155,10 +156,9 @@ pub struct ContentId(String);
 impl ContentId {
     /// Also parses what stands in the field (`<id>`) and in a link (`cid:id`).
     pub fn parse(text: &str) -> Result<Self, Flaw> {
-        let inner = text.trim();
-        let inner = inner.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(inner);
+        let inner = unbracketed(text);
         let inner = inner.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("cid:")).map_or(inner, |_| &inner[4..]);
-        let is_sound = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&b);
+        let is_sound = |b: u8| is_atext(b) || matches!(b, b'.' | b'@');
         if (1..=CONTENT_ID_MAX).contains(&inner.len()) && inner.bytes().all(is_sound) {
             return Ok(Self(inner.to_owned()));
         }

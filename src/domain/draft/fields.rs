@@ -1,6 +1,6 @@
 //! Header fields that a part of the request writes: the message's identity, a one-time code, and what machines are to answer.
 
-use crate::domain::address::{Address, is_atext, parse_domain};
+use crate::domain::address::{Address, is_atext, is_within, parse_domain, unbracketed};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::words::words;
 
@@ -16,8 +16,7 @@ pub struct OwnMessageId(String);
 impl OwnMessageId {
     /// With or without angle brackets.
     pub fn parse(text: &str) -> Result<Self, Flaw> {
-        let inner = text.trim();
-        let inner = inner.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(inner);
+        let inner = unbracketed(text);
         let is_dot_atom = |part: &str| part.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext));
         let is_sound = inner.len() <= MESSAGE_ID_MAX
             && inner.split_once('@').is_some_and(|(left, right)| is_dot_atom(left) && is_dot_atom(right));
@@ -41,10 +40,9 @@ pub struct ReturnPath(Address);
 
 impl ReturnPath {
     pub fn parse(text: &str, author: &Address) -> Result<Self, Flaw> {
-        let address = Address::parse(text).map_err(|error| Flaw::new(FaultCode::InvalidAddress, error.to_string()))?;
-        let (own, domain) = (author.domain(), address.domain());
-        let is_within = domain.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        if is_within {
+        let address = Address::parse(text)?;
+        let own = author.domain();
+        if is_within(address.domain(), own) {
             return Ok(Self(address));
         }
         let detail = format!("must be an address at {own} or at a subdomain of it, as the domain of 'from' is");
