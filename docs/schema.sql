@@ -137,7 +137,8 @@ CREATE TABLE public.log_eras (
 CREATE TABLE public.message_bodies (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
-    raw bytea NOT NULL
+    raw bytea NOT NULL,
+    searchable_text text
 )
 PARTITION BY RANGE (message_id);
 ALTER TABLE ONLY public.message_bodies ALTER COLUMN raw SET STORAGE EXTERNAL;

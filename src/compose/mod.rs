@@ -10,8 +10,10 @@ mod folded;
 mod header;
 mod html;
 mod mime;
+mod searchable;
 mod transfer;
 
 #[doc(hidden)]
 pub use html::text_of_html;
 pub use mime::{ComposeError, Stamp, compose};
+pub use searchable::searchable_text;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::stopped::Stopped;
+use crate::compose::searchable_text;
 use crate::domain::clock::Clock;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::outcome::{AttemptReport, Outcome};
@@ -11,19 +14,27 @@ use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::stage::Stage;
 use crate::queue::Gate;
 use crate::smtp::client::session_tls::SessionTls;
-use crate::store::Store;
 use crate::store::patience::until_it_answers;
+use crate::store::{Store, StoreError};
 
 /// Wait before the store is asked again when it was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
+/// Messages that are read at once to be found by their words: the memory that they take.
+const READING_MAX: usize = 2;
+
 /// Where test messages end.
 pub struct Sandbox {
-    pub store: Store,
-    pub clock: Arc<dyn Clock>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    reading: Semaphore,
 }
 
 impl Sandbox {
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, reading: Semaphore::new(READING_MAX) }
+    }
+
     /// Keeps a message.
     pub async fn keep(&self, delivery: &LeasedDelivery, gate: &Gate) -> Result<AttemptReport, Stopped> {
         if delivery.is_expired(self.clock.now()) {
@@ -32,7 +43,10 @@ impl Sandbox {
         if !gate.begin() {
             return Err(Stopped::NotOurs);
         }
-        let keep = || self.store.deliver_to_sandbox(delivery);
+        let keep = async || {
+            self.make_searchable(delivery).await?;
+            self.store.deliver_to_sandbox(delivery).await
+        };
         if let Err(error) = until_it_answers!(STORE_PAUSE, "a message for the sandbox", keep()) {
             tracing::error!(%error, "the sandbox cannot be written");
             return Err(Stopped::NotOurs);
@@ -44,5 +58,12 @@ impl Sandbox {
             tls: Some(SessionTls::None.to_string()),
             ..AttemptReport::without_session(Outcome::Accepted(reply), Stage::Sandbox)
         })
+    }
+
+    /// Reads the message's words, once for all of its copies.
+    async fn make_searchable(&self, delivery: &LeasedDelivery) -> Result<(), StoreError> {
+        let _reading = self.reading.acquire().await;
+        let Some(raw) = self.store.load_unread(delivery.message).await? else { return Ok(()) };
+        self.store.keep_searchable_text(delivery.message, &searchable_text(&raw)).await
     }
 }

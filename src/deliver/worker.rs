@@ -50,7 +50,7 @@ impl Deliverer {
     pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store) -> Self {
         Self {
             claims: Claims::new(Arc::clone(&courier.handover.capacity), Arc::clone(&courier.metrics)),
-            sandbox: Sandbox { store: store.clone(), clock: Arc::clone(&courier.clock) },
+            sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock)),
             uncertain: config.delivery.uncertain_delay.0,
             courier,
             settler,

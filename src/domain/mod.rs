@@ -28,6 +28,7 @@ pub mod reply;
 pub mod retry;
 pub mod reverse_path;
 pub mod route;
+pub mod search;
 pub mod shard;
 pub mod span;
 pub mod stage;

@@ -32,6 +32,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
             "store",
             "queue",
             "net",
+            "compose",
             "smtp",
             "classify",
             "shaping",

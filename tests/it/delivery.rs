@@ -451,9 +451,15 @@ async fn mail_of_a_test_key_never_reaches_the_network() {
     let app = Setup::new().route_to(sink.address).start().await;
     let mut message = message_to("a@example.net");
     message["headers"] = json!({"X-City": "Zürich am See"});
+    message["text"] = json!("It works.\nIhr Zürich\nam See: 您的验证码");
     let answer = app.call_as(&app.test, "POST", "/v1/send", &[], message.to_string().into_bytes()).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(app.settled(&id).await["status"], "delivered");
+    // ZÜRICH AM SEE; 验证码, "code"; zürich am meer.
+    for (words, found) in [("Z%C3%9CRICH+AM+SEE", 1), ("%E9%AA%8C%E8%AF%81%E7%A0%81", 1), ("z%C3%BCrich+am+meer", 0)] {
+        let listed = app.get_as(&app.test, &format!("/v1/sandbox/messages?q={words}")).await.json();
+        assert_eq!(listed["data"].as_array().unwrap().len(), found, "{words}");
+    }
     let inbox = app.get_as(&app.test, "/v1/sandbox/messages?to=a@example.net").await.json();
     assert_eq!(inbox["data"][0]["has_attachments"], false);
     let entry = inbox["data"][0]["id"].as_str().unwrap().to_owned();

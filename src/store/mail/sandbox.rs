@@ -1,9 +1,12 @@
 //! The built-in inbox: what was delivered to the sandbox.
 
+use uuid::Uuid;
+
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
+use crate::domain::search::fold_for_search;
 use crate::domain::shard::Shard;
 use crate::store::{Store, StoreError, on_pool};
 
@@ -26,7 +29,7 @@ pub struct SandboxEntry {
 pub struct SandboxFilter<'f> {
     pub mode: Option<Mode>,
     pub to: Option<&'f str>,
-    /// Part of the subject, of an address or a name, letters of either case; or of the source.
+    /// Part of the author or the recipient, or of what is read; or of the source as it is.
     pub q: Option<&'f str>,
 }
 
@@ -53,6 +56,38 @@ impl Store {
                 delivery.message.uuid(),
                 delivery.recipient.uuid(),
                 now,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// The bytes of a message whose searchable text is not kept yet.
+    pub async fn load_unread(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
+        on_pool!(
+            self,
+            "sandbox.load_unread",
+            conn,
+            sqlx::query_scalar!(
+                "SELECT raw FROM message_bodies WHERE shard = $1 AND message_id = $2 AND searchable_text IS NULL",
+                id.shard().value(),
+                id.uuid(),
+            )
+            .fetch_optional(conn)
+        )
+    }
+
+    /// Keeps by which text a message is found in the inbox. A message that is gone is none of its concern.
+    pub async fn keep_searchable_text(&self, id: MessageId, text: &str) -> Result<(), StoreError> {
+        on_pool!(
+            self,
+            "sandbox.keep_searchable_text",
+            conn,
+            sqlx::query!(
+                "UPDATE message_bodies SET searchable_text = $3 WHERE shard = $1 AND message_id = $2",
+                id.shard().value(),
+                id.uuid(),
+                text,
             )
             .execute(conn)
         )?;
@@ -97,9 +132,11 @@ impl Store {
             self,
             "sandbox.list",
             conn,
-            sqlx::query!(
+            sqlx::query_as!(
+                EntryRow,
                 r#"
-            SELECT s.id, s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, s.has_attachments
+            SELECT s.id, s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, s.has_attachments,
+                ''::bytea AS "raw!"
             FROM sandbox_messages s JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
             WHERE s.project_id = $1 AND ($2::text IS NULL OR lower(s.recipient) = lower($2))
               AND ($3::uuid IS NULL OR s.id < $3) AND ($6::text IS NULL OR m.mode = $6)
@@ -108,7 +145,7 @@ impl Store {
                 OR EXISTS (
                     SELECT 1 FROM message_bodies b
                     WHERE b.shard = s.shard AND b.message_id = s.message_id
-                      AND position(convert_to($5, 'UTF8') IN b.raw) > 0))
+                      AND (position($7 IN b.searchable_text) > 0 OR position(convert_to($5, 'UTF8') IN b.raw) > 0)))
             ORDER BY s.id DESC LIMIT $4
             "#,
                 project.uuid(),
@@ -117,22 +154,11 @@ impl Store {
                 limit,
                 filter.q,
                 filter.mode.map(Mode::name),
+                filter.q.map(fold_for_search),
             )
             .fetch_all(conn)
         )?;
-        Ok(rows
-            .into_iter()
-            .map(|row| SandboxEntry {
-                id: RecipientId::from_uuid(row.id),
-                message: MessageId::from_uuid(row.message_id),
-                author: row.author,
-                recipient: row.recipient,
-                subject: row.subject,
-                size: row.size,
-                has_attachments: row.has_attachments,
-                received_at: row.received_at,
-            })
-            .collect())
+        Ok(rows.into_iter().map(|row| row.decode().0).collect())
     }
 
     /// One delivered copy and its bytes. Recipients of before 2026-11-26 have ids that do not carry their shard: those are
@@ -160,9 +186,10 @@ impl Store {
             self,
             "sandbox.find",
             conn,
-            sqlx::query!(
+            sqlx::query_as!(
+                EntryRow,
                 r#"
-                SELECT s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, s.has_attachments, b.raw
+                SELECT s.id, s.message_id, m.author, s.recipient, s.received_at, m.subject, m.size, s.has_attachments, b.raw
                 FROM sandbox_messages s
                 JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
                 JOIN message_bodies b ON b.shard = s.shard AND b.message_id = s.message_id
@@ -176,18 +203,35 @@ impl Store {
             )
             .fetch_optional(conn)
         )?;
-        Ok(row.map(|row| {
-            let entry = SandboxEntry {
-                id,
-                message: MessageId::from_uuid(row.message_id),
-                author: row.author,
-                recipient: row.recipient,
-                subject: row.subject,
-                size: row.size,
-                has_attachments: row.has_attachments,
-                received_at: row.received_at,
-            };
-            (entry, row.raw)
-        }))
+        Ok(row.map(EntryRow::decode))
+    }
+}
+
+struct EntryRow {
+    id: Uuid,
+    message_id: Uuid,
+    author: String,
+    recipient: String,
+    subject: String,
+    size: i32,
+    has_attachments: bool,
+    received_at: Timestamp,
+    /// Empty in a list.
+    raw: Vec<u8>,
+}
+
+impl EntryRow {
+    fn decode(self) -> (SandboxEntry, Vec<u8>) {
+        let entry = SandboxEntry {
+            id: RecipientId::from_uuid(self.id),
+            message: MessageId::from_uuid(self.message_id),
+            author: self.author,
+            recipient: self.recipient,
+            subject: self.subject,
+            size: self.size,
+            has_attachments: self.has_attachments,
+            received_at: self.received_at,
+        };
+        (entry, self.raw)
     }
 }
