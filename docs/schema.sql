@@ -61,6 +61,8 @@ CREATE TABLE public.deliveries (
     mode text DEFAULT 'live'::text NOT NULL,
     revoked_at timestamp with time zone,
     begun_at timestamp with time zone,
+    rescued smallint DEFAULT 0 NOT NULL,
+    uncertain smallint DEFAULT 0 NOT NULL,
     CONSTRAINT deliveries_held CHECK ((held = ANY (ARRAY['paused'::text, 'shared'::text, 'rate'::text, 'budget'::text, 'warmup'::text, 'aside'::text, 'no_source'::text]))),
     CONSTRAINT deliveries_lease_is_whole CHECK ((((lease_token IS NULL) = (lease_until IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
     CONSTRAINT deliveries_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1))),
@@ -306,6 +308,7 @@ CREATE TABLE public.webhook_jobs (
     lease_owner uuid,
     lease_token uuid,
     lease_until timestamp with time zone,
+    rescued smallint DEFAULT 0 NOT NULL,
     CONSTRAINT webhook_jobs_lease_is_whole CHECK ((((lease_token IS NULL) = (lease_until IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
     CONSTRAINT webhook_jobs_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1)))
 )
@@ -364,9 +367,10 @@ ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.webhook_jobs
     ADD CONSTRAINT webhook_jobs_pkey PRIMARY KEY (shard, id);
+CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
-CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, due_at) WHERE ((lease_token IS NULL) AND (NOT ready));
+CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, ready, due_at) WHERE (lease_token IS NULL);
 CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);

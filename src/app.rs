@@ -21,14 +21,14 @@ use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
-use crate::queue::{QueueSettings, Runner};
+use crate::queue::{InHand, QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
 use crate::submit::{Backlog, Door, DoorParts, Writer, WriterParts};
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::{Partitions, Timekeeper, Upkeep};
+use crate::upkeep::{Expiry, Partitions, Rescue, Timekeeper, Upkeep};
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{Poster, PosterParts};
@@ -120,6 +120,8 @@ struct Common {
     deliveries: Arc<Wake>,
     webhooks: Arc<Wake>,
     handover: Arc<Handover>,
+    /// The deliveries that this process has in hand.
+    in_hand: Arc<InHand>,
 }
 
 impl Service {
@@ -152,7 +154,8 @@ impl Service {
         }
         shutdown.spawn(common.timekeeper().run(shutdown.clone()));
         if plan.roles.contains(&Role::Upkeep) {
-            shutdown.spawn(common.upkeep().run(shutdown.clone()));
+            shutdown.spawn(common.upkeep(&config).run(shutdown.clone()));
+            shutdown.spawn(common.expiry(&config).run(shutdown.clone()));
             shutdown.spawn(common.partitions(&config).run(shutdown.clone()));
         }
         let (store, metrics, traffic) =
@@ -232,6 +235,7 @@ impl Common {
             metrics,
             deliveries,
             webhooks: Arc::default(),
+            in_hand: Arc::default(),
             handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
         })
     }
@@ -307,7 +311,8 @@ impl Common {
         let is_alone = fleet.enter().await;
         shutdown.spawn(Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
-        let runner = Runner { fresh, ..self.runner(deliverer, &self.deliveries, config) };
+        let in_hand = Arc::clone(&self.in_hand);
+        let runner = Runner { fresh, in_hand, ..self.runner(deliverer, &self.deliveries, config) };
         let (handover, token, metrics) = (Arc::clone(&self.handover), shutdown.clone(), Arc::clone(&self.metrics));
         let begin = move || {
             handover.capacity.open();
@@ -357,10 +362,27 @@ impl Common {
         }
     }
 
-    fn upkeep(&self) -> Upkeep {
-        Upkeep {
+    fn upkeep(&self, config: &Config) -> Upkeep {
+        let rescue = Rescue {
             store: self.store.clone(),
+            in_hand: Arc::clone(&self.in_hand),
+            owner: self.handover.owner,
+            lease: config.queue.lease.0,
             deliveries: Arc::clone(&self.deliveries),
+            webhooks: Arc::clone(&self.webhooks),
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+            seen: crate::upkeep::Seen::default(),
+        };
+        let (rng, metrics) = (Arc::clone(&self.rng), Arc::clone(&self.metrics));
+        Upkeep { store: self.store.clone(), rescue, rng, metrics }
+    }
+
+    fn expiry(&self, config: &Config) -> Expiry {
+        Expiry {
+            store: self.store.clone(),
+            owner: self.handover.owner,
+            lease: config.queue.lease.0,
             webhooks: Arc::clone(&self.webhooks),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),

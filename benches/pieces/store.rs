@@ -162,14 +162,17 @@ fn settle_64(bencher: Bencher<'_, '_>) {
         batch.iter().map(|submission| delivered(&submission.messages[0], token)).collect::<Vec<_>>()
     };
     bencher.with_inputs(inputs).bench_local_values(|settlements| {
-        let settled = bed.runtime.block_on(settling.settle_deliveries(&settlements, &SystemRng)).unwrap();
+        let settled = bed
+            .runtime
+            .block_on(settling.settle_deliveries(&settlements.iter().collect::<Vec<_>>(), &SystemRng))
+            .unwrap();
         assert!(settled.lost.is_empty(), "every lease was ours");
     });
 }
 
 fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
     let (now, recipient) = (SystemClock.now(), &message.recipients[0]);
-    let policy = || RetryPolicy { schedule: Schedule::fallback(), uncertain: Duration::ZERO };
+    let policy = || RetryPolicy { schedule: Schedule::fallback(), uncertain: Duration::ZERO, uncertain_max: i32::MAX };
     let delivery = LeasedDelivery {
         lease: Lease { shard: message.id.shard(), id: recipient.id.uuid(), token, attempt: 1 },
         message: message.id,
@@ -180,6 +183,8 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         size: message.raw.len(),
         due_at: now,
         expires_at: message.give_up_at,
+        rescued: 0,
+        uncertain: 0,
     };
     let reply = Reply { code: 250, enhanced: None, text: "Ok: queued as 4Xr7pQ2m1Zz9".to_owned() };
     let outcome = Outcome::Accepted(reply);

@@ -104,6 +104,7 @@ settings! {
         rules_file: PathBuf = PathBuf::new(), "TOML file with rules that say what replies mean, before the built-in ones; read anew when it changes.";
         retry: Delays = delays(&[]), "Waits between tries, with commas between, for every class of trouble; the last one repeats until `lifetime`. Empty: the schedules of the rule pack, each class its own.";
         uncertain_delay: Span = secs(60), "Least wait after a try whose reply to the final dot was lost.";
+        uncertain_tries: usize = 5, "Tries of one delivery whose reply to the final dot was lost; after the last one it is `bounced` with the class `uncertain`, since each may have made a copy.";
         lifetime: Span = Span(Duration::from_hours(72)), "After this a message without `expires_at` expires.";
         concurrency: usize = 4096, "Most deliveries in hand at once; most of them wait for a session. One next hop has at most a third of them, one project half.";
         sessions: usize = 20, "Most SMTP sessions to one next hop.";
@@ -217,6 +218,7 @@ impl Config {
             ("queue.batch", self.queue.batch),
             ("delivery.concurrency", self.delivery.concurrency),
             ("delivery.sessions", self.delivery.sessions),
+            ("delivery.uncertain_tries", self.delivery.uncertain_tries),
             ("delivery.messages_per_session", self.delivery.messages_per_session),
             ("webhooks.concurrency", self.webhooks.concurrency),
             ("webhooks.per_endpoint", self.webhooks.per_endpoint),

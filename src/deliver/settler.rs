@@ -1,5 +1,6 @@
 //! Outcomes on their way to disk: taken in batches, and held until the store has them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use crate::domain::delivery::Settlement;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
-use crate::store::patience::answered;
 use crate::store::queue::settle::Settled;
 use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 struct Entry {
     settlement: Settlement,
+    /// It was offered before and no answer came: it may be written already.
+    may_be_written: bool,
     done: oneshot::Sender<()>,
 }
 
@@ -50,8 +52,13 @@ impl Settler {
         let receiver = Arc::new(Mutex::new(receiver));
         let parts = Arc::new(parts);
         for _ in 0..TASKS {
-            let task =
-                Task { entries: Arc::clone(&receiver), connection: store.connection(), parts: Arc::clone(&parts) };
+            let task = Task {
+                entries: Arc::clone(&receiver),
+                connection: store.connection(),
+                parts: Arc::clone(&parts),
+                held: Vec::new(),
+                part: BATCH,
+            };
             shutdown.spawn(task.run());
         }
         Self { entries: sender }
@@ -60,7 +67,7 @@ impl Settler {
     /// Returns once the outcome is on disk, or found to be no longer ours to write.
     pub async fn settle(&self, settlement: Settlement) {
         let (done, settled) = oneshot::channel();
-        if self.entries.send(Entry { settlement, done }).await.is_ok() {
+        if self.entries.send(Entry { settlement, may_be_written: false, done }).await.is_ok() {
             // An error means that the service is stopping hard: the lease will run out.
             let _ = settled.await;
         }
@@ -71,12 +78,16 @@ struct Task {
     entries: Arc<Mutex<mpsc::Receiver<Entry>>>,
     connection: OwnedConnection,
     parts: Arc<SettlerParts>,
+    /// Outcomes that the store did not take; offered again with those that come.
+    held: Vec<Entry>,
+    /// How many outcomes are offered at once: fewer after a failure, more again after a success.
+    part: usize,
 }
 
 impl Task {
     async fn run(mut self) {
         loop {
-            let mut batch = Vec::with_capacity(BATCH);
+            let mut batch = std::mem::take(&mut self.held);
             if !self.gather(&mut batch).await {
                 return;
             }
@@ -84,11 +95,26 @@ impl Task {
             for run in by_shard(batch, max, |entry| entry.settlement.delivery.lease.shard) {
                 self.write_run(run).await;
             }
+            if !self.held.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 
-    /// Takes what comes within [`LINGER`] of the first, up to [`BATCH`]; `false` at the end.
+    /// Takes what comes within [`LINGER`] of the first, up to [`BATCH`]; `false` at the end. With outcomes in hand it
+    /// takes what is there, and waits for nobody.
     async fn gather(&self, batch: &mut Vec<Entry>) -> bool {
+        if !batch.is_empty() {
+            // Another task may hold the queue for as long as nothing comes.
+            if let Ok(mut entries) = self.entries.try_lock() {
+                while batch.len() < BATCH
+                    && let Ok(entry) = entries.try_recv()
+                {
+                    batch.push(entry);
+                }
+            }
+            return true;
+        }
         let mut entries = self.entries.lock().await;
         if entries.recv_many(batch, BATCH).await == 0 {
             return false;
@@ -103,46 +129,103 @@ impl Task {
         true
     }
 
-    async fn write_run(&mut self, run: Vec<Entry>) {
-        let (settlements, done): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.settlement, e.done)).unzip();
-        match self.write_until_taken(&settlements).await {
-            Ok(()) => {}
-            Err(error) if settlements.len() == 1 => give_up(&settlements[0], &error),
-            // One bad row fails only itself.
+    /// Offers outcomes in parts. After the first part that the store does not take, the rest is held, and that part
+    /// behind it: one that cannot be written for a reason nobody knows keeps no other.
+    async fn write_run(&mut self, mut run: Vec<Entry>) {
+        while !run.is_empty() {
+            let rest = run.split_off(self.part.min(run.len()));
+            let part = std::mem::replace(&mut run, rest);
+            if let Some(mut untaken) = self.write_part(part).await {
+                self.part = (untaken.len() / 2).max(1);
+                for entry in &mut untaken {
+                    entry.may_be_written = true;
+                }
+                self.held.extend(run.drain(..).chain(untaken));
+                return;
+            }
+            self.part = (self.part * 2).min(BATCH);
+        }
+    }
+
+    /// Writes outcomes in one commit; gives them back when the store is away. One that the store refuses fails only itself.
+    async fn write_part(&mut self, part: Vec<Entry>) -> Option<Vec<Entry>> {
+        let part = match self.without_written(part).await {
+            Ok(part) => part,
+            Err(part) => return Some(part),
+        };
+        let settlements: Vec<_> = part.iter().map(|entry| &entry.settlement).collect();
+        match self.connection.settle_deliveries(&settlements, &*self.parts.rng).await {
+            Ok(settled) => {
+                self.count(&settlements, &settled);
+                finish(part);
+                None
+            }
+            Err(error) if error.is_away() => {
+                warn_away(&error);
+                Some(part)
+            }
             Err(error) => {
-                tracing::error!(%error, "a batch of outcomes was refused; writing it row by row");
-                for settlement in &settlements {
-                    // What was written before the refusal is found to be settled already.
-                    if let Err(error) = self.write_until_taken(std::slice::from_ref(settlement)).await {
-                        give_up(settlement, &error);
-                    }
+                tracing::error!(%error, outcomes = part.len(), "outcomes were refused; writing them one by one");
+                let mut untaken = Vec::new();
+                for entry in part {
+                    untaken.extend(self.write_one(entry).await);
+                }
+                (!untaken.is_empty()).then_some(untaken)
+            }
+        }
+    }
+
+    /// Writes one outcome that was refused among others: on a new connection, then without the words of servers, which
+    /// nobody but they can answer for. What is refused even so is given up: its lease will run out.
+    async fn write_one(&mut self, mut entry: Entry) -> Option<Entry> {
+        for is_last in [false, true] {
+            match self.connection.settle_deliveries(&[&entry.settlement], &*self.parts.rng).await {
+                Ok(settled) => {
+                    self.count(&[&entry.settlement], &settled);
+                    finish([entry]);
+                    return None;
+                }
+                Err(error) if error.is_away() => {
+                    warn_away(&error);
+                    return Some(entry);
+                }
+                Err(error) if is_last => give_up(&entry.settlement, &error),
+                Err(error) => {
+                    tracing::error!(message.id = %entry.settlement.delivery.message, %error, "an outcome is written without the server's words");
+                    entry.settlement.report.forget_words();
                 }
             }
         }
-        for done in done {
-            // The worker may have been stopped; its outcome is on disk all the same.
-            let _ = done.send(());
+        finish([entry]);
+        None
+    }
+
+    /// Those of `part` that are not on disk already: an answer may be lost after its commit.
+    async fn without_written(&mut self, part: Vec<Entry>) -> Result<Vec<Entry>, Vec<Entry>> {
+        let asked: Vec<_> = part.iter().filter(|entry| entry.may_be_written).map(|entry| &entry.settlement).collect();
+        if asked.is_empty() {
+            return Ok(part);
+        }
+        match self.connection.written_attempts(&asked).await {
+            Ok(written) => {
+                let is_written = |entry: &Entry| written.contains(&entry.settlement.attempt);
+                let (written, part): (Vec<_>, Vec<_>) = part.into_iter().partition(is_written);
+                let settlements: Vec<_> = written.iter().map(|entry| &entry.settlement).collect();
+                self.count(&settlements, &Settled { lost: HashSet::new(), webhook_jobs: settlements.len() as u64 });
+                finish(written);
+                Ok(part)
+            }
+            Err(error) => {
+                warn_away(&error);
+                Err(part)
+            }
         }
     }
 
-    /// Offers outcomes until the store answers; returns only errors that a repetition cannot mend. What the
-    /// store did not take in time is offered in smaller parts.
-    async fn write_until_taken(&mut self, settlements: &[Settlement]) -> Result<(), StoreError> {
-        let (mut rest, mut part) = (settlements, settlements.len());
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(part.min(rest.len()));
-            let settled = self.connection.settle_deliveries(now, &*self.parts.rng).await;
-            let Some(settled) = answered(PAUSE, "outcomes to be written", settled).await else {
-                part = (part / 2).max(1);
-                continue;
-            };
-            self.count(now, &settled?);
-            rest = later;
+    fn count(&self, settlements: &[&Settlement], settled: &Settled) {
+        if settlements.is_empty() {
+            return;
         }
-        Ok(())
-    }
-
-    fn count(&self, settlements: &[Settlement], settled: &Settled) {
         let Settled { lost, webhook_jobs } = settled;
         let metrics = &self.parts.metrics;
         metrics.settle_batch.observe(settlements.len() as f64);
@@ -195,6 +278,17 @@ fn log_end(settlement: &Settlement) {
         class = report.outcome.class(),
         "a delivery ended"
     );
+}
+
+fn finish(entries: impl IntoIterator<Item = Entry>) {
+    for entry in entries {
+        // The worker may have been stopped; its outcome is on disk all the same.
+        let _ = entry.done.send(());
+    }
+}
+
+fn warn_away(error: &StoreError) {
+    tracing::warn!(%error, "the store does not take outcomes; they are held and offered again");
 }
 
 fn give_up(settlement: &Settlement, error: &StoreError) {

@@ -44,6 +44,7 @@ pub struct Deliverer {
     claims: Claims,
     /// The least wait after an uncertain try.
     uncertain: Duration,
+    uncertain_max: i32,
 }
 
 impl Deliverer {
@@ -52,6 +53,7 @@ impl Deliverer {
             claims: Claims::new(Arc::clone(&courier.handover.capacity), Arc::clone(&courier.metrics)),
             sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock)),
             uncertain: config.delivery.uncertain_delay.0,
+            uncertain_max: i32::try_from(config.delivery.uncertain_tries).unwrap_or(i32::MAX),
             courier,
             settler,
             store,
@@ -75,6 +77,7 @@ impl Deliverer {
         RetryPolicy {
             schedule: self.courier.router.traffic.plan().classifier.schedule(schedule),
             uncertain: self.uncertain,
+            uncertain_max: self.uncertain_max,
         }
     }
 

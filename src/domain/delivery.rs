@@ -30,6 +30,10 @@ pub struct LeasedDelivery {
     pub due_at: Timestamp,
     /// Its last instant.
     pub expires_at: Timestamp,
+    /// Claims whose process never said how they ended: they take no step of the schedule.
+    pub rescued: i32,
+    /// Tries after which the message may have been taken.
+    pub uncertain: i32,
 }
 
 /// Deliveries that are alike to a claim: of one shard, one priority, one project, for one next hop.
@@ -42,6 +46,10 @@ pub struct Group {
     pub next_hop: String,
 }
 
+/// Tries after which a server that says when to come back is believed; later its word only makes the schedule longer, or
+/// a stranger would set the interval of tries for days.
+const HINTS_BELIEVED: i32 = 2;
+
 /// When a try is repeated.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
@@ -49,6 +57,8 @@ pub struct RetryPolicy {
     pub schedule: Schedule,
     /// The least wait after an uncertain try, for the receiver to finish what it may have begun.
     pub uncertain: Duration,
+    /// Uncertain tries of a delivery: after the last one it is given up, since each may be a copy.
+    pub uncertain_max: i32,
 }
 
 /// Where a delivery goes after a try.
@@ -94,10 +104,16 @@ impl LeasedDelivery {
         rng: &dyn Rng,
     ) -> Transition {
         let hint = outcome.trouble().and_then(|trouble| trouble.action.retry_after);
-        let delay = |policy: &RetryPolicy| match hint {
-            // A server that says when is believed; a little later than all at once.
-            Some(hint) => rng.jitter(hint.mul_f64(1.05), 0.05 / 1.05),
-            None => policy.schedule.delay_after(self.lease.attempt, rng),
+        let tries = (self.lease.attempt - self.rescued).max(1);
+        let delay = |policy: &RetryPolicy| {
+            let scheduled = policy.schedule.delay_after(tries, rng);
+            // A little later than all at once.
+            let hinted = hint.map(|hint| rng.jitter(hint.mul_f64(1.05), 0.05 / 1.05));
+            match hinted {
+                None => scheduled,
+                Some(hinted) if tries <= HINTS_BELIEVED => hinted,
+                Some(hinted) => hinted.max(scheduled),
+            }
         };
         let settled = |status, event| Transition { status, next: Next::Settled, event };
         let deferred = |delay: Duration| Transition {
@@ -115,6 +131,9 @@ impl LeasedDelivery {
             Outcome::Deferred(_) => deferred(delay(&policy())),
             Outcome::Uncertain(_) => {
                 let policy = policy();
+                if self.uncertain + 1 >= policy.uncertain_max {
+                    return settled(RecipientStatus::Bounced, EventType::Bounced);
+                }
                 deferred(delay(&policy).max(policy.uncertain))
             }
         }
@@ -158,15 +177,29 @@ mod tests {
             size: 1,
             due_at: NOW,
             expires_at: NOW + time::Duration::seconds(expires_in),
+            rescued: 0,
+            uncertain: 0,
         }
     }
 
     fn conclude(outcome: &Outcome, expires_in: i64) -> Transition {
+        conclude_of(&delivery(expires_in), outcome)
+    }
+
+    fn conclude_of(delivery: &LeasedDelivery, outcome: &Outcome) -> Transition {
         let policy = || RetryPolicy {
             schedule: Schedule::new(vec![Duration::from_secs(10)], Jitter::DEFAULT).unwrap(),
             uncertain: Duration::from_mins(1),
+            uncertain_max: 3,
         };
-        delivery(expires_in).conclude(outcome, policy, NOW, &SeededRng::new(5))
+        delivery.conclude(outcome, policy, NOW, &SeededRng::new(5))
+    }
+
+    fn wait(delivery: &LeasedDelivery, outcome: &Outcome) -> Option<i64> {
+        match conclude_of(delivery, outcome).next {
+            Next::Due(at) => Some((at - NOW).whole_seconds()),
+            Next::Settled => None,
+        }
     }
 
     fn trouble() -> Trouble {
@@ -193,6 +226,31 @@ mod tests {
         let short = conclude(&Outcome::Deferred(trouble()), 3);
         assert_eq!(short.next, Next::Due(NOW + time::Duration::seconds(3)));
         assert_eq!(conclude(&Outcome::Deferred(trouble()), 0).status, RecipientStatus::Expired);
+    }
+
+    #[test]
+    fn a_hint_is_believed_twice_and_then_only_makes_the_schedule_longer() {
+        let hinted = |seconds, attempt, rescued| {
+            let mut trouble = trouble();
+            trouble.action.retry_after = Some(Duration::from_secs(seconds));
+            let mut delivery = delivery(10_000);
+            (delivery.lease.attempt, delivery.rescued) = (attempt, rescued);
+            wait(&delivery, &Outcome::Deferred(trouble)).unwrap()
+        };
+        assert!(hinted(2, 1, 0) <= 2 && hinted(2, 2, 0) <= 2);
+        assert!(hinted(2, 3, 0) >= 9, "the schedule says ten seconds");
+        assert!(hinted(2, 3, 1) <= 2, "a claim that nobody knows the end of was no try");
+        assert!(hinted(100, 9, 0) >= 100);
+    }
+
+    #[test]
+    fn copies_that_nobody_answers_for_are_bounded() {
+        let mut delivery = delivery(10_000);
+        assert_eq!(wait(&delivery, &Outcome::Uncertain(trouble())), Some(60));
+        delivery.uncertain = 2;
+        let given_up = conclude_of(&delivery, &Outcome::Uncertain(trouble()));
+        assert_eq!((given_up.status, given_up.next), (RecipientStatus::Bounced, Next::Settled));
+        assert!(wait(&delivery, &Outcome::Deferred(trouble())).is_some(), "what was not sent made no copy");
     }
 
     #[test]

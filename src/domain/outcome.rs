@@ -127,6 +127,9 @@ impl Outcome {
     }
 }
 
+/// Stands for words that the store refused.
+const UNWRITABLE: &str = "(words that could not be stored)";
+
 /// One try of a delivery as it will be recorded.
 #[derive(Debug, Clone)]
 pub struct AttemptReport {
@@ -150,6 +153,23 @@ impl AttemptReport {
     /// Whether it ended before the server heard of the message.
     pub fn is_before_mail(&self) -> bool {
         !self.stage.is_some_and(Stage::is_of_message)
+    }
+
+    /// Leaves out whatever a server said, or is called, but for its reply's code.
+    pub fn forget_words(&mut self) {
+        let words = match &mut self.outcome {
+            Outcome::Accepted(reply) => Some(&mut reply.text),
+            Outcome::Deferred(trouble) | Outcome::Rejected(trouble) | Outcome::Uncertain(trouble) => {
+                UNWRITABLE.clone_into(&mut trouble.detail);
+                trouble.reply.as_mut().map(|reply| &mut reply.text)
+            }
+            Outcome::Expired => None,
+        };
+        if let Some(words) = words {
+            UNWRITABLE.clone_into(words);
+        }
+        self.host = None;
+        self.transcript.clear();
     }
 
     /// A try that ended before any server was spoken to.

@@ -3,9 +3,12 @@
 /// A statement that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Unreachable, out of connections, or too slow: the same call may succeed later.
+    /// Unreachable, too slow, or not in a state to answer: the same call may succeed later, on a new connection.
     #[error("the store is away: {0}")]
     Away(String),
+    /// The server said something that is on no list: it may pass, and it may be about one row among others.
+    #[error("the store cannot answer: {0}")]
+    Unclear(String),
     /// A named constraint refused the row.
     #[error("constraint {0} refused the row")]
     Refused(String),
@@ -21,14 +24,21 @@ impl StoreError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Away(_) => "away",
+            Self::Unclear(_) => "unclear",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
             Self::Unusable(_) => "unusable",
         }
     }
 
+    /// Whether to wait and ask again.
     pub const fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+        matches!(self, Self::Away(_) | Self::Unclear(_))
+    }
+
+    /// Whether rows that were written together are worth trying one by one.
+    pub const fn may_be_of_one_row(&self) -> bool {
+        !matches!(self, Self::Away(_))
     }
 
     /// A row that this program cannot have written: which one, and what stands in it.
@@ -48,35 +58,58 @@ pub(super) fn decoded<T>(
 }
 
 impl From<sqlx::Error> for StoreError {
+    /// Unknown means wait: an error may pass unless it is on the short list of those that the same statement would
+    /// meet again on any connection to any server, since they name the rows or what was asked.
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) => {
-                if let Some(constraint) = database.constraint() {
+                let code = database.code().unwrap_or_default();
+                if let Some(constraint) = database.constraint().filter(|_| code.starts_with("23")) {
                     return Self::Refused(constraint.to_owned());
                 }
-                // Classes 08 connection, 25 transaction state (idle timeout), 53 resources, 57 operator
-                // intervention, 58 system error: about the server, not about the statement. 40 (deadlock,
-                // serialization) passes by itself too.
-                // 28 and 3D: the login or the database is not there (yet).
-                let code = database.code().unwrap_or_default();
                 let text = format!("{} (SQLSTATE {code})", database.message());
-                // 55P03: a lock was not to be had within its timeout. 23514 without a name: no partition takes the row,
-                // since a clock runs days ahead, or partitions could not be made. Both pass.
-                if ["55P03", "23514"].contains(&&*code) {
-                    return Self::Away(text);
-                }
                 match code.get(..2) {
-                    Some("08" | "25" | "28" | "3D" | "40" | "53" | "57" | "58") => Self::Away(text),
-                    _ => Self::Failed(text),
+                    _ if names_rows(&code) => Self::Failed(text),
+                    // Of the server, not of the statement: connection, transaction state (idle timeout), login, database not
+                    // there (yet), deadlock, resources, locks, operator, system; and the partition that is missing.
+                    Some("08" | "23" | "25" | "28" | "3D" | "40" | "53" | "55" | "57" | "58") => Self::Away(text),
+                    _ => Self::Unclear(text),
                 }
             }
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Away(error.to_string()),
-            _ => Self::Failed(error.to_string()),
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. } => Self::Failed(error.to_string()),
+            _ => Self::Away(error.to_string()),
+        }
+    }
+}
+
+/// Whether a SQLSTATE speaks of the rows themselves: 21 cardinality, 22 data exception, 23 integrity, 54 a program's limit
+/// (a row too large). Not 23514 without a constraint's name: no partition takes the row, since days could not be made yet.
+fn names_rows(code: &str) -> bool {
+    code != "23514" && matches!(code.get(..2), Some("21" | "22" | "23" | "54"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_that_name_rows_end_anything() {
+        for code in ["22001", "22021", "22P05", "23502", "21000", "54000"] {
+            assert!(names_rows(code), "{code}");
+        }
+        // Locks, plans, logins, servers that stop, start, are full, are broken or are not what they were.
+        for code in [
+            "", "00000", "08006", "0A000", "23514", "25006", "26000", "28P01", "3D000", "3F000", "40001", "40P01",
+            "42501", "42P01", "42703", "53100", "53300", "55000", "55006", "55P03", "57014", "57P01", "57P03", "58030",
+            "72000", "F0000", "HV000", "P0001", "XX000", "XX001", "ZZ999",
+        ] {
+            assert!(!names_rows(code), "{code}");
         }
     }
 }

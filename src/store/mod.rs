@@ -28,7 +28,8 @@ use uuid::Uuid;
 pub use clock::StoreClock;
 pub use error::StoreError;
 use error::decoded;
-pub use queue::leases::Window;
+use queue::floors::DeliveryFloors;
+pub use queue::leases::{Spared, Window};
 
 use crate::config::Database;
 use crate::domain::clock::{Clock, Timestamp};
@@ -98,12 +99,16 @@ impl Store {
 
     /// A connection of the caller's own, for work in transactions.
     pub fn connection(&self) -> OwnedConnection {
-        OwnedConnection { store: self.clone(), conn: None, opened: None }
+        OwnedConnection { store: self.clone(), conn: None, opened: None, floors: DeliveryFloors::default() }
     }
 
     /// Whether the store takes a connection, right now.
     pub async fn ping_once(&self) -> Result<(), StoreError> {
-        self.within("store.ping", async { Ok(PgConnection::connect_with(&self.options).await?.close().await?) }).await
+        let ping = async {
+            let connection = PgConnection::connect_with(&self.options).await.map_err(not_connected)?;
+            Ok(connection.close().await?)
+        };
+        self.within("store.ping", ping).await
     }
 
     /// Closes the pool's connections.
@@ -112,7 +117,7 @@ impl Store {
     }
 
     async fn conn(&self) -> Result<Pooled, StoreError> {
-        Ok(Pooled { conn: Some(self.pool.acquire().await?) })
+        Ok(Pooled { conn: Some(self.pool.acquire().await.map_err(not_connected)?) })
     }
 
     /// The one door of statements: runs `work` under the deadline, in a span of its name (`noun.verb`), and counts it.
@@ -131,6 +136,12 @@ impl Store {
         }
         result
     }
+}
+
+/// No statement was heard: whatever a server says to that, it is away.
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
+fn not_connected(error: sqlx::Error) -> StoreError {
+    StoreError::Away(error.to_string())
 }
 
 /// A pooled connection that goes back to the pool only after [`Pooled::keep`]. Dropped before that, in
@@ -175,6 +186,7 @@ pub struct OwnedConnection {
     store: Store,
     conn: Option<(PgConnection, Instant)>,
     opened: Option<Instant>,
+    floors: DeliveryFloors,
 }
 
 /// A connection keeps its plans; it is opened anew after this time, so that plans made over few rows, or before the
@@ -187,6 +199,11 @@ impl OwnedConnection {
     /// How many shards one transaction may touch.
     pub const fn max_shards_per_tx(&self) -> usize {
         self.store.max_shards_per_tx
+    }
+
+    /// Rows from before this instant are visible to all, or were given up.
+    fn all_visible(&self) -> Timestamp {
+        self.store.now() - self.store.timeout * 2
     }
 
     /// Takes the connection, opening it if need be.
@@ -210,7 +227,8 @@ impl OwnedConnection {
 
     async fn connect(&mut self) -> Result<PgConnection, StoreError> {
         self.opened = Some(Instant::now());
-        Ok(PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await?)
+        let connected = PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await;
+        connected.map_err(not_connected)
     }
 
     /// Keeps the connection for the next call.

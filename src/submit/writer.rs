@@ -53,7 +53,7 @@ pub enum WriteError {
 impl From<&StoreError> for WriteError {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::Away(reason) => Self::Away(reason.clone()),
+            StoreError::Away(reason) | StoreError::Unclear(reason) => Self::Away(reason.clone()),
             other => Self::Failed(other.to_string()),
         }
     }
@@ -238,7 +238,7 @@ impl Task {
                     let _ = answer.send(Ok(stored));
                 }
             }
-            Err(error) if error.is_away() || batch.len() == 1 => {
+            Err(error) if !error.may_be_of_one_row() || batch.len() == 1 => {
                 tracing::warn!(%error, messages, "messages were not stored");
                 for answer in answers {
                     let _ = answer.send(Err(WriteError::from(&error)));
@@ -315,6 +315,8 @@ impl Task {
                 size: message.raw.len(),
                 due_at: message.created_at,
                 expires_at: message.give_up_at,
+                rescued: 0,
+                uncertain: 0,
             };
             let sender = || ReversePath::Address(message.sender.clone());
             let reverse_path = recipient.return_path.clone().unwrap_or_else(sender);

@@ -1,20 +1,22 @@
-//! Ticks that keep the house: leases that ran out, idempotency keys past their day, counters and policies past their use,
-//! days' partitions, gauges. Every process may tick; each tick is harmless twice.
+//! Ticks that keep the house: leases that ran out, mail past its last instant, idempotency keys past their day, counters
+//! and policies past their use, days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
+mod expiry;
 mod partitions;
+mod rescue;
 mod timekeeper;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::clock::Rng;
-use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::store::{OwnedConnection, Store, StoreError, Window};
+use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use crate::wake::Wake;
 
+pub use expiry::Expiry;
 pub use partitions::Partitions;
+pub use rescue::{Rescue, Seen};
 pub use timekeeper::Timekeeper;
 
 /// How often leases are looked through.
@@ -31,18 +33,21 @@ const COUNT_BOUND: i64 = 10_000;
 /// What ticks.
 pub struct Upkeep {
     pub store: Store,
-    pub deliveries: Arc<Wake>,
-    pub webhooks: Arc<Wake>,
+    pub rescue: Rescue,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
 
 impl Upkeep {
-    pub async fn run(self, shutdown: Shutdown) {
+    pub async fn run(mut self, shutdown: Shutdown) {
         let mut connection = self.store.connection();
         let mut tick = 0_u32;
         loop {
-            if let Err(error) = self.tick(&mut connection, tick).await {
+            // What one part meets keeps no other from its work.
+            let rescued = self.rescue.tick(&mut connection).await;
+            let counted = self.count(&mut connection).await;
+            let cleaned = self.clean(&mut connection, tick).await;
+            for error in [rescued, counted, cleaned].into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "upkeep goes on at its next tick");
             }
             tick = tick.wrapping_add(1);
@@ -52,13 +57,15 @@ impl Upkeep {
         }
     }
 
-    async fn tick(&self, connection: &mut OwnedConnection, tick: u32) -> Result<(), StoreError> {
-        self.rescue_deliveries(connection).await?;
-        self.rescue_webhooks(connection).await?;
+    async fn count(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
         let due = connection.count_due_deliveries(COUNT_BOUND).await?;
         self.metrics.queue_due.with_label_values(&["deliveries"]).set(due.rows);
         let oldest = i64::try_from(due.oldest.as_secs()).unwrap_or(i64::MAX);
         self.metrics.queue_oldest_due_seconds.with_label_values(&["deliveries"]).set(oldest);
+        Ok(())
+    }
+
+    async fn clean(&self, connection: &mut OwnedConnection, tick: u32) -> Result<(), StoreError> {
         if tick.is_multiple_of(CLEAN_EVERY) {
             connection.prune_idempotency_keys(BATCH).await?;
         }
@@ -66,50 +73,6 @@ impl Upkeep {
             self.store.prune_tls_counts().await?;
             self.store.prune_source_usage().await?;
             self.store.prune_sts_policies().await?;
-        }
-        Ok(())
-    }
-
-    async fn rescue_deliveries(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
-        let counter = self.metrics.leases_rescued.with_label_values(&["deliveries"]);
-        for shard in connection.shards_with_expired_deliveries().await? {
-            let all = Window { skip: 0, limit: BATCH };
-            let rescued = match connection.rescue_deliveries(shard, all, &*self.rng).await {
-                Err(error) if error.is_away() => return Err(error),
-                Err(error) => {
-                    tracing::error!(%error, "a rescue was refused; going on row by row");
-                    self.rescue_one_by_one(connection, shard).await
-                }
-                Ok(rescued) => rescued,
-            };
-            if rescued > 0 {
-                tracing::warn!(rescued, "deliveries whose lease ran out are due again");
-                counter.inc_by(rescued as u64);
-                self.deliveries.ring(shard);
-            }
-        }
-        Ok(())
-    }
-
-    /// A row that cannot be rescued is passed over and does not keep the others.
-    async fn rescue_one_by_one(&self, connection: &mut OwnedConnection, shard: Shard) -> usize {
-        let (mut rescued, mut skip) = (0, 0);
-        while skip < BATCH {
-            let one = Window { skip, limit: 1 };
-            match connection.rescue_deliveries(shard, one, &*self.rng).await {
-                Ok(0) => break,
-                Ok(count) => rescued += count,
-                Err(_) => skip += 1,
-            }
-        }
-        rescued
-    }
-
-    async fn rescue_webhooks(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
-        for shard in connection.shards_with_expired_jobs().await? {
-            let rescued = connection.rescue_jobs(shard, Window { skip: 0, limit: BATCH }).await?;
-            self.metrics.leases_rescued.with_label_values(&["webhooks"]).inc_by(rescued as u64);
-            self.webhooks.ring(shard);
         }
         Ok(())
     }

@@ -106,10 +106,11 @@ impl Poster {
 
     /// The next try by the schedule, later if the endpoint asked for it; the end after the last one.
     fn next_try(&self, job: &LeasedJob, retry_after: Option<RetryAfter>) -> JobNext {
-        if usize::try_from(job.lease.attempt).unwrap_or(0) > self.schedule.len() {
+        let tries = job.lease.attempt - job.rescued;
+        if usize::try_from(tries).unwrap_or(0) > self.schedule.len() {
             return JobNext::Failed;
         }
-        let delay = self.schedule.delay_after(job.lease.attempt, &*self.rng);
+        let delay = self.schedule.delay_after(tries, &*self.rng);
         let now = self.now();
         let asked = match retry_after {
             Some(RetryAfter::Span(span)) => span,
@@ -221,7 +222,7 @@ impl Work for Poster {
     }
 
     fn span(call: &Call) -> Span {
-        let LeasedJob { lease, endpoint, message, event } = &call.job;
+        let LeasedJob { lease, endpoint, message, event, .. } = &call.job;
         tracing::info_span!("webhook", message.id = %message, event.id = %event, endpoint.id = %endpoint, attempt = lease.attempt)
     }
 

@@ -43,7 +43,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
         ],
     ),
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
-    ("upkeep", &["domain", "telemetry", "store", "wake", "shutdown"]),
+    ("upkeep", &["domain", "telemetry", "store", "queue", "wake", "shutdown"]),
     ("api", &["domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
     ("console", &["api"]),
     ("app", &["*"]),

@@ -29,6 +29,7 @@ mod fuzz;
 mod handover;
 mod listing;
 mod logs;
+mod misfortune;
 mod mx;
 mod openapi;
 mod operator;

@@ -141,7 +141,7 @@ const fn statement(name: &'static str, part: &'static str, arguments: String) ->
 async fn statements(database: &Database) -> Vec<Statement> {
     let project: Uuid =
         sqlx::query_scalar("SELECT id FROM projects WHERE name = 'shop'").fetch_one(&database.pool).await.unwrap();
-    let mut all = over_all_shards();
+    let mut all = over_all_shards("timestamptz 'epoch'");
     for shard in [MIXED, LATER, HELD] {
         all.extend(over_one_shard(shard.value(), project));
     }
@@ -152,26 +152,29 @@ async fn statements(database: &Database) -> Vec<Statement> {
     all
 }
 
-fn over_all_shards() -> Vec<Statement> {
+/// Probes that begin at `floor`.
+fn over_all_shards(floor: &str) -> Vec<Statement> {
+    let floors = format!("array_fill({floor}, ARRAY[64])");
     let shards = format!("ARRAY[{}]", SHARDS.map(|value| value.to_string()).join(","));
     let expired = "FROM deliveries d WHERE d.shard = s.shard AND d.lease_token IS NOT NULL";
     vec![
-        statement("shards_where_due", "NOT d.ready AND d.due_at <= $2 ORDER BY", format!("{shards}, now()")),
-        statement("shards_where_ready", ") AS ready", shards.clone()),
-        statement("shards_where_expired", expired, format!("{shards}, now()")),
+        statement("shards_where_due", "d.ready = false AND d.due_at >= s.floor", format!("{shards}, {floors}, now()")),
+        statement("shards_where_ready", ") AS ready", format!("{shards}, {floors}, true")),
+        statement("shards_where_expired", expired, format!("{shards}, {floors}, now()")),
+        statement("shards_where_expiring", ") AS over", format!("{shards}, {floors}, now()")),
     ]
 }
 
 fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
     let (nil, max) = (Uuid::nil(), Uuid::max());
     vec![
-        statement("ripen", "UPDATE deliveries d SET ready = true", format!("{shard}, {BATCH}, now()")),
+        statement("ripen", "UPDATE deliveries d SET ready = true", format!("{shard}, {BATCH}, now(), 'epoch'")),
         statement(
             "ready_groups",
             "WITH RECURSIVE walk",
             format!(
                 "array_fill({shard}, ARRAY[3]), ARRAY[0, 1, 2]::smallint[], array_fill('{nil}'::uuid, ARRAY[3]), \
-                 ARRAY['', '', ''], 200"
+                 ARRAY['', '', ''], 200, array_fill(timestamptz 'epoch', ARRAY[3])"
             ),
         ),
         statement(
@@ -179,13 +182,14 @@ fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
             "attempt = d.attempt + 1, held = NULL FROM due",
             format!(
                 "'{max}', '{max}', 30, ARRAY[{shard}, {shard}], ARRAY[1, 1]::smallint[], ARRAY['{project}', '{project}']::uuid[], \
-                 ARRAY['lane03', 'lane17'], ARRAY[10, {BATCH} - 10]::bigint[], now()"
+                 ARRAY['lane03', 'lane17'], ARRAY[10, {BATCH} - 10]::bigint[], now(), \
+                 array_fill(timestamptz 'epoch', ARRAY[2])"
             ),
         ),
         statement(
             "release_expired",
             "FROM deliveries w WHERE w.shard = $1 AND w.lease_token IS NOT NULL",
-            format!("{shard}, {BATCH}, 0, now()"),
+            format!("{shard}, {BATCH}, 0, now(), '{{}}', 'epoch', '{nil}', '{{}}', 'epoch'"),
         ),
     ]
 }
@@ -212,7 +216,11 @@ fn over_leases(leased: &Keys) -> Vec<Statement> {
             "m.sender AS \"sender?\"",
             format!("{shards}, {ids}, {tokens}, {messages}, '{nil}', '{max}'"),
         ),
-        statement("renew", "UPDATE deliveries d SET lease_until", format!("{shards}, {ids}, {tokens}, now(), 30")),
+        statement(
+            "renew",
+            "renewed AS (UPDATE deliveries d SET lease_until",
+            format!("{shards}, {ids}, {tokens}, now(), 30"),
+        ),
         settle("settle what was delivered", "delivered", "NULL::timestamptz", "now()"),
         settle("settle what was deferred", "deferred", "now()", "NULL::timestamptz"),
     ]
@@ -411,4 +419,52 @@ async fn hot_statements_need_no_statistics() {
         costs.push(Prepared::on(&database).await.run(&database).await);
     }
     assert_alike(&costs[0], &costs[1]);
+}
+
+/// Pages that each probe over all shards touches when it begins at `floor`.
+async fn probe(database: &Database, floor: &str) -> Vec<(&'static str, i64)> {
+    let mut conn = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::raw_sql(LINK).execute(&mut conn).await.unwrap();
+    let mut pages = Vec::new();
+    for statement in over_all_shards(floor) {
+        let prepare = format!("PREPARE {} AS {}", statement.name, statement_of(statement.part).0);
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut conn).await.unwrap();
+        let execute =
+            format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE {} ({})", statement.name, statement.arguments);
+        let mut plan = sqlx::query_scalar::<_, Value>(AssertSqlSafe(execute)).fetch_one(&mut conn).await.unwrap();
+        pages.push((statement.name, Cost { name: statement.name, plan: plan[0]["Plan"].take() }.pages()));
+    }
+    pages
+}
+
+#[tokio::test]
+async fn under_a_held_snapshot_polls_and_rescues_do_not_pass_what_was_settled_since() {
+    const SETTLED: usize = 16_000;
+    let database = database().await;
+    let mut dump = PgConnection::connect(&database.url).await.unwrap();
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM deliveries";
+    sqlx::raw_sql(hold).execute(&mut dump).await.unwrap();
+    // Later than whatever was settled.
+    let floor = "clock_timestamp()";
+    let before = probe(&database, floor).await;
+    for lane in ["'hop'", "'lane'"] {
+        for from in 0..64_u8 {
+            let shard = Some(Shard::of_low_bits(from));
+            Backlog { project: "shop", rows: SETTLED / 64, shard, lane }.write(&database).await;
+        }
+        let past = "due_at = now() - interval '1 hour', expires_at = now() - interval '1 hour'";
+        let leased = "lease_token = gen_random_uuid(), lease_owner = gen_random_uuid(), attempt = 1, \
+                      lease_until = now() - interval '1 hour'";
+        database
+            .execute(&format!("UPDATE deliveries SET ready = false, {past}; UPDATE deliveries SET ready = true"))
+            .await;
+        database.execute(&format!("UPDATE deliveries SET {leased}; DELETE FROM deliveries")).await;
+    }
+    let after = probe(&database, floor).await;
+    for ((name, before), (_, after)) in before.iter().zip(&after) {
+        assert!(*after <= before * 2 + 64, "{name}: {after} pages, {before} before");
+    }
+    // What a probe from the beginning costs meanwhile.
+    let whole: i64 = probe(&database, "timestamptz 'epoch'").await.iter().map(|(_, pages)| pages).sum();
+    assert!(whole > 20 * after.iter().map(|(_, pages)| pages).sum::<i64>(), "{whole}: nothing was held");
 }

@@ -1,5 +1,7 @@
 //! Rules that only a database can check.
 
+use std::time::Duration;
+
 use mailwright::ambient::SystemRng;
 use mailwright::domain::access::Mode;
 use mailwright::domain::dkim::Algorithm;
@@ -11,7 +13,8 @@ use mailwright::domain::recipient::{RecipientKind, RecipientStatus};
 use mailwright::domain::shard::{SHARDS, Shard};
 use mailwright::domain::tls_result::{TlsPolicyType, TlsResult};
 use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
-use mailwright::store::Window;
+use mailwright::store::{Spared, Window};
+use uuid::Uuid;
 
 use crate::support::app::{Setup, message_to};
 use crate::support::database::{Database, store};
@@ -82,9 +85,20 @@ async fn a_lease_that_ran_out_is_rescued_and_its_try_is_recorded_as_uncertain() 
     app.database.execute(&format!("{lease} '-1 second'")).await;
     let shards = connection.shards_with_expired_deliveries().await.unwrap();
     assert_eq!(shards.len(), 1);
-    let window = Window { skip: 0, limit: 10 };
-    let rescued = connection.rescue_deliveries(shards[0], window, &SystemRng).await.unwrap();
-    assert_eq!(rescued, 1);
+    let (shard, from) = shards[0];
+    let window = Window { skip: 0, limit: 10, from };
+    let row = "SELECT lease_owner, id FROM deliveries";
+    let (owner, row): (Uuid, Uuid) = sqlx::query_as(row).fetch_one(&app.database.pool).await.unwrap();
+    let alive = Spared { owners: vec![owner], grace: Duration::from_hours(1), ..Spared::default() };
+    assert_eq!(connection.rescue_deliveries(shard, window, &alive, &SystemRng).await.unwrap(), 0, "it will renew it");
+    let holds_it = Spared { own: owner, in_hand: vec![row], ..alive.clone() };
+    assert_eq!(
+        connection.rescue_deliveries(shard, window, &holds_it, &SystemRng).await.unwrap(),
+        0,
+        "it is in hand here"
+    );
+    let lost_it = Spared { own: owner, ..alive };
+    assert_eq!(connection.rescue_deliveries(shard, window, &lost_it, &SystemRng).await.unwrap(), 1);
     assert_eq!(app.message(&id).await["status"], "queued");
     let attempts = app.attempts(&id).await;
     assert_eq!(

@@ -42,6 +42,20 @@ impl Store {
         .await
     }
 
+    /// The processes that gave a sign of life within `live`.
+    pub async fn live_processes(&self, live: Duration) -> Result<Vec<Uuid>, StoreError> {
+        on_pool!(
+            self,
+            "processes.list_live",
+            conn,
+            sqlx::query_scalar!(
+                "SELECT id FROM processes WHERE seen_at > now() - make_interval(secs => $1)",
+                live.as_secs_f64(),
+            )
+            .fetch_all(conn)
+        )
+    }
+
     /// Whether every other live process was seen since this one's first sign of life: from then on all count it.
     pub async fn is_known_to_others(&self, process: Uuid, live: Duration) -> Result<bool, StoreError> {
         let waiting = on_pool!(self, "processes.is_known", conn,

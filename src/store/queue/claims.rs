@@ -60,23 +60,35 @@ impl OwnedConnection {
     /// have something ready. Two index probes for a shard that has neither.
     pub async fn ready_shards(&mut self, limit: i64) -> Result<Vec<Shard>, StoreError> {
         let now = self.store.now();
-        let due = on_connection!(self, "deliveries.find_ready", conn, shards_where_due(conn, now))?;
-        for shard in due {
-            on_connection!(self, "deliveries.find_ready", conn, mark_ready(conn, shard, limit, now))?;
+        let floors = self.floors.due.for_probe();
+        let due = on_connection!(self, "deliveries.find_ready", conn, shards_where_due(conn, &floors, now))?;
+        let visible = self.all_visible();
+        self.floors.due.learn(&due, visible);
+        let floors = self.floors.ready.for_probe();
+        for (shard, first) in &due {
+            on_connection!(self, "deliveries.find_ready", conn, mark_ready(conn, *shard, limit, *first, now))?;
+            self.floors.ready.lower(*shard, *first);
         }
-        on_connection!(self, "deliveries.find_ready", conn, shards_where_ready(conn))
+        // Not those of the probe: what was just made ready lies behind them.
+        let floors: Vec<_> =
+            Shard::all().zip(floors).map(|(shard, floor)| floor.min(self.floors.ready.of(shard))).collect();
+        let ready = on_connection!(self, "deliveries.find_ready", conn, shards_where_ready(conn, &floors))?;
+        self.floors.ready.learn(&ready, visible);
+        Ok(ready.into_iter().map(|(shard, _)| shard).collect())
     }
 
     /// Who has something ready: at most `limit` groups of each priority in each shard, in order of project and next
     /// hop from behind the shard's cursors on.
     pub async fn ready_groups(&mut self, shards: &[(Shard, Cursors)], limit: i64) -> Result<Vec<Group>, StoreError> {
-        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, limit))
+        let floors: Vec<_> = shards.iter().map(|(shard, _)| self.floors.ready.of(*shard)).collect();
+        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, &floors, limit))
     }
 
     /// Claims each group's share, oldest first.
     pub async fn claim_deliveries(&mut self, claim: &Claim<'_>) -> Result<Vec<LeasedDelivery>, StoreError> {
         let now = self.store.now();
-        on_connection!(self, "deliveries.claim", conn, claim_shares(conn, claim, now))
+        let floors: Vec<_> = claim.shares.iter().map(|(group, _)| self.floors.ready.of(group.shard)).collect();
+        on_connection!(self, "deliveries.claim", conn, claim_shares(conn, claim, &floors, now))
     }
 
     /// The envelopes and bytes of deliveries whose leases are still ours, in the order asked for.
@@ -85,50 +97,71 @@ impl OwnedConnection {
     }
 }
 
-async fn shards_where_due(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Shard>, StoreError> {
+/// The shards in which something's time has come, and the first such instant.
+async fn shards_where_due(
+    conn: &mut PgConnection,
+    floors: &[Timestamp],
+    now: Timestamp,
+) -> Result<Vec<(Shard, Timestamp)>, StoreError> {
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
-    let rows = sqlx::query_scalar!(
+    let rows = sqlx::query!(
         r#"
-        SELECT s.shard AS "shard!" FROM unnest($1::int[]) AS s (shard), LATERAL (
-            SELECT 1 FROM deliveries d
-            WHERE d.shard = s.shard AND d.lease_token IS NULL AND NOT d.ready AND d.due_at <= $2
+        SELECT s.shard AS "shard!", due.due_at FROM unnest($1::int[], $2::timestamptz[]) AS s (shard, floor), LATERAL (
+            SELECT d.due_at FROM deliveries d
+            WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready = false AND d.due_at >= s.floor AND d.due_at <= $3
             ORDER BY d.due_at LIMIT 1) AS due
         "#,
         &shards,
+        floors,
         now,
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(Shard::of_value).collect())
+    Ok(rows.into_iter().filter_map(|row| Some((Shard::of_value(row.shard)?, row.due_at))).collect())
 }
 
-async fn shards_where_ready(conn: &mut PgConnection) -> Result<Vec<Shard>, StoreError> {
+/// The shards that have something ready, and since when the first of it is due.
+async fn shards_where_ready(
+    conn: &mut PgConnection,
+    floors: &[Timestamp],
+) -> Result<Vec<(Shard, Timestamp)>, StoreError> {
     let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
-    let rows = sqlx::query_scalar!(
+    // `$3` and not the word: the index in the order of claims would do too, and has no floor.
+    let rows = sqlx::query!(
         r#"
-        SELECT s.shard AS "shard!" FROM unnest($1::int[]) AS s (shard), LATERAL (
-            SELECT 1 FROM deliveries d WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready
-            ORDER BY d.priority, d.project_id, d.next_hop, d.due_at, d.id LIMIT 1) AS ready
+        SELECT s.shard AS "shard!", ready.due_at FROM unnest($1::int[], $2::timestamptz[]) AS s (shard, floor), LATERAL (
+            SELECT d.due_at FROM deliveries d
+            WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready = $3 AND d.due_at >= s.floor
+            ORDER BY d.due_at LIMIT 1) AS ready
         "#,
         &shards,
+        floors,
+        true,
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().filter_map(Shard::of_value).collect())
+    Ok(rows.into_iter().filter_map(|row| Some((Shard::of_value(row.shard)?, row.due_at))).collect())
 }
 
-async fn mark_ready(conn: &mut PgConnection, shard: Shard, limit: i64, now: Timestamp) -> Result<u64, StoreError> {
+async fn mark_ready(
+    conn: &mut PgConnection,
+    shard: Shard,
+    limit: i64,
+    first: Timestamp,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         r#"
         WITH due AS MATERIALIZED (
             SELECT w.shard, w.id FROM deliveries w
-            WHERE w.shard = $1 AND w.lease_token IS NULL AND NOT w.ready AND w.due_at <= $3
+            WHERE w.shard = $1 AND w.lease_token IS NULL AND w.ready = false AND w.due_at >= $4 AND w.due_at <= $3
             ORDER BY w.due_at LIMIT $2 FOR UPDATE SKIP LOCKED)
         UPDATE deliveries d SET ready = true FROM due WHERE d.shard = due.shard AND d.id = due.id
         "#,
         shard.value(),
         limit,
         now,
+        first,
     )
     .execute(conn)
     .await?;
@@ -136,24 +169,31 @@ async fn mark_ready(conn: &mut PgConnection, shard: Shard, limit: i64, now: Time
 }
 
 /// A walk over the index from group to group: each step is one probe.
-async fn groups(conn: &mut PgConnection, shards: &[(Shard, Cursors)], limit: i64) -> Result<Vec<Group>, StoreError> {
+async fn groups(
+    conn: &mut PgConnection,
+    shards: &[(Shard, Cursors)],
+    floors: &[Timestamp],
+    limit: i64,
+) -> Result<Vec<Group>, StoreError> {
     let walks = || shards.iter().flat_map(|(shard, cursors)| (0_i16..).zip(cursors).map(move |walk| (shard, walk)));
+    let floors = shards.iter().zip(floors).flat_map(|((_, cursors), floor)| cursors.iter().map(|_| *floor));
     let rows = sqlx::query!(
         r#"
         SELECT p.shard AS "shard!", p.priority AS "priority!", g.project_id AS "project_id!", g.next_hop AS "next_hop!"
         -- One walk for each priority of each shard, from behind its cursor on.
-        FROM unnest($1::int[], $2::smallint[], $3::uuid[], $4::text[]) AS p (shard, priority, project_id, next_hop),
+        FROM unnest($1::int[], $2::smallint[], $3::uuid[], $4::text[], $6::timestamptz[])
+            AS p (shard, priority, project_id, next_hop, floor),
         LATERAL (
             WITH RECURSIVE walk AS (
                 (SELECT d.project_id, d.next_hop FROM deliveries d
                  WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
-                   AND (d.project_id, d.next_hop) > (p.project_id, p.next_hop)
+                   AND (d.project_id, d.next_hop) > (p.project_id, p.next_hop) AND d.due_at >= p.floor
                  ORDER BY d.project_id, d.next_hop LIMIT 1)
                 UNION ALL
                 SELECT n.project_id, n.next_hop FROM walk w, LATERAL (
                     SELECT d.project_id, d.next_hop FROM deliveries d
                     WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
-                      AND (d.project_id, d.next_hop) > (w.project_id, w.next_hop)
+                      AND (d.project_id, d.next_hop) > (w.project_id, w.next_hop) AND d.due_at >= p.floor
                     ORDER BY d.project_id, d.next_hop LIMIT 1) AS n)
             SELECT walk.project_id, walk.next_hop FROM walk LIMIT $5) AS g
         "#,
@@ -162,6 +202,7 @@ async fn groups(conn: &mut PgConnection, shards: &[(Shard, Cursors)], limit: i64
         &walks().map(|(_, (_, c))| c.as_ref().map_or(Uuid::nil(), |c| c.project.uuid())).collect::<Vec<_>>(),
         &walks().map(|(_, (_, c))| c.as_ref().map_or_else(String::new, |c| c.next_hop.clone())).collect::<Vec<_>>(),
         limit,
+        &floors.collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
@@ -174,26 +215,28 @@ async fn groups(conn: &mut PgConnection, shards: &[(Shard, Cursors)], limit: i64
 async fn claim_shares(
     conn: &mut PgConnection,
     claim: &Claim<'_>,
+    floors: &[Timestamp],
     now: Timestamp,
 ) -> Result<Vec<LeasedDelivery>, StoreError> {
     let groups = || claim.shares.iter().map(|(group, _)| group);
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        ClaimedRow,
         r#"
         WITH due AS MATERIALIZED (
             -- Each group's share, oldest first.
             SELECT w.shard, w.id
-            FROM unnest($4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::bigint[])
-                AS g (shard, priority, project_id, next_hop, share),
+            FROM unnest($4::int[], $5::smallint[], $6::uuid[], $7::text[], $8::bigint[], $10::timestamptz[])
+                AS g (shard, priority, project_id, next_hop, share, floor),
             LATERAL (
                 SELECT q.shard, q.id FROM deliveries q
                 WHERE q.shard = g.shard AND q.priority = g.priority AND q.project_id = g.project_id
-                  AND q.next_hop = g.next_hop AND q.lease_token IS NULL AND q.ready
+                  AND q.next_hop = g.next_hop AND q.lease_token IS NULL AND q.ready AND q.due_at >= g.floor
                 ORDER BY q.due_at, q.id LIMIT g.share FOR UPDATE SKIP LOCKED) AS w)
         UPDATE deliveries d SET lease_owner = $1, lease_token = $2, lease_until = $9::timestamptz + make_interval(secs => $3),
             attempt = d.attempt + 1, held = NULL
         FROM due WHERE d.shard = due.shard AND d.id = due.id
         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
-            d.attempt
+            d.attempt, d.rescued, d.uncertain, d.lease_token
         "#,
         claim.owner,
         claim.token,
@@ -204,30 +247,51 @@ async fn claim_shares(
         &groups().map(|g| g.next_hop.clone()).collect::<Vec<_>>(),
         &claim.shares.iter().map(|(_, share)| i64::try_from(*share).unwrap_or(i64::MAX)).collect::<Vec<_>>(),
         now,
+        floors,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let corrupt =
-                |column, value: &dyn std::fmt::Display| StoreError::corrupt("deliveries", column, row.id, value);
-            let shard = Shard::of_value(row.shard).ok_or_else(|| corrupt("shard", &row.shard))?;
-            Ok(LeasedDelivery {
-                lease: Lease { shard, id: row.id, token: claim.token, attempt: row.attempt },
-                message: MessageId::from_uuid(row.message_id),
-                recipient: RecipientId::from_uuid(row.id),
-                project: ProjectId::from_uuid(row.project_id),
-                next_hop: row.next_hop,
-                demand: Demand {
-                    tls: TlsDemand::parse(&row.tls).map_err(|_| corrupt("tls", &row.tls))?,
-                    ip_pool: row.ip_pool,
-                },
-                size: usize::try_from(row.size).unwrap_or(0),
-                due_at: row.due_at,
-                expires_at: row.expires_at,
-            })
+    rows.into_iter().map(ClaimedRow::decode).collect()
+}
+
+/// A row of `deliveries` under a lease.
+pub(super) struct ClaimedRow {
+    pub(super) shard: i32,
+    pub(super) id: Uuid,
+    pub(super) message_id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) next_hop: String,
+    pub(super) tls: String,
+    pub(super) ip_pool: Option<String>,
+    pub(super) size: i32,
+    pub(super) due_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) attempt: i32,
+    pub(super) rescued: i16,
+    pub(super) uncertain: i16,
+    pub(super) lease_token: Option<Uuid>,
+}
+
+impl ClaimedRow {
+    pub(super) fn decode(self) -> Result<LeasedDelivery, StoreError> {
+        let corrupt = |column, value: &dyn std::fmt::Display| StoreError::corrupt("deliveries", column, self.id, value);
+        let shard = Shard::of_value(self.shard).ok_or_else(|| corrupt("shard", &self.shard))?;
+        let token = self.lease_token.ok_or_else(|| corrupt("lease_token", &"NULL"))?;
+        let tls = TlsDemand::parse(&self.tls).map_err(|_| corrupt("tls", &self.tls))?;
+        Ok(LeasedDelivery {
+            lease: Lease { shard, id: self.id, token, attempt: self.attempt },
+            message: MessageId::from_uuid(self.message_id),
+            recipient: RecipientId::from_uuid(self.id),
+            project: ProjectId::from_uuid(self.project_id),
+            next_hop: self.next_hop,
+            demand: Demand { tls, ip_pool: self.ip_pool },
+            size: usize::try_from(self.size).unwrap_or(0),
+            due_at: self.due_at,
+            expires_at: self.expires_at,
+            rescued: i32::from(self.rescued),
+            uncertain: i32::from(self.uncertain),
         })
-        .collect()
+    }
 }
 
 async fn load(conn: &mut PgConnection, wanted: &[ContentRequest]) -> Result<Vec<ContentLoad>, StoreError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::leases::{Rescued, Window, lease_statements};
+use super::leases::{Rescued, Spared, Window, lease_statements};
 use crate::domain::class::OwnClass;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::hold::HoldReason;
@@ -17,7 +17,7 @@ use crate::domain::shard::Shard;
 use crate::domain::stage::Stage;
 use crate::store::{OwnedConnection, Store, StoreError, on_connection, on_pool};
 
-lease_statements!("deliveries", ", begun_at = NULL, revoked_at = NULL");
+lease_statements!("deliveries", ", ready = d.rescued < 2, begun_at = NULL, revoked_at = NULL");
 
 /// How many rows are due, and for how long the oldest has been.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,10 +33,14 @@ impl OwnedConnection {
         on_connection!(self, "deliveries.renew", conn, renew_leases(conn, leases, now, span))
     }
 
-    /// The shards in which a delivery's lease ran out.
-    pub async fn shards_with_expired_deliveries(&mut self) -> Result<Vec<Shard>, StoreError> {
+    /// The shards in which a delivery's lease ran out, and when the first did.
+    pub async fn shards_with_expired_deliveries(&mut self) -> Result<Vec<(Shard, Timestamp)>, StoreError> {
         let now = self.store.now();
-        on_connection!(self, "deliveries.find_expired", conn, shards_where_expired(conn, now))
+        let floors = self.floors.leased.for_probe();
+        let found = on_connection!(self, "deliveries.find_expired", conn, shards_where_expired(conn, &floors, now))?;
+        let visible = self.all_visible();
+        self.floors.leased.learn(&found, visible);
+        Ok(found)
     }
 
     /// Makes deliveries due again whose lease ran out, and records that nobody knows how their try
@@ -45,10 +49,11 @@ impl OwnedConnection {
         &mut self,
         shard: Shard,
         window: Window,
+        spared: &Spared,
         rng: &dyn Rng,
     ) -> Result<usize, StoreError> {
         let now = self.store.now();
-        on_connection!(self, "deliveries.rescue", conn, rescue(conn, shard, window, now, rng))
+        on_connection!(self, "deliveries.rescue", conn, rescue(conn, shard, window, spared, now, rng))
     }
 
     /// How many deliveries each project has in the queue.
@@ -105,11 +110,12 @@ async fn rescue(
     conn: &mut PgConnection,
     shard: Shard,
     window: Window,
+    spared: &Spared,
     now: Timestamp,
     rng: &dyn Rng,
 ) -> Result<usize, StoreError> {
     let mut tx = conn.begin().await?;
-    let rescued: Vec<Rescued> = release_expired(&mut tx, shard, window, now).await?;
+    let rescued: Vec<Rescued> = release_expired(&mut tx, shard, window, now, spared).await?;
     if !rescued.is_empty() {
         sqlx::query!(
             r#"

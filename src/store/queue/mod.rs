@@ -2,6 +2,8 @@
 
 pub mod claims;
 pub mod deliveries;
+pub mod expiry;
+pub mod floors;
 pub mod leases;
 pub mod settle;
 pub mod webhook_jobs;

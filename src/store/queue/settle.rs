@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
-use crate::domain::id::{EventId, RecipientId};
+use crate::domain::id::{AttemptId, EventId, RecipientId};
 use crate::domain::outcome::AttemptReport;
 use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
@@ -24,7 +24,7 @@ impl OwnedConnection {
     /// Writes what tries led to: attempts, states, events and webhook jobs, in one commit.
     pub async fn settle_deliveries(
         &mut self,
-        settlements: &[Settlement],
+        settlements: &[&Settlement],
         rng: &dyn Rng,
     ) -> Result<Settled, StoreError> {
         let (now, era) = (self.store.now(), self.store.era());
@@ -36,6 +36,32 @@ impl OwnedConnection {
         let recipients = settlements.iter().map(|settlement| settlement.delivery.recipient);
         Ok(Settled { lost: recipients.filter(|recipient| !ours.contains(&recipient.uuid())).collect(), webhook_jobs })
     }
+}
+
+impl OwnedConnection {
+    /// Which of these settlements' attempts are on disk: those of a commit whose answer was lost.
+    pub async fn written_attempts(&mut self, settlements: &[&Settlement]) -> Result<HashSet<AttemptId>, StoreError> {
+        on_connection!(self, "attempts.find_written", conn, find_written(conn, settlements))
+    }
+}
+
+async fn find_written(conn: &mut PgConnection, settlements: &[&Settlement]) -> Result<HashSet<AttemptId>, StoreError> {
+    let (first, last) = bounds(settlements.iter().map(|s| s.delivery.message.uuid()));
+    let rows = sqlx::query_scalar!(
+        r#"
+        SELECT a.id FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS s (shard, message_id, id)
+        JOIN attempts a ON a.shard = s.shard AND a.message_id = s.message_id AND a.id = s.id
+            AND a.message_id BETWEEN $4 AND $5
+        "#,
+        &settlements.iter().map(|s| s.delivery.lease.shard.value()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.delivery.message.uuid()).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| s.attempt.uuid()).collect::<Vec<_>>(),
+        first,
+        last,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(AttemptId::from_uuid).collect())
 }
 
 /// One row a settlement, by column; the names are those in the statement.
@@ -174,7 +200,8 @@ async fn settle(
         -- planner from walking all that is leased.
         back AS (
             UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL,
-                revoked_at = NULL, due_at = s.due_at, ready = false, held = NULL
+                revoked_at = NULL, due_at = GREATEST(s.due_at, $34), ready = false, held = NULL,
+                uncertain = d.uncertain + CASE WHEN s.outcome = 'uncertain' THEN 1 ELSE 0 END
             FROM s
             WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id
               AND d.lease_token IS NOT DISTINCT FROM s.token

@@ -6,7 +6,8 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::leases::{Rescued, Window, lease_statements};
+use super::floors::Floors;
+use super::leases::{Rescued, Spared, Window, lease_statements};
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
@@ -36,6 +37,8 @@ pub struct LeasedJob {
     pub endpoint: EndpointId,
     pub message: MessageId,
     pub event: EventId,
+    /// Calls of which nobody knows how they ended: they use up no retry.
+    pub rescued: i32,
 }
 
 /// What a webhook call sends, and where.
@@ -105,9 +108,10 @@ impl OwnedConnection {
         on_connection!(self, "webhook_jobs.renew", conn, renew_leases(conn, leases, now, span))
     }
 
-    pub async fn shards_with_expired_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
+    pub async fn shards_with_expired_jobs(&mut self) -> Result<Vec<(Shard, Timestamp)>, StoreError> {
         let now = self.store.now();
-        on_connection!(self, "webhook_jobs.find_expired", conn, shards_where_expired(conn, now))
+        let floors = Floors::default().for_probe();
+        on_connection!(self, "webhook_jobs.find_expired", conn, shards_where_expired(conn, &floors, now))
     }
 
     /// Makes jobs due again whose lease ran out. Gives their number.
@@ -118,7 +122,7 @@ impl OwnedConnection {
 }
 
 async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window, now: Timestamp) -> Result<usize, StoreError> {
-    let rescued: Vec<Rescued> = release_expired(conn, shard, window, now).await?;
+    let rescued: Vec<Rescued> = release_expired(conn, shard, window, now, &Spared::default()).await?;
     Ok(rescued.len())
 }
 
@@ -152,7 +156,7 @@ async fn claim_due(
             SELECT d.id FROM webhook_jobs d
             WHERE d.shard = $1 AND d.lease_token IS NULL AND d.due_at <= $7 AND d.endpoint_id <> ALL ($6)
             ORDER BY d.due_at, d.id LIMIT $2 FOR UPDATE SKIP LOCKED)
-        RETURNING j.id, j.endpoint_id, j.message_id, j.event_id, j.attempt
+        RETURNING j.id, j.endpoint_id, j.message_id, j.event_id, j.attempt, j.rescued
         "#,
         shard.value(),
         i64::try_from(claim.limit).unwrap_or(i64::MAX),
@@ -171,6 +175,7 @@ async fn claim_due(
             endpoint: EndpointId::from_uuid(row.endpoint_id),
             message: MessageId::from_uuid(row.message_id),
             event: EventId::from_uuid(row.event_id),
+            rescued: i32::from(row.rescued),
         })
         .collect())
 }
