@@ -47,6 +47,7 @@ async fn garbage_of_every_kind_at_every_stage_is_no_delivery() {
             .await;
         let setup = Setup::new().route_to(sink.address).set("delivery.retry", "10ms");
         let setup = setup.set("delivery.uncertain_delay", "10ms").set("delivery.pause", "10ms");
+        let setup = setup.set("delivery.uncertain_tries", kinds.len() + 1);
         let app = setup.set("delivery.pause_max", "10ms").start().await;
         let id = app.send(&message_to("a@example.net")).await;
         assert_eq!(app.settled(&id).await["status"], "delivered", "{stage}");

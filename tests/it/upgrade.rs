@@ -127,6 +127,12 @@ async fn a_migration_refuses_to_run_beside_a_process_that_it_would_break() {
         }
     })
     .await;
+    // One that goes on with the schema of today is no obstacle: a fleet rolls.
+    let options: sqlx::postgres::PgConnectOptions = database.url.parse().unwrap();
+    let oldest = database.count("SELECT min_binary FROM schema_compatibility").await;
+    let recent = options.application_name(&format!("mailwright {oldest}"));
+    let _recent = PgConnection::connect_with(&recent).await.unwrap();
+    store(&database.url).migrate().await.unwrap();
     // A schema that this binary is too old for.
     database.execute("UPDATE schema_compatibility SET min_binary = 99990101000000").await;
     let error = store(&database.url).check_schema().await.unwrap_err().to_string();

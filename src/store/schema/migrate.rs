@@ -18,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How a process that keeps a connection names itself; behind it stands the schema that it was built for. Processes of
 /// before 2026-11-26 have the bare name.
 const APPLICATION: &str = "mailwright";
+/// The oldest binary that goes on with this schema: what the migrations write into `schema_compatibility.min_binary`.
+const OLDEST_BINARY: i64 = 20_261_126_000_100;
 /// `SQLSTATE` of a lock that was not to be had in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -145,8 +147,7 @@ async fn refuse_beside_older_processes(conn: &mut PgConnection) -> Result<(), St
     .fetch_all(conn)
     .await?;
     let built_for = |name: &str| name.split_once(' ').and_then(|(_, version)| version.parse::<i64>().ok()).unwrap_or(0);
-    let newest = newest();
-    match others.iter().filter(|name| built_for(name) < newest).count() {
+    match others.iter().filter(|name| built_for(name) < OLDEST_BINARY).count() {
         0 => Ok(()),
         _ => Err(StoreError::Unusable(
             "a mailwright process of an earlier version is connected to this database, and could not go on with the new \
