@@ -61,6 +61,7 @@ CREATE TABLE public.deliveries (
     mode text DEFAULT 'live'::text NOT NULL,
     revoked_at timestamp with time zone,
     begun_at timestamp with time zone,
+    charged boolean DEFAULT false NOT NULL,
     rescued smallint DEFAULT 0 NOT NULL,
     uncertain smallint DEFAULT 0 NOT NULL,
     CONSTRAINT deliveries_held CHECK ((held = ANY (ARRAY['paused'::text, 'shared'::text, 'rate'::text, 'budget'::text, 'warmup'::text, 'aside'::text, 'no_source'::text]))),

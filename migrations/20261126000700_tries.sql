@@ -1,10 +1,12 @@
 -- Attempts count every claim; waits and bounds go by what those claims led to.
 --
+-- `charged`: the last try met trouble of the server, so that the next one draws on its budget of retries.
 -- `rescued`: claims whose process never said how they ended. They use up no retry, and a job that keeps ending its
 -- process waits longer each time. `uncertain`: tries whose message may have been taken; their number is bounded.
 --
 -- Leaves processes of the version before working: they count neither, as before.
 ALTER TABLE deliveries
+    ADD COLUMN charged boolean NOT NULL DEFAULT false,
     ADD COLUMN rescued smallint NOT NULL DEFAULT 0,
     ADD COLUMN uncertain smallint NOT NULL DEFAULT 0;
 ALTER TABLE webhook_jobs ADD COLUMN rescued smallint NOT NULL DEFAULT 0;

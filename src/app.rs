@@ -306,8 +306,9 @@ impl Common {
         };
         let courier = Courier::new(config, parts);
         let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
-        let deliverer = Arc::new(Deliverer::new(config, courier, settler, self.store.clone()));
-        shutdown.spawn(Arc::clone(&deliverer).sweep_sessions(shutdown.clone()));
+        let deliverer =
+            Arc::new(Deliverer::new(config, courier, settler, self.store.clone(), Arc::clone(&self.deliveries)));
+        shutdown.spawn(Arc::clone(&deliverer).sweep(shutdown.clone()));
         let is_alone = fleet.enter().await;
         shutdown.spawn(Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();

@@ -185,6 +185,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         expires_at: message.give_up_at,
         rescued: 0,
         uncertain: 0,
+        charged: false,
     };
     let reply = Reply { code: 250, enhanced: None, text: "Ok: queued as 4Xr7pQ2m1Zz9".to_owned() };
     let outcome = Outcome::Accepted(reply);

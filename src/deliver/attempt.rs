@@ -2,6 +2,7 @@
 //! expired → begun → hosts. Each step may stop it, with a report or with a reason to put it off.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::domain::outcome::AttemptReport;
 use crate::domain::route::{Route, SMARTHOST_LANE};
 use crate::domain::stage::Stage;
 use crate::handover::CarriedContent;
-use crate::queue::Gate;
+use crate::queue::{Gate, Revocation};
 use crate::routing::{PolicySnapshot, RoutePlan, RouteQuery};
 use crate::smtp::client::session::{Outgoing, Session};
 
@@ -31,7 +32,7 @@ impl Courier {
         carried: Option<CarriedContent>,
         gate: Arc<Gate>,
     ) -> Result<AttemptReport, Stopped> {
-        let is_retry = delivery.lease.attempt > 1;
+        let draws = delivery.charged;
         self.not_expired(delivery)?;
         let plan = self.router.traffic.plan();
         let mut cargo = Cargo::new(delivery, carried, &self.loader, self.handover.span / 2);
@@ -41,7 +42,7 @@ impl Courier {
         let mut source = self.source(&plan, &routed, delivery, &domain)?;
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
         let context =
-            AttemptContext { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, is_retry };
+            AttemptContext { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, draws };
         cargo.ahead(&self.lanes, &lane).await?;
         let (slot, session) = self.turn(&context, delivery, &cargo, &gate).await?;
         let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
@@ -49,7 +50,11 @@ impl Courier {
         self.not_expired(delivery)?;
         begin(&gate)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
-        let mut report = self.try_targets(&context, slot, session, message).await;
+        let tried = self.try_targets(&context, slot, session, message).await;
+        let mut report = tried.map_err(|stopped| match stopped {
+            Stopped::Held { until, why } => self.held(&context, delivery, until, why),
+            other => other,
+        })?;
         report.domain = domain_for_log(domain, &envelope);
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
@@ -106,8 +111,21 @@ impl Courier {
         cargo: &Cargo<'_>,
         gate: &Arc<Gate>,
     ) -> Result<(Slot, Option<Session>), Stopped> {
-        match context.lane.turn(context.is_retry, || cargo.offer(&context.routed.targets, gate)).await {
+        let turn = context.lane.turn(context.draws, || cargo.offer(&context.routed.targets, gate));
+        tokio::pin!(turn);
+        let left = Duration::try_from(delivery.expires_at - self.clock.now()).unwrap_or_default();
+        let granted = tokio::select! {
+            biased;
+            granted = &mut turn => granted,
+            () = tokio::time::sleep(left) => match gate.revoke() {
+                Revocation::Revoked => return Err(Stopped::expired()),
+                // It leaves behind another's body at this moment.
+                Revocation::Begun | Revocation::NotHere => turn.await,
+            },
+        };
+        match granted {
             Grant::Slot { slot, session } => Ok((slot, session)),
+            Grant::Released => Err(Stopped::Released),
             Grant::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
             Grant::Held { until, why } => Err(self.held(context, delivery, until, why)),
         }
@@ -128,6 +146,9 @@ impl Courier {
             && let Some(until) = self.lanes.all_paused_until(context.plan, &context.lane.key.group)
         {
             self.handover.capacity.suspend(&delivery.next_hop, until);
+        }
+        if why == HoldReason::Budget {
+            context.lane.put_off(&delivery.lease);
         }
         // Not all at the first instant.
         let wait = until.saturating_duration_since(Instant::now());

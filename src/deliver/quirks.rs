@@ -19,7 +19,7 @@ const HOSTS: usize = 4096;
 /// What is distrusted, by host and until when.
 #[derive(Debug, Default)]
 pub struct Quirks {
-    known: Mutex<HashMap<SocketAddr, [Option<Instant>; 3]>>,
+    known: Mutex<HashMap<SocketAddr, [Option<Instant>; 4]>>,
 }
 
 impl Quirks {
@@ -28,8 +28,8 @@ impl Quirks {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let until = known.get(&host).copied().unwrap_or_default();
         let now = Instant::now();
-        let [starttls, chunking, ehlo] = until.map(|until| until.is_some_and(|until| until > now));
-        Distrust { starttls, chunking, ehlo }
+        let [starttls, chunking, ehlo, lasting] = until.map(|until| until.is_some_and(|until| until > now));
+        Distrust { starttls, chunking, ehlo, lasting }
     }
 
     /// Remembers what a host offered in vain.
@@ -45,9 +45,9 @@ impl Quirks {
             }
         }
         let until = known.entry(host).or_default();
-        for (place, (is_found, lasts)) in
-            [(found.starttls, LASTS_SHORT), (found.chunking, LASTS), (found.ehlo, LASTS_SHORT)].into_iter().enumerate()
-        {
+        let all =
+            [(found.starttls, LASTS_SHORT), (found.chunking, LASTS), (found.ehlo, LASTS_SHORT), (found.lasting, LASTS)];
+        for (place, (is_found, lasts)) in all.into_iter().enumerate() {
             if is_found {
                 until[place] = Some(now + lasts);
             }
@@ -65,7 +65,7 @@ mod tests {
         let host = |n: u16| SocketAddr::from(([127, 0, 0, 1], n));
         quirks.note(host(1), Distrust { chunking: true, ..Distrust::default() });
         quirks.note(host(1), Distrust { starttls: true, ..Distrust::default() });
-        assert_eq!(quirks.of(host(1)), Distrust { starttls: true, chunking: true, ehlo: false });
+        assert_eq!(quirks.of(host(1)), Distrust { starttls: true, chunking: true, ..Distrust::default() });
         assert_eq!(quirks.of(host(2)), Distrust::default());
         tokio::time::advance(LASTS_SHORT).await;
         assert_eq!(quirks.of(host(1)), Distrust { chunking: true, ..Distrust::default() });

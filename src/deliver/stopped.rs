@@ -14,6 +14,8 @@ pub enum Stopped {
     Reported(Box<AttemptReport>),
     /// It was not begun: not before that instant.
     Held { until: Instant, why: HoldReason },
+    /// The service is stopping: it was not begun, and others may take it at once.
+    Released,
     /// The lease is somebody else's by now, or the job was revoked before it began.
     NotOurs,
 }

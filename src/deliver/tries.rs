@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::classify;
 use super::courier::Courier;
 use super::lanes::{Follower, Lane, SessionFacts, Signal, Slot};
+use super::stopped::Stopped;
 use super::tls_counts::{policy_type, result_of};
 use crate::domain::class::OwnClass;
+use crate::domain::hold::HoldReason;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
@@ -29,7 +33,7 @@ pub(super) struct AttemptContext<'a> {
     pub domain: &'a str,
     pub source: &'a Source,
     pub lane: &'a Arc<Lane>,
-    pub is_retry: bool,
+    pub draws: bool,
 }
 
 impl Courier {
@@ -41,11 +45,16 @@ impl Courier {
         slot: Slot,
         given: Option<Session>,
         message: Outgoing<'_>,
-    ) -> AttemptReport {
+    ) -> Result<AttemptReport, Stopped> {
+        let kept = match given {
+            Some(session) => Some(session),
+            None => self.idle_session(context, &slot).await,
+        };
         let mut slot = Some(slot);
         let mut transcript = String::new();
         let mut last: Option<TryResult> = None;
-        let kept = given.or_else(|| slot.as_ref().and_then(|slot| slot.take_idle(&context.routed.targets)));
+        // What hosts cannot take, as their EHLO says: the message's end only if no other host can either.
+        let mut unfit: Option<TryResult> = None;
         let mut tries = HostSequence { kept, targets: &context.routed.targets, source: context.source, next: 0 };
         while let Some(held) = slot.take() {
             let Some(next) = tries.next() else {
@@ -56,13 +65,24 @@ impl Courier {
                 NextTry::Kept(session) => self.transact(context, held, session, message, true).await,
                 NextTry::Open(target, hurry) => {
                     let hurry = hurry.map(|hurry| hurry.min(self.failover));
-                    Box::pin(self.open_and_transact(context, held, target, hurry, message)).await
+                    match Box::pin(self.open_and_transact(context, held, target, hurry, message)).await {
+                        Ok(tried) => tried,
+                        // Nothing was tried: the rate of new connections says when.
+                        Err(until) if last.is_none() && unfit.is_none() => {
+                            return Err(Stopped::Held { until, why: HoldReason::Rate });
+                        }
+                        Err(_) => break,
+                    }
                 }
             };
             slot = left;
             transcript.push_str(&tried.report.transcript);
             // Another session, without what did not work, is no other host's turn.
             if tried.is_stale || tried.distrust.is_some() {
+                continue;
+            }
+            if tried.is_unfit {
+                unfit = Some(tried);
                 continue;
             }
             if tried.is_verdict {
@@ -74,7 +94,7 @@ impl Courier {
                 last = Some(tried);
             }
         }
-        let mut last = last.unwrap_or_else(|| {
+        let mut last = last.or(unfit).unwrap_or_else(|| {
             let trouble = Trouble::on_the_way(OwnClass::Dns, "the route gave no host that can be spoken to");
             TryResult::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Resolve))
         });
@@ -82,13 +102,30 @@ impl Courier {
         last.report.provider.clone_from(&context.routed.provider);
         self.learn(context, &last);
         drop(slot);
-        last.report
+        Ok(last.report)
+    }
+
+    /// A kept session that is still there. One that its server closed a moment after a message: no message leaves there
+    /// any more before its envelope was answered.
+    async fn idle_session(&self, context: &AttemptContext<'_>, slot: &Slot) -> Option<Session> {
+        while let Some(mut session) = slot.take_idle(&context.routed.targets) {
+            if session.is_alive().await {
+                if self.quirks.of(session.target.address).lasting {
+                    session.ask_first();
+                }
+                return Some(session);
+            }
+            if session.is_hot() {
+                self.quirks.note(session.target.address, Distrust { lasting: true, ..Distrust::default() });
+            }
+        }
+        None
     }
 
     /// What the lane, and the choice of source address, learn from the attempt.
     fn learn(&self, context: &AttemptContext<'_>, tried: &TryResult) {
         if let Some(signal) = classify::signal_of(&tried.report.outcome, tried.is_verdict) {
-            context.lane.learn(signal, context.is_retry);
+            context.lane.learn(signal, context.draws);
             if matches!(signal, Signal::Pause) {
                 tracing::info!(lane = %context.lane.key, "a next hop asked for a pause");
             }
@@ -99,7 +136,7 @@ impl Courier {
     }
 
     /// Opens a session with one host and transacts on it. What the host offers and cannot do is followed by a new
-    /// connection that does without it.
+    /// connection that does without it. The error: the rate of new connections allows none before that instant.
     async fn open_and_transact(
         &self,
         context: &AttemptContext<'_>,
@@ -107,18 +144,11 @@ impl Courier {
         target: Arc<Target>,
         hurry: Option<Duration>,
         message: Outgoing<'_>,
-    ) -> (TryResult, Option<Slot>) {
+    ) -> Result<(TryResult, Option<Slot>), Instant> {
         let mut before = String::new();
         let mut distrust = self.quirks.of(target.address);
         loop {
-            let Some(counted) = slot.make_room().await else {
-                let trouble =
-                    Trouble::on_the_way(OwnClass::Throttled, "the rate of new connections to this next hop is used up");
-                return (
-                    TryResult::verdict(AttemptReport::without_session(Outcome::Deferred(trouble), Stage::Connect)),
-                    Some(slot),
-                );
-            };
+            let counted = slot.make_room().await?;
             let opening =
                 Opening { source: context.source, deadlines: &self.deadlines, tls: &self.tls, hurry, distrust };
             let connection = Connection::new(counted, &self.metrics.smtp_sessions);
@@ -134,13 +164,13 @@ impl Courier {
                             before = tried.report.transcript;
                             slot = again;
                         }
-                        (_, left) => return (tried, left),
+                        (_, left) => return Ok((tried, left)),
                     }
                 }
                 Err(unopened) => {
                     before.push_str(&unopened.transcript);
                     let Some(found) = vain_offer(&target, distrust, &unopened) else {
-                        return (Self::unopened(context, &target, unopened.failure, before), Some(slot));
+                        return Ok((Self::unopened(context, &target, unopened.failure, before), Some(slot)));
                     };
                     before.push_str(&format!("-- a new connection {}\n", found.without()));
                     self.quirks.note(target.address, found);
@@ -196,7 +226,7 @@ impl Courier {
             transcript,
             ..AttemptReport::without_session(outcome, stage)
         };
-        TryResult { report, stage, is_verdict: false, is_stale: false, distrust: None }
+        TryResult { report, stage, is_verdict: false, is_unfit: false, is_stale: false, distrust: None }
     }
 
     /// One transaction. The slot goes on with the session when another message's envelope left behind this one.
@@ -209,7 +239,7 @@ impl Courier {
         is_kept: bool,
     ) -> (TryResult, Option<Slot>) {
         let facts = SessionFacts { target: Arc::clone(&session.target), transactions: session.transactions + 1 };
-        let was_pending = session.is_pending();
+        let (was_pending, was_hot) = (session.is_pending(), session.is_hot());
         let mut follower: Option<Follower> = None;
         let mut next = || {
             let (envelope, found) = context.lane.follower(&facts)?;
@@ -224,6 +254,8 @@ impl Courier {
         }
         // Where the whole message may have been taken, what was learnt is for the next attempt.
         let distrust = found.filter(|_| !result.as_ref().is_err_and(Failure::is_uncertain));
+        let is_unfit = matches!(result, Ok(TransactionResult::Unfit(_)));
+        let is_broken = result.is_err();
         let (outcome, stage, is_verdict, is_stale) = match result {
             Ok(TransactionResult::Unfit(reply)) => {
                 (classify::of_unfit(&context.plan.classifier, provider, reply), Stage::Mail, true, false)
@@ -252,7 +284,10 @@ impl Courier {
             transcript: session.take_transcript(),
         };
         let is_stale = is_kept && is_stale;
-        let left = if is_stale || distrust.is_some() {
+        if is_stale && is_broken && was_hot {
+            self.quirks.note(session.target.address, Distrust { lasting: true, ..Distrust::default() });
+        }
+        let left = if is_stale || is_unfit || distrust.is_some() {
             // The message goes on with another session in this slot. One that was to follow is told to come again.
             drop(follower);
             session.quit().await;
@@ -265,7 +300,7 @@ impl Courier {
         } else {
             slot.put_back(session).await
         };
-        (TryResult { report, stage, is_verdict, is_stale, distrust }, left)
+        (TryResult { report, stage, is_verdict, is_unfit, is_stale, distrust }, left)
     }
 }
 
@@ -275,6 +310,8 @@ struct TryResult {
     stage: Stage,
     /// No other host is asked: the message was judged, or may have been taken.
     is_verdict: bool,
+    /// The host lacks what the message needs; another may have it.
+    is_unfit: bool,
     /// It says nothing but that a kept session was stale.
     is_stale: bool,
     /// It says nothing but that the host offers what it cannot do: the message goes to it again, without that.
@@ -321,7 +358,7 @@ fn vain_use(session: &Session, result: &Result<TransactionResult, Failure>, is_k
 
 impl TryResult {
     const fn verdict(report: AttemptReport) -> Self {
-        Self { report, stage: Stage::Connect, is_verdict: true, is_stale: false, distrust: None }
+        Self { report, stage: Stage::Connect, is_verdict: true, is_unfit: false, is_stale: false, distrust: None }
     }
 }
 

@@ -26,7 +26,8 @@ use crate::handover::PlacedDelivery;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
-use crate::store::{OwnedConnection, Store, StoreError};
+use crate::store::{OwnedConnection, Store, StoreError, by_shard};
+use crate::wake::Wake;
 
 /// Wait before the store is asked again when it was away.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
@@ -41,6 +42,7 @@ pub struct Deliverer {
     sandbox: Sandbox,
     settler: Settler,
     store: Store,
+    wake: Arc<Wake>,
     claims: Claims,
     /// The least wait after an uncertain try.
     uncertain: Duration,
@@ -48,7 +50,7 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
-    pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store) -> Self {
+    pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store, wake: Arc<Wake>) -> Self {
         Self {
             claims: Claims::new(Arc::clone(&courier.handover.capacity), Arc::clone(&courier.metrics)),
             sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock)),
@@ -57,15 +59,31 @@ impl Deliverer {
             courier,
             settler,
             store,
+            wake,
         }
     }
 
-    /// Closes idle sessions as they grow old, and all of them when stopping.
-    pub async fn sweep_sessions(self: Arc<Self>, shutdown: Shutdown) {
+    /// Closes idle sessions as they grow old, and all of them when stopping; calls back what waits for a budget that has come
+    /// back.
+    pub async fn sweep(self: Arc<Self>, shutdown: Shutdown) {
+        let mut connection = self.store.connection();
         while shutdown.pause(SWEEP).await {
             self.courier.lanes.sweep(false).await;
+            if let Err(error) = self.recall(&mut connection).await {
+                tracing::debug!(%error, "what waits for a budget waits out its time");
+            }
         }
         self.courier.lanes.sweep(true).await;
+    }
+
+    async fn recall(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
+        let put_off = self.courier.lanes.take_affordable();
+        for run in by_shard(put_off, connection.max_shards_per_tx(), |(shard, _)| *shard) {
+            for shard in connection.recall_deliveries(&run).await? {
+                self.wake.ring(shard);
+            }
+        }
+        Ok(())
     }
 
     /// The waits that follow from an outcome: those of its class.
@@ -90,9 +108,11 @@ impl Deliverer {
         self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
     }
 
-    /// Puts a delivery off without a try: until an instant, or its last one.
-    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: HoldReason) {
-        self.courier.metrics.held.with_label_values(&[why.name()]).inc();
+    /// Puts a delivery off without a try, or lets go of it: until an instant, or its last one.
+    async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: Option<HoldReason>) {
+        if let Some(why) = why {
+            self.courier.metrics.held.with_label_values(&[why.name()]).inc();
+        }
         let due = self.courier.clock.now() + until.saturating_duration_since(Instant::now());
         let due = due.min(delivery.expires_at);
         let hold = || self.store.hold_delivery(delivery.lease, due, why);
@@ -119,6 +139,7 @@ impl Work for Deliverer {
 
     fn close(&self) {
         self.courier.handover.capacity.close();
+        self.courier.lanes.drain();
     }
 
     async fn idle(&self) {
@@ -171,7 +192,11 @@ impl Work for Deliverer {
             Ok(report) => self.settle(delivery, report, started_at).await,
             Err(Stopped::Reported(report)) => self.settle(delivery, *report, started_at).await,
             Err(Stopped::Held { until, why }) => {
-                Box::pin(self.hold(&delivery, until, why)).await;
+                Box::pin(self.hold(&delivery, until, Some(why))).await;
+                return permit.give_up();
+            }
+            Err(Stopped::Released) => {
+                Box::pin(self.hold(&delivery, Instant::now(), None)).await;
                 return permit.give_up();
             }
             Err(Stopped::NotOurs) => {}

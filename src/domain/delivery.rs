@@ -34,6 +34,8 @@ pub struct LeasedDelivery {
     pub rescued: i32,
     /// Tries after which the message may have been taken.
     pub uncertain: i32,
+    /// The last try met trouble of the server: this one draws on the budget of retries of its lane.
+    pub charged: bool,
 }
 
 /// Deliveries that are alike to a claim: of one shard, one priority, one project, for one next hop.
@@ -179,6 +181,7 @@ mod tests {
             expires_at: NOW + time::Duration::seconds(expires_in),
             rescued: 0,
             uncertain: 0,
+            charged: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::class::{Class, OwnClass};
-use super::judgement::{Action, Disposition, Judgement};
+use super::judgement::{Action, Disposition, Judgement, LaneAction};
 use super::reply::Reply;
 use super::stage::Stage;
 use super::words::words;
@@ -112,6 +112,16 @@ impl Outcome {
             Self::Accepted(reply) => Some(reply),
             Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => t.reply.as_ref(),
             Self::Expired => None,
+        }
+    }
+
+    /// Whether a try ended by trouble of the server or of the way to it, and not by what it said of this message: others meet
+    /// the same.
+    pub fn speaks_of_server(&self) -> bool {
+        match self {
+            Self::Uncertain(_) => true,
+            Self::Deferred(trouble) => trouble.reply.is_none() || trouble.action.lane != LaneAction::Keep,
+            Self::Accepted(_) | Self::Rejected(_) | Self::Expired => false,
         }
     }
 

@@ -39,6 +39,7 @@ impl Target {
 
 /// What a host offers, or must know, and is not asked for: it did not work there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a host")]
 pub struct Distrust {
     /// STARTTLS, where the policy is opportunistic.
     pub starttls: bool,
@@ -46,6 +47,8 @@ pub struct Distrust {
     pub chunking: bool,
     /// EHLO, where neither TLS nor AUTH is asked for: HELO is said.
     pub ehlo: bool,
+    /// That a session lasts: no message leaves before its envelope was answered.
+    pub lasting: bool,
 }
 
 impl Distrust {
@@ -56,6 +59,7 @@ impl Distrust {
             starttls: self.starttls || other.starttls,
             chunking: self.chunking || other.chunking,
             ehlo: self.ehlo || other.ehlo,
+            lasting: self.lasting || other.lasting,
         }
     }
 
@@ -64,6 +68,7 @@ impl Distrust {
         match self {
             Self { starttls: true, .. } => "in the clear",
             Self { chunking: true, .. } => "without CHUNKING",
+            Self { lasting: true, .. } => "that asks first",
             _ => "with HELO",
         }
     }

@@ -32,7 +32,8 @@ impl Gate {
         self.0.load(Ordering::Acquire) == REVOKED
     }
 
-    fn revoke(&self) -> Revocation {
+    /// Keeps the job from beginning, if it has not.
+    pub fn revoke(&self) -> Revocation {
         match self.0.compare_exchange(WAITING, REVOKED, Ordering::AcqRel, Ordering::Acquire) {
             Err(BEGUN) => Revocation::Begun,
             _ => Revocation::Revoked,

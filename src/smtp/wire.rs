@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
@@ -32,6 +33,28 @@ impl Wire {
             }
             Self::Gone => Err(std::io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Gone => None,
+        }
+    }
+
+    /// Whether something has come that nobody has read: bytes, or the end. Asks the system, whose answer needs no turn of
+    /// the runtime.
+    pub fn has_come(&self) -> bool {
+        let Some(tcp) = self.tcp() else { return true };
+        let mut one = [std::mem::MaybeUninit::uninit()];
+        // The socket does not block.
+        !matches!(SockRef::from(tcp).peek(&mut one), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the peer's system has refused bytes of ours: those of a connection that its program had closed.
+    pub fn was_refused(&self) -> bool {
+        self.tcp().is_some_and(|tcp| !matches!(SockRef::from(tcp).take_error(), Ok(None)))
     }
 
     pub async fn shutdown(&mut self) -> std::io::Result<()> {

@@ -317,6 +317,7 @@ impl Task {
                 expires_at: message.give_up_at,
                 rescued: 0,
                 uncertain: 0,
+                charged: false,
             };
             let sender = || ReversePath::Address(message.sender.clone());
             let reverse_path = recipient.return_path.clone().unwrap_or_else(sender);

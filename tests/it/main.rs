@@ -27,6 +27,7 @@ mod event_log;
 mod fair;
 mod fuzz;
 mod handover;
+mod lanes;
 mod listing;
 mod logs;
 mod misfortune;

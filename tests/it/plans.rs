@@ -201,12 +201,13 @@ fn over_leases(leased: &Keys) -> Vec<Statement> {
     let settle = |name, status: &str, due_at: &str, settled_at: &str| {
         let (due_at, settled_at) = (repeat(due_at, "timestamptz"), repeat(settled_at, "timestamptz"));
         let (one, now, code) = (repeat("1", "int"), repeat("now()", "timestamptz"), repeat("50", "smallint"));
+        let bools = repeat("false", "boolean");
         let (text, data) = (repeat("'x'::text", "text"), repeat("'{}'::jsonb", "jsonb"));
         let (status, outcome) = (repeat(&format!("'{status}'::text"), "text"), repeat("'accepted'::text", "text"));
         let arguments = format!(
             "{shards}, {ids}, {tokens}, {one}, {messages}, {due_at}, {status}, {settled_at}, {ids}, {text}, {data}, {ids}, \
              {outcome}, {text}, {now}, {now}, {one}, {text}, {text}, {text}, {text}, {text}, {text}, {code}, {text}, {text}, \
-             {text}, {code}, {text}, {text}, '{nil}', '{max}', 1, now()"
+             {text}, {code}, {text}, {text}, '{nil}', '{max}', 1, now(), {bools}"
         );
         statement(name, "gone AS ( DELETE FROM deliveries", arguments)
     };

@@ -24,6 +24,8 @@ const BUDGET_INITIAL: f64 = 20.0;
 const BUDGET_MAX: f64 = 100.0;
 /// What a first try earns.
 const BUDGET_PER_FIRST: f64 = 0.3;
+/// What a retry earns that was taken, beside its own: a server that takes them is well again.
+const BUDGET_PER_SUCCESS: f64 = 3.0;
 /// Retries that come back by themselves, in a second.
 const BUDGET_PER_SECOND: f64 = 0.2;
 /// Time that a retry without budget waits for its token, behind the retry before it; and the maximum of that time.
@@ -150,6 +152,8 @@ pub struct Control {
     slow_until: Option<Instant>,
     messages: Option<Bucket>,
     connections: Option<Bucket>,
+    /// A host of the operator's own: its retries need no budget.
+    is_trusted: bool,
     budget: (f64, Instant),
     /// Until when those who wait for a token are spread.
     budget_until: Option<Instant>,
@@ -174,6 +178,7 @@ impl Control {
             slow_until: None,
             messages: limits.message_rate.map(|rate| Bucket::new(rate, now)),
             connections: limits.connection_rate.map(|rate| Bucket::new(rate, now)),
+            is_trusted,
             budget: (BUDGET_INITIAL, now),
             budget_until: None,
         }
@@ -223,7 +228,7 @@ impl Control {
     }
 
     /// Whether one more may go out. [`Admission::Go`] has taken a slot.
-    pub fn admit(&mut self, is_retry: bool, now: Instant) -> Admission {
+    pub fn admit(&mut self, draws: bool, now: Instant) -> Admission {
         match self.breaker {
             Breaker::Open { until, .. } if now < until => return Admission::Hold { until, why: HoldReason::Paused },
             Breaker::Probing { pause } if self.in_use > 0 => {
@@ -234,7 +239,7 @@ impl Control {
         if self.connections_max() == 0 {
             return Admission::Hold { until: now + PATIENCE, why: HoldReason::Shared };
         }
-        if is_retry && !self.has_budget(now) {
+        if draws && !self.has_budget(now) {
             // Those who wait for a token are spread over the time in which as many come back.
             let next = self.budget_until.map_or(now, |until| until.max(now)) + BUDGET_WAIT;
             let until = next.min(now + BUDGET_WAIT_MAX);
@@ -248,7 +253,7 @@ impl Control {
         if let Some(at) = self.messages.as_mut().map(|bucket| bucket.ready_at(now, share)).filter(|at| *at > now) {
             return later(at, now);
         }
-        self.take(is_retry, now);
+        self.take(draws, now);
         self.in_use += 1;
         if let Breaker::Open { pause, .. } = self.breaker {
             self.breaker = Breaker::Probing { pause };
@@ -257,25 +262,25 @@ impl Control {
     }
 
     /// Whether one more may follow on the session of one that is in use.
-    pub fn admit_behind(&mut self, is_retry: bool, now: Instant) -> bool {
+    pub fn admit_behind(&mut self, draws: bool, now: Instant) -> bool {
         let share = self.share;
         let may = matches!(self.breaker, Breaker::Closed(_))
             && self.in_use <= self.window()
-            && (!is_retry || self.has_budget(now))
+            && (!draws || self.has_budget(now))
             && self.messages.as_mut().is_none_or(|bucket| bucket.ready_at(now, share) <= now);
         if may {
-            self.take(is_retry, now);
+            self.take(draws, now);
         }
         may
     }
 
-    fn take(&mut self, is_retry: bool, now: Instant) {
+    fn take(&mut self, draws: bool, now: Instant) {
         if let Some(bucket) = &mut self.messages {
             bucket.take();
         }
         self.refill(now);
         let (tokens, _) = &mut self.budget;
-        *tokens = if is_retry { *tokens - 1.0 } else { (*tokens + BUDGET_PER_FIRST).min(BUDGET_MAX) };
+        *tokens = if draws { *tokens - 1.0 } else { (*tokens + BUDGET_PER_FIRST).min(BUDGET_MAX) };
     }
 
     fn refill(&mut self, now: Instant) {
@@ -286,7 +291,15 @@ impl Control {
 
     fn has_budget(&mut self, now: Instant) -> bool {
         self.refill(now);
-        self.budget.0 >= 1.0
+        self.is_trusted || self.budget.0 >= 1.0
+    }
+
+    /// Retries that could go out now.
+    pub fn affordable(&mut self, now: Instant) -> usize {
+        self.refill(now);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the budget's maximum")]
+        let tokens = self.budget.0.max(0.0) as usize;
+        if matches!(self.breaker, Breaker::Closed(_)) { tokens } else { 0 }
     }
 
     /// When a new connection may be made; it is counted if that is now.
@@ -306,7 +319,7 @@ impl Control {
     }
 
     /// Learns from a try. `true`: what waits in memory should be put off.
-    pub fn learn(&mut self, signal: Signal, is_retry: bool, now: Instant) -> bool {
+    pub fn learn(&mut self, signal: Signal, draws: bool, now: Instant) -> bool {
         match signal {
             Signal::Accepted | Signal::Refused | Signal::Answered => {
                 let is_back = matches!(self.breaker, Breaker::Probing { .. });
@@ -323,9 +336,9 @@ impl Control {
                 if signal == Signal::Accepted && !is_back {
                     self.grow(now);
                 }
-                if is_retry && signal != Signal::Answered {
-                    // A retry that settled its delivery costs nothing.
-                    self.budget.0 = (self.budget.0 + 1.0).min(BUDGET_MAX);
+                if draws && signal != Signal::Answered {
+                    // A retry that settled its delivery costs nothing, and shows that others need not wait.
+                    self.budget.0 = (self.budget.0 + 1.0 + BUDGET_PER_SUCCESS).min(BUDGET_MAX);
                     self.budget_until = None;
                 }
                 false

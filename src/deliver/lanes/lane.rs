@@ -8,17 +8,22 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::control::{Admission, Control, ProcessShare, Signal};
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
 use crate::domain::lane::{LanePhase, LaneSessions, LaneState};
+use crate::domain::lease::Lease;
+use crate::domain::shard::Shard;
 use crate::domain::target::Target;
 use crate::queue::Gate;
 use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
 use crate::smtp::client::session::Session;
 
+/// Deliveries that wait for the budget and are remembered; others wait out their time.
+const PUT_OFF_MAX: usize = 1000;
 /// Maximum number of waiters inspected for a follower.
 const LOOK: usize = 8;
 
@@ -60,6 +65,10 @@ struct State {
     idle: Vec<(Session, Instant)>,
     /// A timer will look again at who waits.
     has_timer: bool,
+    /// Nothing is begun any more.
+    is_draining: bool,
+    /// What waits in its row for the budget of retries, the first first.
+    put_off: VecDeque<(Shard, Uuid)>,
     /// Which rules its limits were taken from.
     version: u64,
     used_at: Instant,
@@ -67,7 +76,7 @@ struct State {
 
 struct Waiting {
     offer: Option<Offer>,
-    is_retry: bool,
+    draws: bool,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -87,6 +96,8 @@ pub enum Grant {
     Slot { slot: Slot, session: Option<Session> },
     /// Nothing for a while.
     Held { until: Instant, why: HoldReason },
+    /// Nothing any more: the service is stopping.
+    Released,
 }
 
 /// The right to use one session of a lane.
@@ -106,6 +117,8 @@ impl Lane {
             waiting: VecDeque::new(),
             idle: Vec::new(),
             has_timer: false,
+            is_draining: false,
+            put_off: VecDeque::new(),
             version,
             used_at: Instant::now(),
         };
@@ -139,18 +152,21 @@ impl Lane {
     }
 
     /// Waits for a slot. `offer` is asked for only when there is something to wait for.
-    pub async fn turn(self: &Arc<Self>, is_retry: bool, offer: impl FnOnce() -> Option<Offer>) -> Grant {
+    pub async fn turn(self: &Arc<Self>, draws: bool, offer: impl FnOnce() -> Option<Offer>) -> Grant {
         let granted = {
             let mut state = self.state();
             let now = Instant::now();
             state.used_at = now;
-            let admission = if state.waiting.is_empty() { state.control.admit(is_retry, now) } else { Admission::Full };
+            if state.is_draining {
+                return Grant::Released;
+            }
+            let admission = if state.waiting.is_empty() { state.control.admit(draws, now) } else { Admission::Full };
             match admission {
                 Admission::Go => return Grant::Slot { slot: self.slot(), session: None },
                 Admission::Hold { until, why } => return Grant::Held { until, why },
                 Admission::Full | Admission::At(_) => {
                     let (grant, granted) = oneshot::channel();
-                    state.waiting.push_back(Waiting { offer: offer(), is_retry, grant });
+                    state.waiting.push_back(Waiting { offer: offer(), draws, grant });
                     granted
                 }
             }
@@ -170,8 +186,8 @@ impl Lane {
         let mut state = self.state();
         let now = Instant::now();
         while let Some(first) = state.waiting.front() {
-            let is_retry = first.is_retry;
-            let turn = match state.control.admit(is_retry, now) {
+            let draws = first.draws;
+            let turn = match state.control.admit(draws, now) {
                 Admission::Go => Grant::Slot { slot: self.slot(), session: None },
                 Admission::Hold { until, why } => Grant::Held { until, why },
                 Admission::Full => break,
@@ -199,6 +215,37 @@ impl Lane {
         self.pump();
     }
 
+    /// Begins nothing any more; releases those who wait.
+    pub fn drain(&self) {
+        let waiting = {
+            let mut state = self.state();
+            state.is_draining = true;
+            std::mem::take(&mut state.waiting)
+        };
+        for one in waiting {
+            let _ = one.grant.send(Grant::Released);
+        }
+    }
+
+    /// Notes what waits in its row for the budget of retries.
+    pub fn put_off(&self, lease: &Lease) {
+        let mut state = self.state();
+        if state.put_off.len() >= PUT_OFF_MAX {
+            state.put_off.pop_front();
+        }
+        state.put_off.push_back((lease.shard, lease.id));
+    }
+
+    /// What need not wait any more, as far as tokens have come back.
+    pub fn take_affordable(&self) -> Vec<(Shard, Uuid)> {
+        let mut state = self.state();
+        if state.put_off.is_empty() {
+            return Vec::new();
+        }
+        let affordable = state.control.affordable(Instant::now()).min(state.put_off.len());
+        state.put_off.drain(..affordable).collect()
+    }
+
     /// One that waits and may follow on this session, if there is one and the lane allows it.
     pub fn follower(&self, session: &SessionFacts) -> Option<(Envelope, Follower)> {
         let mut state = self.state();
@@ -209,8 +256,8 @@ impl Lane {
         // One that was revoked is passed over: it is told so when its turn comes.
         let may = |one: &Waiting| one.offer.as_ref().is_some_and(|offer| fits(offer) && !offer.gate.is_revoked());
         let place = state.waiting.iter().take(LOOK).position(may)?;
-        let is_retry = state.waiting[place].is_retry;
-        if !state.control.admit_behind(is_retry, Instant::now()) {
+        let draws = state.waiting[place].draws;
+        if !state.control.admit_behind(draws, Instant::now()) {
             return None;
         }
         let Waiting { offer, grant, .. } = state.waiting.remove(place)?;
@@ -220,9 +267,9 @@ impl Lane {
     }
 
     /// Learns how a try ended.
-    pub fn learn(self: &Arc<Self>, signal: Signal, is_retry: bool) {
+    pub fn learn(self: &Arc<Self>, signal: Signal, draws: bool) {
         let mut state = self.state();
-        let must_hold = state.control.learn(signal, is_retry, Instant::now());
+        let must_hold = state.control.learn(signal, draws, Instant::now());
         // Sessions of a next hop that does not answer are of no use either.
         let stale = if must_hold { std::mem::take(&mut state.idle) } else { Vec::new() };
         let has_waiting = !state.waiting.is_empty();
@@ -308,9 +355,9 @@ impl Slot {
         Some(state.idle.remove(found).0)
     }
 
-    /// Waits until a new connection stays within limit and rate: closes idle sessions that stand in its way. `None`: it
-    /// would be long in coming.
-    pub async fn make_room(&self) -> Option<Counted> {
+    /// Waits until a new connection stays within limit and rate: closes idle sessions that stand in its way. The error: when
+    /// the rate allows one, if that is long in coming.
+    pub async fn make_room(&self) -> Result<Counted, Instant> {
         let Lane { connections, .. } = &*self.lane;
         let counted = loop {
             let closed = connections.closed.notified();
@@ -333,10 +380,10 @@ impl Slot {
             let now = Instant::now();
             let at = self.lane.state().control.connect_at(now);
             if at <= now {
-                return Some(counted);
+                return Ok(counted);
             }
             if at - now > RATE_PATIENCE {
-                return None;
+                return Err(at);
             }
             sleep_until(at).await;
         }
@@ -373,7 +420,7 @@ impl Slot {
         let (session, rest) =
             if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };
         match follower.0.send(Grant::Slot { slot: self, session }) {
-            Ok(()) | Err(Grant::Held { .. }) => rest,
+            Ok(()) | Err(Grant::Held { .. } | Grant::Released) => rest,
             Err(Grant::Slot { session, .. }) => rest.or(session),
         }
     }

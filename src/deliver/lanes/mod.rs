@@ -15,12 +15,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use control::Control;
 pub use control::{Pauses, ProcessShare, Signal};
 pub use lane::{Follower, Grant, Lane, LaneKey, Offer, SessionFacts, Slot};
 
 use crate::domain::lane::LaneState;
+use crate::domain::shard::Shard;
 use crate::domain::target::SYSTEM_SOURCE;
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::shaping::NextHop;
@@ -45,6 +47,7 @@ struct State {
     by_key: HashMap<LaneKey, Arc<Lane>>,
     share: ProcessShare,
     plan: Arc<PolicySnapshot>,
+    is_draining: bool,
     /// Grows with every change of share or plan.
     version: u64,
 }
@@ -55,7 +58,7 @@ pub type Memory = Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
 impl Lanes {
     /// All lanes together hold at most `kib` KiB of messages.
     pub fn new(plan: Arc<PolicySnapshot>, pauses: Pauses, kib: usize) -> Self {
-        let state = State { by_key: HashMap::new(), share: ProcessShare::ALONE, plan, version: 0 };
+        let state = State { by_key: HashMap::new(), share: ProcessShare::ALONE, plan, is_draining: false, version: 0 };
         Self { state: Mutex::new(state), pauses, kib, memory: Arc::new(Semaphore::new(kib)) }
     }
 
@@ -90,6 +93,9 @@ impl Lanes {
         let limits = plan.shaping.limits(hop);
         let control = Control::new(limits, share, self.pauses, hasher.finish(), is_trusted, Instant::now());
         let lane = Arc::new(Lane::new(key.clone(), routed.provider.clone(), control, version, self.kib / MEMORY_SHARE));
+        if state.is_draining {
+            lane.drain();
+        }
         state.by_key.insert(key, Arc::clone(&lane));
         lane
     }
@@ -103,6 +109,23 @@ impl Lanes {
             names.filter_map(|name| state.by_key.get(&key(name)).map(Arc::clone)).collect()
         };
         lanes.iter().map(|lane| lane.paused_until()).min().flatten()
+    }
+
+    /// Begins nothing any more: what waits for a slot is released, and others may take it.
+    pub fn drain(&self) {
+        let lanes: Vec<_> = {
+            let mut state = self.state();
+            state.is_draining = true;
+            state.by_key.values().map(Arc::clone).collect()
+        };
+        for lane in lanes {
+            lane.drain();
+        }
+    }
+
+    /// What waits in rows for the budget of its lane, as far as that has come back.
+    pub fn take_affordable(&self) -> Vec<(Shard, Uuid)> {
+        self.all().iter().flat_map(|lane| lane.take_affordable()).collect()
     }
 
     /// Takes over this process's part of all limits.

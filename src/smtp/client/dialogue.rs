@@ -89,6 +89,8 @@ pub struct Dialogue {
     body_sent: bool,
 }
 
+const RSET: &str = "RSET\r\n";
+
 /// Maximum size, in bytes, of a message that is sent behind its envelope without waiting for replies.
 const UNASKED_MAX: usize = 64 << 10;
 
@@ -120,6 +122,11 @@ impl Dialogue {
     pub const fn distrusting(mut self, distrust: Distrust) -> Self {
         self.distrust = distrust;
         self
+    }
+
+    /// Sends no message any more before its envelope was answered.
+    pub const fn ask_first(&mut self) {
+        self.distrust.lasting = true;
     }
 
     /// Whether a chunk carries, or carried, the message of this transaction.
@@ -162,12 +169,13 @@ impl Dialogue {
             Err(reply) => return Action::Done(TransactionResult::Unfit(reply)),
         };
         if self.open {
-            self.queued.push_back((Stage::Rset, "RSET\r\n".to_owned()));
+            self.queued.push_back((Stage::Rset, RSET.to_owned()));
         }
         self.queued.extend(commands);
         if let Some(size) = self.chunk
             && self.capabilities.pipelining
             && heard_recently
+            && !self.distrust.lasting
             && size <= UNASKED_MAX
             // A server that refused STARTTLS may be about to hang up.
             && !self.is_unsecured_by_refusal()
@@ -190,7 +198,8 @@ impl Dialogue {
     /// the server does not pipeline, or would not get that message.
     pub fn commands_behind(&self, next: &Envelope) -> Option<Vec<u8>> {
         let commands = commands::commands(next, &self.capabilities, self.secured).ok()?;
-        let bytes = commands.flat_map(|(_, line)| line.into_bytes());
+        // Should this message be refused, some servers keep its transaction (RFC 5321 §4.1.1.5 ends it).
+        let bytes = RSET.bytes().chain(commands.flat_map(|(_, line)| line.into_bytes()));
         (self.capabilities.pipelining && !self.closing).then(|| bytes.collect())
     }
 
@@ -202,7 +211,7 @@ impl Dialogue {
 
     /// Whether replies of a transaction to [`Self::resume`] can still be expected.
     pub fn is_pending(&self) -> bool {
-        !self.closing && self.awaited.front() == Some(&Stage::Mail)
+        !self.closing && self.awaited.front() == Some(&Stage::Rset)
     }
 
     /// The driver secured the connection: whatever was said before is forgotten (RFC 3207 §4.2).
@@ -217,6 +226,7 @@ impl Dialogue {
         self.body_sent = true;
         self.awaited.push_back(Stage::Dot);
         if is_followed {
+            self.awaited.push_back(Stage::Rset);
             self.awaited.extend(commands::stages(&self.capabilities));
         }
         Action::Read

@@ -62,6 +62,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server closed its side, in order.
+    fn is_end(&self) -> bool {
+        matches!(&self.kind, FailureKind::Broken(why) if why == CLOSED)
+    }
+
     /// Whether the whole message may have reached the server.
     pub const fn is_uncertain(&self) -> bool {
         matches!(self.stage, Stage::Dot)
@@ -85,6 +90,8 @@ pub struct Session {
     pub transactions: usize,
     /// When the server last said something.
     heard: Instant,
+    /// Nothing was heard since the transaction began.
+    is_unheard: bool,
     /// A greeting later than this is not waited for: another host is.
     greeting_until: Option<Instant>,
     _connection: Connection,
@@ -117,8 +124,14 @@ pub struct Outgoing<'a> {
     pub raw: &'a [u8],
 }
 
+/// Why a session ended whose server closed its side.
+const CLOSED: &str = "the server closed the connection";
 /// Maximum time since the last reply for which the session is taken to be alive.
 const HOT: Duration = Duration::from_secs(1);
+/// Maximum time for reading what has come already.
+const TICKET: Duration = Duration::from_millis(20);
+/// Maximum time for which the answer of the peer's system to bytes that came too late is waited for.
+const REFUSED: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Connects, greets, secures and authenticates.
@@ -149,6 +162,7 @@ impl Session {
             doubt: None,
             transactions: 0,
             heard: Instant::now(),
+            is_unheard: false,
             greeting_until: opening.hurry.map(|hurry| Instant::now() + hurry),
             _connection: connection,
         };
@@ -199,11 +213,12 @@ impl Session {
         Outgoing { envelope, raw }: Outgoing<'_>,
         next: &mut (dyn FnMut() -> Option<Envelope> + Send),
     ) -> Result<TransactionResult, Failure> {
-        let heard_recently = self.heard.elapsed() < HOT;
+        let is_hot = self.is_hot();
         let mut action = if self.dialogue.is_pending() {
             self.dialogue.resume(envelope)
         } else {
-            self.dialogue.begin(envelope, heard_recently)
+            self.is_unheard = true;
+            self.dialogue.begin(envelope, is_hot)
         };
         loop {
             action = match action {
@@ -225,6 +240,38 @@ impl Session {
                 other => self.carry_out(other).await?,
             };
         }
+    }
+
+    /// Whether the server was heard a moment ago.
+    pub fn is_hot(&self) -> bool {
+        self.heard.elapsed() < HOT
+    }
+
+    /// Sends no message on it any more before its envelope was answered.
+    pub const fn ask_first(&mut self) {
+        self.dialogue.ask_first();
+    }
+
+    /// Whether an idle session is still there. A server that said something unasked, or closed its side, is gone.
+    pub async fn is_alive(&mut self) -> bool {
+        if !self.wire.has_come() {
+            return true;
+        }
+        // Under TLS it may be a ticket for a later session, and nothing that was said (RFC 8446 §4.6.1).
+        matches!(self.wire, Wire::Tls(_)) && timeout(TICKET, self.wire.read(self.reader.space())).await.is_err()
+    }
+
+    /// Whether the server had closed its side before a byte of this transaction was read: its system then refuses them, and
+    /// nothing was taken. The end alone does not say so; it may have read all, and gone.
+    async fn was_closed_before(&self) -> bool {
+        let until = Instant::now() + REFUSED;
+        while self.is_unheard && Instant::now() < until {
+            if self.wire.was_refused() {
+                return true;
+            }
+            tokio::time::sleep(REFUSED / 50).await;
+        }
+        false
     }
 
     /// Whether the envelope of a further message is under way on it.
@@ -291,6 +338,7 @@ impl Session {
                 }
                 let reply = self.read_reply_until(self.dialogue.uncertain_from(), deadline).await?;
                 self.heard = Instant::now();
+                self.is_unheard = false;
                 Ok(self.dialogue.on_reply(&reply))
             }
             Action::Close(stage, refusal) => Err(Failure { stage, kind: FailureKind::Refused(refusal) }),
@@ -320,7 +368,10 @@ impl Session {
                 }
             }
             match timeout_at(deadline, self.wire.read(self.reader.space())).await {
-                Ok(Ok(0)) => return Err(self.break_off(stage, "the server closed the connection")),
+                Ok(Ok(0)) => {
+                    let stage = if stage == Stage::Dot && self.was_closed_before().await { Stage::Mail } else { stage };
+                    return Err(self.break_off(stage, CLOSED));
+                }
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(self.break_off(stage, error)),
                 Err(_) => {
@@ -359,13 +410,15 @@ impl Session {
                 Err(_) => "the server takes no bytes".to_owned(),
             };
             let deadline = Instant::now() + self.deadlines.of(Stage::Quit);
-            if let Ok(reply) = self.read_reply_until(Stage::Body, deadline).await
-                && reply.code >= 400
-            {
-                self.wire = Wire::Gone;
-                return Ok(Some(TransactionResult::Refused(Stage::Body, reply.to_reply())));
+            match self.read_reply_until(Stage::Body, deadline).await {
+                Ok(reply) if reply.code >= 400 => {
+                    self.wire = Wire::Gone;
+                    return Ok(Some(TransactionResult::Refused(Stage::Body, reply.to_reply())));
+                }
+                // Refused bytes and its end: it had closed its side before.
+                Err(failure) if self.is_unheard && failure.is_end() => return Err(self.break_off(Stage::Mail, why)),
+                _ => return Err(self.break_off(stage, why)),
             }
-            return Err(self.break_off(stage, why));
         }
         self.dialogue.on_body_sent(behind.is_some());
         Ok(None)

@@ -69,9 +69,14 @@ impl OwnedConnection {
 }
 
 impl Store {
-    /// Puts a delivery off without a try: it is due at `until`, and its claim does not count as an attempt. `false`:
-    /// its lease was no longer ours.
-    pub async fn hold_delivery(&self, lease: Lease, until: Timestamp, why: HoldReason) -> Result<bool, StoreError> {
+    /// Puts a delivery off without a try, or lets go of it: it is due at `until`, and its claim does not count as an attempt.
+    /// `false`: its lease was no longer ours.
+    pub async fn hold_delivery(
+        &self,
+        lease: Lease,
+        until: Timestamp,
+        why: Option<HoldReason>,
+    ) -> Result<bool, StoreError> {
         let now = self.now();
         let done = on_pool!(
             self,
@@ -88,13 +93,39 @@ impl Store {
                 lease.id,
                 lease.token,
                 until,
-                why.name(),
+                why.map(HoldReason::name),
                 now,
             )
             .execute(conn)
         )?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+impl OwnedConnection {
+    /// Makes deliveries due that wait for the budget of retries of their lane; gives those that were.
+    pub async fn recall_deliveries(&mut self, put_off: &[(Shard, Uuid)]) -> Result<Vec<Shard>, StoreError> {
+        let now = self.store.now();
+        on_connection!(self, "deliveries.recall", conn, recall(conn, put_off, now))
+    }
+}
+
+async fn recall(conn: &mut PgConnection, put_off: &[(Shard, Uuid)], now: Timestamp) -> Result<Vec<Shard>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        UPDATE deliveries d SET due_at = $3, ready = true, held = NULL
+        FROM unnest($1::int[], $2::uuid[]) AS p (shard, id)
+        WHERE d.shard = p.shard AND d.id = p.id AND d.lease_token IS NOT DISTINCT FROM NULL AND d.held = $4
+        RETURNING d.shard
+        "#,
+        &put_off.iter().map(|(shard, _)| shard.value()).collect::<Vec<_>>(),
+        &put_off.iter().map(|(_, id)| *id).collect::<Vec<_>>(),
+        now,
+        HoldReason::Budget.name(),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
 /// A walk over the whole queue: for now and then, not for the way in.

@@ -81,7 +81,7 @@ async fn claim_expiring(
             attempt = d.attempt + 1, held = NULL
         FROM over WHERE d.shard = over.shard AND d.id = over.id
         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
-            d.attempt, d.rescued, d.uncertain, d.lease_token
+            d.attempt, d.rescued, d.uncertain, d.charged, d.lease_token
         "#,
         shard.value(),
         claim.owner,

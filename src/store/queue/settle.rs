@@ -97,6 +97,7 @@ struct Columns<'s> {
     confidence: Vec<Option<i16>>,
     action: Vec<Option<String>>,
     transcript: Vec<&'s str>,
+    charged: Vec<bool>,
 }
 
 impl<'s> Columns<'s> {
@@ -139,6 +140,7 @@ impl<'s> Columns<'s> {
         self.confidence.push(rule.map(|(_, confidence)| i16::from(*confidence)));
         self.action.push(trouble.map(|trouble| trouble.action.to_string()));
         self.transcript.push(&report.transcript);
+        self.charged.push(outcome.speaks_of_server());
     }
 }
 
@@ -176,10 +178,10 @@ async fn settle(
                 $8::timestamptz[], $9::uuid[], $10::text[], $11::jsonb[], $12::uuid[], $13::text[], $14::text[],
                 $15::timestamptz[], $16::timestamptz[], $17::int[], $18::text[], $19::text[], $20::text[], $21::text[],
                 $22::text[], $23::text[], $24::smallint[], $25::text[], $26::text[], $27::text[], $28::smallint[],
-                $29::text[], $30::text[])
+                $29::text[], $30::text[], $35::boolean[])
             AS s (shard, id, token, attempt, message_id, due_at, status, settled_at, event_id, event_type, data,
                 attempt_id, outcome, class, started_at, finished_at, duration_ms, stage, provider, host, ip, source_ip,
-                tls, reply_code, reply_status, reply_text, rule, confidence, action, transcript)),
+                tls, reply_code, reply_status, reply_text, rule, confidence, action, transcript, charged)),
         -- Attempts are written for all, also for those whose lease was lost.
         attempts_ AS (
             INSERT INTO attempts (shard, message_id, id, recipient_id, number, outcome, class, started_at, duration_ms,
@@ -200,7 +202,7 @@ async fn settle(
         -- planner from walking all that is leased.
         back AS (
             UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL,
-                revoked_at = NULL, due_at = GREATEST(s.due_at, $34), ready = false, held = NULL,
+                revoked_at = NULL, due_at = GREATEST(s.due_at, $34), ready = false, held = NULL, charged = s.charged,
                 uncertain = d.uncertain + CASE WHEN s.outcome = 'uncertain' THEN 1 ELSE 0 END
             FROM s
             WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id
@@ -269,6 +271,7 @@ async fn settle(
         last,
         era,
         now,
+        &columns.charged,
     )
     .fetch_all(conn)
     .await?;

@@ -134,7 +134,7 @@ fn limits_are_divided_without_remainder_and_without_excess() {
 #[test]
 fn retries_have_a_budget_which_success_gives_back() {
     let now = Instant::now();
-    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, true, now);
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, false, now);
     let mut retry = |signal| match control.admit(true, now) {
         Admission::Go => {
             control.learn(signal, true, now);
@@ -153,9 +153,45 @@ fn retries_have_a_budget_which_success_gives_back() {
     };
     assert_eq!(until(&mut control), BUDGET_WAIT_MAX, "behind the hundred before, and no longer");
     assert_eq!(control.admit(false, now), Admission::Go, "fresh mail goes on");
-    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, true, now);
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, false, now);
     control.budget.0 = 0.0;
     assert!(until(&mut control) < until(&mut control), "each behind the one before");
+}
+
+#[test]
+fn a_relay_of_the_operators_own_has_no_budget_of_retries() {
+    let now = Instant::now();
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, true, now);
+    for _ in 0..1000 {
+        assert_eq!(control.admit(true, now), Admission::Go);
+        control.learn(Signal::Answered, true, now);
+        control.release();
+    }
+}
+
+#[test]
+fn what_fails_for_ever_never_starves_what_would_succeed() {
+    let mut now = Instant::now();
+    let mut control = Control::new(LIMITS, ProcessShare::ALONE, PAUSES, 0, false, now);
+    control.budget.0 = 1.0;
+    // Nine of ten retries break the session; all that are put off come back a moment later.
+    let mut waiting = 5000;
+    let mut taken = 0;
+    while taken < 500 {
+        assert!(control.affordable(now) < 1000);
+        match control.admit(true, now) {
+            Admission::Go => {
+                let is_taken = waiting % 10 == 0;
+                waiting -= 1;
+                taken += usize::from(is_taken);
+                control.learn(if is_taken { Signal::Accepted } else { Signal::Answered }, true, now);
+                control.release();
+            }
+            Admission::Hold { why: HoldReason::Budget, .. } => now += Duration::from_secs(1),
+            other => panic!("{other:?}"),
+        }
+        assert!(waiting > 0);
+    }
 }
 
 proptest::proptest! {

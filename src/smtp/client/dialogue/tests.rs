@@ -316,13 +316,16 @@ fn the_next_envelope_may_leave_behind_the_body() {
     assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
     let next = envelope("n@d.example", 500);
     let behind = play.dialogue.commands_behind(&next).unwrap();
-    assert_eq!(String::from_utf8(behind).unwrap(), "MAIL FROM:<a@b.example>\r\nRCPT TO:<n@d.example>\r\nDATA\r\n");
+    assert_eq!(
+        String::from_utf8(behind).unwrap(),
+        "RSET\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<n@d.example>\r\nDATA\r\n"
+    );
     assert_eq!(play.dialogue.on_body_sent(true), Action::Read);
     assert_eq!(refused(&play.hear(&["554 5.7.1 spam"])), (Stage::Dot, 554), "the dot's reply is the first one's");
     assert!(!play.dialogue.is_reusable() && play.dialogue.is_pending());
     assert_eq!(play.dialogue.resume(&next), Action::Read);
-    assert_eq!(play.dialogue.uncertain_from(), Stage::Mail, "nothing of the second was handed over");
-    assert_eq!(play.hear(&["250 ok", "250 ok", "354 go"]), Action::SendBody);
+    assert_eq!(play.dialogue.uncertain_from(), Stage::Rset, "nothing of the second was handed over");
+    assert_eq!(play.hear(&["250 reset", "250 ok", "250 ok", "354 go"]), Action::SendBody);
     play.dialogue.on_body_sent(false);
     assert!(matches!(play.hear(&["250 taken"]), Action::Done(TransactionResult::Accepted(_))));
     assert!(play.dialogue.is_reusable());
