@@ -144,7 +144,7 @@ impl Service {
         let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
-        shutdown.spawn(Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
+        shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
         let door = common.start_http(&config, plan, listener, &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
@@ -152,11 +152,11 @@ impl Service {
         if plan.roles.contains(&Role::Webhooks) && !plan.paused {
             common.start_webhooks(&config, &shutdown)?;
         }
-        shutdown.spawn(common.timekeeper().run(shutdown.clone()));
+        shutdown.keep("the timekeeper", common.timekeeper().run(shutdown.clone()));
         if plan.roles.contains(&Role::Upkeep) {
-            shutdown.spawn(common.upkeep(&config).run(shutdown.clone()));
-            shutdown.spawn(common.expiry(&config).run(shutdown.clone()));
-            shutdown.spawn(common.partitions(&config).run(shutdown.clone()));
+            shutdown.keep("upkeep", common.upkeep(&config).run(shutdown.clone()));
+            shutdown.keep("expiry", common.expiry(&config).run(shutdown.clone()));
+            shutdown.keep("partitions", common.partitions(&config).run(shutdown.clone()));
         }
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
@@ -166,6 +166,11 @@ impl Service {
     /// The database that the service uses.
     pub fn database_url(&self) -> &str {
         &self.config.database.url
+    }
+
+    /// Waits until a part of the service has died; gives its name. What is left of the service is to be stopped.
+    pub async fn died(&self) -> &'static str {
+        self.shutdown.died().await
     }
 
     /// Reads shaping and rules anew; the error says why the ones before stay in force.
@@ -249,7 +254,7 @@ impl Common {
     ) -> Result<Arc<Door>, StartError> {
         let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
         let backlog = Arc::new(Backlog::new(&config.limits));
-        shutdown.spawn(Arc::clone(&backlog).keep_counting(self.store.clone(), shutdown.clone()));
+        shutdown.keep("the census", Arc::clone(&backlog).keep_counting(self.store.clone(), shutdown.clone()));
         let parts = WriterParts {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
@@ -284,7 +289,10 @@ impl Common {
         let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
         let metrics = Arc::clone(&self.metrics);
         let rng = Arc::clone(&self.rng);
-        shutdown.spawn(api::listener::serve(listener, router, config.http.clone(), metrics, rng, shutdown.clone()));
+        shutdown.keep(
+            "the listener",
+            api::listener::serve(listener, router, config.http.clone(), metrics, rng, shutdown.clone()),
+        );
         Ok(door)
     }
 
@@ -308,9 +316,9 @@ impl Common {
         let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
         let deliverer =
             Arc::new(Deliverer::new(config, courier, settler, self.store.clone(), Arc::clone(&self.deliveries)));
-        shutdown.spawn(Arc::clone(&deliverer).sweep(shutdown.clone()));
+        shutdown.keep("the lanes", Arc::clone(&deliverer).sweep(shutdown.clone()));
         let is_alone = fleet.enter().await;
-        shutdown.spawn(Arc::clone(&fleet).run(shutdown.clone()));
+        shutdown.keep("the fleet", Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
         let in_hand = Arc::clone(&self.in_hand);
         let runner = Runner { fresh, in_hand, ..self.runner(deliverer, &self.deliveries, config) };

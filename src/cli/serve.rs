@@ -45,13 +45,23 @@ pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) ->
 /// Serves until SIGTERM or SIGINT, then stops: the first one drains, the second one aborts. SIGHUP: shaping and rules
 /// are read anew. The exit code says whether everything in hand was finished.
 pub(super) async fn serve(service: Service, mut signals: Signals) -> ExitCode {
-    while !signals.stop_or_hangup().await {
+    let died = loop {
+        let is_stop = tokio::select! {
+            is_stop = signals.stop_or_hangup() => is_stop,
+            part = service.died() => {
+                out::note(&format!("stopping: {part} died; the log says of what"));
+                break true;
+            }
+        };
+        if is_stop {
+            out::note("stopping: work in hand is finished first; a second signal drops it");
+            break false;
+        }
         match service.reload() {
             Ok(_) => out::note("shaping and rules were read anew"),
             Err(why) => tracing::error!(why, "shaping or rules cannot be used; the ones before stay in force"),
         }
-    }
-    out::note("stopping: work in hand is finished first; a second signal drops it");
+    };
     let abort = CancellationToken::new();
     let stopping = service.stop(&abort);
     tokio::pin!(stopping);
@@ -63,6 +73,8 @@ pub(super) async fn serve(service: Service, mut signals: Signals) -> ExitCode {
         }
     };
     match ended {
+        // EX_SOFTWARE: a supervisor starts it again.
+        _ if died => ExitCode::from(70),
         Ended::Drained => ExitCode::SUCCESS,
         Ended::Aborted => {
             tracing::warn!("work in hand was dropped; it is tried again when its leases run out");

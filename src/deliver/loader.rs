@@ -35,7 +35,7 @@ impl Loader {
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..TASKS {
             let task = Task { entries: Arc::clone(&receiver), connection: store.connection() };
-            shutdown.spawn(task.run());
+            shutdown.keep("a loader", task.run());
         }
         Self { entries: sender }
     }

@@ -59,7 +59,7 @@ impl Settler {
                 held: Vec::new(),
                 part: BATCH,
             };
-            shutdown.spawn(task.run());
+            shutdown.keep_last("a settler", task.run());
         }
         Self { entries: sender }
     }

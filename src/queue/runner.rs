@@ -140,15 +140,14 @@ impl<W: Work> Runner<W> {
     pub fn start(mut self, shutdown: &Shutdown) {
         let (work, in_hand) = (Arc::clone(&self.work), Arc::clone(&self.in_hand));
         let starter = Starter { work, in_hand, metrics: Arc::clone(&self.metrics) };
-        shutdown.spawn(starter.clone().renew_while_held(
-            self.store.connection(),
-            self.settings.lease,
-            shutdown.clone(),
-        ));
+        shutdown.keep(
+            "the renewal of leases",
+            starter.clone().renew_while_held(self.store.connection(), self.settings.lease, shutdown.clone()),
+        );
         if let Some(fresh) = self.fresh.take() {
-            shutdown.spawn(starter.clone().take_in(fresh, shutdown.clone()));
+            shutdown.keep("the intake", starter.clone().take_in(fresh, shutdown.clone()));
         }
-        shutdown.spawn(Running { runner: self, starter }.run(shutdown.clone()));
+        shutdown.keep("a queue", Running { runner: self, starter }.run(shutdown.clone()));
     }
 }
 

@@ -160,7 +160,7 @@ impl Writer {
                 rng: Arc::clone(&parts.rng),
                 metrics: Arc::clone(&parts.metrics),
             };
-            shutdown.spawn(task.run());
+            shutdown.keep("a writer", task.run());
         }
         Self { entries: sender }
     }

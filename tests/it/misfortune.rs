@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailwright::app::Role;
+use mailwright::app::{Ended, Role};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::app::{App, Setup, message_to};
 use crate::support::database::Database;
@@ -92,7 +93,8 @@ async fn one_outcome_that_a_store_never_takes_keeps_no_other() {
         assert_eq!(app.settled(&id).await["status"], "delivered");
     }
     assert_eq!(app.message(&bad).await["status"], "sending", "held until the store takes it");
-    database.execute("DROP TRIGGER poison ON attempts").await;
+    let mended = "CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$";
+    database.execute(mended).await;
     assert_eq!(app.settled(&bad).await["status"], "delivered");
     assert_eq!(poisonous.taken_count(), 1);
 }
@@ -193,6 +195,25 @@ async fn a_store_that_is_frozen_for_longer_than_a_lease_makes_no_second_copies()
         assert_eq!(one.attempts(id).await.len(), 1, "none is uncertain");
     }
     assert_eq!(sink.taken_count(), 6, "each once");
+}
+
+#[tokio::test]
+async fn an_aborted_stop_still_writes_the_outcomes_that_are_known() {
+    let sink = Sink::start().await;
+    let database = Arc::new(Database::new().await);
+    troubled(&database, "attempts").await;
+    let app = Setup::new().route_to(sink.address).on(&database).start().await;
+    set_trouble(&database, Some("55000")).await;
+    app.send(&message_to("a@example.net")).await;
+    sink.until_taken(1).await;
+    until_refused(&app).await;
+    let abort = CancellationToken::new();
+    abort.cancel();
+    let stopping = app.service.stop(&abort);
+    let mended = set_trouble(&database, None);
+    let (ended, ()) = within("the stop", async { tokio::join!(stopping, mended) }).await;
+    assert_eq!(ended, Ended::Aborted);
+    assert_eq!(database.count("SELECT count(*) FROM recipients WHERE status = 'delivered'").await, 1);
 }
 
 #[tokio::test]
