@@ -65,7 +65,7 @@ pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandE
     let metrics = observe(&config)?;
     let cluster = Cluster::start(&directory).await?;
     config.database.url = cluster.url();
-    let ended = serve(&directory, config, metrics, signals).await;
+    let ended = Box::pin(serve(&directory, config, metrics, signals)).await;
     cluster.stop().await?;
     ended
 }

@@ -81,7 +81,7 @@ impl Courier {
             None if !plan.shaping.depends_on_domain() && matches!(plan.route, Route::Smarthosts(_)) => {
                 Ok(String::new())
             }
-            None => Ok(cargo.load().await?.recipient.domain().to_owned()),
+            None => cargo.domain().await,
         }
     }
 

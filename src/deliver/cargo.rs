@@ -65,6 +65,15 @@ impl<'a> Cargo<'a> {
         }
     }
 
+    /// The recipient's domain, by its address alone: its bytes wait for memory.
+    pub async fn domain(&self) -> Result<String, Stopped> {
+        match self.loader.address(self.delivery).await {
+            Some(Some(address)) => Ok(address.domain().to_owned()),
+            Some(None) => Err(Stopped::message_gone()),
+            None => Err(Stopped::NotOurs),
+        }
+    }
+
     /// Reads it before its turn, while there is memory to spare: what is in memory can follow on another's session.
     pub async fn ahead(&mut self, lanes: &Lanes, lane: &Lane) -> Result<(), Stopped> {
         if self.carrying.is_some() {

@@ -10,7 +10,7 @@ use crate::domain::stage::Stage;
 use crate::net::dns_error::DnsError;
 use crate::routing::NoRoute;
 use crate::smtp::client::dialogue::Refusal;
-use crate::smtp::client::session::{Failure, FailureKind};
+use crate::smtp::client::failure::{Failure, FailureKind};
 use crate::smtp::client::session_tls::TlsFault;
 
 /// The outcome of a reply that refused this recipient or this message.

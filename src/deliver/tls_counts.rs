@@ -8,7 +8,7 @@ use time::Date;
 use crate::domain::stage::Stage;
 use crate::domain::target::{Target, TlsBasis};
 use crate::domain::tls_result::{TlsPolicyType, TlsResult};
-use crate::smtp::client::session::{Failure, FailureKind};
+use crate::smtp::client::failure::{Failure, FailureKind};
 use crate::store::fleet::tls_reports::TlsCount;
 use crate::telemetry::metrics::Metrics;
 

@@ -20,7 +20,8 @@ use crate::domain::tls_result::TlsResult;
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::smtp::client::connection::Connection;
 use crate::smtp::client::dialogue::TransactionResult;
-use crate::smtp::client::session::{Failure, FailureKind, Opening, Outgoing, Session, Unopened};
+use crate::smtp::client::failure::{Failure, FailureKind};
+use crate::smtp::client::session::{Opening, Outgoing, Session, Unopened};
 use crate::smtp::client::session_tls::SessionTls;
 
 /// A try over IPv6 costs no more than this while IPv4 remains.

@@ -64,13 +64,19 @@ impl Handover {
         Self { capacity, owner, span, memory, sender, receiver: Mutex::new(Some(receiver)) }
     }
 
-    /// Carries a message if there is memory for it.
-    pub fn carry(&self, reverse_path: ReversePath, recipient: &Address, raw: &Arc<Vec<u8>>) -> Option<CarriedContent> {
+    /// Carries a message if there is memory for it. `since`: when its lease was asked for, however long the answer took.
+    pub fn carry(
+        &self,
+        reverse_path: ReversePath,
+        recipient: &Address,
+        raw: &Arc<Vec<u8>>,
+        since: Instant,
+    ) -> Option<CarriedContent> {
         let kib = u32::try_from(raw.len() / 1024 + 1).ok()?;
         let memory = Arc::clone(&self.memory).try_acquire_many_owned(kib).ok()?;
         Some(CarriedContent {
             content: Content { reverse_path, recipient: recipient.clone(), raw: Arc::clone(raw) },
-            since: Instant::now(),
+            since,
             memory,
         })
     }

@@ -3,8 +3,8 @@
 //! the next batch fills: another task joins in only for as many as make a commit of their own worth its cost.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
@@ -60,6 +60,37 @@ impl From<&StoreError> for WriteError {
 }
 
 struct Entry {
+    submission: Waiting<NewSubmission>,
+    answer: oneshot::Sender<Result<Stored, WriteError>>,
+}
+
+/// A request that no writer has taken up yet. A caller that goes away takes it along: what nobody waits for takes no
+/// memory while the store is away.
+struct Waiting<T>(Arc<std::sync::Mutex<Option<T>>>);
+
+impl<T> Waiting<T> {
+    /// What a writer takes up, and what takes it back.
+    fn new(request: T) -> (Self, OnLeave<T>) {
+        let shared = Arc::new(std::sync::Mutex::new(Some(request)));
+        (Self(Arc::clone(&shared)), OnLeave(Self(shared)))
+    }
+
+    fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Takes back what its caller no longer waits for.
+struct OnLeave<T>(Waiting<T>);
+
+impl<T> Drop for OnLeave<T> {
+    fn drop(&mut self) {
+        self.0.take();
+    }
+}
+
+/// A request that a writer has taken up.
+struct Taken {
     submission: NewSubmission,
     answer: oneshot::Sender<Result<Stored, WriteError>>,
 }
@@ -86,18 +117,19 @@ impl Bounds {
 /// What goes into one commit.
 #[derive(Default)]
 struct Batch {
-    entries: Vec<Entry>,
+    entries: Vec<Taken>,
     bytes: usize,
     recipients: usize,
 }
 
 impl Batch {
-    fn push(&mut self, entry: Entry) {
-        for message in &entry.submission.messages {
+    fn push(&mut self, Entry { submission, answer }: Entry) {
+        let Some(submission) = submission.take() else { return };
+        for message in &submission.messages {
             self.bytes += message.raw.len();
             self.recipients += message.recipients.len();
         }
-        self.entries.push(entry);
+        self.entries.push(Taken { submission, answer });
     }
 }
 
@@ -169,6 +201,7 @@ impl Writer {
     /// stored.
     pub async fn write(&self, submission: NewSubmission) -> Result<Stored, WriteError> {
         let (answer, stored) = oneshot::channel();
+        let (submission, _on_leave) = Waiting::new(submission);
         self.entries.try_send(Entry { submission, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => WriteError::Away("the service is stopping".to_owned()),
@@ -192,7 +225,7 @@ impl Task {
 
     /// Waits for one entry, then takes what waits behind it, up to the bounds. A small batch goes on filling while
     /// another task commits.
-    async fn take_waiting(&self) -> Option<Vec<Entry>> {
+    async fn take_waiting(&self) -> Option<Vec<Taken>> {
         let mut entries = self.entries.lock().await;
         let mut batch = Batch::default();
         batch.push(entries.recv().await?);
@@ -222,7 +255,7 @@ impl Task {
     }
 
     /// Writes one transaction's worth and answers everyone in it.
-    async fn write_run(&mut self, mut run: Vec<Entry>) {
+    async fn write_run(&mut self, mut run: Vec<Taken>) {
         // A caller that went away was never told anything: its message need not exist.
         run.retain(|entry| !entry.answer.is_closed());
         if run.is_empty() {
@@ -274,6 +307,7 @@ impl Task {
             }
         }
         let is_leased = |id: &Uuid| permits.contains_key(id);
+        let since = Instant::now();
         let birth = Birth { owner: self.handover.owner, token, span: self.handover.span, is_leased: &is_leased };
         let written = match self.connection.accept(batch, &birth, &*self.rng).await {
             Ok(written) => written,
@@ -286,7 +320,7 @@ impl Task {
         for (submission, stored) in batch.iter().zip(&written.stored) {
             if *stored == Stored::Accepted {
                 for message in &submission.messages {
-                    self.pass_on(message, token, &mut permits, written.webhook_jobs > 0);
+                    self.pass_on(message, (token, since), &mut permits, written.webhook_jobs > 0);
                 }
             }
         }
@@ -296,7 +330,13 @@ impl Task {
     }
 
     /// Gives an accepted message's deliveries to this process, or says where they wait.
-    fn pass_on(&self, message: &NewMessage, token: Uuid, permits: &mut HashMap<Uuid, Permit>, has_jobs: bool) {
+    fn pass_on(
+        &self,
+        message: &NewMessage,
+        (token, since): (Uuid, Instant),
+        permits: &mut HashMap<Uuid, Permit>,
+        has_jobs: bool,
+    ) {
         let shard = message.id.shard();
         for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
             let id = recipient.id.uuid();
@@ -321,7 +361,7 @@ impl Task {
             };
             let sender = || ReversePath::Address(message.sender.clone());
             let reverse_path = recipient.return_path.clone().unwrap_or_else(sender);
-            let carried = self.handover.carry(reverse_path, &recipient.address, &message.raw);
+            let carried = self.handover.carry(reverse_path, &recipient.address, &message.raw, since);
             self.handover.hand_over(PlacedDelivery { delivery, permit, carried });
         }
         if has_jobs {
@@ -331,7 +371,7 @@ impl Task {
 }
 
 /// Splits a batch so that no idempotency key stands twice in one round: the second finds the first.
-fn rounds(batch: Vec<Entry>) -> VecDeque<Vec<Entry>> {
+fn rounds(batch: Vec<Taken>) -> VecDeque<Vec<Taken>> {
     let mut rounds = VecDeque::new();
     let mut rest = batch;
     while !rest.is_empty() {
@@ -343,4 +383,20 @@ fn rounds(batch: Vec<Entry>) -> VecDeque<Vec<Entry>> {
         rest = later;
     }
     rounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_waits_for_any_more_takes_no_memory() {
+        let large = Arc::new(vec![0_u8; 1 << 20]);
+        let (waiting, on_leave) = Waiting::new(Arc::clone(&large));
+        drop(on_leave);
+        assert_eq!(Arc::strong_count(&large), 1, "its caller took it along");
+        assert!(waiting.take().is_none());
+        let (waiting, _on_leave) = Waiting::new(1);
+        assert_eq!((waiting.take(), waiting.take()), (Some(1), None));
+    }
 }

@@ -190,3 +190,20 @@ async fn greylisting_and_broken_transfers_settle_in_the_time_of_their_schedule()
     assert_eq!(app.database.count("SELECT count(*) FROM deliveries").await, 0);
     assert!((app.metric("mailwright_deliveries_held_total{reason=\"budget\"} ").await).abs() < 0.1);
 }
+
+#[tokio::test]
+async fn the_way_of_what_waits_is_found_by_its_address_and_its_bytes_are_read_when_there_is_room() {
+    let sink = Sink::start().await;
+    let database = Arc::new(crate::support::database::Database::new().await);
+    let shaping = format!("[[routes]]\ndomain = \"other.example\"\nvia = \"smtp://{}?tls=none\"\n", sink.address);
+    let setup = || Setup::new().route_to(sink.address).shaping(&shaping).on(&database);
+    let accepting = setup().paused().start().await;
+    for n in 0..5 {
+        accepting.send(&message_to(&format!("r{n}@other.example"))).await;
+    }
+    let app = setup().start().await;
+    database.until_count("SELECT count(*) FROM deliveries", 0).await;
+    assert_eq!(sink.taken_count(), 5);
+    let asked = |statement: &str| format!("mailwright_store_statement_seconds_count{{statement=\"{statement}\"}} ");
+    assert!((app.metric(&asked("recipients.find_address")).await - 5.0).abs() < 0.1);
+}

@@ -45,6 +45,14 @@ fn mail(envelope: &Envelope, capabilities: &Capabilities) -> String {
     line
 }
 
+/// Ends a transaction that may linger (RFC 5321 §4.1.1.5).
+pub const RSET: &str = "RSET\r\n";
+
+/// The command of a message that is one chunk (RFC 3030 §2).
+pub fn chunk_head(size: usize) -> String {
+    format!("BDAT {size} LAST\r\n")
+}
+
 fn rcpt(envelope: &Envelope, capabilities: &Capabilities) -> String {
     let mut line = format!("RCPT TO:<{}>", envelope.recipient);
     if capabilities.dsn {

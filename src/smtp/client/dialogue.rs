@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::commands;
+use super::commands::{self, RSET, chunk_head};
 use crate::domain::class::OwnClass;
 use crate::domain::envelope::Envelope;
 use crate::domain::reply::Reply;
@@ -88,8 +88,6 @@ pub struct Dialogue {
     /// The message was written, whichever reply is awaited.
     body_sent: bool,
 }
-
-const RSET: &str = "RSET\r\n";
 
 /// Maximum size, in bytes, of a message that is sent behind its envelope without waiting for replies.
 const UNASKED_MAX: usize = 64 << 10;
@@ -441,10 +439,6 @@ impl Dialogue {
         }
         bytes
     }
-}
-
-fn chunk_head(size: usize) -> String {
-    format!("BDAT {size} LAST\r\n")
 }
 
 #[cfg(test)]

@@ -8,5 +8,6 @@ mod commands;
 pub mod connection;
 pub mod deadlines;
 pub mod dialogue;
+pub mod failure;
 pub mod session;
 pub mod session_tls;

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::Connection;
 use super::deadlines::Deadlines;
-use super::dialogue::{Action, Dialogue, Refusal, TransactionResult};
+use super::dialogue::{Action, Dialogue, TransactionResult};
+use super::failure::{CLOSED, Failure, FailureKind};
 use super::session_tls::{Secured, SessionTls, TlsFault, secure};
 use crate::domain::envelope::Envelope;
 use crate::domain::route::TlsPolicy;
@@ -27,51 +28,6 @@ const BLOCK: usize = 64 << 10;
 const RATE_MIN: u64 = 10 << 10;
 /// Bytes of transcript kept of one transaction.
 const TRANSCRIPT_MAX: usize = 16 << 10;
-
-/// Why a session or a transaction ended before its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub stage: Stage,
-    pub kind: FailureKind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The connection broke.
-    Broken(String),
-    /// The server said nothing, or took nothing, for too long.
-    Silent(String),
-    /// What came is no SMTP, or not what may be trusted.
-    Nonsense(String),
-    /// The TLS handshake failed.
-    Tls(TlsFault),
-    /// The server or our policy ended the session.
-    Refused(Refusal),
-}
-
-impl Failure {
-    fn broken(stage: Stage, why: impl std::fmt::Display) -> Self {
-        Self { stage, kind: FailureKind::Broken(why.to_string()) }
-    }
-
-    fn why(self) -> String {
-        match self.kind {
-            FailureKind::Broken(why) | FailureKind::Silent(why) | FailureKind::Nonsense(why) => why,
-            FailureKind::Tls(fault) => fault.why,
-            FailureKind::Refused(_) => "the session ended".to_owned(),
-        }
-    }
-
-    /// Whether the server closed its side, in order.
-    fn is_end(&self) -> bool {
-        matches!(&self.kind, FailureKind::Broken(why) if why == CLOSED)
-    }
-
-    /// Whether the whole message may have reached the server.
-    pub const fn is_uncertain(&self) -> bool {
-        matches!(self.stage, Stage::Dot)
-    }
-}
 
 /// An open session.
 pub struct Session {
@@ -124,8 +80,6 @@ pub struct Outgoing<'a> {
     pub raw: &'a [u8],
 }
 
-/// Why a session ended whose server closed its side.
-const CLOSED: &str = "the server closed the connection";
 /// Maximum time since the last reply for which the session is taken to be alive.
 const HOT: Duration = Duration::from_secs(1);
 /// Maximum time for reading what has come already.

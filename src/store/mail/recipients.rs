@@ -1,5 +1,6 @@
 //! The recipients of one message, and where their deliveries stand.
 
+use crate::domain::address::Address;
 use crate::domain::class::Class;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, RecipientId};
@@ -31,6 +32,30 @@ pub struct StoredReply {
 }
 
 impl Store {
+    /// The address of one recipient; `None` when its message is gone.
+    pub async fn recipient_address(
+        &self,
+        message: MessageId,
+        recipient: RecipientId,
+    ) -> Result<Option<Address>, StoreError> {
+        let address = on_pool!(
+            self,
+            "recipients.find_address",
+            conn,
+            sqlx::query_scalar!(
+                "SELECT address FROM recipients WHERE shard = $1 AND message_id = $2 AND id = $3",
+                message.shard().value(),
+                message.uuid(),
+                recipient.uuid(),
+            )
+            .fetch_optional(conn)
+        )?;
+        let parse = |address: String| {
+            Address::parse(&address).map_err(|_| StoreError::corrupt("recipients", "address", recipient, &address))
+        };
+        address.map(parse).transpose()
+    }
+
     /// The recipients of a message in the order in which they were given. A leased delivery is `sending`.
     pub async fn list_recipients(&self, id: MessageId) -> Result<Vec<StoredRecipient>, StoreError> {
         let rows = on_pool!(
