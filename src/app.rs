@@ -254,7 +254,10 @@ impl Common {
     ) -> Result<Arc<Door>, StartError> {
         let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
         let backlog = Arc::new(Backlog::new(&config.limits));
-        shutdown.keep("the census", Arc::clone(&backlog).keep_counting(self.store.clone(), shutdown.clone()));
+        shutdown.keep(
+            "the census",
+            Arc::clone(&backlog).keep_counting(self.store.clone(), Arc::clone(&self.metrics), shutdown.clone()),
+        );
         let parts = WriterParts {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),

@@ -341,7 +341,7 @@ impl Task {
         for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
             let id = recipient.id.uuid();
             let Some(permit) = permits.remove(&id) else {
-                self.backlog.add(message.project);
+                self.backlog.add(shard, message.project);
                 self.handover.capacity.left_waiting(shard, &recipient.next_hop, message.project);
                 continue;
             };

@@ -80,7 +80,7 @@ metrics! {
     leases_rescued: IntCounterVec = counters("mailwright_leases_rescued_total", "Leases that ran out and went back to due.", &["queue"]);
     leases_lost: IntCounterVec = counters("mailwright_leases_lost_total", "Outcomes that came too late: the lease was no longer ours.", &["queue"]);
     in_hand: IntGaugeVec = gauges("mailwright_queue_in_hand", "Jobs that this process holds a lease for.", &["queue"]);
-    queue_due: IntGaugeVec = gauges("mailwright_queue_due", "Rows that are due now, counted up to 10,000.", &["queue"]);
+    queue_due: IntGaugeVec = gauges("mailwright_queue_due", "Rows that are due and in nobody's hand, as of the last census of each shard.", &["queue"]);
     queue_oldest_due_seconds: IntGaugeVec = gauges("mailwright_queue_oldest_due_seconds", "Age of the row that has been due longest.", &["queue"]);
     partitions_days_ahead: IntGauge = gauge("mailwright_partitions_days_ahead", "Days after today whose partitions are prepared; below 0 nothing can be stored.");
     smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");

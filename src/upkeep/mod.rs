@@ -27,8 +27,6 @@ const CLEAN_EVERY: u32 = 12;
 const PRUNE_EVERY: u32 = 720;
 /// Rows of one statement.
 const BATCH: i64 = 200;
-/// Due rows are counted up to this.
-const COUNT_BOUND: i64 = 10_000;
 
 /// What ticks.
 pub struct Upkeep {
@@ -58,9 +56,8 @@ impl Upkeep {
     }
 
     async fn count(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
-        let due = connection.count_due_deliveries(COUNT_BOUND).await?;
-        self.metrics.queue_due.with_label_values(&["deliveries"]).set(due.rows);
-        let oldest = i64::try_from(due.oldest.as_secs()).unwrap_or(i64::MAX);
+        let oldest = connection.oldest_due().await?;
+        let oldest = i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX);
         self.metrics.queue_oldest_due_seconds.with_label_values(&["deliveries"]).set(oldest);
         Ok(())
     }

@@ -356,4 +356,12 @@ async fn a_queue_at_its_limit_answers_with_back_pressure_and_keeps_its_word() {
         "the whole queue is full"
     );
     assert_eq!(app.database.count("SELECT count(*) FROM messages").await, 3);
+    // Others took them: it does not stick.
+    app.database.execute("DELETE FROM deliveries").await;
+    within("the next count", async {
+        while app.post("/v1/send", &message_to("f@example.net")).await.status != 202 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

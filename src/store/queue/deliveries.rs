@@ -1,6 +1,5 @@
 //! The queue of deliveries under a lease: renew, hold, rescue, count.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
@@ -19,11 +18,13 @@ use crate::store::{OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 lease_statements!("deliveries", ", ready = d.rescued < 2, begun_at = NULL, revoked_at = NULL");
 
-/// How many rows are due, and for how long the oldest has been.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DueCount {
-    pub rows: i64,
-    pub oldest: Duration,
+/// What a project has in one shard's queue: ready or in hand, and not what waits for its time.
+#[derive(Debug, Clone, Copy)]
+pub struct ShardCount {
+    pub project: ProjectId,
+    pub rows: u64,
+    /// Those that nobody has in hand.
+    pub ready: u64,
 }
 
 impl OwnedConnection {
@@ -56,15 +57,24 @@ impl OwnedConnection {
         on_connection!(self, "deliveries.rescue", conn, rescue(conn, shard, window, spared, now, rng))
     }
 
-    /// How many deliveries each project has in the queue.
-    pub async fn count_backlog(&mut self) -> Result<HashMap<ProjectId, u64>, StoreError> {
-        on_connection!(self, "deliveries.count_backlog", conn, census(conn))
+    /// What each project has in one shard's queue, counted up to `bound` rows.
+    pub async fn count_shard(&mut self, shard: Shard, bound: i64) -> Result<Vec<ShardCount>, StoreError> {
+        on_connection!(self, "deliveries.count_shard", conn, count_shard(conn, shard, bound))
     }
 
-    /// How many deliveries are ready, counted up to `bound` for each shard, and the age of the oldest of these.
-    pub async fn count_due_deliveries(&mut self, bound: i64) -> Result<DueCount, StoreError> {
+    /// For how long the delivery that has been due longest has been so: index probes for each shard.
+    pub async fn oldest_due(&mut self) -> Result<Duration, StoreError> {
         let now = self.store.now();
-        on_connection!(self, "deliveries.count_due", conn, count_due(conn, bound, now))
+        let mut first = now;
+        for is_ready in [true, false] {
+            let floors = if is_ready { self.floors.ready.for_probe() } else { self.floors.due.for_probe() };
+            let found = on_connection!(self, "deliveries.oldest_due", conn, first_due(conn, &floors, is_ready, now))?;
+            let visible = self.all_visible();
+            let floors = if is_ready { &mut self.floors.ready } else { &mut self.floors.due };
+            floors.learn(&found, visible);
+            first = found.iter().map(|(_, at)| *at).chain([first]).min().unwrap_or(first);
+        }
+        Ok(Duration::try_from(now - first).unwrap_or_default())
     }
 }
 
@@ -128,13 +138,53 @@ async fn recall(conn: &mut PgConnection, put_off: &[(Shard, Uuid)], now: Timesta
     Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
-/// A walk over the whole queue: for now and then, not for the way in.
-async fn census(conn: &mut PgConnection) -> Result<HashMap<ProjectId, u64>, StoreError> {
-    let rows = sqlx::query!(r#"SELECT project_id, count(*) AS "rows!" FROM deliveries GROUP BY project_id"#)
-        .fetch_all(conn)
-        .await?;
+async fn count_shard(conn: &mut PgConnection, shard: Shard, bound: i64) -> Result<Vec<ShardCount>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT project_id AS "project_id!", count(*) AS "rows!", count(*) FILTER (WHERE is_ready) AS "ready!"
+        FROM (SELECT d.project_id, d.lease_token IS NULL AS is_ready FROM deliveries d
+              WHERE d.shard = $1 AND d.ready LIMIT $2) AS counted
+        GROUP BY project_id
+        "#,
+        shard.value(),
+        bound,
+    )
+    .fetch_all(conn)
+    .await?;
     let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
-    Ok(rows.into_iter().map(|row| (ProjectId::from_uuid(row.project_id), count(row.rows))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| ShardCount {
+            project: ProjectId::from_uuid(row.project_id),
+            rows: count(row.rows),
+            ready: count(row.ready),
+        })
+        .collect())
+}
+
+/// The first instant since which something is due in each shard.
+async fn first_due(
+    conn: &mut PgConnection,
+    floors: &[Timestamp],
+    is_ready: bool,
+    now: Timestamp,
+) -> Result<Vec<(Shard, Timestamp)>, StoreError> {
+    let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT s.shard AS "shard!", first.due_at FROM unnest($1::int[], $2::timestamptz[]) AS s (shard, floor), LATERAL (
+            SELECT d.due_at FROM deliveries d
+            WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready = $3 AND d.due_at >= s.floor AND d.due_at <= $4
+            ORDER BY d.due_at LIMIT 1) AS first
+        "#,
+        &shards,
+        floors,
+        is_ready,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((Shard::of_value(row.shard)?, row.due_at))).collect())
 }
 
 async fn rescue(
@@ -171,23 +221,4 @@ async fn rescue(
     }
     tx.commit().await?;
     Ok(rescued.len())
-}
-
-async fn count_due(conn: &mut PgConnection, bound: i64, now: Timestamp) -> Result<DueCount, StoreError> {
-    let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
-    let row = sqlx::query!(
-        r#"
-        SELECT count(due.due_at) AS "rows!",
-            COALESCE(EXTRACT(EPOCH FROM $3::timestamptz - min(due.due_at)), 0)::float8 AS "oldest!"
-        FROM unnest($1::int[]) AS s (shard), LATERAL (
-            SELECT d.due_at FROM deliveries d
-            WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready LIMIT $2) AS due
-        "#,
-        &shards,
-        bound,
-        now,
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(DueCount { rows: row.rows, oldest: Duration::try_from_secs_f64(row.oldest).unwrap_or_default() })
 }
