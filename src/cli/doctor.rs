@@ -21,10 +21,14 @@ use crate::net::own::hello_name;
 use crate::net::own::{can_leave_from, source_towards};
 use crate::routing::RouteQuery;
 use crate::store::Store;
+use crate::store::clock::OFFSET_TOLERATED;
+use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::terminal::{CommandError, out};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Time without a sign of life after which a process is taken to be dead.
+const LIVE: Duration = Duration::from_secs(5);
 /// A clock that is further off than this makes signatures and leases doubtful.
 const DRIFT: f64 = 2.0;
 
@@ -99,7 +103,23 @@ async fn check_store(store: &Store, findings: &mut Findings) -> Result<(), Comma
         findings.say(is_well, &format!("store {name}"), value)?;
     }
     let drift = (SystemClock.now() - health.now).as_seconds_f64();
-    findings.say(drift.abs() < DRIFT, "clock", &format!("{drift:+.3} s from the database's"))
+    findings.say(drift.abs() < DRIFT, "clock", &format!("{drift:+.3} s from the database's"))?;
+    // A database that is not migrated yet has no list of processes.
+    for (process, millis) in store.process_clocks(LIVE).await.unwrap_or_default() {
+        let drift = millis as f64 / 1000.0;
+        if drift.abs() >= OFFSET_TOLERATED.as_secs_f64() {
+            let what = format!("clock of the process {process}");
+            findings.say(false, &what, &format!("{drift:+.3} s from the database's: its machine's clock is wrong"))?;
+        }
+    }
+    match store.oldest_snapshot().await {
+        Ok(None) => findings.say(true, "store snapshots", "none is held"),
+        Ok(Some(HeldSnapshot { age, holder })) => {
+            let text = format!("the oldest is held for {} s by {holder}", age.as_secs());
+            findings.say(age < SNAPSHOT_LONG, "store snapshots", &text)
+        }
+        Err(error) => findings.say(false, "store snapshots", &error.to_string()),
+    }
 }
 
 /// Whether mail can leave: a connection to one MX host of each domain.

@@ -81,6 +81,7 @@ metrics! {
     leases_lost: IntCounterVec = counters("mailwright_leases_lost_total", "Outcomes that came too late: the lease was no longer ours.", &["queue"]);
     in_hand: IntGaugeVec = gauges("mailwright_queue_in_hand", "Jobs that this process holds a lease for.", &["queue"]);
     queue_due: IntGaugeVec = gauges("mailwright_queue_due", "Rows that are due and in nobody's hand, as of the last census of each shard.", &["queue"]);
+    store_oldest_snapshot_seconds: Gauge = decimal("mailwright_store_oldest_snapshot_seconds", "For how long the oldest snapshot on the database has been held: while it is, what was settled since is not cleared away.");
     queue_oldest_due_seconds: IntGaugeVec = gauges("mailwright_queue_oldest_due_seconds", "Age of the row that has been due longest.", &["queue"]);
     partitions_days_ahead: IntGauge = gauge("mailwright_partitions_days_ahead", "Days after today whose partitions are prepared; below 0 nothing can be stored.");
     smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::domain::clock::Rng;
 use crate::shutdown::Shutdown;
+use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -45,7 +46,8 @@ impl Upkeep {
             let rescued = self.rescue.tick(&mut connection).await;
             let counted = self.count(&mut connection).await;
             let cleaned = self.clean(&mut connection, tick).await;
-            for error in [rescued, counted, cleaned].into_iter().filter_map(Result::err) {
+            let looked = self.look_for_snapshots(tick).await;
+            for error in [rescued, counted, cleaned, looked].into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "upkeep goes on at its next tick");
             }
             tick = tick.wrapping_add(1);
@@ -59,6 +61,20 @@ impl Upkeep {
         let oldest = connection.oldest_due().await?;
         let oldest = i64::try_from(oldest.as_secs()).unwrap_or(i64::MAX);
         self.metrics.queue_oldest_due_seconds.with_label_values(&["deliveries"]).set(oldest);
+        Ok(())
+    }
+
+    /// A held snapshot is the queue's enemy: whoever holds one is told of, once a minute.
+    async fn look_for_snapshots(&self, tick: u32) -> Result<(), StoreError> {
+        let HeldSnapshot { age, holder } = self.store.oldest_snapshot().await?.unwrap_or_default();
+        self.metrics.store_oldest_snapshot_seconds.set(age.as_secs_f64());
+        if age > SNAPSHOT_LONG && tick.is_multiple_of(CLEAN_EVERY) {
+            tracing::warn!(
+                seconds = age.as_secs(),
+                holder,
+                "a snapshot of the database is held for long: what was settled since is not cleared away"
+            );
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mailwright::app::{Ended, Role};
 use serde_json::json;
+use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::{App, Setup, message_to};
@@ -261,4 +262,23 @@ async fn mail_ends_at_its_last_instant_although_nothing_is_claimed_for_its_next_
     assert_eq!(ended["recipients"][0]["status"], "expired");
     assert_eq!(database.count("SELECT count(*) FROM deliveries").await, 0);
     assert_eq!(app.events(&id).await.last().unwrap()["type"], "message.expired");
+}
+
+#[tokio::test]
+async fn who_holds_a_snapshot_is_told() {
+    let database = Arc::new(Database::new().await);
+    let app = Setup::new().paused().roles(&[Role::Upkeep]).on(&database).start().await;
+    let options: sqlx::postgres::PgConnectOptions = database.url.parse().unwrap();
+    let mut dump = sqlx::PgConnection::connect_with(&options.application_name("a dump")).await.unwrap();
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM deliveries";
+    sqlx::raw_sql(hold).execute(&mut dump).await.unwrap();
+    within("the alarm", async {
+        while app.metric("mailwright_store_oldest_snapshot_seconds ").await <= 0.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let doctor = crate::support::process::run(&database.url, &["doctor"]).await;
+    let text = String::from_utf8(doctor.stdout).unwrap();
+    assert!(text.contains("store snapshots: the oldest is held for") && text.contains("(a dump, "), "{text}");
 }

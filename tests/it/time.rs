@@ -72,4 +72,40 @@ async fn a_process_with_a_wrong_clock_is_known_to_the_others() {
     let app = Setup::new().wall_clock_ahead(time::Duration::days(40)).start().await;
     app.until_delivering().await;
     assert_eq!(app.database.count("SELECT count(*) FROM processes WHERE clock_offset_ms > 3000000000").await, 1);
+    let doctor = crate::support::process::run(&app.database.url, &["doctor"]).await;
+    let text = String::from_utf8(doctor.stdout).unwrap();
+    assert!(text.contains("FAIL clock of the process") && text.contains("its machine's clock is wrong"), "{text}");
+}
+
+#[tokio::test]
+async fn two_processes_one_forty_days_off_in_either_direction_expire_hurry_and_lose_nothing() {
+    for days in [40, -40] {
+        let sink = Sink::setup()
+            .script(|step, _| match step {
+                Step::Rcpt(to) if to.contains("later") => Do::Reply("451 4.3.0 later"),
+                _ => Do::Usual,
+            })
+            .start()
+            .await;
+        let database = std::sync::Arc::new(crate::support::database::Database::new().await);
+        let setup = || Setup::new().route_to(sink.address).set("delivery.retry", "1h").on(&database);
+        let wrong = setup().wall_clock_ahead(time::Duration::days(days)).start().await;
+        let right = setup().start().await;
+        right.until_delivering().await;
+        let mut ids = Vec::new();
+        for n in 0..40 {
+            let app = if n % 2 == 0 { &wrong } else { &right };
+            ids.push(app.send(&message_to(&format!("r{n}@example.net"))).await);
+            app.send(&message_to(&format!("later{n}@example.net"))).await;
+        }
+        for id in &ids {
+            assert_eq!(right.settled(id).await["status"], "delivered", "{days}");
+        }
+        database.until_count("SELECT count(*) FROM recipients WHERE status = 'deferred'", 40).await;
+        let astray = "SELECT count(*) FROM deliveries \
+                      WHERE due_at NOT BETWEEN now() + interval '5 minutes' AND now() + interval '70 minutes'";
+        assert_eq!(database.count(astray).await, 0, "{days}: within the hour that the schedule says");
+        assert_eq!(database.count("SELECT count(*) FROM attempts WHERE outcome = 'expired'").await, 0);
+        assert_eq!(sink.taken_count(), 40, "{days}: each once");
+    }
 }

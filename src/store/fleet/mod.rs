@@ -2,6 +2,7 @@
 
 pub mod lane_states;
 pub mod processes;
+pub mod snapshots;
 pub mod source_usage;
 pub mod stats;
 pub mod sts;

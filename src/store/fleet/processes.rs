@@ -42,6 +42,21 @@ impl Store {
         .await
     }
 
+    /// Processes that gave a sign of life within `live`, and how many milliseconds their machine's clock is ahead of the store's.
+    pub async fn process_clocks(&self, live: Duration) -> Result<Vec<(Uuid, i64)>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "processes.clocks",
+            conn,
+            sqlx::query!(
+                "SELECT id, clock_offset_ms FROM processes WHERE seen_at > now() - make_interval(secs => $1) ORDER BY id",
+                live.as_secs_f64(),
+            )
+            .fetch_all(conn)
+        )?;
+        Ok(rows.into_iter().map(|row| (row.id, row.clock_offset_ms)).collect())
+    }
+
     /// The processes that gave a sign of life within `live`.
     pub async fn live_processes(&self, live: Duration) -> Result<Vec<Uuid>, StoreError> {
         on_pool!(
