@@ -31,25 +31,35 @@ postgres_bin() {
     fi
 }
 
-# Debian's Postfix, without a service: nothing of it runs until an instance is started by name.
-install_postfix() {
-    [ ! -x /usr/sbin/postfix ] || return 0
-    # A configuration that an earlier package left behind would be started.
-    [ ! -e /etc/postfix/main.cf ] || { say "/etc/postfix/main.cf is there without Postfix: install it yourself"; exit 1; }
+# install_without_service PACKAGE UNIT...: nothing of it runs until an instance is started by name.
+install_without_service() {
     (
+        package=$1
+        shift
         policy=/usr/sbin/policy-rc.d
         if [ ! -e $policy ]; then
             trap 'as_root rm -f $policy' EXIT
             printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
             as_root chmod 755 $policy
         fi
-        echo "postfix postfix/main_mailer_type select No configuration" | as_root debconf-set-selections
-        install postfix
-        for unit in postfix.service postfix-resolvconf.path postfix-resolvconf.service; do
-            as_root deb-systemd-helper disable $unit >/dev/null 2>&1 || true
+        install "$package"
+        for unit in "$@"; do
+            as_root deb-systemd-helper disable "$unit" >/dev/null 2>&1 || true
         done
-        as_root update-rc.d postfix disable >/dev/null 2>&1 || true
+        as_root update-rc.d "$package" disable >/dev/null 2>&1 || true
     )
+}
+
+install_postfix() {
+    [ ! -x /usr/sbin/postfix ] || return 0
+    # A configuration that an earlier package left behind would be started.
+    [ ! -e /etc/postfix/main.cf ] || { say "/etc/postfix/main.cf is there without Postfix: install it yourself"; exit 1; }
+    echo "postfix postfix/main_mailer_type select No configuration" | as_root debconf-set-selections
+    install_without_service postfix postfix.service postfix-resolvconf.path postfix-resolvconf.service
+}
+
+install_pgbouncer() {
+    [ -x /usr/sbin/pgbouncer ] || install_without_service pgbouncer pgbouncer.service
 }
 
 # Generators and checkers of API clients, at the versions that tests/clients pins. What was installed is copied beside it

@@ -135,6 +135,7 @@ impl Service {
         rng: Arc<dyn Rng>,
     ) -> Result<Self, StartError> {
         let common = Common::new(&config, metrics, clock, rng)?;
+        common.store.check_session().await?;
         common.store.check_schema().await?;
         common.store.measure_clock().await?;
         common.store.begin_era().await?;

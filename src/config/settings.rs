@@ -59,6 +59,8 @@ settings! {
     }
     database: Database {
         url: String = String::new(), "Postgres to use, as a URL. Required by `serve` and `migrate`. Also `DATABASE_URL`.";
+        pooler: Pooler = Pooler::None, "`none`; `transaction` when `url` leads to a pooler in transaction mode that keeps account of prepared statements (`PgBouncer` from 1.21 on with `max_prepared_statements`), `transaction-unprepared` to one that does not. Nothing is left to a session then.";
+        direct_url: String = String::new(), "The database itself, past the pooler: for migrations and days' partitions, which need a session. Required with a pooler; empty: `url`.";
         connections: u32 = 10, "Connections for reads and settings; writers, claimers and settlers have their own (about ten more).";
         timeout: Span = secs(5), "Longest time for one statement or for a connection; then the connection is closed and the caller gets 503.";
         max_shards_per_tx: usize = 64, "Shards that one transaction may touch: 64 on one Postgres, 1 on a distributed one.";
@@ -161,6 +163,17 @@ settings! {
     }
 }
 
+/// What stands before the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooler {
+    None,
+    /// One that keeps account of prepared statements.
+    Transaction,
+    /// One that does not.
+    TransactionUnprepared,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -206,6 +219,11 @@ impl Config {
             (1..=64).contains(&self.database.max_shards_per_tx),
             "database.max_shards_per_tx",
             "must be from 1 to 64",
+        );
+        require(
+            self.database.pooler == Pooler::None || !self.database.direct_url.is_empty(),
+            "database.direct_url",
+            "must name the database itself when database.pooler is not \"none\": migrations and partitions need a session",
         );
         for (name, value) in [
             ("database.connections", self.database.connections as usize),

@@ -11,6 +11,7 @@ mod error;
 pub(crate) mod fleet;
 pub mod mail;
 pub(crate) mod patience;
+mod pooler;
 pub mod queue;
 pub mod schema;
 
@@ -28,6 +29,7 @@ use uuid::Uuid;
 pub use clock::StoreClock;
 pub use error::StoreError;
 use error::decoded;
+use pooler::{Sessions, not_connected};
 use queue::floors::DeliveryFloors;
 pub use queue::leases::{Spared, Window};
 
@@ -41,6 +43,9 @@ use crate::telemetry::metrics::Metrics;
 pub struct Store {
     pool: PgPool,
     options: PgConnectOptions,
+    /// To the database itself, where a pooler stands before it.
+    direct: PgConnectOptions,
+    sessions: Sessions,
     timeout: Duration,
     max_shards_per_tx: usize,
     clock: Arc<StoreClock>,
@@ -63,12 +68,11 @@ impl Store {
     /// Prepares the pool; connects to nothing yet. The error names what is wrong with the URL.
     pub fn new(config: &Database, metrics: Arc<Metrics>, clock: Arc<StoreClock>) -> Result<Self, StoreError> {
         let options = connect_options(&config.url)?;
-        let millis = config.timeout.0.as_millis().to_string();
-        let options = options.application_name(&schema::application_name()).disable_statement_logging().options([
-            ("statement_timeout", millis.as_str()),
-            ("idle_in_transaction_session_timeout", millis.as_str()),
-            ("timezone", "UTC"),
-        ]);
+        let name = schema::application_name();
+        let direct = pooler::direct_options(config)?.application_name(&name).disable_statement_logging();
+        let direct = direct.options([("timezone", "UTC")]);
+        let sessions = Sessions::new(config);
+        let options = sessions.options(options.application_name(&name).disable_statement_logging());
         let pool = PgPoolOptions::new()
             .max_connections(config.connections)
             .acquire_timeout(config.timeout.0)
@@ -76,6 +80,8 @@ impl Store {
         Ok(Self {
             pool,
             options,
+            direct,
+            sessions,
             timeout: config.timeout.0,
             max_shards_per_tx: config.max_shards_per_tx,
             clock,
@@ -117,7 +123,10 @@ impl Store {
     }
 
     async fn conn(&self) -> Result<Pooled, StoreError> {
-        Ok(Pooled { conn: Some(self.pool.acquire().await.map_err(not_connected)?) })
+        let mut pooled =
+            Pooled { conn: Some(self.pool.acquire().await.map_err(not_connected)?), sessions: self.sessions.clone() };
+        self.sessions.begin(pooled.get()?, &[]).await?;
+        Ok(pooled)
     }
 
     /// The one door of statements: runs `work` under the deadline, in a span of its name (`noun.verb`), and counts it.
@@ -138,16 +147,11 @@ impl Store {
     }
 }
 
-/// No statement was heard: whatever a server says to that, it is away.
-#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
-fn not_connected(error: sqlx::Error) -> StoreError {
-    StoreError::Away(error.to_string())
-}
-
 /// A pooled connection that goes back to the pool only after [`Pooled::keep`]. Dropped before that, in
 /// the middle of a statement or after an error, it is closed.
 struct Pooled {
     conn: Option<PoolConnection<Postgres>>,
+    sessions: Sessions,
 }
 
 impl Pooled {
@@ -155,8 +159,11 @@ impl Pooled {
         self.conn.as_deref_mut().ok_or_else(|| StoreError::Away("connection was given back".to_owned()))
     }
 
-    fn keep(mut self) {
+    async fn keep(mut self) -> Result<(), StoreError> {
+        let sessions = self.sessions.clone();
+        sessions.commit(self.get()?).await?;
         drop(self.conn.take());
+        Ok(())
     }
 }
 
@@ -206,8 +213,14 @@ impl OwnedConnection {
         self.store.now() - self.store.timeout * 2
     }
 
-    /// Takes the connection, opening it if need be.
+    /// Takes the connection, opening it if need be, with a session that is set up.
     async fn open(&mut self) -> Result<PgConnection, StoreError> {
+        let mut conn = self.take().await?;
+        self.store.sessions.begin(&mut conn, &BY_INDEX).await?;
+        Ok(conn)
+    }
+
+    async fn take(&mut self) -> Result<PgConnection, StoreError> {
         if self.opened.is_some_and(|opened| opened.elapsed() > AGE)
             && let Some((conn, _)) = self.conn.take()
         {
@@ -227,13 +240,16 @@ impl OwnedConnection {
 
     async fn connect(&mut self) -> Result<PgConnection, StoreError> {
         self.opened = Some(Instant::now());
-        let connected = PgConnection::connect_with(&self.store.options.clone().options(BY_INDEX)).await;
+        let connected =
+            PgConnection::connect_with(&self.store.sessions.options_with(self.store.options.clone(), &BY_INDEX)).await;
         connected.map_err(not_connected)
     }
 
     /// Keeps the connection for the next call.
-    fn keep(&mut self, conn: PgConnection) {
+    async fn keep(&mut self, mut conn: PgConnection) -> Result<(), StoreError> {
+        self.store.sessions.commit(&mut conn).await?;
         self.conn = Some((conn, Instant::now()));
+        Ok(())
     }
 }
 
@@ -247,7 +263,7 @@ macro_rules! on_pool {
                 let mut pooled = $store.conn().await?;
                 let $conn = pooled.get()?;
                 let value = $work.await?;
-                pooled.keep();
+                pooled.keep().await?;
                 Ok(value)
             })
             .await
@@ -265,7 +281,7 @@ macro_rules! on_connection {
                 let mut owned = connection.open().await?;
                 let $conn = &mut owned;
                 let value = $work.await?;
-                connection.keep(owned);
+                connection.keep(owned).await?;
                 Ok(value)
             })
             .await

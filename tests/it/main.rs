@@ -37,6 +37,7 @@ mod operator;
 mod partitions;
 mod plans;
 mod policy;
+mod pooler;
 mod postfix;
 mod requests;
 mod servers;

@@ -54,7 +54,7 @@ impl Store {
             .execute(conn.get()?)
             .await?;
             let row = sqlx::query!("SELECT id FROM projects WHERE name = $1", name).fetch_one(conn.get()?).await?;
-            conn.keep();
+            conn.keep().await?;
             Ok(ProjectId::from_uuid(row.id))
         })
         .await

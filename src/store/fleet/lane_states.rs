@@ -70,7 +70,7 @@ impl Store {
             )
             .execute(conn.get()?)
             .await?;
-            conn.keep();
+            conn.keep().await?;
             Ok(())
         })
         .await

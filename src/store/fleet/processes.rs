@@ -36,7 +36,7 @@ impl Store {
             )
             .fetch_all(conn.get()?)
             .await?;
-            conn.keep();
+            conn.keep().await?;
             Ok(Members { live })
         })
         .await
@@ -100,7 +100,7 @@ impl Store {
             )
             .execute(conn.get()?)
             .await?;
-            conn.keep();
+            conn.keep().await?;
             Ok(())
         })
         .await

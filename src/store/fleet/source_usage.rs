@@ -40,7 +40,7 @@ impl Store {
             let rows = sqlx::query!("SELECT source, provider, messages FROM source_usage WHERE day = $1", day)
                 .fetch_all(conn.get()?)
                 .await?;
-            conn.keep();
+            conn.keep().await?;
             let total = |messages: i64| u64::try_from(messages).unwrap_or(0);
             Ok(rows.into_iter().map(|row| ((row.source, row.provider), total(row.messages))).collect())
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
+use crate::store::pooler::not_connected;
 use crate::store::{Store, StoreError};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -50,7 +51,7 @@ impl Store {
     /// processes at once: an advisory lock makes one wait for the other. Refuses while a process of an earlier version is
     /// connected that could not go on with the new schema.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut conn = PgConnection::connect_with(&self.migration_options()).await?;
+        let mut conn = PgConnection::connect_with(&self.migration_options()).await.map_err(not_connected)?;
         refuse_beside_older_processes(&mut conn).await?;
         let mut tries = 0;
         loop {
@@ -62,7 +63,7 @@ impl Store {
                     // A failed try may leave the migrator's own lock with its connection.
                     conn.close().await?;
                     tokio::time::sleep(PAUSE).await;
-                    conn = PgConnection::connect_with(&self.migration_options()).await?;
+                    conn = PgConnection::connect_with(&self.migration_options()).await.map_err(not_connected)?;
                 }
                 Err(error) if is_lock_timeout(&error) => {
                     return Err(StoreError::Away(format!(
@@ -98,7 +99,7 @@ impl Store {
             } else {
                 0
             };
-            conn.keep();
+            conn.keep().await?;
             fits(applied.iter().map(|migration| migration.version).max(), min_binary)
         })
         .await
@@ -106,7 +107,7 @@ impl Store {
 
     /// Migrations may take their time, but wait for locks only briefly.
     fn migration_options(&self) -> sqlx::postgres::PgConnectOptions {
-        self.options.clone().application_name("mailwright-migrate").options([
+        self.direct.clone().application_name("mailwright-migrate").options([
             ("statement_timeout", "0"),
             ("idle_in_transaction_session_timeout", "0"),
             ("lock_timeout", LOCK_TIMEOUT),

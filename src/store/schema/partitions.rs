@@ -13,6 +13,7 @@ use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::domain::shard::Shard;
+use crate::store::pooler::not_connected;
 use crate::store::{Store, StoreError};
 
 /// Days that are prepared, beside today.
@@ -142,7 +143,7 @@ impl Store {
     async fn connect_unhurried(&self) -> Result<PgConnection, StoreError> {
         let millis = DEADLINE.as_millis().to_string();
         let options = [("statement_timeout", millis.as_str()), ("lock_timeout", LOCK_TIMEOUT)];
-        Ok(self.options.clone().options(options).connect().await?)
+        self.direct.clone().options(options).connect().await.map_err(not_connected)
     }
 
     async fn unhurried<T>(

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod backlog;
+pub mod bouncer;
 pub mod browser;
 pub mod contract;
 pub mod database;
