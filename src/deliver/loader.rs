@@ -13,7 +13,7 @@ use crate::store::queue::claims::{ContentLoad, ContentRequest};
 use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 
 /// Messages in one statement; their memory was granted before.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// Bytes of one statement, beyond which no further message is added: it must be answered within the store's deadline.
 const BATCH_BYTES: usize = 16 << 20;
 /// Tasks that read, each with a connection.

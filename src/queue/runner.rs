@@ -22,6 +22,10 @@ use crate::wake::Wake;
 const COALESCE: Duration = Duration::from_millis(2);
 /// Handed-over jobs that are started at once.
 const INTAKE: usize = 64;
+/// A claim that takes longer is one of a store that is far away: more are claimed at once.
+const FAR: Duration = Duration::from_millis(25);
+/// Jobs of one claim of a store that is far away.
+const BATCH_FAR: usize = 1000;
 /// Wait after a store error.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -94,7 +98,7 @@ pub struct QueueSettings {
     pub lease: Duration,
     /// How often the store is asked although nothing was signalled.
     pub poll: Duration,
-    /// Jobs of one claim.
+    /// Jobs of one claim, where the store is near.
     pub batch: usize,
 }
 
@@ -157,6 +161,7 @@ impl<W: Work> Running<W> {
         let mut connection = self.runner.store.connection();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
+        let mut batch = Batch { least: settings.batch, now: settings.batch };
         let mut next_poll = Instant::now();
         loop {
             let polled = if Instant::now() >= next_poll {
@@ -177,7 +182,7 @@ impl<W: Work> Running<W> {
                         pending.retain(|waiting| *waiting != shard);
                         pending.push_front(shard);
                     }
-                    self.claim_pending(&mut connection, &mut pending, &shutdown).await
+                    self.claim_pending(&mut connection, &mut pending, &mut batch, &shutdown).await
                 }
                 Err(error) => Err(error),
             };
@@ -207,13 +212,14 @@ impl<W: Work> Running<W> {
         &self,
         connection: &mut OwnedConnection,
         pending: &mut VecDeque<Shard>,
+        batch: &mut Batch,
         shutdown: &Shutdown,
     ) -> Result<(), StoreError> {
         let Runner { work, rng, settings, owner, .. } = &self.runner;
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(connection.max_shards_per_tx());
         while !pending.is_empty() {
-            let limit = work.available().min(settings.batch);
+            let limit = work.available().min(batch.now);
             if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
@@ -222,6 +228,7 @@ impl<W: Work> Running<W> {
             rng.fill(&mut token);
             let token = Uuid::from_bytes(token);
             let claiming = Claiming { owner: *owner, token, span: settings.lease, limit };
+            let began = Instant::now();
             let (jobs, more) = match work.claim(connection, &shards, claiming).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
@@ -230,12 +237,30 @@ impl<W: Work> Running<W> {
                 }
             };
             pending.extend(if work.is_holding_back() { shards.clone() } else { more });
+            batch.learn(jobs.len(), began.elapsed());
             empty = if jobs.is_empty() { empty + shards.len() } else { 0 };
             for job in jobs {
                 self.starter.start(job, shutdown);
             }
         }
         Ok(())
+    }
+}
+
+/// How much is claimed at once: what a round trip costs is paid for each claim, however near or far the store is.
+struct Batch {
+    least: usize,
+    now: usize,
+}
+
+impl Batch {
+    /// Learns from a claim.
+    fn learn(&mut self, claimed: usize, took: Duration) {
+        if claimed >= self.now && took > FAR {
+            self.now = (self.now * 2).min(BATCH_FAR.max(self.least));
+        } else if claimed < self.now / 4 || took < FAR / 2 {
+            self.now = (self.now / 2).max(self.least);
+        }
     }
 }
 
@@ -317,5 +342,27 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
         if let Some(end) = self.0.take() {
             end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_grows_with_the_way_to_the_store_and_shrinks_again() {
+        let mut batch = Batch { least: 100, now: 100 };
+        batch.learn(100, FAR / 4);
+        assert_eq!(batch.now, 100, "near");
+        for _ in 0..9 {
+            batch.learn(batch.now, FAR * 4);
+        }
+        assert_eq!(batch.now, BATCH_FAR);
+        batch.learn(10, FAR * 4);
+        assert_eq!(batch.now, BATCH_FAR / 2, "there is not as much");
+        for _ in 0..9 {
+            batch.learn(batch.now, FAR / 4);
+        }
+        assert_eq!(batch.now, 100);
     }
 }

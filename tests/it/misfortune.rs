@@ -9,6 +9,7 @@ use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::{App, Setup, message_to};
+use crate::support::backlog::Backlog;
 use crate::support::database::Database;
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::sink::{Do, Gate, Sink, Step};
@@ -281,4 +282,26 @@ async fn who_holds_a_snapshot_is_told() {
     let doctor = crate::support::process::run(&database.url, &["doctor"]).await;
     let text = String::from_utf8(doctor.stdout).unwrap();
     assert!(text.contains("store snapshots: the oldest is held for") && text.contains("(a dump, "), "{text}");
+}
+
+#[tokio::test]
+async fn a_backlog_leaves_in_few_claims_when_the_store_is_far_away() {
+    let is_nightly = std::env::var_os("MAILWRIGHT_NIGHTLY").is_some();
+    let rows = if is_nightly { 20_000 } else { 3_000 };
+    let database = Arc::new(Database::new().await);
+    Backlog { project: "shop", rows, shard: None, lane: "'smarthost'" }.write(&database).await;
+    let far = Proxy::far(&database.url, Duration::from_millis(100)).await;
+    let sink = Sink::setup().extensions(&["PIPELINING", "CHUNKING"]).start().await;
+    let app = Setup::new().route_to(sink.address).set("database.url", &far.url).on(&database).start().await;
+    let began = std::time::Instant::now();
+    database.until_count("SELECT count(*) FROM deliveries", 0).await;
+    let rate = rows as f64 / began.elapsed().as_secs_f64();
+    let claims = app.metric("mailwright_claim_batch_deliveries_count ").await;
+    assert!(claims <= rows as f64 / 150.0, "{claims} claims of {rows} deliveries");
+    assert_eq!(sink.taken_count(), rows);
+    // A figure to be read, not a bar: `cargo test --release`.
+    tracing::info!(rate, "a backlog left with the store 100 ms away");
+    if is_nightly {
+        std::fs::write(std::env::temp_dir().join("mailwright-far-store"), format!("{rate:.0} messages/s\n")).unwrap();
+    }
 }
