@@ -4,6 +4,8 @@
 -- `rescued`: claims whose process never said how they ended. They use up no retry, and a job that keeps ending its
 -- process waits longer each time. `uncertain`: tries whose message may have been taken; their number is bounded.
 --
+-- Writers of the queue wait while its indexes are built: about a second for a million rows.
+--
 -- Leaves processes of the version before working: they count neither, as before.
 ALTER TABLE deliveries
     ADD COLUMN charged boolean NOT NULL DEFAULT false,
