@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::bounded::make_room;
 use crate::domain::target::Distrust;
 
 /// How long a host is not believed.
 const LASTS: Duration = Duration::from_hours(1);
 /// For TLS and EHLO: without them a session is worth less, so that they are tried again soon.
 const LASTS_SHORT: Duration = Duration::from_mins(5);
-/// Hosts that are remembered; of more, the ones that would be forgotten first are.
+/// Hosts that are remembered.
 const HOSTS: usize = 4096;
 
 /// What is distrusted, by host and until when.
@@ -36,13 +37,8 @@ impl Quirks {
     pub fn note(&self, host: SocketAddr, found: Distrust) {
         let now = Instant::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= HOSTS && !known.contains_key(&host) {
-            known.retain(|_, until| until.iter().flatten().any(|until| *until > now));
-            while known.len() >= HOSTS {
-                let first = known.iter().min_by_key(|(_, until)| until.iter().flatten().max().copied());
-                let Some(first) = first.map(|(host, _)| *host) else { break };
-                known.remove(&first);
-            }
+        if !known.contains_key(&host) {
+            make_room(&mut known, HOSTS, |until| until.iter().flatten().any(|until| *until > now));
         }
         let until = known.entry(host).or_default();
         let all =

@@ -10,6 +10,7 @@ use time::Date;
 use tokio::time::Instant;
 
 use crate::classify::OTHER;
+use crate::domain::bounded::make_room;
 use crate::domain::hold::HoldReason;
 use crate::domain::target::{SYSTEM_SOURCE, Source, Target};
 use crate::routing::{PolicySnapshot, RoutePlan};
@@ -164,9 +165,7 @@ impl Sources {
     pub fn set_aside(&self, source: &str, group: &str) {
         let mut state = self.state();
         let now = Instant::now();
-        if state.aside.len() >= ASIDE_MAX {
-            state.aside.retain(|_, until| *until > now);
-        }
+        make_room(&mut state.aside, ASIDE_MAX, |until| *until > now);
         state.aside.insert((source.to_owned(), group.to_owned()), now + ASIDE);
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::domain::bounded::make_room;
 use crate::domain::delivery::Group;
 use crate::domain::id::ProjectId;
 use crate::domain::route::SMARTHOST_LANE;
@@ -144,9 +145,7 @@ impl Capacity {
     pub fn suspend(&self, lane: &str, until: Instant) {
         let mut state = self.state();
         let now = Instant::now();
-        if state.suspensions.len() >= SUSPENSIONS_MAX {
-            state.suspensions.retain(|_, until| *until + SUSPENSION_MEMORY > now);
-        }
+        make_room(&mut state.suspensions, SUSPENSIONS_MAX, |until| *until + SUSPENSION_MEMORY > now);
         state.suspensions.insert(lane.to_owned(), until);
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::dane::{self, Dane};
 use super::sts::{Found, Policies};
 use crate::classify::Classifier;
+use crate::domain::bounded::make_room;
 use crate::domain::clock::Rng;
 use crate::net::dns::{Exchanger, Resolver};
 use crate::net::dns_error::DnsError;
@@ -93,9 +94,7 @@ impl Resolutions {
         if let Some(cell) = cells.get(domain).filter(|cell| is_fresh(cell)) {
             return Arc::clone(cell);
         }
-        if cells.len() >= MEMORY {
-            cells.retain(|_, cell| is_fresh(cell));
-        }
+        make_room(&mut cells, MEMORY, is_fresh);
         let cell = Cell::default();
         cells.insert(domain.to_owned(), Arc::clone(&cell));
         cell

@@ -137,12 +137,12 @@ impl Policies {
         let now = self.clock.now();
         let texts = self.resolver.texts(&format!("_mta-sts.{domain}")).await;
         let mut known = self.known(domain).await?;
-        if texts.is_err() && known.policy.is_none() {
-            // Another process may have fetched one since.
+        let id = texts.ok().and_then(|texts| record_id(&texts));
+        if id.is_none() && known.policy.is_none() {
+            // Another process may have fetched one since; that its record is gone, or cannot be read, ends nothing (§5.1).
             known.policy = self.store.get_sts_policy(domain).await?;
         }
         let held = known.policy.filter(|policy| policy.expires_at > now);
-        let id = texts.ok().and_then(|texts| record_id(&texts));
         Ok(match (id, held) {
             (None, held) => Found { policy: held.as_ref().and_then(read), trouble: None },
             (Some(id), Some(held)) if held.id == id && !is_half_over(&held, now) => {
