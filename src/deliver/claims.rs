@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::share::allot;
 use crate::domain::delivery::{Group, LeasedDelivery};
@@ -17,6 +20,10 @@ use crate::telemetry::metrics::Metrics;
 const GROUPS: usize = 256;
 /// Minimum number of groups that a claim looks at in each shard.
 const GROUPS_MIN: usize = 8;
+/// A list that takes longer is one of a store that is far away.
+const FAR: Duration = Duration::from_millis(25);
+/// How long such a list is good for: a round trip is saved for each claim meanwhile.
+const LISTED_FOR: Duration = Duration::from_secs(1);
 
 /// The claims of one process.
 pub struct Claims {
@@ -24,11 +31,26 @@ pub struct Claims {
     metrics: Arc<Metrics>,
     /// Where the next look at a shard's groups begins, when it did not reach the end.
     cursors: Mutex<HashMap<Shard, Cursors>>,
+    /// The last list of groups, where a store that is far away gave it: all of them gave what was asked of them.
+    listed: Mutex<Option<Listed>>,
+}
+
+/// Who had something ready.
+#[derive(Clone)]
+struct Listed {
+    at: Instant,
+    shards: Vec<Shard>,
+    groups: Vec<Group>,
+    /// Shards whose groups were all seen.
+    all: Vec<Shard>,
+    /// Shards whose walk is not at its end.
+    unfinished: Vec<Shard>,
+    is_far: bool,
 }
 
 impl Claims {
     pub fn new(capacity: Arc<Capacity>, metrics: Arc<Metrics>) -> Self {
-        Self { capacity, metrics, cursors: Mutex::default() }
+        Self { capacity, metrics, cursors: Mutex::default(), listed: Mutex::default() }
     }
 
     /// Claims what is ready in these shards, as far as it has permits. Also says which shards may have more.
@@ -38,13 +60,12 @@ impl Claims {
         shards: &[Shard],
         claiming: Claiming,
     ) -> Result<(Vec<PlacedDelivery>, Vec<Shard>), StoreError> {
-        let per_shard = (GROUPS / shards.len().max(1)).max(GROUPS_MIN);
-        let walks: Vec<_> = {
-            let mut cursors = self.cursors();
-            shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
+        let last = self.listed().take();
+        let listed = match last {
+            Some(listed) if listed.shards == shards && listed.at.elapsed() < LISTED_FOR => listed,
+            _ => self.list(connection, shards).await?,
         };
-        let groups = connection.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
-        let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
+        let Listed { groups, all, unfinished, .. } = listed.clone();
         let allowances = self.capacity.allowances(&groups, &all);
         let shares = allot(&groups, allowances, claiming.limit);
         let is_spent = shares.iter().sum::<usize>() >= claiming.limit;
@@ -63,6 +84,9 @@ impl Claims {
                 || !all.contains(shard)
                 || wanted.iter().any(|(group, share)| group.shard == *shard && given(group) >= *share)
         };
+        if listed.is_far && wanted.iter().all(|(group, share)| given(group) >= *share) {
+            *self.listed() = Some(listed);
+        }
         let with_groups = |shard: &Shard| groups.iter().any(|group| group.shard == *shard);
         let more = shards.iter().copied().filter(|shard| with_groups(shard) && may_have_more(shard)).collect();
         let with_permit = |delivery: LeasedDelivery| {
@@ -70,6 +94,23 @@ impl Claims {
             PlacedDelivery { delivery, permit, carried: None }
         };
         Ok((claimed.into_iter().map(with_permit).collect(), more))
+    }
+
+    /// The groups of these shards, from where their walks stopped.
+    async fn list(&self, connection: &mut OwnedConnection, shards: &[Shard]) -> Result<Listed, StoreError> {
+        let at = Instant::now();
+        let per_shard = (GROUPS / shards.len().max(1)).max(GROUPS_MIN);
+        let walks: Vec<_> = {
+            let mut cursors = self.cursors();
+            shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
+        };
+        let groups = connection.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
+        let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
+        Ok(Listed { at, shards: shards.to_vec(), groups, all, unfinished, is_far: at.elapsed() > FAR })
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Option<Listed>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cursors(&self) -> MutexGuard<'_, HashMap<Shard, Cursors>> {

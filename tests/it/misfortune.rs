@@ -293,9 +293,11 @@ async fn a_backlog_leaves_in_few_claims_when_the_store_is_far_away() {
     let far = Proxy::far(&database.url, Duration::from_millis(100)).await;
     let sink = Sink::setup().extensions(&["PIPELINING", "CHUNKING"]).start().await;
     let app = Setup::new().route_to(sink.address).set("database.url", &far.url).on(&database).start().await;
+    sink.until_taken(1).await;
     let began = std::time::Instant::now();
-    database.until_count("SELECT count(*) FROM deliveries", 0).await;
+    sink.until_taken(rows).await;
     let rate = rows as f64 / began.elapsed().as_secs_f64();
+    database.until_count("SELECT count(*) FROM deliveries", 0).await;
     let claims = app.metric("mailwright_claim_batch_deliveries_count ").await;
     assert!(claims <= rows as f64 / 150.0, "{claims} claims of {rows} deliveries");
     assert_eq!(sink.taken_count(), rows);
