@@ -381,6 +381,7 @@ impl Common {
             in_hand: Arc::clone(&self.in_hand),
             owner: self.handover.owner,
             lease: config.queue.lease.0,
+            grace: config.queue.lease.0.max(config.database.timeout.0 * 2),
             deliveries: Arc::clone(&self.deliveries),
             webhooks: Arc::clone(&self.webhooks),
             rng: Arc::clone(&self.rng),

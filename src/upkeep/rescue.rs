@@ -2,7 +2,7 @@
 //!
 //! A process that lives renews what it holds, so its leases run out only while the store is away, or hangs: then nobody's
 //! were renewed, and to take them back at once would send again what is being sent. So nothing is rescued until the
-//! living have had time to say so, and theirs are left alone for one lease more. What this process itself was given and
+//! living have had time to say so, and theirs are left alone for a while more. What this process itself was given and
 //! does not have in hand (the answer to a claim was lost) it takes back at once.
 
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub struct Rescue {
     pub owner: Uuid,
     /// How long a lease lasts.
     pub lease: Duration,
+    /// For how long beyond its end a lease of a living process is left alone: it may be waiting for the store.
+    pub grace: Duration,
     pub deliveries: Arc<Wake>,
     pub webhooks: Arc<Wake>,
     pub rng: Arc<dyn Rng>,
@@ -97,7 +99,7 @@ impl Rescue {
     async fn spared(&self) -> Result<Spared, StoreError> {
         let owners = self.store.live_processes(LIVE).await?;
         let in_hand = self.in_hand.older_than(self.lease / 2).iter().map(|lease| lease.id).collect();
-        Ok(Spared { owners, grace: self.lease, own: self.owner, in_hand })
+        Ok(Spared { owners, grace: self.grace, own: self.owner, in_hand })
     }
 
     /// Until a batch is short.

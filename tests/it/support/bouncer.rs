@@ -51,15 +51,21 @@ impl Bouncer {
     }
 }
 
+/// Another build than Debian's, from 1.21 on: it keeps account of prepared statements.
+pub fn newer() -> Option<std::ffi::OsString> {
+    std::env::var_os("MAILWRIGHT_PGBOUNCER")
+}
+
 /// It refuses to run as root.
 fn command(file: &PathBuf) -> Command {
     let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let program = newer().unwrap_or_else(|| "pgbouncer".into());
     let mut command = if is_root {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "pgbouncer"]);
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
         command
     } else {
-        Command::new("pgbouncer")
+        Command::new(program)
     };
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").arg("-q").arg(file).stdin(Stdio::null()).kill_on_drop(true);
     command
