@@ -20,7 +20,7 @@ use crate::domain::outcome::AttemptReport;
 use crate::domain::route::{Route, SMARTHOST_LANE};
 use crate::domain::stage::Stage;
 use crate::handover::CarriedContent;
-use crate::queue::{Gate, Revocation};
+use crate::queue::Gate;
 use crate::routing::{PolicySnapshot, RoutePlan, RouteQuery};
 use crate::smtp::client::session::{Outgoing, Session};
 
@@ -111,20 +111,11 @@ impl Courier {
         cargo: &Cargo<'_>,
         gate: &Arc<Gate>,
     ) -> Result<(Slot, Option<Session>), Stopped> {
-        let turn = context.lane.turn(context.draws, || cargo.offer(&context.routed.targets, gate));
-        tokio::pin!(turn);
         let left = Duration::try_from(delivery.expires_at - self.clock.now()).unwrap_or_default();
-        let granted = tokio::select! {
-            biased;
-            granted = &mut turn => granted,
-            () = tokio::time::sleep(left) => match gate.revoke() {
-                Revocation::Revoked => return Err(Stopped::expired()),
-                // It leaves behind another's body at this moment.
-                Revocation::Begun | Revocation::NotHere => turn.await,
-            },
-        };
-        match granted {
+        let turn = context.lane.turn(context.draws, left, || cargo.offer(&context.routed.targets, gate));
+        match turn.await {
             Grant::Slot { slot, session } => Ok((slot, session)),
+            Grant::Expired => Err(Stopped::expired()),
             Grant::Released => Err(Stopped::Released),
             Grant::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
             Grant::Held { until, why } => Err(self.held(context, delivery, until, why)),

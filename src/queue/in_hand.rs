@@ -33,7 +33,7 @@ impl Gate {
     }
 
     /// Keeps the job from beginning, if it has not.
-    pub fn revoke(&self) -> Revocation {
+    fn revoke(&self) -> Revocation {
         match self.0.compare_exchange(WAITING, REVOKED, Ordering::AcqRel, Ordering::Acquire) {
             Err(BEGUN) => Revocation::Begun,
             _ => Revocation::Revoked,

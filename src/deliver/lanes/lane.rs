@@ -1,6 +1,8 @@
 //! One lane: who waits for it, the sessions that it keeps, and the slots in which sessions are used. Idle sessions
 //! count as connections: before a new one is made over the limit, an idle one is closed.
 
+mod leaving;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,6 @@ use super::control::{Admission, Control, ProcessShare, Signal};
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
 use crate::domain::lane::{LanePhase, LaneSessions, LaneState};
-use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
 use crate::domain::target::Target;
 use crate::queue::Gate;
@@ -22,8 +23,6 @@ use crate::shaping::{Limits, Rate};
 use crate::smtp::client::connection::{Connections, Counted};
 use crate::smtp::client::session::Session;
 
-/// Deliveries that wait for the budget and are remembered; others wait out their time.
-const PUT_OFF_MAX: usize = 1000;
 /// Maximum number of waiters inspected for a follower.
 const LOOK: usize = 8;
 
@@ -77,6 +76,8 @@ struct State {
 struct Waiting {
     offer: Option<Offer>,
     draws: bool,
+    /// Its last instant.
+    expires: Instant,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -96,6 +97,8 @@ pub enum Grant {
     Slot { slot: Slot, session: Option<Session> },
     /// Nothing for a while.
     Held { until: Instant, why: HoldReason },
+    /// Its last instant passed while it waited.
+    Expired,
     /// Nothing any more: the service is stopping.
     Released,
 }
@@ -151,8 +154,8 @@ impl Lane {
         self.pump();
     }
 
-    /// Waits for a slot. `offer` is asked for only when there is something to wait for.
-    pub async fn turn(self: &Arc<Self>, draws: bool, offer: impl FnOnce() -> Option<Offer>) -> Grant {
+    /// Waits for a slot, for at most `left` of time. `offer` is asked for only when there is something to wait for.
+    pub async fn turn(self: &Arc<Self>, draws: bool, left: Duration, offer: impl FnOnce() -> Option<Offer>) -> Grant {
         let granted = {
             let mut state = self.state();
             let now = Instant::now();
@@ -166,7 +169,8 @@ impl Lane {
                 Admission::Hold { until, why } => return Grant::Held { until, why },
                 Admission::Full | Admission::At(_) => {
                     let (grant, granted) = oneshot::channel();
-                    state.waiting.push_back(Waiting { offer: offer(), draws, grant });
+                    let expires = now.checked_add(left).unwrap_or(now);
+                    state.waiting.push_back(Waiting { offer: offer(), draws, expires, grant });
                     granted
                 }
             }
@@ -213,37 +217,6 @@ impl Lane {
         sleep_until(at).await;
         self.state().has_timer = false;
         self.pump();
-    }
-
-    /// Begins nothing any more; releases those who wait.
-    pub fn drain(&self) {
-        let waiting = {
-            let mut state = self.state();
-            state.is_draining = true;
-            std::mem::take(&mut state.waiting)
-        };
-        for one in waiting {
-            let _ = one.grant.send(Grant::Released);
-        }
-    }
-
-    /// Notes what waits in its row for the budget of retries.
-    pub fn put_off(&self, lease: &Lease) {
-        let mut state = self.state();
-        if state.put_off.len() >= PUT_OFF_MAX {
-            state.put_off.pop_front();
-        }
-        state.put_off.push_back((lease.shard, lease.id));
-    }
-
-    /// What need not wait any more, as far as tokens have come back.
-    pub fn take_affordable(&self) -> Vec<(Shard, Uuid)> {
-        let mut state = self.state();
-        if state.put_off.is_empty() {
-            return Vec::new();
-        }
-        let affordable = state.control.affordable(Instant::now()).min(state.put_off.len());
-        state.put_off.drain(..affordable).collect()
     }
 
     /// One that waits and may follow on this session, if there is one and the lane allows it.
@@ -420,7 +393,7 @@ impl Slot {
         let (session, rest) =
             if session.is_pending() || session.is_reusable() { (Some(session), None) } else { (None, Some(session)) };
         match follower.0.send(Grant::Slot { slot: self, session }) {
-            Ok(()) | Err(Grant::Held { .. } | Grant::Released) => rest,
+            Ok(()) | Err(Grant::Held { .. } | Grant::Expired | Grant::Released) => rest,
             Err(Grant::Slot { session, .. }) => rest.or(session),
         }
     }

@@ -170,9 +170,13 @@ impl Lanes {
         self.state().by_key.values().map(Arc::clone).collect()
     }
 
-    /// Closes sessions that have been idle for too long (all, when `all`), and forgets lanes that are not used.
+    /// Closes sessions that have been idle for too long (all, when `all`), lets go of what has waited past its last instant, and
+    /// forgets lanes that are not used.
     pub async fn sweep(&self, all: bool) {
         let lanes = self.all();
+        for lane in &lanes {
+            lane.expire();
+        }
         let closing = lanes.iter().flat_map(|lane| {
             lane.take_stale(all).into_iter().map(|session| async move {
                 session.quit().await;

@@ -55,15 +55,17 @@ fn offer(gate: Arc<Gate>, recipient: &str) -> Offer {
     Offer { envelope, targets: vec![target()], gate }
 }
 
+const LEFT: Duration = Duration::from_hours(1);
+
 #[tokio::test]
 async fn one_that_was_revoked_is_passed_over_and_one_whose_envelope_left_has_begun() {
     let (lane, in_hand) = (narrow(), InHand::default());
-    let Grant::Slot { slot, .. } = lane.turn(false, || None).await else { panic!("the only slot") };
+    let Grant::Slot { slot, .. } = lane.turn(false, LEFT, || None).await else { panic!("the only slot") };
     let mut waiting = Vec::new();
     for (n, recipient) in [(1, "revoked@x.example"), (2, "follows@x.example")] {
         let gate = in_hand.insert(lease(n)).unwrap();
         let lane = Arc::clone(&lane);
-        waiting.push(Box::pin(async move { lane.turn(false, || Some(offer(gate, recipient))).await }));
+        waiting.push(Box::pin(async move { lane.turn(false, LEFT, || Some(offer(gate, recipient))).await }));
         assert!(futures_util::poll!(waiting.last_mut().unwrap()).is_pending());
     }
     assert_eq!(in_hand.revoke(lease(1).id), Revocation::Revoked);
