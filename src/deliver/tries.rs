@@ -64,6 +64,11 @@ impl Courier {
             };
             let (tried, left) = match next {
                 NextTry::Kept(session) => self.transact(context, held, session, message, true).await,
+                // Another address of a host is the same host.
+                NextTry::Open(target, _) if unfit.as_ref().is_some_and(|unfit| unfit.is_of(&target)) => {
+                    slot = Some(held);
+                    continue;
+                }
                 NextTry::Open(target, hurry) => {
                     let hurry = hurry.map(|hurry| hurry.min(self.failover));
                     match Box::pin(self.open_and_transact(context, held, target, hurry, message)).await {
@@ -358,6 +363,11 @@ fn vain_use(session: &Session, result: &Result<TransactionResult, Failure>, is_k
 }
 
 impl TryResult {
+    /// Whether it is of that host.
+    fn is_of(&self, target: &Target) -> bool {
+        self.report.host.as_ref() == Some(&target.host)
+    }
+
     const fn verdict(report: AttemptReport) -> Self {
         Self { report, stage: Stage::Connect, is_verdict: true, is_unfit: false, is_stale: false, distrust: None }
     }

@@ -33,12 +33,15 @@ impl Bouncer {
         let text = format!(
             "[databases]\n{database} = host={socket} dbname={database} user={user}\n[pgbouncer]\npool_mode = transaction\n\
              auth_type = any\nlisten_addr =\nunix_socket_dir = {}\nunix_socket_mode = 0777\nmax_client_conn = 500\n\
-             default_pool_size = 20\nserver_round_robin = 1\nadmin_users = nobody\n{settings}\n",
+             default_pool_size = 8\nserver_round_robin = 1\nadmin_users = nobody\n{settings}\n",
             folder.display()
         );
         let file = folder.join("pgbouncer.ini");
         std::fs::write(&file, text).unwrap();
-        let child = command(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // It must reach the server's socket, as the server's own user does.
+        let owner = std::fs::metadata(std::path::Path::new(&socket).join(".s.PGSQL.5432")).unwrap();
+        let child =
+            command(&file, owner.uid(), owner.gid()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let socket = folder.join(".s.PGSQL.6432");
         within("PgBouncer to listen", async {
             while UnixStream::connect(&socket).await.is_err() {
@@ -57,12 +60,12 @@ pub fn newer() -> Option<std::ffi::OsString> {
 }
 
 /// It refuses to run as root.
-fn command(file: &PathBuf) -> Command {
+fn command(file: &PathBuf, uid: u32, gid: u32) -> Command {
     let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     let program = newer().unwrap_or_else(|| "pgbouncer".into());
     let mut command = if is_root {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
+        command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]).arg(program);
         command
     } else {
         Command::new(program)
