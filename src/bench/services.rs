@@ -13,6 +13,11 @@ use crate::terminal::CommandError;
 /// Longest wait for a service to start or to end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Ports that services listen on, and how far apart two tries are.
+const PORT_FIRST: u32 = 20_000;
+const PORTS: u32 = 10_007;
+const PORT_STEP: u32 = 101;
+
 /// One service.
 pub struct Served {
     pub address: SocketAddr,
@@ -23,9 +28,7 @@ pub struct Served {
 impl Served {
     /// Starts a service at a free port and waits until it listens.
     pub async fn start(settings: &[String]) -> Result<Self, CommandError> {
-        let free = TcpListener::bind("127.0.0.1:0").await.map_err(CommandError::new)?;
-        let address = free.local_addr().map_err(CommandError::new)?;
-        drop(free);
+        let address = free_address().await?;
         let child = launch(address, settings).await?;
         Ok(Self { address, settings: settings.to_vec(), child })
     }
@@ -60,6 +63,20 @@ impl Served {
         };
         tokio::time::timeout(PATIENCE, fetch).await.map_err(CommandError::new)?.map_err(CommandError::new)
     }
+}
+
+/// An address that nobody listens on. Not one of those that the system gives to whoever connects to somewhere: it would be
+/// somebody's before the service has it, or while it is restarted.
+async fn free_address() -> Result<SocketAddr, CommandError> {
+    let first = std::process::id() % PORTS;
+    for n in 0..PORTS {
+        let port = u16::try_from(PORT_FIRST + (first + n * PORT_STEP) % PORTS).unwrap_or_default();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).await.is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(CommandError::new("no port is free for a service"))
 }
 
 async fn launch(address: SocketAddr, settings: &[String]) -> Result<Child, CommandError> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -146,8 +146,13 @@ impl SinkSetup {
         self
     }
 
+    #[expect(clippy::unused_async, reason = "it must be called within a runtime")]
     pub async fn start(self) -> Sink {
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        // Hundreds may come at one instant: a handshake that finds no place in the queue looks whole to its client.
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        let listener = socket.listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: self.script,
