@@ -245,10 +245,8 @@ async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> R
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
             r#"
-            SELECT EXISTS (
-                SELECT 1 FROM webhook_jobs
-                WHERE shard = $1 AND (message_id >= $2 AND message_id < $3 OR event_id >= $2 AND event_id < $3)
-            ) AS "found!"
+            SELECT EXISTS (SELECT 1 FROM webhook_jobs WHERE shard = $1 AND message_id >= $2 AND message_id < $3)
+                OR EXISTS (SELECT 1 FROM webhook_jobs WHERE shard = $1 AND event_id >= $2 AND event_id < $3) AS "found!"
             "#,
             shard.value(),
             lower,
