@@ -22,13 +22,12 @@ use crate::net::own::{can_leave_from, source_towards};
 use crate::routing::RouteQuery;
 use crate::store::Store;
 use crate::store::clock::OFFSET_TOLERATED;
+use crate::store::fleet::processes::LIVE;
 use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::terminal::{CommandError, out};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Time without a sign of life after which a process is taken to be dead.
-const LIVE: Duration = Duration::from_secs(5);
 /// A clock that is further off than this makes signatures and leases doubtful.
 const DRIFT: f64 = 2.0;
 

@@ -36,7 +36,6 @@ pub struct Claims {
 }
 
 /// Who had something ready.
-#[derive(Clone)]
 struct Listed {
     at: Instant,
     shards: Vec<Shard>,
@@ -65,13 +64,13 @@ impl Claims {
             Some(listed) if listed.shards == shards && listed.at.elapsed() < LISTED_FOR => listed,
             _ => self.list(connection, shards).await?,
         };
-        let Listed { groups, all, unfinished, .. } = listed.clone();
-        let allowances = self.capacity.allowances(&groups, &all);
-        let shares = allot(&groups, allowances, claiming.limit);
+        let Listed { groups, all, .. } = &listed;
+        let allowances = self.capacity.allowances(groups, all);
+        let shares = allot(groups, allowances, claiming.limit);
         let is_spent = shares.iter().sum::<usize>() >= claiming.limit;
         let wanted: Vec<_> = groups.iter().zip(shares).filter(|(_, share)| *share > 0).collect();
         if wanted.is_empty() {
-            return Ok((Vec::new(), unfinished));
+            return Ok((Vec::new(), listed.unfinished));
         }
         let Claiming { owner, token, span, .. } = claiming;
         let claimed = connection.claim_deliveries(&Claim { owner, token, span, shares: &wanted }).await?;
@@ -84,11 +83,12 @@ impl Claims {
                 || !all.contains(shard)
                 || wanted.iter().any(|(group, share)| group.shard == *shard && given(group) >= *share)
         };
-        if listed.is_far && wanted.iter().all(|(group, share)| given(group) >= *share) {
-            *self.listed() = Some(listed);
-        }
+        let is_good_for_another = listed.is_far && wanted.iter().all(|(group, share)| given(group) >= *share);
         let with_groups = |shard: &Shard| groups.iter().any(|group| group.shard == *shard);
         let more = shards.iter().copied().filter(|shard| with_groups(shard) && may_have_more(shard)).collect();
+        if is_good_for_another {
+            *self.listed() = Some(listed);
+        }
         let with_permit = |delivery: LeasedDelivery| {
             let permit = self.capacity.take(&delivery.next_hop, delivery.project);
             PlacedDelivery { delivery, permit, carried: None }

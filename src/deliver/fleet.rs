@@ -15,14 +15,12 @@ use crate::domain::clock::Clock;
 use crate::handover::Handover;
 use crate::routing::Router;
 use crate::shutdown::Shutdown;
-use crate::store::fleet::processes::Members;
+use crate::store::fleet::processes::{LIVE, Members};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Interval between two signs of life of a process.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Time without a sign of life after which a process is taken to be dead.
-const LIVE: Duration = Duration::from_secs(5);
 /// Maximum time that a new process waits until all others count it: one that gave no sign of life meanwhile is dead.
 const JOIN: Duration = Duration::from_millis(1500);
 const JOIN_LOOK: Duration = Duration::from_millis(100);

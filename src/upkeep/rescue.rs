@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::shard::Shard;
 use crate::queue::InHand;
+use crate::store::fleet::processes::LIVE;
 use crate::store::{OwnedConnection, Spared, Store, StoreError, Window};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -22,8 +23,6 @@ use crate::wake::Wake;
 const BATCH: i64 = 200;
 /// Time after an outage within which every process that lives gives a sign of life.
 const COME_BACK: Duration = Duration::from_secs(3);
-/// Time without a sign of life after which a process is taken to be dead.
-const LIVE: Duration = Duration::from_secs(5);
 /// Time between two ticks beyond which the store was away, or this process was stopped.
 const SILENCE: Duration = Duration::from_secs(12);
 
@@ -97,7 +96,7 @@ impl Rescue {
     }
 
     async fn spared(&self) -> Result<Spared, StoreError> {
-        let owners = self.store.live_processes(LIVE).await?;
+        let owners = self.store.process_clocks(LIVE).await?.into_iter().map(|(process, _)| process).collect();
         let in_hand = self.in_hand.older_than(self.lease / 2).iter().map(|lease| lease.id).collect();
         Ok(Spared { owners, grace: self.grace, own: self.owner, in_hand })
     }

@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use crate::store::{Store, StoreError, on_pool};
 
+/// Time without a sign of life after which a process is taken to be dead.
+pub const LIVE: Duration = Duration::from_secs(5);
+
 /// A process that was seen within `live` seconds delivers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Members {
@@ -55,20 +58,6 @@ impl Store {
             .fetch_all(conn)
         )?;
         Ok(rows.into_iter().map(|row| (row.id, row.clock_offset_ms)).collect())
-    }
-
-    /// The processes that gave a sign of life within `live`.
-    pub async fn live_processes(&self, live: Duration) -> Result<Vec<Uuid>, StoreError> {
-        on_pool!(
-            self,
-            "processes.list_live",
-            conn,
-            sqlx::query_scalar!(
-                "SELECT id FROM processes WHERE seen_at > now() - make_interval(secs => $1)",
-                live.as_secs_f64(),
-            )
-            .fetch_all(conn)
-        )
     }
 
     /// Whether every other live process was seen since this one's first sign of life: from then on all count it.
