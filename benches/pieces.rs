@@ -78,8 +78,8 @@ fn address(text: &str) -> Address {
 }
 
 mod request {
-    use mailwright::api::draft;
     use mailwright::config::Limits;
+    use mailwright::request::draft;
     use serde_json::{Map, Value, json};
 
     use super::{Bencher, BytesCount, NOW, SIZES, black_box, text};

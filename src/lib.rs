@@ -48,6 +48,8 @@ pub mod store;
 mod auth;
 
 mod accounts;
+pub mod request;
+
 pub mod api;
 mod console;
 pub mod submit;

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Api;
-use super::json::{JsonError, object};
 use super::problem::Problem;
+use crate::request::json::{JsonError, object};
 
 /// A JSON object, and the memory that it was granted; the grant ends when this is dropped.
 pub struct JsonObject {

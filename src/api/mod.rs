@@ -6,11 +6,8 @@
 //! `openapi.yaml`.
 
 mod auth;
-mod base64;
 mod body;
 mod conversation;
-mod fields;
-mod json;
 pub(crate) mod listener;
 mod messages;
 mod ops;
@@ -35,7 +32,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use body::Lingering;
-pub use messages::draft;
+
 use problem::Problem;
 pub use problem::ProblemKind;
 

@@ -330,7 +330,7 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Refused(_, Refusal::Unacceptable(place, flaw)) => {
-                Self::validation(vec![flaw.at(super::draft::pointer(place))])
+                Self::validation(vec![flaw.at(crate::request::draft::pointer(place))])
             }
             SubmitError::Refused(_, Refusal::ForeignDomain(domain)) => {
                 Self::new(ProblemKind::ForeignDomain, format!("this credential may not send as '{domain}'"))

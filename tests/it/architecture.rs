@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 29] = [
+const ROOMS: [(&str, &[&str]); 30] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -44,7 +44,8 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ),
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "wake", "shutdown"]),
-    ("api", &["domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
+    ("request", &["domain", "config"]),
+    ("api", &["request", "domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
     ("console", &["api"]),
     ("app", &["*"]),
     ("cluster", &["ambient", "config", "store", "telemetry", "terminal"]),

@@ -1,7 +1,6 @@
 //! Messages: send one, and read what became of it.
 
 pub mod attempts;
-pub mod draft;
 pub mod events;
 pub mod explain;
 pub mod get;

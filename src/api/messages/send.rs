@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::draft;
 use crate::api::auth::Authed;
 use crate::api::body::{JsonObject, UnreadBody};
 use crate::api::problem::Problem;
@@ -17,6 +16,7 @@ use crate::domain::clock::rfc3339;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::recipient::RecipientStatus;
+use crate::request::draft;
 use crate::submit::{AcceptedMessage, Content, RequestKey, Submission, SubmitError};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value};
 
 use crate::api::Api;
-use crate::api::fields::Fields;
 use crate::api::problem::Problem;
 use crate::domain::access::Caller;
 use crate::domain::event::EventType;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::webhook::EndpointMode;
+use crate::request::fields::Fields;
 use crate::webhook::post::Target;
 
 const DESCRIPTION_MAX: usize = 500;

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::base64;
-use crate::api::fields::{Fields, wrong_type};
+use super::base64;
+use super::fields::{Fields, wrong_type};
 use crate::config::Limits;
 use crate::domain::address::NamedAddress;
 use crate::domain::clock::Timestamp;
