@@ -79,7 +79,8 @@ fn address(text: &str) -> Address {
 
 mod request {
     use mailwright::config::Limits;
-    use mailwright::request::draft;
+    use mailwright::request::found::Found;
+    use mailwright::request::send::{Context, read};
     use serde_json::{Map, Value, json};
 
     use super::{Bencher, BytesCount, NOW, SIZES, black_box, text};
@@ -99,7 +100,7 @@ mod request {
         let limits = Limits::default();
         bencher.counter(BytesCount::new(body.len())).bench_local(|| {
             let map: Map<String, Value> = serde_json::from_slice(black_box(&body)).unwrap();
-            draft::parse(map, &limits, NOW).unwrap()
+            read(map, "", &Context { limits: &limits, now: NOW, found: &Found::default() }).unwrap()
         });
     }
 }

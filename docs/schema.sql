@@ -162,6 +162,10 @@ CREATE TABLE public.messages (
     tls text DEFAULT 'opportunistic'::text NOT NULL,
     ip_pool text,
     message_id text,
+    batch_id uuid,
+    idempotency_key text,
+    template text,
+    send_at timestamp with time zone,
     CONSTRAINT messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
     CONSTRAINT messages_priority CHECK (((priority >= 0) AND (priority <= 2))),
     CONSTRAINT messages_size CHECK ((size > 0)),
@@ -231,6 +235,15 @@ CREATE TABLE public.scheduled_messages (
     request bytea NOT NULL,
     tags jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    summary jsonb DEFAULT '{}'::jsonb NOT NULL,
+    expires_at timestamp with time zone,
+    idempotency_key text,
+    batch_id uuid,
+    template text,
+    lease_owner uuid,
+    lease_until timestamp with time zone,
+    refused jsonb,
+    CONSTRAINT scheduled_messages_lease_is_whole CHECK (((lease_owner IS NULL) = (lease_until IS NULL))),
     CONSTRAINT scheduled_messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
 );
 CREATE TABLE public.schema_compatibility (
@@ -266,6 +279,26 @@ CREATE TABLE public.tls_reports (
     sessions bigint NOT NULL,
     CONSTRAINT tls_reports_policy_type CHECK ((policy_type = ANY (ARRAY['sts'::text, 'tlsa'::text, 'no-policy-found'::text]))),
     CONSTRAINT tls_reports_result CHECK ((result = ANY (ARRAY['successful'::text, 'starttls-not-supported'::text, 'certificate-host-mismatch'::text, 'certificate-expired'::text, 'certificate-not-trusted'::text, 'validation-failure'::text, 'tlsa-invalid'::text, 'dnssec-invalid'::text, 'dane-required'::text, 'sts-policy-fetch-error'::text, 'sts-policy-invalid'::text, 'sts-webpki-invalid'::text])))
+);
+CREATE TABLE public.upload_contents (
+    project_id uuid NOT NULL,
+    sha256 bytea NOT NULL,
+    content bytea NOT NULL,
+    CONSTRAINT upload_contents_sha256 CHECK ((octet_length(sha256) = 32))
+);
+ALTER TABLE ONLY public.upload_contents ALTER COLUMN content SET STORAGE EXTERNAL;
+CREATE TABLE public.uploads (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    mode text NOT NULL,
+    sha256 bytea NOT NULL,
+    size integer NOT NULL,
+    filename text NOT NULL,
+    content_type text NOT NULL,
+    idempotency_key text,
+    created_at timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone NOT NULL,
+    CONSTRAINT uploads_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
 );
 CREATE TABLE public.webhook_deliveries (
     shard integer NOT NULL,
@@ -362,6 +395,10 @@ ALTER TABLE ONLY public.suppressions
     ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, stream);
 ALTER TABLE ONLY public.tls_reports
     ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
+ALTER TABLE ONLY public.upload_contents
+    ADD CONSTRAINT upload_contents_pkey PRIMARY KEY (project_id, sha256);
+ALTER TABLE ONLY public.uploads
+    ADD CONSTRAINT uploads_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.webhook_endpoints
@@ -371,15 +408,22 @@ ALTER TABLE ONLY public.webhook_jobs
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
+CREATE INDEX deliveries_revoked ON public.deliveries USING btree (shard, lease_owner) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, ready, due_at) WHERE (lease_token IS NULL);
 CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
+CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
 CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
 CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);
+CREATE INDEX scheduled_messages_of_project ON public.scheduled_messages USING btree (project_id, id DESC);
 CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
+CREATE INDEX uploads_by_project ON public.uploads USING btree (project_id, id DESC);
+CREATE UNIQUE INDEX uploads_key ON public.uploads USING btree (project_id, mode, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE UNIQUE INDEX uploads_same ON public.uploads USING btree (project_id, mode, sha256, filename, content_type);
+CREATE INDEX uploads_unused ON public.uploads USING btree (last_used_at);
 CREATE INDEX webhook_deliveries_by_endpoint ON ONLY public.webhook_deliveries USING btree (endpoint_id, event_id DESC);
 CREATE INDEX webhook_endpoints_by_project ON public.webhook_endpoints USING btree (project_id, id DESC);
 CREATE INDEX webhook_jobs_by_event ON public.webhook_jobs USING btree (shard, event_id);

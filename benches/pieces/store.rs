@@ -11,7 +11,7 @@ use mailwright::domain::delivery::{Group, LeasedDelivery, RetryPolicy, Settlemen
 use mailwright::domain::draft::{Demand, Priority};
 use mailwright::domain::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use mailwright::domain::lease::Lease;
-use mailwright::domain::message::{NewMessage, NewRecipient, NewSubmission};
+use mailwright::domain::message::{NewItem, NewMessage, NewRecipient, NewSubmission};
 use mailwright::domain::outcome::{AttemptReport, Outcome};
 use mailwright::domain::recipient::{RecipientKind, RecipientStatus};
 use mailwright::domain::reply::Reply;
@@ -98,7 +98,8 @@ impl Bed {
     }
 
     fn batch(&self, shard: Shard, count: usize) -> Vec<NewSubmission> {
-        let one = || NewSubmission { messages: vec![self.message(shard)], key: None };
+        let item = || NewItem { messages: vec![self.message(shard)], ..NewItem::default() };
+        let one = || NewSubmission { shard, items: vec![item()], key: None, is_strict: true };
         (0..count).map(|_| one()).collect()
     }
 
@@ -129,6 +130,9 @@ impl Bed {
             give_up_at: now + SPAN,
             demand: Demand::default(),
             recipients: vec![recipient],
+            idempotency_key: None,
+            batch: None,
+            send_at: None,
             raw: Arc::clone(&self.raw),
         }
     }
@@ -159,7 +163,7 @@ fn settle_64(bencher: Bencher<'_, '_>) {
     let inputs = || {
         let batch = bed.batch(Shard::of_low_bits(1), BATCH);
         bed.accept(&mut accepting, &batch, Some(token));
-        batch.iter().map(|submission| delivered(&submission.messages[0], token)).collect::<Vec<_>>()
+        batch.iter().map(|submission| delivered(&submission.items[0].messages[0], token)).collect::<Vec<_>>()
     };
     bencher.with_inputs(inputs).bench_local_values(|settlements| {
         let settled = bed

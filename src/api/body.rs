@@ -23,7 +23,7 @@ use crate::request::json::{JsonError, object};
 /// A JSON object, and the memory that it was granted; the grant ends when this is dropped.
 pub struct JsonObject {
     pub map: Map<String, Value>,
-    _grant: Grant,
+    pub grant: Grant,
 }
 
 /// A body of which nothing was read yet: who may not send it is told so first.
@@ -45,8 +45,18 @@ impl UnreadBody {
     /// Reads it as a JSON object.
     pub async fn object(self, api: &Api) -> Result<JsonObject, Problem> {
         check_type(&self.headers)?;
+        let (bytes, grant) = self.bytes(api, api.http.body_limit.0).await?;
+        let parsed = if bytes.len() > LARGE { off_thread(move || object(&bytes)).await? } else { object(&bytes) };
+        let map = parsed.map_err(|error| match error {
+            JsonError::Malformed(detail) => Problem::malformed(detail),
+            JsonError::Faults(faults) => Problem::validation(faults),
+        })?;
+        Ok(JsonObject { map, grant })
+    }
+
+    /// Reads it as bytes, of which there may be so many.
+    pub async fn bytes(self, api: &Api, limit: usize) -> Result<(Vec<u8>, Grant), Problem> {
         let gzip = is_gzip(&self.headers)?;
-        let limit = api.http.body_limit.0;
         let announced = self.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
             return Err(Problem::too_large(limit));
@@ -56,16 +66,20 @@ impl UnreadBody {
             .await
             .map_err(|_| Problem::timeout())??;
         let bytes = if gzip { inflate(&bytes, limit, &mut grant)? } else { bytes };
-        let map = object(&bytes).map_err(|error| match error {
-            JsonError::Malformed(detail) => Problem::malformed(detail),
-            JsonError::Faults(faults) => Problem::validation(faults),
-        })?;
-        Ok(JsonObject { map, _grant: grant })
+        Ok((bytes, grant))
     }
 }
 
+/// From so many bytes on a body is read off the async threads: others wait for those.
+pub const LARGE: usize = 256 << 10;
+
+/// Runs what takes its time where nobody waits for it.
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
+}
+
 /// Memory for bytes of bodies, taken KiB by KiB.
-struct Grant {
+pub struct Grant {
     all: Arc<Semaphore>,
     taken: Option<OwnedSemaphorePermit>,
     kib: usize,

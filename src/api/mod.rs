@@ -14,6 +14,7 @@ mod ops;
 mod page;
 mod problem;
 mod sandbox;
+mod uploads;
 mod webhooks;
 mod write_timeout;
 
@@ -72,6 +73,11 @@ pub fn operations() -> Vec<(&'static str, &'static str)> {
 fn routes() -> Vec<Route> {
     vec![
         ("post", "/v1/send", post(messages::send::send)),
+        ("post", "/v1/send/batch", post(messages::batch::batch)),
+        ("post", "/v1/uploads", post(uploads::create::create)),
+        ("get", "/v1/uploads", get(uploads::list::list)),
+        ("get", "/v1/uploads/{id}", get(uploads::get::get)),
+        ("delete", "/v1/uploads/{id}", delete(uploads::remove::remove)),
         ("get", "/v1/messages", get(messages::list::list)),
         ("get", "/v1/messages/{id}", get(messages::get::get)),
         ("get", "/v1/messages/{id}/events", get(messages::events::events)),
@@ -96,14 +102,18 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// The lists: they read the query. Everywhere else a parameter is one that does not exist.
-const LISTS: [&str; 6] = [
-    "/v1/messages",
-    "/v1/messages/{id}/events",
-    "/v1/messages/{id}/attempts",
-    "/v1/webhooks",
-    "/v1/webhooks/{id}/deliveries",
-    "/v1/sandbox/messages",
+/// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist.
+const WITH_QUERY: [(&str, &str); 10] = [
+    ("post", "/v1/send"),
+    ("post", "/v1/send/batch"),
+    ("post", "/v1/uploads"),
+    ("get", "/v1/uploads"),
+    ("get", "/v1/messages"),
+    ("get", "/v1/messages/{id}/events"),
+    ("get", "/v1/messages/{id}/attempts"),
+    ("get", "/v1/webhooks"),
+    ("get", "/v1/webhooks/{id}/deliveries"),
+    ("get", "/v1/sandbox/messages"),
 ];
 
 /// Refuses every query parameter.
@@ -125,7 +135,7 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
         pages,
         |router, (method, path, handler)| {
             // What operators' tools ask for, and a file, mean the same with anything behind the question mark.
-            let is_strict = path.starts_with("/v1/") && !(method == "get" && LISTS.contains(&path));
+            let is_strict = path.starts_with("/v1/") && !WITH_QUERY.contains(&(method, path));
             let handler = if is_strict { handler.layer(middleware::from_fn(without_query)) } else { handler };
             router.route(path, handler)
         },

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::auth::Authed;
 use super::problem::Problem;
 use super::{Shared, ok_json};
+use crate::domain::draft::FARTHEST;
 use crate::store::clock::OFFSET_TOLERATED;
 
 /// The description of this API, as it stands at the project's top level.
@@ -51,6 +52,10 @@ struct LimitsView {
     body_bytes: usize,
     message_bytes: usize,
     recipients: usize,
+    batch: usize,
+    batch_bytes: usize,
+    upload_bytes: usize,
+    schedule_days: i64,
     attachments: usize,
     tags: usize,
     metadata_bytes: usize,
@@ -65,6 +70,10 @@ pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
         body_bytes: api.http.body_limit.0,
         message_bytes: limits.message.0,
         recipients: limits.recipients,
+        batch: limits.batch,
+        batch_bytes: limits.batch_bytes.0,
+        upload_bytes: limits.upload.0,
+        schedule_days: FARTHEST.whole_days(),
         attachments: limits.attachments,
         tags: limits.tags,
         metadata_bytes: limits.metadata.0,

@@ -1,11 +1,15 @@
 //! Errors as RFC 9457 problems. A handler gives a [`Problem`]; it is written out at the edge, where the
 //! request's id is known. Internals are logged once, here, and never told.
 
+mod kind;
+
 use std::time::Duration;
+
+pub use kind::ProblemKind;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Method, Response};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use uuid::Uuid;
@@ -20,184 +24,6 @@ use crate::submit::{Full, Refusal, SubmitError, WriteError};
 
 /// A queue that is full needs a moment.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(10);
-
-/// What kind of problem it is: the stable word that programs match on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProblemKind {
-    Malformed,
-    Unauthorized,
-    MissingScope,
-    ForeignDomain,
-    TestOnly,
-    NotFound,
-    BodyNotKept,
-    MethodNotAllowed,
-    Timeout,
-    TooLarge,
-    UriTooLong,
-    HeadTooLarge,
-    UnsupportedMediaType,
-    Validation,
-    IdempotencyKeyReused,
-    Backlog,
-    Busy,
-    StoreUnavailable,
-    Internal,
-}
-
-impl ProblemKind {
-    pub const ALL: [Self; 19] = [
-        Self::Malformed,
-        Self::Unauthorized,
-        Self::MissingScope,
-        Self::ForeignDomain,
-        Self::TestOnly,
-        Self::NotFound,
-        Self::BodyNotKept,
-        Self::MethodNotAllowed,
-        Self::Timeout,
-        Self::TooLarge,
-        Self::UriTooLong,
-        Self::HeadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::Validation,
-        Self::IdempotencyKeyReused,
-        Self::Backlog,
-        Self::Busy,
-        Self::StoreUnavailable,
-        Self::Internal,
-    ];
-
-    /// The last segment of the `type` URI.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Unauthorized => "unauthorized",
-            Self::MissingScope => "missing-scope",
-            Self::ForeignDomain => "foreign-domain",
-            Self::TestOnly => "test-only",
-            Self::NotFound => "not-found",
-            Self::BodyNotKept => "body-not-kept",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::Timeout => "timeout",
-            Self::TooLarge => "too-large",
-            Self::UriTooLong => "uri-too-long",
-            Self::HeadTooLarge => "head-too-large",
-            Self::UnsupportedMediaType => "unsupported-media-type",
-            Self::Validation => "validation",
-            Self::IdempotencyKeyReused => "idempotency-key-reused",
-            Self::Backlog => "backlog",
-            Self::Busy => "busy",
-            Self::StoreUnavailable => "store-unavailable",
-            Self::Internal => "internal",
-        }
-    }
-
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::MissingScope | Self::ForeignDomain | Self::TestOnly => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::BodyNotKept => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UriTooLong => StatusCode::URI_TOO_LONG,
-            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Backlog => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    /// What happened, and what to do about it: the page that the type leads to.
-    pub const fn about(self) -> &'static str {
-        match self {
-            Self::Malformed => {
-                "The request could not be read: it is no HTTP/1.1, or its body is no JSON object in UTF-8, or the gzip \
-                 that it announces is none. The detail says what was met, and where. Sending the same again fails again."
-            }
-            Self::Unauthorized => {
-                "Send Authorization: Bearer and an API key or a JWT. The detail says what is wrong with the one that came: \
-                 it may be misspelt, expired or revoked."
-            }
-            Self::MissingScope => {
-                "The credential is valid and has no right to do this. The detail names the scope that is missing."
-            }
-            Self::ForeignDomain => {
-                "The credential is limited to certain domains, and may not send as the domain of from."
-            }
-            Self::TestOnly => {
-                "A test credential sees and changes test things only. Use a live credential for live mail, its messages and its \
-                 endpoints."
-            }
-            Self::NotFound => {
-                "There is no such address, or nothing with that id that this credential may see. What belongs to another \
-                 project is not told apart from what does not exist."
-            }
-            Self::BodyNotKept => {
-                "The message is known, and its bytes are older than the operator keeps them (retention.bodies)."
-            }
-            Self::MethodNotAllowed => {
-                "The address exists, and does not take that method. The documentation lists what it takes."
-            }
-            Self::Timeout => {
-                "The body of the request did not come in time. Send it again, over a connection that carries it."
-            }
-            Self::TooLarge => {
-                "The body is larger than body_bytes of GET /v1/limits, as it was sent or as it was unpacked. Nothing was taken. \
-                 Send smaller or fewer attachments."
-            }
-            Self::UriTooLong => {
-                "The address with its query is too long. Filters belong into the query, and messages into the body."
-            }
-            Self::HeadTooLarge => "The headers of the request are larger than 64 KiB together, or too many.",
-            Self::UnsupportedMediaType => "Send Content-Type: application/json, and no Content-Encoding but gzip.",
-            Self::Validation => {
-                "The request was read, and something in it may not be so. Nothing was taken. The member errors lists every fault \
-                 at once: its place as a JSON pointer, a stable code, and a sentence that says what would be right."
-            }
-            Self::IdempotencyKeyReused => {
-                "The Idempotency-Key was used before with another body. Nothing was sent now. A new request needs a new key; a \
-                 repeated one needs the same body."
-            }
-            Self::Backlog => "Too many deliveries of this project wait already. Send again after Retry-After.",
-            Self::Busy => {
-                "The service has too much in hand at this moment. Nothing was taken. Send again after Retry-After."
-            }
-            Self::StoreUnavailable => {
-                "The store did not answer in time. Whether the message was taken is not known unless the request carried an \
-                 Idempotency-Key: send it again with the same key, and it is taken once."
-            }
-            Self::Internal => {
-                "An error of the service, which was logged under the request's id. Tell the operator that id; a repetition with \
-                 the same Idempotency-Key does no harm."
-            }
-        }
-    }
-
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Malformed => "The request cannot be read",
-            Self::Unauthorized => "Missing or wrong credentials",
-            Self::MissingScope | Self::ForeignDomain | Self::TestOnly => "Not allowed",
-            Self::NotFound => "Not found",
-            Self::BodyNotKept => "No longer kept",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::Timeout => "Too slow",
-            Self::TooLarge | Self::UriTooLong | Self::HeadTooLarge => "Too large",
-            Self::UnsupportedMediaType => "Unsupported media type",
-            Self::Validation => "The request is not valid",
-            Self::IdempotencyKeyReused => "Idempotency key used before",
-            Self::Backlog => "Too much is waiting",
-            Self::Busy => "Too much at once",
-            Self::StoreUnavailable => "Temporarily unavailable",
-            Self::Internal => "Internal error",
-        }
-    }
-}
 
 /// An error as the client sees it.
 #[derive(Debug, Clone)]
@@ -270,6 +96,45 @@ impl Problem {
         Self { errors, ..Self::new(ProblemKind::Validation, detail) }
     }
 
+    /// Why one item of a request was not taken; `at` is where the item stands in the body.
+    pub fn of_refusal(refusal: Refusal, at: &str) -> Self {
+        match refusal {
+            Refusal::Faulty(faults) => Self::validation(faults),
+            Refusal::Unacceptable(place, flaw) => {
+                Self::validation(vec![flaw.at(format!("{at}{}", crate::request::send::pointer(place)))])
+            }
+            Refusal::ForeignDomain(domain) => {
+                Self::new(ProblemKind::ForeignDomain, format!("this credential may not send as '{domain}'"))
+            }
+            Refusal::KeyReused => Self::key_reused(),
+            Refusal::RefusedBefore => Self::new(
+                ProblemKind::Validation,
+                "refused when this request was made first, and not looked at again; send it anew under another key",
+            ),
+        }
+    }
+
+    pub fn key_reused() -> Self {
+        let detail = "this Idempotency-Key was used with another request body; nothing was sent";
+        Self::new(ProblemKind::IdempotencyKeyReused, detail)
+    }
+
+    /// As a member of an answer that has other things in it too.
+    pub fn as_value(&self) -> serde_json::Value {
+        serde_json::to_value(self.view(None)).unwrap_or_default()
+    }
+
+    fn view(&self, instance: Option<String>) -> ProblemView<'_> {
+        ProblemView {
+            uri: format!("/problems/{}", self.kind.name()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            instance,
+            errors: &self.errors,
+        }
+    }
+
     pub fn busy(detail: &str) -> Self {
         Self { retry_after: Some(super::RETRY_AFTER), ..Self::new(ProblemKind::Busy, detail) }
     }
@@ -329,15 +194,11 @@ impl From<AuthError> for Problem {
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::Refused(_, Refusal::Unacceptable(place, flaw)) => {
-                Self::validation(vec![flaw.at(crate::request::draft::pointer(place))])
-            }
-            SubmitError::Refused(_, Refusal::ForeignDomain(domain)) => {
-                Self::new(ProblemKind::ForeignDomain, format!("this credential may not send as '{domain}'"))
-            }
-            SubmitError::KeyReused => Self::new(
-                ProblemKind::IdempotencyKeyReused,
-                "this Idempotency-Key was used with another request body; nothing was sent",
+            SubmitError::Refused(_, refusal) => Self::of_refusal(refusal, ""),
+            SubmitError::KeyReused => Self::key_reused(),
+            SubmitError::TooLarge(bytes, limit) => Self::new(
+                ProblemKind::TooLarge,
+                format!("the composed messages of the request have {bytes} bytes or more; the limit is {limit}"),
             ),
             SubmitError::Backlog(full) => Self::backlog(full),
             SubmitError::Write(WriteError::Busy) => Self::busy("too many messages are waiting to be stored"),
@@ -368,7 +229,8 @@ struct ProblemView<'p> {
     title: &'static str,
     status: u16,
     detail: &'p str,
-    instance: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'p [Fault],
 }
@@ -405,14 +267,7 @@ pub fn refusal(status: u16, rng: &dyn Rng) -> Vec<u8> {
 impl Problem {
     /// As JSON, with a line end.
     fn body(&self, request: &str) -> String {
-        let view = ProblemView {
-            uri: format!("/problems/{}", self.kind.name()),
-            title: self.kind.title(),
-            status: self.kind.status().as_u16(),
-            detail: &self.detail,
-            instance: format!("/requests/{request}"),
-            errors: &self.errors,
-        };
+        let view = self.view(Some(format!("/requests/{request}")));
         let mut body = serde_json::to_string(&view).unwrap_or_default();
         body.push('\n');
         body

@@ -10,10 +10,12 @@ mod folded;
 mod header;
 mod html;
 mod mime;
+mod raw_header;
 mod searchable;
 mod transfer;
 
 #[doc(hidden)]
 pub use html::text_of_html;
 pub use mime::{ComposeError, Stamp, compose};
+pub use raw_header::header_of;
 pub use searchable::searchable_text;

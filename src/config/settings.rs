@@ -82,6 +82,9 @@ settings! {
         recipients: usize = 1000, "Most recipients of one message.";
         message: ByteSize = mib(25), "Largest composed message.";
         attachments: usize = 100, "Most attachments of one message.";
+        batch: usize = 1000, "Most messages of one batch.";
+        batch_bytes: ByteSize = mib(64), "Most bytes of the messages that one request makes, of all of them together.";
+        upload: ByteSize = mib(25), "Largest upload.";
         tags: usize = 10, "Most tags of one message.";
         metadata: ByteSize = ByteSize(10 << 10), "Most bytes of keys and values in `metadata`.";
         headers: usize = 50, "Most custom headers of one message.";

@@ -48,6 +48,7 @@ words! {
         UnknownField = "unknown_field",
         UnknownIpPool = "unknown_ip_pool",
         UnknownParameter = "unknown_parameter",
+        UnknownUpload = "unknown_upload",
         WrongType = "wrong_type",
     }
 }

@@ -44,6 +44,9 @@ kinds! {
     Key KeyId "key" Unsharded;
     Project ProjectId "prj" Unsharded;
     DkimKey DkimKeyId "dkm" Unsharded;
+    Upload UploadId "upl" Unsharded;
+    /// Of the messages of one batch request.
+    Batch BatchId "bat" Unsharded;
 }
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -127,6 +130,13 @@ impl<K: Kind> fmt::Debug for Id<K> {
 impl<K: Kind> serde::Serialize for Id<K> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de, K: Kind> serde::Deserialize<'de> for Id<K> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("not an id of {}_", K::PREFIX)))
     }
 }
 

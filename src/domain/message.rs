@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::access::Mode;
 use super::address::Address;
 use super::clock::Timestamp;
 use super::draft::{Demand, Metadata, Priority, Tag};
-use super::id::{MessageId, ProjectId, RecipientId};
+use super::id::{BatchId, MessageId, ProjectId, RecipientId};
 use super::recipient::{Counts, RecipientKind, RecipientStatus};
 use super::reverse_path::ReversePath;
 use super::shard::Shard;
@@ -52,6 +52,11 @@ pub struct NewMessage {
     /// The instant after which nothing is tried any more.
     pub give_up_at: Timestamp,
     pub demand: Demand,
+    /// The caller's own key, by which the message is found again.
+    pub idempotency_key: Option<String>,
+    pub batch: Option<BatchId>,
+    /// The instant for which it was scheduled.
+    pub send_at: Option<Timestamp>,
     pub recipients: Vec<NewRecipient>,
     pub raw: Arc<Vec<u8>>,
 }
@@ -61,19 +66,81 @@ pub fn made_message_id(id: MessageId, domain: &str) -> String {
     format!("{}@{domain}", id.uuid().simple())
 }
 
-/// Messages of one request, stored together or not at all; all in one shard.
+/// What one request makes, in one transaction; all in one shard.
 #[derive(Debug, Clone)]
 pub struct NewSubmission {
-    /// At least one.
-    pub messages: Vec<NewMessage>,
+    pub shard: Shard,
+    /// In order of the request. One that was refused makes nothing, and has its place.
+    pub items: Vec<NewItem>,
+    /// The key of the request as a whole.
     pub key: Option<Idempotency>,
+    /// All of its items are stored, or none.
+    pub is_strict: bool,
+}
+
+/// What one item of a request makes.
+#[derive(Debug, Clone, Default)]
+pub struct NewItem {
+    pub messages: Vec<NewMessage>,
+    /// To be sent later.
+    pub scheduled: Vec<NewScheduled>,
+    pub key: Option<Idempotency>,
+    /// Its messages were scheduled, and exist once they are taken from the schedule.
+    pub is_from_schedule: bool,
+}
+
+impl NewItem {
+    /// The ids of what it makes, in order.
+    pub fn ids(&self) -> impl Iterator<Item = MessageId> {
+        let messages = self.messages.iter().map(|message| message.id);
+        messages.chain(self.scheduled.iter().map(|scheduled| scheduled.id))
+    }
 }
 
 impl NewSubmission {
-    /// Where its messages lie.
-    pub fn shard(&self) -> Shard {
-        self.messages.first().map_or(Shard::of_low_bits(0), |message| message.id.shard())
+    pub fn messages(&self) -> impl Iterator<Item = &NewMessage> {
+        self.items.iter().flat_map(|item| &item.messages)
     }
+}
+
+/// A message to be sent later, about to be stored as what was asked for.
+#[derive(Debug, Clone)]
+pub struct NewScheduled {
+    /// Minted for the instant at which it is sent: the message that it becomes lies in that day.
+    pub id: MessageId,
+    pub project: ProjectId,
+    pub mode: Mode,
+    pub send_at: Timestamp,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    /// The request for this message alone, as JSON in gzip.
+    pub request: Vec<u8>,
+    pub summary: ScheduledSummary,
+    pub tags: Vec<Tag>,
+    pub idempotency_key: Option<String>,
+    pub batch: Option<BatchId>,
+}
+
+/// What status and lists show of a message that waits for its time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScheduledSummary {
+    pub author: String,
+    pub subject: String,
+    /// The caller's own.
+    pub message_id: Option<String>,
+    pub priority: i16,
+    pub size: i32,
+    pub metadata: serde_json::Value,
+    pub recipients: Vec<ScheduledRecipient>,
+}
+
+/// A recipient of a message that waits for its time; its id stays.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScheduledRecipient {
+    pub id: RecipientId,
+    pub email: String,
+    pub kind: String,
+    pub places: Option<String>,
 }
 
 /// The key under which a repeated request finds what the first one made.
@@ -87,6 +154,16 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
+    /// The key as it is stored: live and test mail have keys of their own.
+    pub fn stored(mode: Mode, key: &str) -> String {
+        format!("{}:{key}", mode.name())
+    }
+
+    /// The key as the caller gave it.
+    pub fn callers(&self) -> String {
+        self.key.split_once(':').map_or_else(|| self.key.clone(), |(_, key)| key.to_owned())
+    }
+
     /// Where the key lies, which need not be where its messages do.
     pub fn shard(&self) -> Shard {
         Shard::of_key(self.project.uuid(), &self.key)
@@ -97,6 +174,7 @@ impl Idempotency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageStatus {
+    Scheduled,
     Queued,
     Sending,
     Delivered,
@@ -107,7 +185,7 @@ pub enum MessageStatus {
 
 impl MessageStatus {
     /// The first line that holds: all delivered → `delivered`; some delivered → `partially_delivered`;
-    /// one being sent → `sending`; one waiting → `queued`; all cancelled → `cancelled`; else `failed`.
+    /// one being sent → `sending`; one waiting → `queued`; one waiting for its time → `scheduled`; all cancelled → `cancelled`; else `failed`.
     pub const fn of(counts: &Counts) -> Self {
         if counts.delivered == counts.total() {
             Self::Delivered
@@ -117,6 +195,8 @@ impl MessageStatus {
             Self::Sending
         } else if counts.queued + counts.deferred > 0 {
             Self::Queued
+        } else if counts.scheduled > 0 {
+            Self::Scheduled
         } else if counts.cancelled == counts.total() {
             Self::Cancelled
         } else {
@@ -126,6 +206,7 @@ impl MessageStatus {
 
     pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
+            "scheduled" => Self::Scheduled,
             "queued" => Self::Queued,
             "sending" => Self::Sending,
             "delivered" => Self::Delivered,

@@ -15,7 +15,9 @@ words! {
 
 words! {
     /// What became of a recipient. `sending` is never stored: it is a delivery under a lease.
+    /// Nor is `scheduled`: such a message waits elsewhere.
     pub enum RecipientStatus {
+        Scheduled = "scheduled",
         Queued = "queued",
         Sending = "sending",
         Deferred = "deferred",
@@ -30,13 +32,14 @@ words! {
 impl RecipientStatus {
     /// Final: nothing that comes later overwrites it.
     pub const fn is_settled(self) -> bool {
-        !matches!(self, Self::Queued | Self::Sending | Self::Deferred)
+        !matches!(self, Self::Scheduled | Self::Queued | Self::Sending | Self::Deferred)
     }
 }
 
 /// How many recipients of a message are in each state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
+    pub scheduled: u32,
     pub queued: u32,
     pub sending: u32,
     pub deferred: u32,
@@ -50,6 +53,7 @@ pub struct Counts {
 impl Counts {
     pub const fn count(&mut self, status: RecipientStatus, by: u32) {
         *match status {
+            RecipientStatus::Scheduled => &mut self.scheduled,
             RecipientStatus::Queued => &mut self.queued,
             RecipientStatus::Sending => &mut self.sending,
             RecipientStatus::Deferred => &mut self.deferred,
@@ -62,7 +66,8 @@ impl Counts {
     }
 
     pub const fn total(&self) -> u32 {
-        self.queued
+        self.scheduled
+            + self.queued
             + self.sending
             + self.deferred
             + self.delivered

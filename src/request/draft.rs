@@ -1,54 +1,72 @@
-//! The body of a send request: JSON read field by field, every value given to its parser in [`domain::draft`], and every
-//! fault put at its pointer. It has no rule of its own.
+//! The fields of a message to be composed: every value is given to its parser in [`domain::draft`], and every fault put at
+//! its pointer. It has no rule of its own.
 //!
 //! [`domain::draft`]: crate::domain::draft
 
-use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::base64;
 use super::fields::{Fields, wrong_type};
+use super::found::Found;
+use super::send::Context;
 use crate::config::Limits;
 use crate::domain::address::NamedAddress;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{
-    Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, Draft, DraftParts, Expiry, Filename,
-    HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, Place, Priority,
-    Recipients, ReturnPath, Subject, Tag, TlsDemand,
+    Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, DraftParts, Expiry, Filename,
+    HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, Priority, Recipients,
+    ReturnPath, Subject, Tag, TlsDemand,
 };
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 
 const REPLY_TO_MAX: usize = 50;
 const ALTERNATIVES_MAX: usize = 10;
 
-/// The draft, or every fault of the body.
-pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result<Draft, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut fields = Fields::new(map, "", &mut faults);
-    let from = from(&mut fields);
-    let recipients = recipients(&mut fields, limits);
-    let reply_to = addresses(&mut fields, "reply_to", REPLY_TO_MAX);
-    let subject = required(&mut fields, "subject", "must be given; it may be empty", Subject::parse);
-    let body = body(&mut fields);
-    let alternatives = objects(&mut fields, "alternatives", ALTERNATIVES_MAX, alternative);
-    let attachments = objects(&mut fields, "attachments", limits.attachments, attachment);
-    let headers = headers(&mut fields, limits);
-    let message_id = optional(&mut fields, "message_id", |text| OwnMessageId::parse(&text));
-    let return_path = match &from {
-        Some(from) => optional(&mut fields, "return_path", |text| ReturnPath::parse(&text, &from.address)),
-        // Which domain it must be in is not known; whether it is text at all is.
-        None => fields.string("return_path").and(None),
-    };
-    let otp = otp(&mut fields);
-    let auto_replies = optional(&mut fields, "auto_replies", |word| {
-        let wrong = || Flaw::new(FaultCode::InvalidAutoReplies, "must be allow or suppress");
-        AutoReplies::parse(&word).ok_or_else(wrong)
-    })
-    .unwrap_or(AutoReplies::Allow);
-    let options = options(&mut fields, limits, now);
-    fields.finish();
-    match (from, recipients, subject, body) {
-        (Some(from), Some(recipients), Some(subject), Some(body)) if faults.is_empty() => Ok(Draft::new(DraftParts {
+/// The parts of one draft, as far as they could be read: what is missing has its fault.
+pub(super) struct Parts {
+    pub from: Option<NamedAddress>,
+    pub to: Vec<NamedAddress>,
+    pub recipients: Option<Recipients>,
+    pub reply_to: Vec<NamedAddress>,
+    pub subject: Option<Subject>,
+    pub body: Option<Body>,
+    pub alternatives: Vec<Alternative>,
+    pub attachments: Vec<Attachment>,
+    pub headers: HeaderFields,
+    pub message_id: Option<OwnMessageId>,
+    pub return_path: Option<ReturnPath>,
+    pub otp: Option<Otp>,
+    pub auto_replies: AutoReplies,
+    pub options: Options,
+}
+
+impl Parts {
+    /// Reads the fields of a draft; a template may have given subject and body.
+    pub fn read(fields: &mut Fields<'_>, context: &Context<'_>, base: Timestamp) -> Self {
+        let limits = context.limits;
+        let from = from(fields);
+        let (to, recipients) = recipients(fields, limits);
+        let reply_to = addresses(fields, "reply_to", REPLY_TO_MAX);
+        let subject = required(fields, "subject", "must be given; it may be empty", Subject::parse);
+        let body = body(fields);
+        let alternatives = objects(fields, "alternatives", ALTERNATIVES_MAX, alternative);
+        let attachments =
+            objects(fields, "attachments", limits.attachments, |fields| attachment(fields, context.found));
+        let headers = headers(fields, limits);
+        let message_id = optional(fields, "message_id", |text| OwnMessageId::parse(&text));
+        let return_path = return_path(fields, from.as_ref());
+        let otp = otp(fields);
+        let auto_replies = optional(fields, "auto_replies", |word| {
+            let wrong = || Flaw::new(FaultCode::InvalidAutoReplies, "must be allow or suppress");
+            AutoReplies::parse(&word).ok_or_else(wrong)
+        })
+        .unwrap_or(AutoReplies::Allow);
+        let options = options(fields, limits, base);
+        Self {
             from,
+            to,
             recipients,
             reply_to,
             subject,
@@ -61,25 +79,39 @@ pub fn parse(map: Map<String, Value>, limits: &Limits, now: Timestamp) -> Result
             otp,
             auto_replies,
             options,
-        })),
-        _ => Err(faults),
+        }
+    }
+
+    /// Puts the parts together; `None`: one of them is missing, which has its fault.
+    pub fn finish(self) -> Option<DraftParts> {
+        Some(DraftParts {
+            from: self.from?,
+            recipients: self.recipients?,
+            reply_to: self.reply_to,
+            subject: self.subject?,
+            body: self.body?,
+            alternatives: self.alternatives,
+            attachments: self.attachments,
+            headers: self.headers,
+            message_id: self.message_id,
+            return_path: self.return_path,
+            otp: self.otp,
+            auto_replies: self.auto_replies,
+            options: self.options,
+        })
     }
 }
 
-/// Where in a send request a part of a draft stands.
-pub fn pointer(place: Place) -> String {
-    match place {
-        Place::Text => "/text".to_owned(),
-        Place::Html => "/html".to_owned(),
-        Place::Alternative(at) => format!("/alternatives/{at}"),
-        Place::Attachment(at) => format!("/attachments/{at}"),
-        Place::IpPool => "/ip_pool".to_owned(),
-        Place::Raw => "/raw".to_owned(),
+pub(super) fn return_path(fields: &mut Fields<'_>, from: Option<&NamedAddress>) -> Option<ReturnPath> {
+    match from {
+        Some(from) => optional(fields, "return_path", |text| ReturnPath::parse(&text, &from.address)),
+        // Which domain it must be in is not known; whether it is text at all is.
+        None => fields.string("return_path").and(None),
     }
 }
 
 /// A text that must be there, parsed.
-fn required<T>(
+pub(super) fn required<T>(
     fields: &mut Fields<'_>,
     name: &'static str,
     absent: &str,
@@ -93,7 +125,7 @@ fn required<T>(
 }
 
 /// A text, parsed if it is there.
-fn optional<T>(
+pub(super) fn optional<T>(
     fields: &mut Fields<'_>,
     name: &'static str,
     parse: impl FnOnce(String) -> Result<T, Flaw>,
@@ -102,7 +134,7 @@ fn optional<T>(
     fields.sound(name, parse(text))
 }
 
-fn from(fields: &mut Fields<'_>) -> Option<NamedAddress> {
+pub(super) fn from(fields: &mut Fields<'_>) -> Option<NamedAddress> {
     let Some(value) = fields.take("from") else {
         fields.fault("from", FaultCode::Required, "must be given");
         return None;
@@ -111,15 +143,17 @@ fn from(fields: &mut Fields<'_>) -> Option<NamedAddress> {
     address(value, pointer, fields.faults)
 }
 
-fn recipients(fields: &mut Fields<'_>, limits: &Limits) -> Option<Recipients> {
+/// The addresses of `to`, and all recipients.
+pub(super) fn recipients(fields: &mut Fields<'_>, limits: &Limits) -> (Vec<NamedAddress>, Option<Recipients>) {
     let before = fields.faults.len();
     let [to, cc, bcc] = ["to", "cc", "bcc"].map(|name| addresses(fields, name, limits.recipients));
-    let recipients = Recipients::new(to, cc, bcc, limits.recipients);
-    match recipients {
+    let recipients = Recipients::new(to.clone(), cc, bcc, limits.recipients);
+    let recipients = match recipients {
         // An address that was faulty is why nobody is there.
         Err(flaw) if flaw.code == FaultCode::Required && fields.faults.len() > before => None,
         recipients => fields.sound("to", recipients),
-    }
+    };
+    (to, recipients)
 }
 
 /// One address or a list of at most `limit`; what is in a longer list is not looked at.
@@ -173,7 +207,7 @@ fn body(fields: &mut Fields<'_>) -> Option<Body> {
 }
 
 /// A list of at most `limit` objects, each read by `read`.
-fn objects<T>(
+pub(super) fn objects<T>(
     fields: &mut Fields<'_>,
     name: &'static str,
     limit: usize,
@@ -198,9 +232,29 @@ fn objects<T>(
         .collect()
 }
 
-fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
-    let filename = required(&mut fields, "filename", "must be given", Filename::parse);
-    let content = required(&mut fields, "content", "must be given, in base64", |text| base64::decode(&text));
+fn attachment(mut fields: Fields<'_>, found: &Found) -> Option<Attachment> {
+    let is_upload = fields.has("upload_id");
+    let upload = optional(&mut fields, "upload_id", |text| found.upload(&text));
+    let filename = match &upload {
+        Some(upload) if !fields.has("filename") => Some(upload.filename.clone()),
+        None if is_upload => optional(&mut fields, "filename", Filename::parse),
+        _ => required(&mut fields, "filename", "must be given", Filename::parse),
+    };
+    let content = match (upload, is_upload) {
+        (upload, true) => {
+            if fields.take("content").is_some() {
+                fields.fault("content", FaultCode::Conflict, "give content or upload_id, not both");
+            }
+            upload.map(|upload| (upload.content, Some(upload.content_type)))
+        }
+        (_, false) => {
+            required(&mut fields, "content", "must be given, in base64; or upload_id", |text| base64::decode(&text))
+                // What a `data:` URI says of itself.
+                .map(|decoded| {
+                    (Arc::new(decoded.bytes), decoded.media_type.and_then(|said| MediaType::parse(&said).ok()))
+                })
+        }
+    };
     let is_typed = fields.has("content_type");
     let content_type = optional(&mut fields, "content_type", |text| MediaType::parse(&text));
     let content_id = optional(&mut fields, "content_id", |text| ContentId::parse(&text));
@@ -210,11 +264,9 @@ fn attachment(mut fields: Fields<'_>) -> Option<Attachment> {
     });
     let is_mistyped = is_typed && content_type.is_none();
     let attachment = match (filename, content) {
-        (Some(filename), Some(base64::Decoded { bytes, media_type })) if !is_mistyped => {
-            // What a `data:` URI says of itself, or what the name says.
-            let content_type = content_type
-                .or_else(|| media_type.and_then(|said| MediaType::parse(&said).ok()))
-                .unwrap_or_else(|| MediaType::of_filename(&filename));
+        (Some(filename), Some((bytes, known_type))) if !is_mistyped => {
+            // What it says of itself, or what the name says.
+            let content_type = content_type.or(known_type).unwrap_or_else(|| MediaType::of_filename(&filename));
             let attachment = Attachment::new(filename, content_type, bytes, content_id, disposition);
             fields.sound("content", attachment)
         }
@@ -244,7 +296,7 @@ fn otp(fields: &mut Fields<'_>) -> Option<Otp> {
     Some(Otp::new(code?, origin?))
 }
 
-fn headers(fields: &mut Fields<'_>, limits: &Limits) -> HeaderFields {
+pub(super) fn headers(fields: &mut Fields<'_>, limits: &Limits) -> HeaderFields {
     let mut headers = HeaderFields::default();
     let Some(map) = fields.object("headers") else { return headers };
     if map.len() > limits.headers {
@@ -262,12 +314,12 @@ fn headers(fields: &mut Fields<'_>, limits: &Limits) -> HeaderFields {
     headers
 }
 
-fn options(fields: &mut Fields<'_>, limits: &Limits, now: Timestamp) -> Options {
+pub(super) fn options(fields: &mut Fields<'_>, limits: &Limits, base: Timestamp) -> Options {
     Options {
         tags: tags(fields, limits),
         metadata: metadata(fields, limits),
         priority: optional(fields, "priority", |name| Priority::parse(&name)).unwrap_or_default(),
-        expires_at: expiry(fields, now),
+        expires_at: expiry(fields, base),
         demand: Demand {
             tls: optional(fields, "tls", |name| TlsDemand::parse(&name)).unwrap_or_default(),
             ip_pool: fields.string("ip_pool"),
@@ -282,7 +334,7 @@ fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Vec<Tag> {
     parsed.filter_map(|tag| tag.map_err(|fault| fields.faults.push(fault)).ok()).collect()
 }
 
-fn metadata(fields: &mut Fields<'_>, limits: &Limits) -> Metadata {
+pub(super) fn metadata(fields: &mut Fields<'_>, limits: &Limits) -> Metadata {
     let Some(map) = fields.object("metadata") else { return Metadata::default() };
     let mut inner = Fields::new(map, fields.pointer("metadata"), fields.faults);
     let mut metadata = Metadata::default();

@@ -54,6 +54,17 @@ impl<'f> Fields<'f> {
         parsed.map_err(|flaw| self.faults.push(flaw.at(pointer))).ok()
     }
 
+    /// The same for a value deeper down, by its pointer below this object.
+    pub fn sound_at<T>(&mut self, below: &str, parsed: Result<T, Flaw>) -> Option<T> {
+        let pointer = format!("{}/{below}", self.at);
+        parsed.map_err(|flaw| self.faults.push(flaw.at(pointer))).ok()
+    }
+
+    /// A fault of a value deeper down, by its pointer below this object.
+    pub fn fault_at(&mut self, below: &str, code: FaultCode, detail: impl Into<String>) {
+        self.faults.push(Fault::new(format!("{}/{below}", self.at), code, detail));
+    }
+
     pub fn fault(&mut self, name: &str, code: FaultCode, detail: impl Into<String>) {
         let pointer = self.pointer(name);
         self.faults.push(Fault::new(pointer, code, detail));

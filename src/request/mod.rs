@@ -3,6 +3,10 @@
 //! transaction. Knows nothing of HTTP, and no rule of mail that `domain::draft` does not have.
 
 mod base64;
-pub mod draft;
+mod draft;
 pub mod fields;
+pub mod found;
 pub mod json;
+mod raw;
+pub mod send;
+pub mod write;

@@ -1,8 +1,8 @@
 //! Admission: what is asked before anything is composed. Who may send as whom, and whether what is named exists.
 
-use super::submission::{Content, Refusal};
+use super::submission::Refusal;
 use crate::domain::access::Caller;
-use crate::domain::draft::Place;
+use crate::domain::draft::{Content, Place};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::routing::PolicySnapshot;
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::WriteError;
 use super::signing::{Keys, Signing};
-use super::submission::{Content, Refusal};
+use super::submission::Refusal;
 use crate::compose::{Stamp, compose, dkim};
 use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
-use crate::domain::draft::{Options, Place, Recipient};
+use crate::domain::draft::{Content, Options, Place, Recipient};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::MessageId;
 use crate::domain::message::made_message_id;
@@ -52,10 +52,7 @@ pub async fn finish(
     now: Timestamp,
     limit: usize,
 ) -> Result<Final, NotMade> {
-    let weight = match &content {
-        Content::Draft(draft) => draft.weight(),
-        Content::Raw(_) => 0,
-    };
+    let weight = content.weight();
     let blocks = weight > LARGE || keys.iter().any(|key| key.is_slow());
     let place = match &content {
         Content::Draft(draft) => draft.heaviest(),
@@ -97,9 +94,9 @@ fn write(content: Content, keys: &Keys, id: MessageId, now: Timestamp) -> Result
             Ok(Final {
                 sender: parts.from.address.clone(),
                 author: parts.from.to_string(),
-                message_id: None,
+                message_id: parts.message_id,
                 subject: parts.subject,
-                reverse_path: Some(parts.reverse_path),
+                reverse_path: parts.reverse_path,
                 recipients: parts.recipients,
                 options: parts.options,
                 raw: Arc::new(dkim::sign(bytes, keys, now).map_err(|error| failed(&error))?),

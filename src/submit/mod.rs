@@ -7,9 +7,11 @@
 //! answered before is decided here. What can be wrong is found before the store is touched.
 
 mod admit;
+mod answers;
 mod backlog;
 mod content;
 mod cpu_pool;
+mod making;
 mod places;
 mod signing;
 mod submission;
@@ -18,26 +20,29 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
+pub use making::{Due, Rehearsed, Released};
 pub use submission::{
-    Accepted, AcceptedMessage, AcceptedRecipient, Content, Refusal, RequestKey, Strictness, Submission, SubmitError,
+    Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
+    SubmitError, Wanted,
 };
 pub use writer::{WriteError, Writer, WriterParts};
 
 use crate::config::Config;
 use crate::domain::access::Caller;
 use crate::domain::clock::{Clock, Rng, Timestamp};
-use crate::domain::draft::Expiry;
-use crate::domain::id::{MessageId, RecipientId};
-use crate::domain::message::{Idempotency, NewMessage, NewRecipient, NewSubmission};
-use crate::domain::recipient::RecipientStatus;
+use crate::domain::draft::SendAt;
+use crate::domain::fault::Fault;
+use crate::domain::id::{BatchId, MessageId};
+use crate::domain::message::{Idempotency, NewItem, NewSubmission};
 use crate::domain::shard::{SHARDS, Shard};
 use crate::routing::TrafficPolicy;
-use crate::store::mail::accept::Stored;
+use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
-use content::{Final, NotMade};
-use places::Ranks;
+use content::NotMade;
+use making::{MadeMessage, Making};
 use signing::Signing;
 
 /// How long an idempotency key is remembered.
@@ -46,6 +51,8 @@ const KEY_LIFETIME: Duration = Duration::from_hours(24);
 const SHARD_TURN_MILLIS: i128 = 50;
 /// Longest time to an answer; a message that no writer has taken up by then is not stored.
 const DEADLINE: Duration = Duration::from_secs(9);
+/// What each item of a batch adds to it: composing and signing take their time.
+const DEADLINE_EACH: Duration = Duration::from_millis(20);
 
 /// The door.
 pub struct Door {
@@ -53,6 +60,7 @@ pub struct Door {
     signing: Signing,
     lifetime: Duration,
     message_limit: usize,
+    batch_limit: usize,
     /// Whether a message lies in the shard of its idempotency key: where a transaction may not touch all shards.
     follows_key: bool,
 }
@@ -74,6 +82,7 @@ impl Door {
             signing: Signing::new(parts.store.clone(), config.dkim.cache.0),
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
+            batch_limit: config.limits.batch_bytes.0,
             follows_key: config.database.max_shards_per_tx < SHARDS.len(),
             parts,
         }
@@ -81,163 +90,281 @@ impl Door {
 
     /// Composes, signs and stores the messages of a request, in one commit.
     pub async fn accept(&self, caller: &Caller, submission: Submission) -> Result<Accepted, SubmitError> {
-        let (key, mode) = (submission.key.as_ref().map(|key| self.idempotency(caller, key)), submission.mode);
+        let key = submission.key.clone();
         if let Err(full) = self.parts.backlog.check(caller.project) {
             // What was accepted before keeps its answer.
-            let known = match &key {
-                Some(key) => self.replay(key).await.map_err(|error| WriteError::from(&error))?,
-                None => None,
-            };
-            return known.ok_or(SubmitError::Backlog(full));
+            return self.replay_of(caller, key.as_ref()).await?.ok_or(SubmitError::Backlog(full));
         }
+        let patience = DEADLINE + DEADLINE_EACH * u32::try_from(submission.items.len()).unwrap_or(u32::MAX);
         // On the heap: what waits for a commit is small, what makes a message is not.
-        let work = Box::pin(self.make_and_store(caller, submission, key, mode));
-        tokio::time::timeout(DEADLINE, work)
+        let work = Box::pin(self.make_and_store(caller, submission));
+        let accepted = tokio::time::timeout(patience, work)
             .await
-            .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))?
+            .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))?;
+        match accepted {
+            // What was accepted once may be refused by now: its last instant has passed, or what it names is gone.
+            Err(SubmitError::Refused(..)) => self.replay_of(caller, key.as_ref()).await?.map_or(accepted, Ok),
+            other => other,
+        }
     }
 
-    /// What this key and body made before, if they did. For requests that would be refused by now: what was accepted once
-    /// keeps its answer.
-    pub async fn answered(&self, caller: &Caller, key: &RequestKey) -> Result<Option<Accepted>, StoreError> {
-        self.replay(&self.idempotency(caller, key)).await
-    }
-
-    async fn make_and_store(
+    /// What would become of a request: everything is checked and composed, and nothing is stored.
+    pub async fn rehearse(
         &self,
         caller: &Caller,
         submission: Submission,
-        key: Option<Idempotency>,
-        mode: Strictness,
-    ) -> Result<Accepted, SubmitError> {
+    ) -> Result<Vec<Result<(AcceptedItem, Vec<Rehearsed>), Refusal>>, SubmitError> {
+        let (now, mode) = (self.parts.clock.now(), submission.mode);
+        let mut rehearsed = Vec::with_capacity(submission.items.len());
+        for (index, item) in submission.items.into_iter().enumerate() {
+            let made = match item.wanted {
+                Ok(wanted) => self.make_item(caller, wanted, &Making::at(shard_of_turn(now), now)).await,
+                Err(faults) => Err(NotMade::Refused(Refusal::Faulty(faults))),
+            };
+            match made {
+                Ok(made) => {
+                    let shown = made.iter().map(|made| Rehearsed::of(&made.message)).collect();
+                    rehearsed.push(Ok((answers::of_item(&making::item_of(made, None)), shown)));
+                }
+                Err(NotMade::Failed(error)) => return Err(error.into()),
+                Err(NotMade::Refused(refusal)) if mode == Strictness::Strict => {
+                    return Err(SubmitError::Refused(index, refusal));
+                }
+                Err(NotMade::Refused(refusal)) => rehearsed.push(Err(refusal)),
+            }
+        }
+        Ok(rehearsed)
+    }
+
+    /// Sends messages whose time has come, and which lie in one shard; says which of them were still in the schedule.
+    /// `None`: one that cannot be sent as it was asked for.
+    pub async fn release(&self, due: Vec<Due>) -> Result<Vec<Released>, WriteError> {
+        let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
+        let Some(shard) = due.first().map(|due| due.id.shard()) else { return Ok(released) };
+        for due in due {
+            let caller = Caller { project: due.project, mode: due.mode, scopes: Vec::new(), from_domains: None };
+            let making = Making { due: Some(&due), ..Making::at(shard, now) };
+            match Box::pin(self.make(&caller, due.content.clone(), &making)).await {
+                Ok(made) => {
+                    items.push(NewItem { messages: vec![made.message], is_from_schedule: true, ..NewItem::default() });
+                    released.push(Released::Sent);
+                }
+                Err(NotMade::Failed(error)) => return Err(error),
+                Err(NotMade::Refused(refusal)) => released.push(Released::Refused(refusal)),
+            }
+        }
+        if items.is_empty() {
+            return Ok(released);
+        }
+        let submission = NewSubmission { shard, items, key: None, is_strict: false };
+        if let Stored::Accepted(stored) = self.parts.writer.write(submission).await? {
+            let sent = released.iter_mut().filter(|released| matches!(released, Released::Sent));
+            for (released, stored) in sent.zip(stored) {
+                if stored == ItemStored::Gone {
+                    *released = Released::Gone;
+                }
+            }
+        }
+        Ok(released)
+    }
+
+    async fn make_and_store(&self, caller: &Caller, submission: Submission) -> Result<Accepted, SubmitError> {
         let now = self.parts.clock.now();
+        let Submission { items, key, mode, is_batch } = submission;
+        let latest = items.iter().filter_map(|item| item.wanted.as_ref().ok()?.send_at).map(SendAt::instant).max();
+        let key = key.map(|key| self.idempotency(caller, &key, latest));
         let shard = match &key {
             Some(key) if self.follows_key => key.shard(),
             _ => shard_of_turn(now),
         };
-        let mut made = Vec::new();
-        for (index, content) in submission.into_contents().enumerate() {
-            match Box::pin(self.make(caller, content, shard, now)).await {
+        let batch = is_batch.then(|| BatchId::new(now, &*self.parts.rng));
+        let (mut made, mut bytes) = (Vec::with_capacity(items.len()), 0);
+        for (index, Item { wanted, key: own }) in items.into_iter().enumerate() {
+            let caller_key = own.as_ref().map(|own| own.key.clone());
+            let send_at = wanted.as_ref().ok().and_then(|wanted| wanted.send_at).map(SendAt::instant);
+            let own = own.map(|own| self.idempotency(caller, &own, send_at));
+            let making = Making {
+                batch,
+                key: caller_key.or_else(|| key.as_ref().map(Idempotency::callers)),
+                ..Making::at(shard, now)
+            };
+            match self.item(caller, wanted, own, &making).await {
+                Ok(item) => {
+                    bytes += item.bytes();
+                    if bytes > self.batch_limit {
+                        return Err(SubmitError::TooLarge(bytes, self.batch_limit));
+                    }
+                    made.push(Ok(item));
+                }
+                Err(NotMade::Failed(error)) => return Err(error.into()),
                 Err(NotMade::Refused(refusal)) if mode == Strictness::Strict => {
                     return Err(SubmitError::Refused(index, refusal));
                 }
                 Err(NotMade::Refused(refusal)) => made.push(Err(refusal)),
-                Err(NotMade::Failed(error)) => return Err(error.into()),
-                Ok(message) => made.push(Ok(message)),
             }
         }
-        let accepted: Vec<_> = made.iter().map(|made| made.as_ref().map(of_message).map_err(Clone::clone)).collect();
-        let messages: Vec<_> = made.into_iter().filter_map(Result::ok).collect();
-        if messages.is_empty() {
-            return Ok(Accepted { messages: accepted, replayed: false });
-        }
-        let count = messages.len() as u64;
-        let timer = self.parts.metrics.accept_seconds.start_timer();
-        let stored = self.parts.writer.write(NewSubmission { messages, key }).await?;
-        timer.observe_duration();
-        match stored {
-            Stored::Accepted => {
-                self.parts.metrics.accepted.with_label_values(&[caller.mode.name()]).inc_by(count);
-                Ok(Accepted { messages: accepted, replayed: false })
-            }
-            Stored::Replayed(ids) => self.load_accepted(&ids).await.map_err(|error| WriteError::from(&error).into()),
-            Stored::Mismatch => Err(SubmitError::KeyReused),
-        }
+        self.store_made(
+            caller,
+            made,
+            NewSubmission { shard, items: Vec::new(), key, is_strict: mode == Strictness::Strict },
+            batch,
+        )
+        .await
     }
 
-    /// One message, ready to be stored.
-    async fn make(
+    /// One item, ready to be stored; or what it made before.
+    async fn item(
         &self,
         caller: &Caller,
-        content: Content,
-        shard: Shard,
-        now: Timestamp,
-    ) -> Result<NewMessage, NotMade> {
-        let plan = self.parts.traffic.plan();
-        admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
-        let keys = self.signing.keys(caller.project, content.author().domain()).await?;
-        let id = MessageId::new_in(shard, now, &*self.parts.rng);
-        let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
-        let Final { sender, author, message_id, subject, reverse_path, recipients, options, raw } = made;
-        let mut ranks = Ranks::default();
-        let recipients = recipients.into_iter().map(|recipient| {
-            let id = RecipientId::new_in(shard, now, &*self.parts.rng);
-            NewRecipient {
-                id,
-                kind: recipient.kind,
-                places: ranks.column(recipient.kind, &recipient.places),
-                next_hop: plan.next_hop(caller.mode, caller.project, &recipient.address),
-                address: recipient.address,
-                return_path: reverse_path.as_ref().map(|path| path.for_recipient(id)),
-                status: RecipientStatus::Queued,
+        wanted: Result<Wanted, Vec<Fault>>,
+        key: Option<Idempotency>,
+        making: &Making<'_>,
+    ) -> Result<Made, NotMade> {
+        let made = match wanted {
+            Ok(wanted) => self.make_item(caller, wanted, making).await,
+            Err(faults) => Err(NotMade::Refused(Refusal::Faulty(faults))),
+        };
+        match (made, key) {
+            (Err(NotMade::Refused(refusal)), Some(key)) => {
+                let known = self.parts.store.find_by_key(&key).await.map_err(|error| WriteError::from(&error))?;
+                let ids = known.map(|items| items.concat()).ok_or(NotMade::Refused(refusal))?;
+                Ok(Made::Before(ids))
             }
-        });
-        let (last, expires_at) = (now + self.lifetime, options.expires_at.map(Expiry::instant));
-        Ok(NewMessage {
-            id,
-            project: caller.project,
-            mode: caller.mode,
-            sender,
-            author,
-            message_id,
-            subject,
-            recipients: recipients.collect(),
-            tags: options.tags,
-            metadata: options.metadata,
-            priority: options.priority,
-            created_at: now,
-            expires_at,
-            give_up_at: expires_at.map_or(last, |at| at.min(last)),
-            demand: options.demand,
-            raw,
-        })
-    }
-
-    /// The key as it is stored: live and test mail have keys of their own.
-    fn idempotency(&self, caller: &Caller, request: &RequestKey) -> Idempotency {
-        Idempotency {
-            project: caller.project,
-            key: format!("{}:{}", caller.mode.name(), request.key),
-            fingerprint: request.fingerprint,
-            expires_at: self.parts.clock.now() + KEY_LIFETIME,
+            (made, key) => Ok(Made::New(making::item_of(made?, key))),
         }
     }
 
-    async fn replay(&self, key: &Idempotency) -> Result<Option<Accepted>, StoreError> {
-        match self.parts.store.find_by_key(key).await? {
-            Some(ids) => self.load_accepted(&ids).await.map(Some),
+    async fn store_made(
+        &self,
+        caller: &Caller,
+        made: Vec<Result<Made, Refusal>>,
+        mut submission: NewSubmission,
+        batch: Option<BatchId>,
+    ) -> Result<Accepted, SubmitError> {
+        let (mut answers, mut places) = (Vec::with_capacity(made.len()), Vec::new());
+        for (index, made) in made.into_iter().enumerate() {
+            match made {
+                Ok(Made::New(item)) => {
+                    answers.push(Ok(answers::of_item(&item)));
+                    places.push(index);
+                    submission.items.push(item);
+                }
+                Ok(Made::Before(ids)) => {
+                    let before = self.load_item(&ids).await.map_err(|error| WriteError::from(&error))?;
+                    answers.push(Ok(before));
+                    submission.items.push(NewItem::default());
+                    places.push(index);
+                }
+                Err(refusal) => {
+                    answers.push(Err(refusal));
+                    submission.items.push(NewItem::default());
+                    places.push(index);
+                }
+            }
+        }
+        let count = submission.items.iter().map(|item| item.ids().count()).sum::<usize>();
+        if count == 0 {
+            return Ok(Accepted { items: answers, replayed: false, batch });
+        }
+        let timer = self.parts.metrics.accept_seconds.start_timer();
+        let stored = self.parts.writer.write(submission).await?;
+        timer.observe_duration();
+        match stored {
+            Stored::Accepted(stored) => {
+                self.parts.metrics.accepted.with_label_values(&[caller.mode.name()]).inc_by(count as u64);
+                for (answer, stored) in answers.iter_mut().zip(stored) {
+                    match stored {
+                        ItemStored::Accepted | ItemStored::Gone => {}
+                        ItemStored::Replayed(ids) => {
+                            *answer = Ok(self.load_item(&ids).await.map_err(|error| WriteError::from(&error))?);
+                        }
+                        ItemStored::Mismatch => *answer = Err(Refusal::KeyReused),
+                    }
+                }
+                Ok(Accepted { items: answers, replayed: false, batch })
+            }
+            Stored::Replayed(items) => {
+                self.load_accepted(&items).await.map_err(|error| WriteError::from(&error).into())
+            }
+            Stored::Mismatch => Err(SubmitError::KeyReused),
+            Stored::Refused(index) => Err(SubmitError::Refused(index, Refusal::KeyReused)),
+        }
+    }
+
+    /// The messages of one item.
+    async fn make_item(
+        &self,
+        caller: &Caller,
+        wanted: Wanted,
+        making: &Making<'_>,
+    ) -> Result<Vec<MadeMessage>, NotMade> {
+        let mut made = Vec::with_capacity(wanted.contents.len());
+        let making = Making { send_at: wanted.send_at.map(SendAt::instant), ..making.clone() };
+        for content in wanted.contents {
+            made.push(Box::pin(self.make(caller, content, &making)).await?);
+        }
+        Ok(made)
+    }
+
+    /// The key as it is stored: live and test mail have keys of their own. Kept for a day, counted from when the message is
+    /// sent.
+    fn idempotency(&self, caller: &Caller, request: &RequestKey, send_at: Option<Timestamp>) -> Idempotency {
+        let now = self.parts.clock.now();
+        Idempotency {
+            project: caller.project,
+            key: Idempotency::stored(caller.mode, &request.key),
+            fingerprint: request.fingerprint,
+            expires_at: send_at.map_or(now, |at| at.max(now)) + KEY_LIFETIME,
+        }
+    }
+
+    /// What this key and body made before, if they did.
+    async fn replay_of(&self, caller: &Caller, key: Option<&RequestKey>) -> Result<Option<Accepted>, SubmitError> {
+        let Some(key) = key.map(|key| self.idempotency(caller, key, None)) else { return Ok(None) };
+        let away = |error: StoreError| WriteError::from(&error);
+        match self.parts.store.find_by_key(&key).await.map_err(away)? {
+            Some(items) => Ok(Some(self.load_accepted(&items).await.map_err(away)?)),
             None => Ok(None),
         }
     }
 
-    /// What was answered when these messages were accepted.
-    async fn load_accepted(&self, ids: &[MessageId]) -> Result<Accepted, StoreError> {
+    /// What was answered when these messages were accepted, item by item.
+    async fn load_accepted(&self, items: &[Vec<MessageId>]) -> Result<Accepted, StoreError> {
         self.parts.metrics.idempotent_replays.inc();
-        let mut messages = Vec::with_capacity(ids.len());
-        for stored in self.parts.store.load_accepted(ids).await? {
-            let mut ranks = Ranks::default();
-            let recipients = stored.recipients.into_iter().map(|recipient| AcceptedRecipient {
-                id: recipient.id,
-                address: recipient.address,
-                pointers: ranks.pointers(recipient.kind, recipient.places.as_deref()),
-                status: RecipientStatus::Queued,
-            });
-            let (id, created_at) = (stored.id, stored.created_at);
-            messages.push(Ok(AcceptedMessage { id, created_at, recipients: recipients.collect() }));
+        let mut loaded = self.parts.store.load_accepted(&items.concat()).await?.into_iter();
+        let mut answers = Vec::with_capacity(items.len());
+        let mut batch = None;
+        for ids in items {
+            let messages: Vec<_> = loaded.by_ref().take(ids.len()).collect();
+            batch = batch.or_else(|| messages.iter().find_map(|message| message.batch));
+            let is_refused = messages.is_empty();
+            answers.push(if is_refused { Err(Refusal::RefusedBefore) } else { Ok(answers::of_stored(messages)) });
         }
-        Ok(Accepted { messages, replayed: true })
+        Ok(Accepted { items: answers, replayed: true, batch })
+    }
+
+    async fn load_item(&self, ids: &[MessageId]) -> Result<AcceptedItem, StoreError> {
+        self.parts.metrics.idempotent_replays.inc();
+        Ok(answers::of_stored(self.parts.store.load_accepted(ids).await?))
     }
 }
 
-fn of_message(message: &NewMessage) -> AcceptedMessage {
-    let mut ranks = Ranks::default();
-    let recipients = message.recipients.iter().map(|recipient| AcceptedRecipient {
-        id: recipient.id,
-        pointers: ranks.pointers(recipient.kind, recipient.places.as_deref()),
-        address: recipient.address.to_string(),
-        status: recipient.status,
-    });
-    AcceptedMessage { id: message.id, created_at: message.created_at, recipients: recipients.collect() }
+/// An item, ready to be stored, or stored before.
+enum Made {
+    New(NewItem),
+    Before(Vec<MessageId>),
+}
+
+impl Made {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::New(item) => {
+                let messages = item.messages.iter().map(|message| message.raw.len());
+                messages.chain(item.scheduled.iter().map(|later| later.request.len())).sum()
+            }
+            Self::Before(_) => 0,
+        }
+    }
 }
 
 /// The shard of messages at an instant: all shards take turns.

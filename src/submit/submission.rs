@@ -1,31 +1,48 @@
 //! What comes in through the door, and what goes back.
 
-use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
-use crate::domain::draft::{Draft, Options, Place, RawDraft};
-use crate::domain::fault::Flaw;
-use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::draft::{Content, Place, SendAt};
+use crate::domain::fault::{Fault, Flaw};
+use crate::domain::id::{BatchId, MessageId, RecipientId};
 use crate::domain::recipient::RecipientStatus;
 
 use super::backlog::Full;
 use super::writer::WriteError;
 
-/// One request of any dialect: messages that are stored together, and the key that a repetition finds them by.
+/// One request of any dialect: what is stored together, and the key that a repetition finds it by.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    first: Content,
-    others: Vec<Content>,
+    /// At least one.
+    pub items: Vec<Item>,
+    /// The key of the request as a whole.
     pub key: Option<RequestKey>,
     pub mode: Strictness,
+    /// The request asks for several messages at once.
+    pub is_batch: bool,
 }
 
-/// What a message is made of.
+/// One message that is asked for, or one for each recipient of a request that wants it so.
 #[derive(Debug, Clone)]
-pub enum Content {
-    /// To be composed.
-    Draft(Box<Draft>),
-    /// Composed already.
-    Raw(Box<RawDraft>),
+pub struct Item {
+    /// What to send; or what is wrong with it, which is told unless the item was accepted before.
+    pub wanted: Result<Wanted, Vec<Fault>>,
+    /// The item's own key.
+    pub key: Option<RequestKey>,
+}
+
+/// Messages of one item, and when to send them.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// At least one.
+    pub contents: Vec<Content>,
+    /// `None`: at once.
+    pub send_at: Option<SendAt>,
+}
+
+impl From<Content> for Wanted {
+    fn from(content: Content) -> Self {
+        Self { contents: vec![content], send_at: None }
+    }
 }
 
 /// What becomes of a request with several messages when one of them cannot be taken.
@@ -46,46 +63,39 @@ pub struct RequestKey {
 }
 
 impl Submission {
-    /// A request with one message.
-    pub const fn one(content: Content, key: Option<RequestKey>) -> Self {
-        Self { first: content, others: Vec::new(), key, mode: Strictness::Strict }
+    /// A request for one message.
+    pub fn one(wanted: impl Into<Wanted>, key: Option<RequestKey>) -> Self {
+        Self::of(Item { wanted: Ok(wanted.into()), key: None }, key)
     }
 
-    /// A request with several messages; `None` without any.
-    pub fn several(contents: Vec<Content>, key: Option<RequestKey>, mode: Strictness) -> Option<Self> {
-        let mut contents = contents.into_iter();
-        Some(Self { first: contents.next()?, others: contents.collect(), key, mode })
+    /// A request with one item.
+    pub fn of(item: Item, key: Option<RequestKey>) -> Self {
+        Self { items: vec![item], key, mode: Strictness::Strict, is_batch: false }
     }
 
-    /// Its messages, in order.
-    pub fn into_contents(self) -> impl Iterator<Item = Content> {
-        std::iter::once(self.first).chain(self.others)
-    }
-}
-
-impl Content {
-    /// The author in the header.
-    pub fn author(&self) -> &Address {
-        match self {
-            Self::Draft(draft) => &draft.from().address,
-            Self::Raw(raw) => &raw.from().address,
-        }
-    }
-
-    pub fn options(&self) -> &Options {
-        match self {
-            Self::Draft(draft) => draft.options(),
-            Self::Raw(raw) => raw.options(),
-        }
+    /// A batch; `None` without any message.
+    pub fn batch(items: Vec<Item>, key: Option<RequestKey>, mode: Strictness) -> Option<Self> {
+        if items.is_empty() { None } else { Some(Self { items, key, mode, is_batch: true }) }
     }
 }
 
 /// What a request made: its messages are on disk.
 #[derive(Debug, Clone)]
 pub struct Accepted {
-    /// In order of the request. A message that was not taken, of a permissive request, says why.
-    pub messages: Vec<Result<AcceptedMessage, Refusal>>,
+    /// In order of the request. An item that was not taken, of a permissive request, says why.
+    pub items: Vec<Result<AcceptedItem, Refusal>>,
     /// The request was answered before: nothing new was stored.
+    pub replayed: bool,
+    /// What the messages of a batch are found by.
+    pub batch: Option<BatchId>,
+}
+
+/// What became of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedItem {
+    /// At least one.
+    pub messages: Vec<AcceptedMessage>,
+    /// The item was accepted before: nothing new was stored.
     pub replayed: bool,
 }
 
@@ -94,6 +104,8 @@ pub struct Accepted {
 pub struct AcceptedMessage {
     pub id: MessageId,
     pub created_at: Timestamp,
+    /// When it will be sent; `None`: at once.
+    pub send_at: Option<Timestamp>,
     /// In order of the request, each address once.
     pub recipients: Vec<AcceptedRecipient>,
 }
@@ -112,6 +124,14 @@ pub struct AcceptedRecipient {
 /// Why a message was not taken, found before the store was touched.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
+    /// It could not be read.
+    #[error("{} faults", .0.len())]
+    Faulty(Vec<Fault>),
+    #[error("the idempotency key was used with another body")]
+    KeyReused,
+    /// Of a permissive request that was made before: why, was told then.
+    #[error("it was refused when this request was made first; it was not looked at again")]
+    RefusedBefore,
     #[error("this credential may not send as {0}")]
     ForeignDomain(String),
     /// Something that only the door knows is wrong with a part of it.
@@ -122,14 +142,17 @@ pub enum Refusal {
 /// Why a request was not accepted. Nothing was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// Of a strict request: which of its messages, from 0, and why.
-    #[error("message {0} is not acceptable: {1}")]
+    /// Of a strict request: which of its items, from 0, and why.
+    #[error("item {0} is not acceptable: {1}")]
     Refused(usize, Refusal),
     #[error("the idempotency key was used with another request body")]
     KeyReused,
     /// Too much waits in the queue already.
     #[error("the queue is at its limit")]
     Backlog(Full),
+    /// The messages of the request are larger together than may be: their bytes, and the limit.
+    #[error("{0} bytes; the limit is {1}")]
+    TooLarge(usize, usize),
     #[error(transparent)]
     Write(#[from] WriteError),
 }

@@ -19,7 +19,7 @@ use crate::domain::message::{NewMessage, NewSubmission};
 use crate::domain::reverse_path::ReversePath;
 use crate::handover::{Handover, Permit, PlacedDelivery};
 use crate::shutdown::Shutdown;
-use crate::store::mail::accept::{Birth, Stored};
+use crate::store::mail::accept::{Birth, ItemStored, Stored};
 use crate::store::{OwnedConnection, Store, StoreClock, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -35,6 +35,10 @@ const FILL_MAX: Duration = Duration::from_millis(5);
 
 /// From so many recipients on a commit takes no further message.
 const RECIPIENTS: usize = 1000;
+
+/// From so many recipients or bytes on a submission is written by itself.
+const LARGE_RECIPIENTS: usize = 100;
+const LARGE_BYTES: usize = 4 << 20;
 
 /// Why a message was not written.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -99,6 +103,8 @@ struct Taken {
 #[derive(Clone)]
 pub struct Writer {
     entries: mpsc::Sender<Entry>,
+    /// What fills a commit alone has a task of its own: it takes its time, and delays nobody else's.
+    large: mpsc::Sender<Entry>,
 }
 
 /// Bounds of one commit.
@@ -125,12 +131,18 @@ struct Batch {
 impl Batch {
     fn push(&mut self, Entry { submission, answer }: Entry) {
         let Some(submission) = submission.take() else { return };
-        for message in &submission.messages {
-            self.bytes += message.raw.len();
-            self.recipients += message.recipients.len();
-        }
+        let (bytes, recipients) = size_of(&submission);
+        self.bytes += bytes;
+        self.recipients += recipients;
         self.entries.push(Taken { submission, answer });
     }
+}
+
+/// Bytes and recipients of what a submission writes.
+fn size_of(submission: &NewSubmission) -> (usize, usize) {
+    let messages = submission.messages().map(|message| (message.raw.len(), message.recipients.len()));
+    let scheduled = submission.items.iter().flat_map(|item| &item.scheduled).map(|later| (later.request.len(), 1));
+    messages.chain(scheduled).fold((0, 0), |(bytes, recipients), (b, r)| (bytes + b, recipients + r))
 }
 
 /// Commits under way in all tasks.
@@ -176,15 +188,31 @@ pub struct WriterParts {
 impl Writer {
     /// Starts the writing tasks. They end when every [`Writer`] is gone.
     pub fn start(store: &Store, config: &crate::config::Database, parts: &WriterParts, shutdown: &Shutdown) -> Self {
+        let bounds = Bounds { count: config.batch_count, bytes: config.batch_bytes.0 };
+        let alone = Bounds { count: 1, bytes: 1 };
+        Self {
+            entries: Self::tasks(store, config.writers, bounds, parts, shutdown),
+            large: Self::tasks(store, 1, alone, parts, shutdown),
+        }
+    }
+
+    /// So many tasks that write what comes through one channel.
+    fn tasks(
+        store: &Store,
+        count: usize,
+        bounds: Bounds,
+        parts: &WriterParts,
+        shutdown: &Shutdown,
+    ) -> mpsc::Sender<Entry> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let receiver = Arc::new(Mutex::new(receiver));
         let commits = Arc::<Commits>::default();
-        for _ in 0..config.writers {
+        for _ in 0..count {
             let task = Task {
                 entries: Arc::clone(&receiver),
                 connection: store.connection(),
                 clock: Arc::clone(store.clock()),
-                bounds: Bounds { count: config.batch_count, bytes: config.batch_bytes.0 },
+                bounds,
                 commits: Arc::clone(&commits),
                 handover: Arc::clone(&parts.handover),
                 backlog: Arc::clone(&parts.backlog),
@@ -194,15 +222,17 @@ impl Writer {
             };
             shutdown.keep("a writer", task.run());
         }
-        Self { entries: sender }
+        sender
     }
 
     /// Writes the messages of one request; returns after their COMMIT. Dropped before a writer took it up, nothing is
     /// stored.
     pub async fn write(&self, submission: NewSubmission) -> Result<Stored, WriteError> {
+        let (bytes, recipients) = size_of(&submission);
+        let entries = if recipients > LARGE_RECIPIENTS || bytes > LARGE_BYTES { &self.large } else { &self.entries };
         let (answer, stored) = oneshot::channel();
         let (submission, _on_leave) = Waiting::new(submission);
-        self.entries.try_send(Entry { submission, answer }).map_err(|error| match error {
+        entries.try_send(Entry { submission, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => WriteError::Away("the service is stopping".to_owned()),
         })?;
@@ -216,7 +246,7 @@ impl Task {
             let _ended = OnEnd(Arc::clone(&self.commits));
             for round in rounds(batch) {
                 // A commit's messages lie in one shard; those of one time do anyway.
-                for run in by_shard(round, 1, |entry| entry.submission.shard()) {
+                for run in by_shard(round, 1, |entry| entry.submission.shard) {
                     self.write_run(run).await;
                 }
             }
@@ -262,7 +292,7 @@ impl Task {
             return;
         }
         let (batch, answers): (Vec<_>, Vec<_>) = run.into_iter().map(|e| (e.submission, e.answer)).unzip();
-        let messages = batch.iter().map(|submission| submission.messages.len()).sum::<usize>();
+        let messages = batch.iter().map(|submission| submission.messages().count()).sum::<usize>();
         self.metrics.accept_batch.observe(messages as f64);
         match self.write_together(&batch).await {
             Ok(stored) => {
@@ -298,7 +328,7 @@ impl Task {
         let token = Uuid::from_bytes(token);
         let mut permits: HashMap<Uuid, Permit> = HashMap::new();
         // Nothing is born to a process that may claim nothing.
-        let messages = batch.iter().flat_map(|submission| &submission.messages);
+        let messages = batch.iter().flat_map(NewSubmission::messages);
         for message in messages.filter(|_| !self.clock.is_far_off()) {
             for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
                 if let Some(permit) = self.handover.capacity.reserve(&recipient.next_hop, message.project) {
@@ -318,10 +348,10 @@ impl Task {
             }
         };
         for (submission, stored) in batch.iter().zip(&written.stored) {
-            if *stored == Stored::Accepted {
-                for message in &submission.messages {
-                    self.pass_on(message, (token, since), &mut permits, written.webhook_jobs > 0);
-                }
+            let Stored::Accepted(items) = stored else { continue };
+            let fresh = submission.items.iter().zip(items).filter(|(_, stored)| **stored == ItemStored::Accepted);
+            for message in fresh.flat_map(|(item, _)| &item.messages) {
+                self.pass_on(message, (token, since), &mut permits, written.webhook_jobs > 0);
             }
         }
         // Those of requests that were answered before.
@@ -353,7 +383,7 @@ impl Task {
                 next_hop: recipient.next_hop.clone(),
                 demand: message.demand.clone(),
                 size: message.raw.len(),
-                due_at: message.created_at,
+                due_at: message.send_at.unwrap_or(message.created_at),
                 expires_at: message.give_up_at,
                 rescued: 0,
                 uncertain: 0,
@@ -377,7 +407,13 @@ fn rounds(batch: Vec<Taken>) -> VecDeque<Vec<Taken>> {
     while !rest.is_empty() {
         let mut seen = HashSet::new();
         let (round, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(|entry| {
-            entry.submission.key.as_ref().is_none_or(|key| seen.insert((key.project, key.key.clone())))
+            let of_items = entry.submission.items.iter().filter_map(|item| item.key.as_ref());
+            let keys: Vec<_> = entry.submission.key.iter().chain(of_items).collect();
+            let is_new = keys.iter().all(|key| !seen.contains(&(key.project, key.key.clone())));
+            if is_new {
+                seen.extend(keys.into_iter().map(|key| (key.project, key.key.clone())));
+            }
+            is_new
         });
         rounds.push_back(round);
         rest = later;

@@ -21,7 +21,10 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("auth", &["domain", "config", "store"]),
     ("accounts", &["domain", "store", "auth", "compose"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
-    ("submit", &["domain", "config", "telemetry", "store", "compose", "routing", "handover", "wake", "shutdown"]),
+    (
+        "submit",
+        &["request", "domain", "config", "telemetry", "store", "compose", "routing", "handover", "wake", "shutdown"],
+    ),
     ("queue", &["domain", "telemetry", "store", "wake", "shutdown"]),
     (
         "deliver",
@@ -44,7 +47,7 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ),
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "wake", "shutdown"]),
-    ("request", &["domain", "config"]),
+    ("request", &["domain", "config", "compose"]),
     ("api", &["request", "domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
     ("console", &["api"]),
     ("app", &["*"]),

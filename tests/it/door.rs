@@ -8,7 +8,7 @@ use mailwright::domain::draft::{Options, RawDraft, RawParts, Recipient};
 use mailwright::domain::id::ProjectId;
 use mailwright::domain::recipient::RecipientKind;
 use mailwright::domain::reverse_path::ReversePath;
-use mailwright::submit::{Accepted, Content, Refusal, RequestKey, Strictness, Submission, SubmitError};
+use mailwright::submit::{Accepted, Content, Item, Refusal, RequestKey, Strictness, Submission, SubmitError};
 
 use crate::support::app::{App, Setup};
 use crate::support::sink::Sink;
@@ -34,9 +34,10 @@ fn raw(from: &str, reverse_path: ReversePath, to: &[&str]) -> Content {
         .collect();
     let parts = RawParts {
         from: NamedAddress::parse(from).unwrap(),
-        reverse_path,
+        reverse_path: Some(reverse_path),
         recipients,
         subject: "odd".to_owned(),
+        message_id: None,
         bytes: Arc::new(BYTES.to_vec()),
         options: Options::default(),
     };
@@ -44,7 +45,7 @@ fn raw(from: &str, reverse_path: ReversePath, to: &[&str]) -> Content {
 }
 
 fn first_id(accepted: &Accepted) -> String {
-    accepted.messages[0].as_ref().unwrap().id.to_string()
+    accepted.items[0].as_ref().unwrap().messages[0].id.to_string()
 }
 
 #[tokio::test]
@@ -76,7 +77,7 @@ async fn each_recipient_has_a_reverse_path_of_its_own_also_when_its_row_is_read_
     app.stop().await;
     let _app = Setup::new().on(&database).route_to(sink.address).start().await;
     let taken = sink.until_taken(2).await;
-    for recipient in &accepted.messages[0].as_ref().unwrap().recipients {
+    for recipient in &accepted.items[0].as_ref().unwrap().messages[0].recipients {
         let copy = taken.iter().find(|copy| copy.recipient == recipient.address).unwrap();
         assert_eq!(copy.sender, format!("bounce+{}@bounces.example.org", recipient.id.uuid().simple()));
     }
@@ -88,17 +89,17 @@ async fn a_strict_request_is_all_or_nothing_and_a_permissive_one_takes_what_it_c
     let caller = caller(&app).await;
     let contents = || {
         ["shop@example.org", "thief@elsewhere.example", "shop@example.org"]
-            .map(|from| raw(from, ReversePath::Null, &["a@example.net"]))
+            .map(|from| Item { wanted: Ok(raw(from, ReversePath::Null, &["a@example.net"]).into()), key: None })
             .to_vec()
     };
-    let strict = Submission::several(contents(), None, Strictness::Strict).unwrap();
+    let strict = Submission::batch(contents(), None, Strictness::Strict).unwrap();
     let refused = app.service.door.accept(&caller, strict).await.unwrap_err();
     assert!(matches!(refused, SubmitError::Refused(1, Refusal::ForeignDomain(_))), "{refused}");
     assert_eq!(app.get("/v1/messages").await.json()["data"].as_array().unwrap().len(), 0);
 
-    let permissive = Submission::several(contents(), None, Strictness::Permissive).unwrap();
+    let permissive = Submission::batch(contents(), None, Strictness::Permissive).unwrap();
     let accepted = app.service.door.accept(&caller, permissive).await.unwrap();
-    let taken: Vec<_> = accepted.messages.iter().map(Result::is_ok).collect();
+    let taken: Vec<_> = accepted.items.iter().map(Result::is_ok).collect();
     assert_eq!(taken, [true, false, true]);
     assert_eq!(app.get("/v1/messages").await.json()["data"].as_array().unwrap().len(), 2);
 }
@@ -108,14 +109,17 @@ async fn a_request_of_several_messages_is_replayed_whole_and_stays_in_the_shard_
     let app = Setup::new().paused().set("database.max_shards_per_tx", 1).start().await;
     let caller = caller(&app).await;
     let request = || {
-        let contents = vec![raw("shop@example.org", ReversePath::Null, &["a@example.net"]); 3];
+        let item =
+            Item { wanted: Ok(raw("shop@example.org", ReversePath::Null, &["a@example.net"]).into()), key: None };
+        let contents = vec![item; 3];
         let key = RequestKey { key: "order-17".to_owned(), fingerprint: [7; 32] };
-        Submission::several(contents, Some(key), Strictness::Strict).unwrap()
+        Submission::batch(contents, Some(key), Strictness::Strict).unwrap()
     };
     let first = app.service.door.accept(&caller, request()).await.unwrap();
     let again = app.service.door.accept(&caller, request()).await.unwrap();
     assert!(!first.replayed && again.replayed);
-    let ids = |accepted: &Accepted| accepted.messages.iter().map(|m| m.as_ref().unwrap().id).collect::<Vec<_>>();
+    let ids =
+        |accepted: &Accepted| accepted.items.iter().map(|m| m.as_ref().unwrap().messages[0].id).collect::<Vec<_>>();
     assert_eq!(ids(&first), ids(&again));
     let shards: (i64, i64) = sqlx::query_as(
         "SELECT count(DISTINCT s.shard), count(*) FROM (SELECT shard FROM messages UNION ALL SELECT shard FROM idempotency_keys) s",

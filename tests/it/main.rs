@@ -40,6 +40,7 @@ mod policy;
 mod pooler;
 mod postfix;
 mod requests;
+mod sending;
 mod servers;
 mod store;
 mod support;

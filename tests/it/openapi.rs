@@ -47,7 +47,15 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         assert!(body.starts_with("{\"type\":\"message.") && body.contains("\"data\":{\"event_id\":"), "{body}");
     }
     app.database.until_count("SELECT count(*) FROM webhook_deliveries", 2).await;
-    let mut answers = vec![hook, sent];
+    let mut other = message_to("ann@example.net");
+    (other["subject"], other["text"]) = (json!("Other"), json!("Words"));
+    other["attachments"] = json!([{"upload_id": null, "filename": "b.txt", "content": "Yg=="}]);
+    let batch = json!({"messages": [other, {"from": "nobody"}], "mode": "permissive"});
+    let batch = app.call_as(&app.test, "POST", "/v1/send/batch", &[], bytes(&batch)).await;
+    assert_eq!(batch.status, 207);
+    let upload = app.call_as(&app.test, "POST", "/v1/uploads?filename=a.txt", &[], b"x".to_vec()).await;
+    let upload_path = format!("/v1/uploads/{}", upload.json()["id"].as_str().unwrap());
+    let mut answers = vec![hook, sent, batch, upload];
     let message = format!("/v1/messages/{id}");
     for path in [
         "/v1/messages",
@@ -56,6 +64,8 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         &format!("{message}/attempts"),
         &format!("{message}/explain"),
         &format!("{message}/raw"),
+        "/v1/uploads",
+        &upload_path,
         "/v1/webhooks",
         &endpoint,
         &format!("{endpoint}/deliveries"),
@@ -73,11 +83,11 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
-    for path in [&*endpoint, &copy, "/v1/sandbox/messages"] {
+    for path in [&*upload_path, &endpoint, &copy, "/v1/sandbox/messages"] {
         answers.push(app.call_as(&app.live, "DELETE", path, &[], Vec::new()).await);
     }
     for answer in answers.iter().filter(|answer| answer.header("content-type") == "application/json") {
-        let starts = ["{\"id\":\"", "{\"data\":[", "{\"status\":\"", "{\"body_bytes\":"];
+        let starts = ["{\"id\":\"", "{\"batch_id\":\"", "{\"data\":[", "{\"status\":\"", "{\"body_bytes\":"];
         assert!(
             starts.iter().any(|start| answer.text().starts_with(start)),
             "what names it comes first: {}",

@@ -1,12 +1,14 @@
-//! Messages: send one, and read what became of it.
+//! Messages: send one or many, and read what became of it.
 
 pub mod attempts;
+pub mod batch;
 pub mod events;
 pub mod explain;
 pub mod get;
 pub mod list;
 pub mod raw;
 pub mod send;
+pub(super) mod sending;
 
 use crate::api::Api;
 use crate::api::problem::Problem;

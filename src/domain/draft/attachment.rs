@@ -1,5 +1,7 @@
 //! Files that travel with a message, and what names them.
 
+use std::sync::Arc;
+
 use super::{wire_fault, with_crlf};
 use crate::domain::address::{is_atext, unbracketed};
 use crate::domain::fault::{FaultCode, Flaw};
@@ -17,13 +19,22 @@ words! {
     }
 }
 
+/// A file that was uploaded before.
+#[derive(Debug, Clone)]
+pub struct FoundUpload {
+    pub filename: Filename,
+    pub content_type: MediaType,
+    pub content: Arc<Vec<u8>>,
+}
+
 /// A file that travels with a message. One of type `message/…` is a message that may go on the wire as it is: such parts
 /// have no transfer encoding (RFC 2046 §5.2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     filename: Filename,
     content_type: MediaType,
-    content: Vec<u8>,
+    /// Shared by the messages that carry the same file.
+    content: Arc<Vec<u8>>,
     content_id: Option<ContentId>,
     disposition: Disposition,
 }
@@ -33,11 +44,12 @@ impl Attachment {
     pub fn new(
         filename: Filename,
         content_type: MediaType,
-        content: Vec<u8>,
+        content: impl Into<Arc<Vec<u8>>>,
         content_id: Option<ContentId>,
         disposition: Option<Disposition>,
     ) -> Result<Self, Flaw> {
-        let content = if content_type.is_message() { message_content(&content)? } else { content };
+        let content = content.into();
+        let content = if content_type.is_message() { Arc::new(message_content(&content)?) } else { content };
         let by_id = if content_id.is_some() { Disposition::Inline } else { Disposition::Attachment };
         Ok(Self { filename, content_type, content, content_id, disposition: disposition.unwrap_or(by_id) })
     }

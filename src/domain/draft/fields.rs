@@ -67,6 +67,14 @@ impl Otp {
         Self { code, origin }
     }
 
+    pub fn code(&self) -> &str {
+        &self.code.0
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin.0
+    }
+
     /// The field's value: a string with a parameter (RFC 9651 §3.3.3, §3.1.2).
     pub fn field(&self) -> String {
         format!("{}; origin={}", structured_string(&self.code.0), structured_string(&self.origin.0))

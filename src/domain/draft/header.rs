@@ -112,6 +112,22 @@ impl HeaderFields {
         self.0.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
+    /// These fields, and those of `other`, which stand for those of the same name.
+    #[must_use]
+    pub fn merged(mut self, other: Self) -> Self {
+        self.0.retain(|field| other.get(&field.name).is_none());
+        self.0.extend(other.0);
+        self
+    }
+
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// In the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &HeaderField> {
         self.0.iter()

@@ -42,6 +42,17 @@ impl Metadata {
         Ok(())
     }
 
+    /// These pairs, and those of `other`, which has the last word.
+    #[must_use]
+    pub fn merged(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Fails when names and values together have more than `most` bytes.
     pub fn within(self, most: usize) -> Result<Self, Flaw> {
         let bytes: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();

@@ -5,6 +5,7 @@
 
 mod attachment;
 mod body;
+mod content;
 mod expiry;
 mod fields;
 mod header;
@@ -13,9 +14,10 @@ mod options;
 mod raw;
 mod recipients;
 
-pub use attachment::{Alternative, Attachment, ContentId, Disposition, Filename, MediaType};
+pub use attachment::{Alternative, Attachment, ContentId, Disposition, Filename, FoundUpload, MediaType};
 pub use body::{Body, TextPart};
-pub use expiry::Expiry;
+pub use content::Content;
+pub use expiry::{Expiry, FARTHEST, SendAt};
 pub use fields::{AutoReplies, Origin, Otp, OtpCode, OwnMessageId, ReturnPath};
 pub use header::{HeaderField, HeaderFields, Subject};
 pub use labels::{Metadata, Tag};
@@ -130,6 +132,14 @@ impl Draft {
 
     pub const fn options(&self) -> &Options {
         &self.parts.options
+    }
+
+    pub const fn options_mut(&mut self) -> &mut Options {
+        &mut self.parts.options
+    }
+
+    pub fn into_parts(self) -> DraftParts {
+        self.parts
     }
 
     /// Bytes of its texts and files, before any encoding.

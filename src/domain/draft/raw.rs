@@ -21,10 +21,13 @@ pub struct RawDraft {
 pub struct RawParts {
     /// The author in the header.
     pub from: NamedAddress,
-    pub reverse_path: ReversePath,
+    /// `None`: the author's address.
+    pub reverse_path: Option<ReversePath>,
     pub recipients: Vec<Recipient>,
     /// The subject in the header, decoded; for status and search.
     pub subject: String,
+    /// The `Message-ID` in the header, if there is one.
+    pub message_id: Option<String>,
     /// RFC 5322 bytes.
     pub bytes: Arc<Vec<u8>>,
     pub options: Options,
@@ -55,6 +58,19 @@ impl RawDraft {
 
     pub const fn options(&self) -> &Options {
         &self.parts.options
+    }
+
+    pub const fn options_mut(&mut self) -> &mut Options {
+        &mut self.parts.options
+    }
+
+    /// RFC 5322 bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.parts.bytes
+    }
+
+    pub const fn parts(&self) -> &RawParts {
+        &self.parts
     }
 
     pub fn into_parts(self) -> RawParts {

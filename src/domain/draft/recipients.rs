@@ -13,6 +13,8 @@ pub struct Recipients {
     to: Vec<NamedAddress>,
     cc: Vec<NamedAddress>,
     bcc: Vec<NamedAddress>,
+    /// Where the first of `to` stands in the request's list.
+    first: usize,
 }
 
 /// One mailbox that a message goes to, once.
@@ -54,7 +56,16 @@ impl Recipients {
         if count > most {
             return Err(Flaw::new(FaultCode::TooManyRecipients, format!("{count} recipients; the limit is {most}")));
         }
-        Ok(Self { to, cc, bcc })
+        Ok(Self { to, cc, bcc, first: 0 })
+    }
+
+    /// One of the addresses of a request that asks for a message of its own for each.
+    pub fn only(to: NamedAddress, index: usize) -> Self {
+        Self { to: vec![to], cc: Vec::new(), bcc: Vec::new(), first: index }
+    }
+
+    pub fn bcc(&self) -> &[NamedAddress] {
+        &self.bcc
     }
 
     pub fn to(&self) -> &[NamedAddress] {
@@ -77,6 +88,7 @@ impl Recipients {
                 if at == distinct.len() {
                     distinct.push(Recipient { kind: list, address: named.address.clone(), places: Vec::new() });
                 }
+                let index = if list == RecipientKind::To { self.first + index } else { index };
                 distinct[at].places.push(ListPlace { list, index });
             }
         }

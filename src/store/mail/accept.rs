@@ -1,7 +1,11 @@
 //! The accepting commit: idempotency keys, messages, bodies, recipients, deliveries, first events and their webhook
 //! jobs. All messages of a commit lie in one shard, and their statement says so: one node can answer it.
 
-use std::collections::{HashMap, HashSet};
+mod keys;
+mod schedule;
+
+pub(super) use keys::parted;
+
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
@@ -9,21 +13,36 @@ use uuid::Uuid;
 
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
-use crate::domain::id::{EventId, MessageId, ProjectId};
-use crate::domain::message::{Idempotency, NewMessage, NewSubmission};
+use crate::domain::id::{BatchId, EventId, MessageId};
+use crate::domain::message::{NewItem, NewMessage, NewSubmission};
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
 use crate::store::{OwnedConnection, StoreError, on_connection};
 
-/// What became of one submission of a batch.
+/// What became of one submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
-    /// It is on disk.
-    Accepted,
-    /// Its idempotency key was used before with the same body: what that made.
-    Replayed(Vec<MessageId>),
+    /// Its items are on disk, each as it says.
+    Accepted(Vec<ItemStored>),
+    /// Its idempotency key was used before with the same body: what that made, item by item; of one that was refused,
+    /// nothing.
+    Replayed(Vec<Vec<MessageId>>),
     /// Its idempotency key was used before with another body.
     Mismatch,
+    /// All or none was wanted, and this item's key was used before with another body: nothing was stored.
+    Refused(usize),
+}
+
+/// What became of one item of a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemStored {
+    Accepted,
+    /// Its own key was used before with the same body: what that made.
+    Replayed(Vec<MessageId>),
+    /// Its own key was used before with another body.
+    Mismatch,
+    /// It was scheduled, and is not in the schedule any more.
+    Gone,
 }
 
 /// Which deliveries are born under a lease, and what lease that is.
@@ -71,102 +90,35 @@ async fn accept(
     batch: &[NewSubmission],
     context: &Context<'_>,
 ) -> Result<Written, StoreError> {
-    // Without keys one statement is the whole transaction.
-    if batch.iter().all(|submission| submission.key.is_none()) {
-        let all: Vec<_> = batch.iter().flat_map(|submission| &submission.messages).collect();
-        let webhook_jobs = insert(conn, &all, context).await?;
-        return Ok(Written { stored: vec![Stored::Accepted; batch.len()], webhook_jobs });
+    let all_new = |submission: &NewSubmission| Stored::Accepted(vec![ItemStored::Accepted; submission.items.len()]);
+    // Without keys and schedules one statement is the whole transaction.
+    if batch.iter().all(is_plain) {
+        let all: Vec<_> = batch.iter().flat_map(NewSubmission::messages).collect();
+        let webhook_jobs = if all.is_empty() { 0 } else { insert(conn, &all, context).await? };
+        return Ok(Written { stored: batch.iter().map(all_new).collect(), webhook_jobs });
     }
     let mut tx = conn.begin().await?;
-    let mut known = claim_keys(&mut tx, batch, context.now).await?;
-    let stored: Vec<_> = batch.iter().map(|submission| outcome(submission, &mut known)).collect();
-    let fresh = batch.iter().zip(&stored).filter(|(_, stored)| **stored == Stored::Accepted);
-    let fresh: Vec<_> = fresh.flat_map(|(submission, _)| &submission.messages).collect();
+    let mut stored = keys::claim(&mut tx, batch, context.now).await?;
+    schedule::take(&mut tx, batch, &mut stored).await?;
+    let mut fresh = Vec::new();
+    let mut scheduled = Vec::new();
+    for (submission, stored) in batch.iter().zip(&stored) {
+        let Stored::Accepted(items) = stored else { continue };
+        for (item, _) in submission.items.iter().zip(items).filter(|(_, stored)| **stored == ItemStored::Accepted) {
+            fresh.extend(&item.messages);
+            scheduled.extend(&item.scheduled);
+        }
+    }
     let webhook_jobs = if fresh.is_empty() { 0 } else { insert(&mut tx, &fresh, context).await? };
+    schedule::insert(&mut tx, &scheduled).await?;
     tx.commit().await?;
     Ok(Written { stored, webhook_jobs })
 }
 
-/// Keys that were taken before, with what they were taken for.
-type Known = HashMap<(ProjectId, String), (Vec<u8>, Vec<Uuid>)>;
-
-fn outcome(submission: &NewSubmission, known: &mut Known) -> Stored {
-    let key = submission.key.as_ref();
-    let found = key.and_then(|key| Some((key, known.remove(&(key.project, key.key.clone()))?)));
-    match found {
-        None => Stored::Accepted,
-        Some((key, (fingerprint, messages))) if fingerprint == key.fingerprint => {
-            Stored::Replayed(messages.into_iter().map(MessageId::from_uuid).collect())
-        }
-        Some(_) => Stored::Mismatch,
-    }
-}
-
-/// Claims the idempotency keys of the batch; returns what was found for those that were taken already.
-async fn claim_keys(conn: &mut PgConnection, batch: &[NewSubmission], now: Timestamp) -> Result<Known, StoreError> {
-    let mut keyed: Vec<(&NewSubmission, &Idempotency)> =
-        batch.iter().filter_map(|submission| Some((submission, submission.key.as_ref()?))).collect();
-    // Two writers that lock the same keys do so in the same order.
-    keyed.sort_by(|(_, a), (_, b)| (a.project, &a.key).cmp(&(b.project, &b.key)));
-    let ids = |submission: &NewSubmission| {
-        let ids: Vec<_> = submission.messages.iter().map(|message| message.id.uuid().simple().to_string()).collect();
-        format!("{{{}}}", ids.join(","))
-    };
-    let shards: Vec<i32> = keyed.iter().map(|(_, key)| key.shard().value()).collect();
-    let projects: Vec<Uuid> = keyed.iter().map(|(_, key)| key.project.uuid()).collect();
-    let keys: Vec<String> = keyed.iter().map(|(_, key)| key.key.clone()).collect();
-    let fingerprints: Vec<Vec<u8>> = keyed.iter().map(|(_, key)| key.fingerprint.to_vec()).collect();
-    let messages: Vec<String> = keyed.iter().map(|(submission, _)| ids(submission)).collect();
-    let expiries: Vec<Timestamp> = keyed.iter().map(|(_, key)| key.expires_at).collect();
-    let won: HashSet<(Uuid, String)> = sqlx::query!(
-        r#"
-        INSERT INTO idempotency_keys (shard, project_id, key, fingerprint, message_ids, expires_at)
-        -- An array of arrays would have to be square: each list of ids travels as its text.
-        SELECT k.shard, k.project_id, k.key, k.fingerprint, k.message_ids::uuid[], k.expires_at
-        FROM unnest($1::int[], $2::uuid[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[])
-            AS k (shard, project_id, key, fingerprint, message_ids, expires_at)
-        ON CONFLICT (shard, project_id, key) DO UPDATE
-            SET fingerprint = excluded.fingerprint, message_ids = excluded.message_ids, expires_at = excluded.expires_at
-            WHERE idempotency_keys.expires_at <= $7
-        RETURNING project_id, key
-        "#,
-        &shards,
-        &projects,
-        &keys,
-        &fingerprints,
-        &messages,
-        &expiries,
-        now,
-    )
-    .fetch_all(&mut *conn)
-    .await?
-    .into_iter()
-    .map(|row| (row.project_id, row.key))
-    .collect();
-    if won.len() == keyed.len() {
-        return Ok(HashMap::new());
-    }
-    let found = sqlx::query!(
-        r#"
-        SELECT k.project_id, k.key, k.fingerprint, k.message_ids
-        FROM unnest($1::int[], $2::uuid[], $3::text[]) AS w (shard, project_id, key)
-        JOIN idempotency_keys k ON k.shard = w.shard AND k.project_id = w.project_id AND k.key = w.key
-        "#,
-        &shards,
-        &projects,
-        &keys,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let found: Known = found
-        .into_iter()
-        .filter(|row| !won.contains(&(row.project_id, row.key.clone())))
-        .map(|row| ((ProjectId::from_uuid(row.project_id), row.key), (row.fingerprint, row.message_ids)))
-        .collect();
-    if found.len() + won.len() < keyed.len() {
-        return Err(StoreError::Away("an idempotency key vanished while it was read".to_owned()));
-    }
-    Ok(found)
+/// Whether it makes messages, and asks nothing of what is there.
+fn is_plain(submission: &NewSubmission) -> bool {
+    let is_plain = |item: &NewItem| item.key.is_none() && item.scheduled.is_empty() && !item.is_from_schedule;
+    submission.key.is_none() && submission.items.iter().all(is_plain)
 }
 
 /// One row a message, by column.
@@ -187,6 +139,9 @@ struct MessageColumns<'m> {
     expires_at: Vec<Option<Timestamp>>,
     tls: Vec<&'static str>,
     ip_pool: Vec<Option<&'m str>>,
+    batch_id: Vec<Option<Uuid>>,
+    idempotency_key: Vec<Option<&'m str>>,
+    send_at: Vec<Option<Timestamp>>,
     raw: Vec<&'m [u8]>,
 }
 
@@ -242,6 +197,9 @@ impl<'m> MessageColumns<'m> {
         self.expires_at.push(message.expires_at);
         self.tls.push(message.demand.tls.name());
         self.ip_pool.push(message.demand.ip_pool.as_deref());
+        self.batch_id.push(message.batch.map(BatchId::uuid));
+        self.idempotency_key.push(message.idempotency_key.as_deref());
+        self.send_at.push(message.send_at);
         self.raw.push(&message.raw);
     }
 }
@@ -292,10 +250,10 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         WITH
         messages_ AS (
             INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size,
-                created_at, expires_at, tls, ip_pool, message_id)
+                created_at, expires_at, tls, ip_pool, message_id, batch_id, idempotency_key, send_at)
             SELECT $1::int, * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[],
-                $14::text[], $15::text[], $43::text[])),
+                $14::text[], $15::text[], $43::text[], $45::uuid[], $46::text[], $47::timestamptz[])),
         bodies_ AS (
             INSERT INTO message_bodies (shard, message_id, raw)
             SELECT $1, * FROM unnest($2::uuid[], $16::bytea[])),
@@ -380,6 +338,9 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         context.era,
         &m.message_id as &[Option<&str>],
         &r.places as &[Option<&str>],
+        &m.batch_id as &[Option<Uuid>],
+        &m.idempotency_key as &[Option<&str>],
+        &m.send_at as &[Option<Timestamp>],
     )
     .fetch_one(conn)
     .await?;

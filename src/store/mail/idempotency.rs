@@ -3,35 +3,52 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::accept::parted;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::MessageId;
+use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::message::Idempotency;
 use crate::domain::shard::Shard;
 use crate::store::{OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 impl Store {
-    /// The messages that a key made with that body.
-    pub async fn find_by_key(&self, key: &Idempotency) -> Result<Option<Vec<MessageId>>, StoreError> {
+    /// What a key made with that body, item by item.
+    pub async fn find_by_key(&self, key: &Idempotency) -> Result<Option<Vec<Vec<MessageId>>>, StoreError> {
+        let found = self.find_key_use(key.project, &key.key).await?;
+        Ok(found.filter(|found| found.fingerprint == key.fingerprint).map(|found| parted(&found.message_ids)))
+    }
+
+    /// The messages that a key made, whatever the body was.
+    pub async fn find_messages_of_key(&self, project: ProjectId, key: &str) -> Result<Vec<MessageId>, StoreError> {
+        let found = self.find_key_use(project, key).await?;
+        Ok(found.map(|found| parted(&found.message_ids).concat()).unwrap_or_default())
+    }
+
+    async fn find_key_use(&self, project: ProjectId, key: &str) -> Result<Option<KeyUse>, StoreError> {
         let now = self.now();
-        let found: Option<Vec<Uuid>> = on_pool!(
+        on_pool!(
             self,
             "idempotency_keys.find",
             conn,
-            sqlx::query_scalar!(
+            sqlx::query_as!(
+                KeyUse,
                 r#"
-                SELECT message_ids FROM idempotency_keys
-                WHERE shard = $1 AND project_id = $2 AND key = $3 AND fingerprint = $4 AND expires_at > $5
+                SELECT fingerprint, message_ids FROM idempotency_keys
+                WHERE shard = $1 AND project_id = $2 AND key = $3 AND expires_at > $4
                 "#,
-                key.shard().value(),
-                key.project.uuid(),
-                key.key,
-                &key.fingerprint[..],
+                Shard::of_key(project.uuid(), key).value(),
+                project.uuid(),
+                key,
                 now,
             )
             .fetch_optional(conn)
-        )?;
-        Ok(found.map(|ids| ids.into_iter().map(MessageId::from_uuid).collect()))
+        )
     }
+}
+
+/// What a key was used for.
+struct KeyUse {
+    fingerprint: Vec<u8>,
+    message_ids: Vec<Uuid>,
 }
 
 impl OwnedConnection {

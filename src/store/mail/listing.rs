@@ -55,7 +55,7 @@ impl Store {
                          ELSE 'failed' END AS message_status
                 FROM (
                     SELECT s.status, count(r.id)::int AS number
-                    FROM unnest(ARRAY['bounced', 'cancelled', 'deferred', 'delivered', 'expired', 'queued', 'sending',
+                    FROM unnest(ARRAY['bounced', 'cancelled', 'deferred', 'delivered', 'expired', 'queued', 'scheduled', 'sending',
                         'suppressed']) AS s (status)
                     LEFT JOIN (
                         -- A delivery under a lease is `sending`.

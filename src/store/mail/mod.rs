@@ -11,3 +11,4 @@ pub mod messages;
 pub mod owed;
 pub mod recipients;
 pub mod sandbox;
+pub mod uploads;

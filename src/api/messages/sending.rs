@@ -1,0 +1,164 @@
+//! What sending one message and sending many have in common: the key of a repeated request, what a request refers to, and
+//! what is answered.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use axum::http::HeaderMap;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::api::Api;
+use crate::api::problem::Problem;
+use crate::domain::access::Caller;
+use crate::domain::clock::rfc3339;
+use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::recipient::RecipientStatus;
+use crate::request::fields::wrong_type;
+use crate::request::found::{Found, uploads_of};
+use crate::submit::{AcceptedItem, Rehearsed, RequestKey};
+
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The key in the header of a request, with the fingerprint of its body.
+pub fn request_key(headers: &HeaderMap, map: &Map<String, Value>) -> Result<Option<RequestKey>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    // The quotes of the IETF draft's structured string.
+    let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let key = parse_key(key).map_err(|flaw| Problem::validation(vec![flaw.at("Idempotency-Key")]))?;
+    Ok(Some(RequestKey { key, fingerprint: fingerprint(map) }))
+}
+
+/// The key that a message has in its own body, which is taken out of it: the fingerprint is of the rest.
+pub fn own_key(map: &mut Map<String, Value>, at: &str) -> Result<Option<RequestKey>, Fault> {
+    let pointer = format!("{at}/idempotency_key");
+    match map.remove("idempotency_key").filter(|key| !key.is_null()) {
+        None => Ok(None),
+        Some(Value::String(key)) => match parse_key(&key) {
+            Ok(key) => Ok(Some(RequestKey { key, fingerprint: fingerprint(map) })),
+            Err(flaw) => Err(flaw.at(pointer)),
+        },
+        Some(other) => Err(wrong_type(pointer, "a string", &other)),
+    }
+}
+
+/// 1 to 255 visible ASCII characters.
+pub fn parse_key(key: &str) -> Result<String, Flaw> {
+    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(key.to_owned());
+    }
+    Err(Flaw::new(FaultCode::InvalidIdempotencyKey, "must be 1 to 255 visible ASCII characters"))
+}
+
+/// The SHA-256 of a body. Maps are sorted by name, so that the same fields in another order give the same bytes.
+pub fn fingerprint(map: &Map<String, Value>) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    let canonical = serde_json::to_vec(map).unwrap_or_default();
+    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &canonical).as_ref());
+    fingerprint
+}
+
+/// Looks up what requests refer to.
+pub async fn found_for<'m>(
+    api: &Api,
+    caller: &Caller,
+    requests: impl Iterator<Item = &'m Map<String, Value>> + Clone,
+) -> Result<Arc<Found>, Problem> {
+    let mut found = Found::default();
+    let uploads = uploads_of(requests);
+    if !uploads.is_empty() {
+        found.uploads = api.store.load_uploads(caller.project, caller.sees_only(), &uploads).await?;
+    }
+    Ok(Arc::new(found))
+}
+
+/// `MessageAccepted`: what the client may rely on from now.
+#[derive(Debug, Serialize)]
+pub struct AcceptedView {
+    pub id: MessageId,
+    status: RecipientStatus,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send_at: Option<String>,
+    recipients: Vec<AcceptedRecipientView>,
+}
+
+#[derive(Debug, Serialize)]
+struct AcceptedRecipientView {
+    id: RecipientId,
+    /// Of a request that makes one for each recipient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<MessageId>,
+    email: String,
+    status: RecipientStatus,
+    pointers: Vec<String>,
+}
+
+impl AcceptedView {
+    /// Of several messages, the first is named; each recipient says which is its own.
+    pub fn of(item: AcceptedItem) -> Result<Self, Problem> {
+        let is_several = item.messages.len() > 1;
+        let first = item.messages.first().ok_or_else(Problem::internal)?;
+        let (id, created_at, send_at) = (first.id, rfc3339(first.created_at), first.send_at);
+        let recipients = item.messages.into_iter().flat_map(|message| {
+            let message_id = is_several.then_some(message.id);
+            message.recipients.into_iter().map(move |recipient| AcceptedRecipientView {
+                id: recipient.id,
+                message_id,
+                email: recipient.address,
+                status: recipient.status,
+                pointers: recipient.pointers,
+            })
+        });
+        let status = if send_at.is_some() { RecipientStatus::Scheduled } else { RecipientStatus::Queued };
+        Ok(Self { id, status, created_at, send_at: send_at.map(rfc3339), recipients: recipients.collect() })
+    }
+}
+
+/// `Rehearsed`: what would be done with a request.
+#[derive(Debug, Serialize)]
+pub struct RehearsedView {
+    #[serde(flatten)]
+    accepted: AcceptedView,
+    dry_run: bool,
+    messages: Vec<RehearsedMessageView>,
+}
+
+#[derive(Debug, Serialize)]
+struct RehearsedMessageView {
+    from: String,
+    subject: String,
+    size: usize,
+    expires_at: Option<String>,
+    next_hops: Vec<String>,
+    raw: String,
+}
+
+/// Bytes of a message that are shown of what would be sent.
+const SHOWN_MAX: usize = 256 << 10;
+
+impl RehearsedView {
+    pub fn of(item: AcceptedItem, messages: Vec<Rehearsed>) -> Result<Self, Problem> {
+        let messages = messages.into_iter().map(|message| RehearsedMessageView {
+            from: message.from,
+            subject: message.subject,
+            size: message.size,
+            expires_at: message.expires_at.map(rfc3339),
+            next_hops: message.next_hops,
+            raw: String::from_utf8_lossy(&message.raw[..message.raw.len().min(SHOWN_MAX)]).into_owned(),
+        });
+        Ok(Self { accepted: AcceptedView::of(item)?, dry_run: true, messages: messages.collect() })
+    }
+}
+
+/// The parameter `dry_run`.
+pub fn dry_run(params: &mut crate::api::page::Params) -> bool {
+    params.parsed("dry_run", "true or false", |text| text.parse().ok()).unwrap_or(false)
+}
+
+/// The faults of an object whose place is known.
+pub fn wrong_object(at: &str, found: &Value) -> Vec<Fault> {
+    vec![wrong_type(at.to_owned(), "an object", found)]
+}

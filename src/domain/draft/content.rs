@@ -1,0 +1,45 @@
+//! What a message is made of, whatever dialect asked for it.
+
+use super::{Draft, Options, RawDraft};
+use crate::domain::address::Address;
+
+/// What a message is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// To be composed.
+    Draft(Box<Draft>),
+    /// Composed already.
+    Raw(Box<RawDraft>),
+}
+
+impl Content {
+    /// The author in the header.
+    pub fn author(&self) -> &Address {
+        match self {
+            Self::Draft(draft) => &draft.from().address,
+            Self::Raw(raw) => &raw.from().address,
+        }
+    }
+
+    pub fn options(&self) -> &Options {
+        match self {
+            Self::Draft(draft) => draft.options(),
+            Self::Raw(raw) => raw.options(),
+        }
+    }
+
+    pub fn options_mut(&mut self) -> &mut Options {
+        match self {
+            Self::Draft(draft) => draft.options_mut(),
+            Self::Raw(raw) => raw.options_mut(),
+        }
+    }
+
+    /// Bytes of its texts and files, before any encoding.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Draft(draft) => draft.weight(),
+            Self::Raw(raw) => raw.bytes().len(),
+        }
+    }
+}

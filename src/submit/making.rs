@@ -1,0 +1,209 @@
+//! From what is wanted to what is stored: one message, composed and signed, or its request where it is to be sent later.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::content::{self, Final, NotMade};
+use super::places::Ranks;
+use super::{Door, Refusal, admit};
+use crate::domain::access::{Caller, Mode};
+use crate::domain::clock::Timestamp;
+use crate::domain::draft::{Content, Expiry};
+use crate::domain::id::{BatchId, MessageId, ProjectId, RecipientId};
+use crate::domain::message::{
+    Idempotency, NewItem, NewMessage, NewRecipient, NewScheduled, ScheduledRecipient, ScheduledSummary,
+};
+use crate::domain::recipient::RecipientStatus;
+use crate::domain::shard::Shard;
+use crate::request::write::write;
+
+/// What is the same for all messages of an item.
+#[derive(Debug, Clone)]
+pub struct Making<'d> {
+    pub shard: Shard,
+    pub now: Timestamp,
+    pub batch: Option<BatchId>,
+    /// The caller's own key.
+    pub key: Option<String>,
+    pub send_at: Option<Timestamp>,
+    /// The message was scheduled, and its time has come.
+    pub due: Option<&'d Due>,
+}
+
+impl Making<'_> {
+    pub const fn at(shard: Shard, now: Timestamp) -> Self {
+        Self { shard, now, batch: None, key: None, send_at: None, due: None }
+    }
+}
+
+/// A scheduled message whose time has come.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub id: MessageId,
+    pub project: ProjectId,
+    pub mode: Mode,
+    pub content: Content,
+    pub send_at: Timestamp,
+    pub created_at: Timestamp,
+    pub key: Option<String>,
+    pub batch: Option<BatchId>,
+    /// Its recipients' ids, in order.
+    pub recipients: Vec<RecipientId>,
+}
+
+/// What became of a scheduled message whose time had come.
+#[derive(Debug, Clone)]
+pub enum Released {
+    Sent,
+    /// It was not in the schedule any more.
+    Gone,
+    Refused(Refusal),
+}
+
+/// A message, ready to be stored.
+pub struct MadeMessage {
+    pub message: NewMessage,
+    /// It is to be sent later, and this is stored of it.
+    pub scheduled: Option<NewScheduled>,
+}
+
+/// What would be sent.
+#[derive(Debug)]
+pub struct Rehearsed {
+    pub from: String,
+    pub subject: String,
+    pub size: usize,
+    pub expires_at: Option<Timestamp>,
+    /// The lanes of its recipients, in order.
+    pub next_hops: Vec<String>,
+    pub raw: Arc<Vec<u8>>,
+}
+
+impl Rehearsed {
+    pub(super) fn of(message: &NewMessage) -> Self {
+        Self {
+            from: message.author.clone(),
+            subject: message.subject.clone(),
+            size: message.raw.len(),
+            expires_at: message.expires_at,
+            next_hops: message.recipients.iter().map(|recipient| recipient.next_hop.clone()).collect(),
+            raw: Arc::clone(&message.raw),
+        }
+    }
+}
+
+/// The item that these messages make.
+pub fn item_of(made: Vec<MadeMessage>, key: Option<Idempotency>) -> NewItem {
+    let mut item = NewItem { key, ..NewItem::default() };
+    for made in made {
+        match made.scheduled {
+            Some(scheduled) => item.scheduled.push(scheduled),
+            None => item.messages.push(made.message),
+        }
+    }
+    item
+}
+
+impl Door {
+    /// One message, ready to be stored.
+    pub(super) async fn make(
+        &self,
+        caller: &Caller,
+        content: Content,
+        making: &Making<'_>,
+    ) -> Result<MadeMessage, NotMade> {
+        let plan = self.parts.traffic.plan();
+        admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
+        let keys = self.signing.keys(caller.project, content.author().domain()).await?;
+        let now = making.now;
+        let send_at = making.send_at.filter(|at| *at > now);
+        // A message lies in the day on which it is sent.
+        let mint = || MessageId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng);
+        let id = making.due.map_or_else(mint, |due| due.id);
+        let request = send_at.map(|_| zipped(&content));
+        let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
+        let Final { sender, author, message_id, subject, reverse_path, recipients, options, raw } = made;
+        let mut ranks = Ranks::default();
+        let known = |at: usize| making.due.and_then(|due| due.recipients.get(at)).copied();
+        let recipients = recipients.into_iter().enumerate().map(|(at, recipient)| {
+            let id = known(at)
+                .unwrap_or_else(|| RecipientId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng));
+            NewRecipient {
+                id,
+                kind: recipient.kind,
+                places: ranks.column(recipient.kind, &recipient.places),
+                next_hop: plan.next_hop(caller.mode, caller.project, &recipient.address),
+                address: recipient.address,
+                return_path: reverse_path.as_ref().map(|path| path.for_recipient(id)),
+                status: RecipientStatus::Queued,
+            }
+        });
+        let (last, expires_at) = (now + self.lifetime, options.expires_at.map(Expiry::instant));
+        let message = NewMessage {
+            id,
+            project: caller.project,
+            mode: caller.mode,
+            sender,
+            author,
+            message_id,
+            subject,
+            recipients: recipients.collect(),
+            tags: options.tags,
+            metadata: options.metadata,
+            priority: options.priority,
+            created_at: making.due.map_or(now, |due| due.created_at),
+            expires_at,
+            give_up_at: expires_at.map_or(last, |at| at.min(last)),
+            demand: options.demand,
+            idempotency_key: making.due.map_or_else(|| making.key.clone(), |due| due.key.clone()),
+            batch: making.due.map_or(making.batch, |due| due.batch),
+            send_at: making.due.map(|due| due.send_at),
+            raw,
+        };
+        let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));
+        Ok(MadeMessage { message, scheduled })
+    }
+}
+
+/// What is stored of a message that is to be sent later.
+fn later(message: &NewMessage, send_at: Timestamp, request: Vec<u8>) -> NewScheduled {
+    let recipients = message.recipients.iter().map(|recipient| ScheduledRecipient {
+        id: recipient.id,
+        email: recipient.address.to_string(),
+        kind: recipient.kind.name().to_owned(),
+        places: recipient.places.clone(),
+    });
+    NewScheduled {
+        id: message.id,
+        project: message.project,
+        mode: message.mode,
+        send_at,
+        created_at: message.created_at,
+        expires_at: message.expires_at,
+        request,
+        summary: ScheduledSummary {
+            author: message.author.clone(),
+            subject: message.subject.clone(),
+            message_id: message.message_id.clone(),
+            priority: message.priority.rank(),
+            size: i32::try_from(message.raw.len()).unwrap_or(i32::MAX),
+            metadata: serde_json::to_value(&message.metadata).unwrap_or_default(),
+            recipients: recipients.collect(),
+        },
+        tags: message.tags.clone(),
+        idempotency_key: message.idempotency_key.clone(),
+        batch: message.batch,
+    }
+}
+
+/// The request for a message, as it is kept until its time.
+fn zipped(content: &Content) -> Vec<u8> {
+    let json = serde_json::to_vec(&write(content)).unwrap_or_default();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // A buffer takes what it is given.
+    let _ = encoder.write_all(&json);
+    encoder.finish().unwrap_or_default()
+}
