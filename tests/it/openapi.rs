@@ -66,6 +66,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         "/readyz",
         "/metrics",
         "/openapi.yaml",
+        "/llms.txt",
     ] {
         answers.push(app.get(path).await);
     }
@@ -202,4 +203,22 @@ fn the_readme_lists_every_setting() {
     for (name, _) in mailwright::config::SETTINGS {
         assert!(readme.contains(&format!("| `{name}` |")), "README.md lacks {name}");
     }
+}
+
+#[tokio::test]
+async fn what_llms_txt_names_is_there_and_its_example_is_taken() {
+    let app = App::start().await;
+    let text = app.get("/llms.txt").await.text();
+    let operations = set(CONTRACT.operations().map(|o| format!("{} {}", o.method.to_uppercase(), o.path)));
+    let named = regex_lite::Regex::new(r"\b(GET|POST|PUT|PATCH|DELETE) /[^\s`]*").unwrap();
+    let named = set(named.find_iter(&text).map(|found| found.as_str()));
+    assert!(named.len() > 5 && named.is_subset(&operations), "{:?}", &named - &operations);
+    let links = regex_lite::Regex::new(r"\]\((/[^)]*)\)").unwrap();
+    for link in links.captures_iter(&text) {
+        assert_eq!(app.get(&link[1]).await.status, 200, "{}", &link[1]);
+    }
+    let body = text.split_once("    {\"from\"").unwrap().1.split_once("\n\n").unwrap().0;
+    let body: Value = serde_json::from_str(&format!("{{\"from\"{body}")).unwrap();
+    let answer = app.post("/v1/send", &body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
 }
