@@ -95,8 +95,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
 async fn every_operation_refuses_a_parameter_that_does_not_exist_and_one_that_is_given_twice() {
     let app = App::start().await;
     for operation in CONTRACT.operations().filter(|operation| operation.path.starts_with("/v1/")) {
-        let kind = if operation.path.contains("webhooks") { "whk" } else { "msg" };
-        let path = operation.path.replace("{id}", &format!("{kind}_{}", "0".repeat(32)));
+        let path = CONTRACT.path_with(&operation, |prefix| format!("{prefix}_{}", "0".repeat(32)));
         for query in ["no_such=1", "limit=1&limit=2"] {
             let method = operation.method.to_uppercase();
             let body = message_to("a@example.net").to_string().into_bytes();
@@ -115,7 +114,6 @@ fn bytes(body: &Value) -> Vec<u8> {
 #[tokio::test]
 async fn every_operation_asks_for_the_scope_that_openapi_yaml_names() {
     let app = App::start().await;
-    let id = "0".repeat(32);
     let mut keys: Vec<(Scope, String)> = Vec::new();
     for operation in CONTRACT.operations() {
         let Some(scope) = operation.description["security"][0]["bearer"][0].as_str() else { continue };
@@ -127,8 +125,7 @@ async fn every_operation_asks_for_the_scope_that_openapi_yaml_names() {
             keys.push((scope, key));
         }
         let key = &keys.iter().find(|(of, _)| *of == scope).unwrap().1;
-        let kind = if operation.path.contains("webhooks") { "whk" } else { "msg" };
-        let path = operation.path.replace("{id}", &format!("{kind}_{id}"));
+        let path = CONTRACT.path_with(&operation, |prefix| format!("{prefix}_{}", "0".repeat(32)));
         let answer = app.call_as(key, &operation.method.to_uppercase(), &path, &[], b"{}".to_vec()).await;
         assert_eq!(answer.status, 403, "{} {path}", operation.method);
         assert!(answer.text().contains(&format!("'{}'", scope.name())), "{}", answer.text());
