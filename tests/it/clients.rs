@@ -16,6 +16,7 @@ use crate::support::contract::CONTRACT;
 use crate::support::dns::Dns;
 use crate::support::process::create_key;
 use crate::support::receiver::Receiver;
+use crate::support::tls::{TestTls, https};
 use crate::support::witness::{Trouble, Witness};
 
 /// The longest that a generator or the fuzzer may take.
@@ -229,6 +230,24 @@ async fn the_rust_client_believes_the_webhooks_that_the_public_library_believes(
         assert_eq!(ours.verify_at(later, signed, &hook.body), Err(Rejected::Time));
     }
     app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_trusts_the_authority_that_it_is_given_and_no_other() {
+    let answer = r#"{"id":"msg_1","status":"queued","created_at":"","recipients":[]}"#;
+    let (tls, stranger) = (TestTls::new("localhost"), TestTls::new("localhost"));
+    let url = format!("https://localhost:{}", https(&tls, answer).await.port());
+    let email = Email::new("a@example.org", "b@example.net", "Hello").text("It works.");
+    let once = Retry { tries: 1, ..Retry::default() };
+    let read = |tls: &TestTls| std::fs::read(&tls.ca_file).unwrap();
+    let accepted = Client::trusting(&url, "k", &read(&tls)).unwrap().with_retry(once).send(&email).await.unwrap();
+    assert_eq!((&*accepted.id, accepted.status), ("msg_1", MessageStatus::Queued));
+    let strangers = Client::trusting(&url, "k", &read(&stranger)).unwrap().with_retry(once).send(&email).await;
+    let publics = Client::new(&url, "k").unwrap().with_retry(once).send(&email).await;
+    for refused in [strangers, publics] {
+        assert!(matches!(&refused, Err(Error::Connection(why)) if why.contains("certificate")), "{refused:?}");
+    }
+    assert!(Client::trusting(&url, "k", b"none").is_err());
 }
 
 /// A word that the client reads as unknown is one that it lacks.

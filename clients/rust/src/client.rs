@@ -1,5 +1,6 @@
 //! The client: one request, its tries, and what its answer says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -9,6 +10,9 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -50,6 +54,25 @@ pub struct Filter {
 impl Client {
     /// Of the service at `url`, such as `https://mail.example.com`, with an API key or a token.
     pub fn new(url: &str, key: &str) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Self::with_roots(url, key, roots)
+    }
+
+    /// The same, of a service whose certificate chains to an authority of your own and to no other; `pem` holds its certificate.
+    pub fn trusting(url: &str, key: &str, pem: &[u8]) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| Error::Request(error.to_string()))?;
+            roots.add(certificate).map_err(|error| Error::Request(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(Error::Request("there is no certificate of an authority".to_owned()));
+        }
+        Self::with_roots(url, key, roots)
+    }
+
+    fn with_roots(url: &str, key: &str, roots: RootCertStore) -> Result<Self, Error> {
         let url = url.trim_end_matches('/').to_owned();
         match url.parse::<Uri>().map(|uri| uri.scheme_str().map(str::to_owned)) {
             Ok(Some(scheme)) if ["http", "https"].contains(&scheme.as_str()) => {}
@@ -58,12 +81,12 @@ impl Client {
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.trim()))
             .map_err(|_| Error::Request("the key holds characters that no key has".to_owned()))?;
         authorization.set_sensitive(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
             .map_err(|error| Error::Request(error.to_string()))?
-            .https_or_http()
-            .enable_http1()
-            .build();
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         // Shorter than the service keeps them.
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_mins(1));
