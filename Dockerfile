@@ -3,12 +3,14 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
+COPY clients/rust/Cargo.toml clients/rust/
 # Dependencies first, so that a change of ours does not build them again.
-RUN mkdir src benches && echo 'fn main() {}' | tee src/main.rs > benches/pieces.rs && touch src/lib.rs \
+RUN mkdir src benches clients/rust/src && echo 'fn main() {}' | tee src/main.rs > benches/pieces.rs && touch src/lib.rs clients/rust/src/lib.rs \
     && cargo build --release --locked && rm -rf src
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY openapi.yaml ./
+COPY docs/llms.txt docs/
 COPY src src
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked
 

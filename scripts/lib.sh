@@ -86,6 +86,18 @@ install_clients() {
     fi
 }
 
+# What the programs of docs/examples run on, but for those that MAILWRIGHT_WITHOUT_RUNTIMES names (`java,go`).
+install_runtimes() {
+    local packages=()
+    wants() { [[ ,${MAILWRIGHT_WITHOUT_RUNTIMES-}, != *,$1,* ]]; }
+    ! wants curl || command -v openssl >/dev/null || packages+=(openssl)
+    ! wants go || command -v go >/dev/null || packages+=(golang-go)
+    ! wants java || command -v javac >/dev/null || packages+=(default-jdk-headless)
+    ! wants php || php -r 'exit((int) !extension_loaded("curl"));' 2>/dev/null || packages+=(php-cli php-curl)
+    ! wants ruby || command -v ruby >/dev/null || packages+=(ruby)
+    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
+}
+
 need_toolchain() {
     if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
     command -v cargo >/dev/null || { say "a Rust toolchain is needed (cargo on PATH)"; exit 1; }

@@ -99,6 +99,7 @@ fn routes() -> Vec<Route> {
         ("get", "/readyz", get(ops::readyz)),
         ("get", "/metrics", get(ops::metrics)),
         ("get", "/openapi.yaml", get(ops::openapi)),
+        ("get", "/llms.txt", get(ops::llms_text)),
     ]
 }
 

@@ -13,6 +13,8 @@ use crate::store::clock::OFFSET_TOLERATED;
 
 /// The description of this API, as it stands at the project's top level.
 const OPENAPI: &str = include_str!("../../openapi.yaml");
+/// What a program that writes programs should know first, in the form of <https://llmstxt.org>.
+const LLMS_TEXT: &str = include_str!("../../docs/llms.txt");
 
 /// The schemas `Health` and `Readiness`.
 #[derive(Serialize)]
@@ -84,6 +86,10 @@ pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
 
 pub async fn openapi() -> Response {
     with_type(OPENAPI.to_owned(), "application/yaml")
+}
+
+pub async fn llms_text() -> Response {
+    with_type(LLMS_TEXT.to_owned(), "text/plain; charset=utf-8")
 }
 
 fn with_type(text: String, content_type: &'static str) -> Response {

@@ -1,23 +1,31 @@
 //! Who may do what, and what nobody may find out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
+use mailwright::domain::access::Scope;
 use serde_json::{Value, json};
 
 use crate::support::app::{App, Setup, message_to};
+use crate::support::contract::{CONTRACT, Operation};
+use crate::support::http::Answer;
 use crate::support::process::{create_key, run};
 use crate::support::receiver::Receiver;
 use crate::support::sink::Sink;
+use crate::support::within;
 
 const SECRET: &str = "an HS256 secret of at least 32 bytes";
 
 #[tokio::test]
 async fn without_a_valid_key_nothing_is_told() {
     let app = Setup::new().paused().start().await;
-    for path in ["/v1/messages", "/v1/webhooks", "/v1/sandbox/messages", "/v1/limits"] {
-        let missing = app.client().request("GET", path, &[], vec![]).await.unwrap();
-        assert_eq!((missing.status, missing.header("www-authenticate")), (401, "Bearer"), "{path}");
+    for operation in CONTRACT.operations().filter(Operation::is_guarded) {
+        let (method, path) = (operation.method.to_uppercase(), CONTRACT.path_with(&operation, absent));
+        let (media, body) = CONTRACT.example_body(&operation);
+        let missing = app.client().request(&method, &path, &[("content-type", &media)], body.clone()).await.unwrap();
+        assert_eq!((missing.status, missing.header("www-authenticate")), (401, "Bearer"), "{method} {path}");
         for wrong in ["mw_live_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "junk", ""] {
-            assert_eq!(app.get_as(wrong, path).await.status, 401, "{path} {wrong}");
+            assert_eq!(call(&app, wrong, &operation, &path).await.status, 401, "{method} {path} {wrong}");
         }
     }
     let basic = [("authorization", "Basic dTpw")];
@@ -39,36 +47,97 @@ async fn a_missing_scope_is_named() {
     assert_eq!(app.get_as(&admin, "/v1/messages").await.status, 200);
 }
 
-#[tokio::test]
-async fn a_foreign_id_is_the_same_404_as_an_absent_one() {
-    let app = Setup::new().paused().start().await;
-    let id = app.send(&message_to("a@example.net")).await;
-    let hook = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x"})).await.json();
-    let hook = hook["id"].as_str().unwrap();
-    let neighbour = create_key(&app.database.url, "neighbour", "live", "").await;
-    let absent = format!("msg_{}", "0".repeat(32));
-    let strip = |text: String| text.replace(text.split("req_").nth(1).unwrap().split('"').next().unwrap(), "");
-    for tail in ["", "/events", "/attempts", "/raw"] {
-        let foreign = app.get_as(&neighbour, &format!("/v1/messages/{id}{tail}")).await;
-        let missing = app.get_as(&neighbour, &format!("/v1/messages/{absent}{tail}")).await;
-        assert_eq!((foreign.status, missing.status), (404, 404), "{tail}");
-        assert_eq!(strip(foreign.text()), strip(missing.text()));
-        for junk in ["junk", "%ff", "%00"] {
-            let answer = app.get_as(&neighbour, &format!("/v1/messages/{junk}{tail}")).await;
-            assert_eq!(
-                (answer.status, answer.header("content-type")),
-                (404, "application/problem+json"),
-                "{junk}{tail}"
-            );
+/// An id that names nothing.
+fn absent(prefix: &str) -> String {
+    format!("{prefix}_{}", "0".repeat(32))
+}
+
+/// Calls an operation with the example of its body.
+async fn call(app: &App, key: &str, operation: &Operation<'_>, path: &str) -> Answer {
+    let (media, body) = CONTRACT.example_body(operation);
+    let headers = [("authorization", &*format!("Bearer {key}")), ("content-type", &media)];
+    let method = operation.method.to_uppercase();
+    within(path, async { app.client().request(&method, path, &headers, body).await.unwrap() }).await
+}
+
+/// Makes what an id of that prefix names, in the project `shop`; it does not change by itself.
+async fn make(app: &App, prefix: &str) -> String {
+    match prefix {
+        "msg" | "rcp" => {
+            let id = app.send(&message_to("a@example.net")).await;
+            let message = app.settled(&id).await;
+            if prefix == "msg" { id } else { message["recipients"][0]["id"].as_str().unwrap().to_owned() }
+        }
+        "whk" => {
+            let hook = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x", "enabled": false})).await;
+            hook.json()["id"].as_str().unwrap().to_owned()
+        }
+        _ => {
+            panic!("an operation takes an id {prefix}_…: say in `make` (tests/it/access.rs) how to make what it names")
         }
     }
-    for (method, body) in [("GET", ""), ("PATCH", "{\"enabled\":false}"), ("DELETE", "")] {
-        let path = format!("/v1/webhooks/{hook}");
-        assert_eq!(app.call_as(&neighbour, method, &path, &[], body.into()).await.status, 404, "{method}");
+}
+
+/// What an answer tells, but for what is another one in every answer.
+fn told(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+    let request = answer.header("x-request-id");
+    let mut headers: Vec<_> =
+        answer.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    headers.retain(|(name, _)| !["date", "x-request-id"].contains(&&**name));
+    (answer.status, headers, answer.text().replace(request, ""))
+}
+
+#[tokio::test]
+async fn a_foreign_id_is_the_same_404_as_an_absent_one() {
+    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    let scopes = Scope::ALL.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",");
+    let mut prefixes = BTreeSet::new();
+    for operation in CONTRACT.operations() {
+        CONTRACT.path_with(&operation, |prefix| {
+            prefixes.insert(prefix.to_owned());
+            absent(prefix)
+        });
     }
-    assert_eq!(app.get_as(&neighbour, &format!("/v1/webhooks/{hook}/deliveries")).await.status, 404);
-    assert_eq!(app.get_as(&neighbour, "/v1/messages").await.json()["data"], json!([]));
-    assert_eq!(app.get(&format!("/v1/webhooks/{hook}")).await.json()["enabled"], true);
+    let mut ids = BTreeMap::new();
+    for prefix in prefixes {
+        let id = make(&app, &prefix).await;
+        ids.insert(prefix, id);
+    }
+    let own = create_key(&app.database.url, "shop", "live", &scopes).await;
+    let with_ids: Vec<_> = CONTRACT.operations().filter(|operation| operation.path.contains('{')).collect();
+    let mut before = Vec::new();
+    for operation in with_ids.iter().filter(|operation| operation.method == "get") {
+        let path = CONTRACT.path_with(operation, |prefix| ids[prefix].clone());
+        let answer = call(&app, &own, operation, &path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        before.push((operation, path, answer));
+    }
+    for mode in ["live", "test"] {
+        let neighbour = create_key(&app.database.url, "neighbour", mode, &scopes).await;
+        for operation in &with_ids {
+            let what = format!("{} {}", operation.method, operation.path);
+            let foreign = CONTRACT.path_with(operation, |prefix| ids[prefix].clone());
+            let foreign = call(&app, &neighbour, operation, &foreign).await;
+            let missing = call(&app, &neighbour, operation, &CONTRACT.path_with(operation, absent)).await;
+            assert_eq!(foreign.status, 404, "{what}: {}", foreign.text());
+            assert_eq!(told(&foreign), told(&missing), "{what}");
+            for junk in ["junk", "%ff", "%00"] {
+                let path = CONTRACT.path_with(operation, |_| junk.to_owned());
+                let answer = call(&app, &neighbour, operation, &path).await;
+                let of = (answer.status, answer.header("content-type"));
+                assert_eq!(of, (404, "application/problem+json"), "{what} {junk}");
+            }
+        }
+        for list in CONTRACT.operations().filter(|o| o.method == "get" && o.is_guarded() && !o.path.contains('{')) {
+            let answer = call(&app, &neighbour, &list, list.path).await;
+            let leaked = ids.values().find(|id| answer.text().contains(*id));
+            assert_eq!((answer.status, leaked), (200, None), "{}: {}", list.path, answer.text());
+        }
+    }
+    for (operation, path, answer) in before {
+        let after = call(&app, &own, operation, &path).await;
+        assert_eq!(told(&answer), told(&after), "a neighbour changed {path}");
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mailwright::domain::access::Scope;
+use mailwright_client::{
+    Attachment, Client, Email, Error, Filter, MessageStatus, Method, ProblemKind, RecipientKind, RecipientStatus,
+    Rejected, Retry, SignedHeaders, Verifier,
+};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::app::{App, Setup};
+use crate::support::contract::CONTRACT;
 use crate::support::dns::Dns;
+use crate::support::process::create_key;
+use crate::support::receiver::Receiver;
+use crate::support::tls::{TestTls, https};
+use crate::support::witness::{Trouble, Witness};
 
 /// The longest that a generator or the fuzzer may take.
 const TOOL_PATIENCE: Duration = Duration::from_mins(8);
@@ -41,40 +52,83 @@ async fn run(command: &mut Command) -> String {
     said
 }
 
+/// The client that `scripts/clients` makes from the description that the service gives, in a new directory.
+async fn made(app: &App, room: &str, language: &str) -> PathBuf {
+    let place = workplace(app, room).await;
+    run(Command::new("bash")
+        .arg(root().join("scripts/clients"))
+        .args([language, "--from", "openapi.yaml", "--into", "."])
+        .current_dir(&place))
+    .await;
+    place
+}
+
+/// Fails unless each operation of `openapi.yaml` was called and answered as it says.
+fn check_that_all_was_called(witness: &Witness, driver: &str) {
+    let done = witness.done();
+    let left: Vec<_> = CONTRACT.operations().filter(|operation| !done.contains(operation.id())).collect();
+    let left: Vec<_> = left.iter().map(|o| format!("{} ({} {})", o.id(), o.method, o.path)).collect();
+    assert!(left.is_empty(), "{driver} calls each operation once: add a call of {}", left.join(", "));
+}
+
+/// A test key that may do everything.
+async fn whole_key(app: &App) -> String {
+    let scopes = Scope::ALL.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",");
+    create_key(&app.database.url, "shop", "test", &scopes).await
+}
+
 #[tokio::test]
-async fn the_smallest_calls_compile_with_the_types_that_openapi_typescript_makes() {
-    let (generator, compiler) = (tool("node/node_modules/.bin/openapi-typescript"), tool("node/node_modules/.bin/tsc"));
+async fn every_operation_is_called_by_the_client_in_typescript() {
+    let (compiler, clients) = (tool("node/node_modules/.bin/tsc"), root().join("tests/clients/node"));
     let app = App::start().await;
-    let place = workplace(&app, "node").await;
-    std::fs::copy(root().join("tests/clients/node/smallest.ts"), place.join("smallest.ts")).unwrap();
-    run(Command::new(generator).args(["openapi.yaml", "--output", "schema.d.ts"]).current_dir(&place)).await;
-    let modules = ["--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"];
-    let compile = ["--noEmit", "--strict", "smallest.ts"];
-    run(Command::new(compiler).args(modules).args(compile).current_dir(&place)).await;
+    let place = made(&app, "node", "typescript").await;
+    // As it is installed elsewhere.
+    let installed = place.join("node_modules/mailwright-client");
+    std::fs::create_dir_all(&installed).unwrap();
+    let pack = ["pack", "--silent", "--pack-destination"];
+    run(Command::new("npm").args(pack).arg(&installed).current_dir(place.join("typescript"))).await;
+    let unpack = "tar xzf mailwright-client-*.tgz --strip-components 1";
+    run(Command::new("bash").args(["-c", unpack]).current_dir(&installed)).await;
+    for program in ["smallest.ts", "every_operation.ts"] {
+        std::fs::copy(clients.join(program), place.join(program)).unwrap();
+    }
+    std::fs::write(place.join("package.json"), r#"{"type": "module"}"#).unwrap();
+    // An operation that every_operation.ts does not call is an error here, which names it.
+    let strict = ["--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck", "--outDir", "out"];
+    run(Command::new(compiler).args(strict).args(["smallest.ts", "every_operation.ts"]).current_dir(&place)).await;
+    let witness = Witness::before(app.address).await;
+    run(Command::new("node")
+        .arg("out/every_operation.js")
+        .env("MAILWRIGHT_URL", witness.url())
+        .env("MAILWRIGHT_KEY", whole_key(&app).await)
+        .current_dir(&place))
+    .await;
+    check_that_all_was_called(&witness, "tests/clients/node/every_operation.ts");
     std::fs::remove_dir_all(place).unwrap();
     app.stop().await;
 }
 
 #[tokio::test]
-async fn the_client_that_openapi_python_client_makes_reads_back_what_it_made() {
-    let (python, generator) = (tool("python/bin/python"), tool("python/bin/openapi-python-client"));
+async fn every_operation_is_called_by_the_client_in_python() {
+    let (python, clients) = (tool("python/bin/python"), root().join("tests/clients/python"));
     let app = App::start().await;
-    let place = workplace(&app, "python").await;
-    let clients = root().join("tests/clients/python");
-    let said = run(Command::new(generator)
-        .args(["generate", "--path", "openapi.yaml", "--output-path", "mailwright_client", "--meta", "none"])
-        .arg("--config")
-        .arg(clients.join("generator.yaml"))
-        .arg("--fail-on-warning")
-        .current_dir(&place))
-    .await;
-    assert!(!said.contains("omitted"), "{said}");
-    run(Command::new(python)
-        .arg(clients.join("round_trip.py"))
-        .env("PYTHONPATH", &place)
-        .env("MAILWRIGHT_URL", format!("http://{}", app.address))
-        .env("MAILWRIGHT_KEY", &app.test))
-    .await;
+    let place = made(&app, "python", "python").await;
+    // As it is installed elsewhere.
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"];
+    run(Command::new(&python).args(pip).args(["--target", "installed", "./python"]).current_dir(&place)).await;
+    let witness = Witness::before(app.address).await;
+    let key = whole_key(&app).await;
+    for program in ["round_trip.py", "every_operation.py"] {
+        run(Command::new(&python)
+            .arg(clients.join(program))
+            .arg("openapi.yaml")
+            .env("PYTHONPATH", place.join("installed"))
+            .env("MAILWRIGHT_URL", witness.url())
+            .env("MAILWRIGHT_KEY", &key)
+            .current_dir(&place))
+        .await;
+    }
+    check_that_all_was_called(&witness, "tests/clients/python/every_operation.py");
     std::fs::remove_dir_all(place).unwrap();
     app.stop().await;
 }
@@ -99,4 +153,120 @@ async fn schemathesis_finds_nothing() {
     .await;
     std::fs::remove_dir_all(place).unwrap();
     app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_sends_once_however_often_it_must_try() {
+    let app = App::start().await;
+    let troubles = [Trouble::Busy, Trouble::Lost, Trouble::Busy];
+    let witness = Witness::with_troubles(app.address, troubles).await;
+    let client = Client::new(&witness.url(), &app.test).unwrap();
+    let email = Email::new("Shop <shop@example.org>", "Ann <ann@example.net>", "Hello").text("It works.");
+    let email = email.attach(Attachment::new("a.txt", b"Hello")).tag("greeting").metadata("order", "17");
+    let accepted = client.send(&email).await.unwrap();
+    let keys = witness.keys();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    assert!(accepted.replayed && !keys[0].is_empty() && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    let page = client.messages(&Filter { tag: Some("greeting".to_owned()), ..Filter::default() }).await.unwrap();
+    assert_eq!(page.data.iter().map(|message| &message.id).collect::<Vec<_>>(), [&accepted.id]);
+
+    app.settled(&accepted.id).await;
+    let message = client.message(&accepted.id).await.unwrap();
+    assert!(message.is_settled());
+    assert_eq!((message.status, message.recipients[0].status), (MessageStatus::Delivered, RecipientStatus::Delivered));
+    assert_eq!(client.events(&accepted.id).await.unwrap().data.last().unwrap().kind, "message.delivered");
+    let raw = String::from_utf8(client.raw_message(&accepted.id).await.unwrap()).unwrap();
+    assert!(raw.contains("Subject: Hello") && raw.contains("a.txt"), "{raw}");
+    witness.done();
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_tells_what_was_wrong_and_asks_in_vain_only_as_often_as_it_may() {
+    let app = Setup::new().paused().start().await;
+    let witness = Witness::with_troubles(app.address, [Trouble::Busy, Trouble::Busy]).await;
+    let client = Client::new(&witness.url(), &app.test).unwrap();
+    let impatient = client.clone().with_retry(Retry { tries: 2, ..Retry::default() });
+    let email = Email::new("shop@example.org", "nobody", "Hello").text("It works.").field("sned_at", "now");
+    let Err(Error::Problem(problem)) = impatient.send(&email).await else { panic!("it was sent") };
+    assert_eq!((problem.kind, problem.status, witness.keys().len()), (ProblemKind::Busy, 503, 2));
+    let Err(Error::Problem(problem)) = client.send(&email).await else { panic!("it was sent") };
+    let faults: Vec<_> = problem.errors.iter().map(|fault| (&*fault.pointer, &*fault.code)).collect();
+    assert_eq!(problem.kind, ProblemKind::Validation);
+    assert_eq!(faults, [("/to/0", "invalid_address"), ("/sned_at", "unknown_field")], "{problem}");
+    let absent = client.message(&format!("msg_{}", "0".repeat(32))).await;
+    assert!(matches!(absent, Err(Error::Problem(problem)) if problem.kind == ProblemKind::NotFound));
+    let nobody = Client::new("http://127.0.0.1:9", "k").unwrap().with_retry(Retry { tries: 1, ..Retry::default() });
+    assert!(matches!(nobody.send(&email).await, Err(Error::Connection(_))));
+    // What must not be done twice is not asked twice.
+    let lost = client.call::<Value>(Method::POST, "/v1/no/such/path", Some(&json!({}))).await;
+    assert!(matches!(lost, Err(Error::Problem(_))));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_believes_the_webhooks_that_the_public_library_believes() {
+    let (app, receiver) = (App::start().await, Receiver::start().await);
+    let client = Client::new(&format!("http://{}", app.address), &app.test).unwrap();
+    let made = client.call::<Value>(Method::POST, "/v1/webhooks", Some(&json!({"url": receiver.url()}))).await.unwrap();
+    let secret = made["secret"].as_str().unwrap();
+    let sent = client.send(&Email::new("a@example.org", "b@example.net", "Hello").html("<p>Hello</p>")).await.unwrap();
+    let (theirs, ours) = (standardwebhooks::Webhook::new(secret).unwrap(), Verifier::new(secret).unwrap());
+    let stranger = Verifier::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=").unwrap();
+    for hook in receiver.until(2).await {
+        theirs.verify(&hook.body, &hook.headers).unwrap();
+        let header = |name: &str| hook.headers[name].to_str().unwrap();
+        let headers = |signature| SignedHeaders { id: hook.id(), timestamp: header("webhook-timestamp"), signature };
+        let signed = headers(header("webhook-signature"));
+        let event = ours.verify(signed, &hook.body).unwrap();
+        assert_eq!((event.kind.clone(), event.message().unwrap().message_id), (hook.kind(), sent.id.clone()));
+        stranger.clone().or(secret).unwrap().verify(signed, &hook.body).unwrap();
+        let several = format!("v1a,x v1,AAAA {}", signed.signature);
+        assert!(ours.verify(headers(&several), &hook.body).is_ok());
+        assert_eq!(stranger.verify(signed, &hook.body), Err(Rejected::Signature));
+        assert_eq!(ours.verify(signed, &[&hook.body[..], b" "].concat()), Err(Rejected::Signature));
+        assert_eq!(ours.verify(SignedHeaders { id: "evt_1", ..signed }, &hook.body), Err(Rejected::Signature));
+        let later = std::time::SystemTime::now() + Duration::from_mins(6);
+        assert_eq!(ours.verify_at(later, signed, &hook.body), Err(Rejected::Time));
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_trusts_the_authority_that_it_is_given_and_no_other() {
+    let answer = r#"{"id":"msg_1","status":"queued","created_at":"","recipients":[]}"#;
+    let (tls, stranger) = (TestTls::new("localhost"), TestTls::new("localhost"));
+    let url = format!("https://localhost:{}", https(&tls, answer).await.port());
+    let email = Email::new("a@example.org", "b@example.net", "Hello").text("It works.");
+    let once = Retry { tries: 1, ..Retry::default() };
+    let read = |tls: &TestTls| std::fs::read(&tls.ca_file).unwrap();
+    let accepted = Client::trusting(&url, "k", &read(&tls)).unwrap().with_retry(once).send(&email).await.unwrap();
+    assert_eq!((&*accepted.id, accepted.status), ("msg_1", MessageStatus::Queued));
+    let strangers = Client::trusting(&url, "k", &read(&stranger)).unwrap().with_retry(once).send(&email).await;
+    let publics = Client::new(&url, "k").unwrap().with_retry(once).send(&email).await;
+    for refused in [strangers, publics] {
+        assert!(matches!(&refused, Err(Error::Connection(why)) if why.contains("certificate")), "{refused:?}");
+    }
+    assert!(Client::trusting(&url, "k", b"none").is_err());
+}
+
+/// A word that the client reads as unknown is one that it lacks.
+fn is_known<T: serde::de::DeserializeOwned + std::fmt::Debug>(word: &str) -> bool {
+    format!("{:?}", serde_json::from_value::<T>(json!(word)).unwrap()) != "Unknown"
+}
+
+#[test]
+fn the_rust_client_knows_every_word_of_openapi_yaml() {
+    for word in CONTRACT.names("ProblemType") {
+        assert!(is_known::<ProblemKind>(&word), "clients/rust/src/error.rs lacks {word}");
+    }
+    for word in CONTRACT.names("MessageStatus") {
+        assert!(is_known::<MessageStatus>(&word), "clients/rust/src/message.rs lacks {word}");
+    }
+    for word in CONTRACT.names("RecipientStatus") {
+        assert!(is_known::<RecipientStatus>(&word), "clients/rust/src/message.rs lacks {word}");
+    }
+    for word in CONTRACT.names("RecipientKind") {
+        assert!(is_known::<RecipientKind>(&word), "clients/rust/src/message.rs lacks {word}");
+    }
 }

@@ -24,6 +24,7 @@ mod door;
 mod durability;
 mod engine;
 mod event_log;
+mod examples;
 mod fair;
 mod fuzz;
 mod handover;

@@ -76,6 +76,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         "/readyz",
         "/metrics",
         "/openapi.yaml",
+        "/llms.txt",
     ] {
         answers.push(app.get(path).await);
     }
@@ -104,8 +105,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
 async fn every_operation_refuses_a_parameter_that_does_not_exist_and_one_that_is_given_twice() {
     let app = App::start().await;
     for operation in CONTRACT.operations().filter(|operation| operation.path.starts_with("/v1/")) {
-        let kind = if operation.path.contains("webhooks") { "whk" } else { "msg" };
-        let path = operation.path.replace("{id}", &format!("{kind}_{}", "0".repeat(32)));
+        let path = CONTRACT.path_with(&operation, |prefix| format!("{prefix}_{}", "0".repeat(32)));
         for query in ["no_such=1", "limit=1&limit=2"] {
             let method = operation.method.to_uppercase();
             let body = message_to("a@example.net").to_string().into_bytes();
@@ -124,7 +124,6 @@ fn bytes(body: &Value) -> Vec<u8> {
 #[tokio::test]
 async fn every_operation_asks_for_the_scope_that_openapi_yaml_names() {
     let app = App::start().await;
-    let id = "0".repeat(32);
     let mut keys: Vec<(Scope, String)> = Vec::new();
     for operation in CONTRACT.operations() {
         let Some(scope) = operation.description["security"][0]["bearer"][0].as_str() else { continue };
@@ -136,8 +135,7 @@ async fn every_operation_asks_for_the_scope_that_openapi_yaml_names() {
             keys.push((scope, key));
         }
         let key = &keys.iter().find(|(of, _)| *of == scope).unwrap().1;
-        let kind = if operation.path.contains("webhooks") { "whk" } else { "msg" };
-        let path = operation.path.replace("{id}", &format!("{kind}_{id}"));
+        let path = CONTRACT.path_with(&operation, |prefix| format!("{prefix}_{}", "0".repeat(32)));
         let answer = app.call_as(key, &operation.method.to_uppercase(), &path, &[], b"{}".to_vec()).await;
         assert_eq!(answer.status, 403, "{} {path}", operation.method);
         assert!(answer.text().contains(&format!("'{}'", scope.name())), "{}", answer.text());
@@ -212,4 +210,22 @@ fn the_readme_lists_every_setting() {
     for (name, _) in mailwright::config::SETTINGS {
         assert!(readme.contains(&format!("| `{name}` |")), "README.md lacks {name}");
     }
+}
+
+#[tokio::test]
+async fn what_llms_txt_names_is_there_and_its_example_is_taken() {
+    let app = App::start().await;
+    let text = app.get("/llms.txt").await.text();
+    let operations = set(CONTRACT.operations().map(|o| format!("{} {}", o.method.to_uppercase(), o.path)));
+    let named = regex_lite::Regex::new(r"\b(GET|POST|PUT|PATCH|DELETE) /[^\s`]*").unwrap();
+    let named = set(named.find_iter(&text).map(|found| found.as_str()));
+    assert!(named.len() > 5 && named.is_subset(&operations), "{:?}", &named - &operations);
+    let links = regex_lite::Regex::new(r"\]\((/[^)]*)\)").unwrap();
+    for link in links.captures_iter(&text) {
+        assert_eq!(app.get(&link[1]).await.status, 200, "{}", &link[1]);
+    }
+    let body = text.split_once("    {\"from\"").unwrap().1.split_once("\n\n").unwrap().0;
+    let body: Value = serde_json::from_str(&format!("{{\"from\"{body}")).unwrap();
+    let answer = app.post("/v1/send", &body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
 }

@@ -1,14 +1,13 @@
 // The smallest calls that openapi.yaml allows must compile under --strict: what may be left out is optional in the types.
-import createClient from "openapi-fetch";
-import type { components, paths } from "./schema";
+import { createClient, type Schema } from "mailwright-client";
 
-const client = createClient<paths>({ baseUrl: "http://localhost:8080", headers: { authorization: "Bearer mw_live_…" } });
+const client = createClient({ url: "http://localhost:8080", key: "mw_live_…" });
 
 export async function smallestSend(): Promise<string | undefined> {
   const { data, error } = await client.POST("/v1/send", {
     body: { from: "shop@example.org", to: "ann@example.net", subject: "Hello", text: "It works." },
   });
-  if (error) throw new Error(error.type satisfies components["schemas"]["ProblemType"]);
+  if (error) throw new Error(error.type satisfies Schema<"ProblemType">);
   return data?.id;
 }
 
@@ -43,7 +42,7 @@ export async function whereIsIt(id: string): Promise<string | undefined> {
 }
 
 // A misspelt field is an error, and so is a message to nobody's subject.
-export const misspelt: components["schemas"]["SendRequest"] = {
+export const misspelt: Schema<"SendRequest"> = {
   from: "shop@example.org",
   to: "ann@example.net",
   subject: "Hello",

@@ -33,6 +33,11 @@ impl Operation<'_> {
         self.description["operationId"].as_str().unwrap()
     }
 
+    /// Whether it asks for a credential.
+    pub fn is_guarded(&self) -> bool {
+        self.description["security"].as_array().is_none_or(|security| !security.is_empty())
+    }
+
     fn takes(&self, method: &str, path: &str) -> bool {
         let path = path.split('?').next().unwrap();
         let mut segments = self.path.split('/').zip(path.split('/'));
@@ -50,6 +55,47 @@ impl Contract {
             let methods = methods.filter(|(method, _)| METHODS.contains(&method.as_str()));
             methods.map(move |(method, description)| Operation { method, path, description })
         })
+    }
+
+    /// The path of an operation with values for its parameters: `id` makes an id of a prefix, and what is no id has its example.
+    pub fn path_with(&self, operation: &Operation<'_>, mut id: impl FnMut(&str) -> String) -> String {
+        let shared = &self.document()["paths"][operation.path]["parameters"];
+        let all = [shared, &operation.description["parameters"]].into_iter().filter_map(Value::as_array).flatten();
+        let in_path =
+            all.map(|parameter| self.schemas.resolve(parameter)).filter(|parameter| parameter["in"] == "path");
+        in_path.fold(operation.path.to_owned(), |path, parameter| {
+            let schema = self.schemas.resolve(&parameter["schema"]);
+            let prefix = schema["pattern"]
+                .as_str()
+                .and_then(|pattern| pattern.strip_prefix('^')?.strip_suffix("_[0-9a-f]{32}$"));
+            let example = [&parameter["example"], &schema["example"], &schema["examples"][0]];
+            let example = example.into_iter().find(|example| !example.is_null());
+            let value = match (prefix, example) {
+                (Some(prefix), _) => id(prefix),
+                (None, Some(Value::String(text))) => text.clone(),
+                (None, Some(other)) => other.to_string(),
+                (None, None) => {
+                    panic!("{}: give its parameter {} an example in openapi.yaml", operation.id(), parameter["name"])
+                }
+            };
+            path.replace(&format!("{{{}}}", parameter["name"].as_str().unwrap()), &value)
+        })
+    }
+
+    /// A request's media type and body, the first example of the description; none where there is no body.
+    pub fn example_body(&self, operation: &Operation<'_>) -> (String, Vec<u8>) {
+        let body = self.schemas.resolve(&operation.description["requestBody"]);
+        let Some((media, content)) = body["content"].as_object().and_then(|content| content.iter().next()) else {
+            return ("application/json".to_owned(), Vec::new());
+        };
+        let named = content["examples"].as_object().and_then(|examples| examples.values().next());
+        let example = named.map_or(&content["example"], |example| &example["value"]);
+        let bytes = match example {
+            Value::Null => panic!("{}: give its body an example in openapi.yaml", operation.id()),
+            Value::String(text) => text.clone().into_bytes(),
+            other => other.to_string().into_bytes(),
+        };
+        (media.clone(), bytes)
     }
 
     /// The schema of that name.

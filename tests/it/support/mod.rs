@@ -16,6 +16,7 @@ pub mod receiver;
 pub mod schema;
 pub mod sink;
 pub mod tls;
+pub mod witness;
 
 use std::time::Duration;
 
