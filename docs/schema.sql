@@ -208,6 +208,7 @@ CREATE TABLE public.recipients (
     events integer DEFAULT 1 NOT NULL,
     return_path text,
     places text,
+    project_id uuid,
     CONSTRAINT recipients_attempts CHECK ((attempts >= 0)),
     CONSTRAINT recipients_events CHECK ((events >= 1)),
     CONSTRAINT recipients_kind CHECK ((kind = ANY (ARRAY['to'::text, 'cc'::text, 'bcc'::text]))),
@@ -240,6 +241,7 @@ CREATE TABLE public.scheduled_messages (
     idempotency_key text,
     batch_id uuid,
     template text,
+    version integer DEFAULT 1 NOT NULL,
     lease_owner uuid,
     lease_until timestamp with time zone,
     refused jsonb,
@@ -414,11 +416,12 @@ CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, pr
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
-CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
+CREATE INDEX recipients_by_project_address ON ONLY public.recipients USING btree (project_id, split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
+CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
-CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);
 CREATE INDEX scheduled_messages_of_project ON public.scheduled_messages USING btree (project_id, id DESC);
+CREATE INDEX scheduled_messages_waiting ON public.scheduled_messages USING btree (shard, send_at) WHERE (refused IS NULL);
 CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
 CREATE INDEX uploads_by_project ON public.uploads USING btree (project_id, id DESC);
 CREATE UNIQUE INDEX uploads_key ON public.uploads USING btree (project_id, mode, idempotency_key) WHERE (idempotency_key IS NOT NULL);

@@ -40,6 +40,7 @@ pub use problem::ProblemKind;
 use crate::auth::Auth;
 use crate::config::{Http, Limits};
 use crate::domain::clock::{Clock, Rng};
+use crate::recall::Recaller;
 use crate::store::Store;
 use crate::submit::Door;
 use crate::telemetry::metrics::Metrics;
@@ -49,6 +50,7 @@ use crate::webhook::post::Client;
 pub(crate) struct Api {
     pub store: Store,
     pub door: Arc<Door>,
+    pub recaller: Arc<Recaller>,
     pub auth: Auth,
     pub router: Arc<crate::routing::Router>,
     pub webhooks: Client,
@@ -79,7 +81,12 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/uploads/{id}", get(uploads::get::get)),
         ("delete", "/v1/uploads/{id}", delete(uploads::remove::remove)),
         ("get", "/v1/messages", get(messages::list::list)),
+        ("post", "/v1/messages/cancel", post(messages::recall_many::cancel)),
+        ("post", "/v1/messages/retry", post(messages::recall_many::retry)),
         ("get", "/v1/messages/{id}", get(messages::get::get)),
+        ("patch", "/v1/messages/{id}", patch(messages::recall::edit)),
+        ("post", "/v1/messages/{id}/cancel", post(messages::recall::cancel)),
+        ("post", "/v1/messages/{id}/retry", post(messages::recall::retry)),
         ("get", "/v1/messages/{id}/events", get(messages::events::events)),
         ("get", "/v1/messages/{id}/attempts", get(messages::attempts::attempts)),
         ("get", "/v1/messages/{id}/explain", get(messages::explain::explain)),

@@ -65,6 +65,11 @@ impl Problem {
         Self::new(ProblemKind::BodyNotKept, detail)
     }
 
+    pub fn not_composed() -> Self {
+        let detail = "the message is composed when its time comes, and has no bytes until then";
+        Self::new(ProblemKind::BodyNotKept, detail)
+    }
+
     /// There is no such address. It is shown as far as it may be an honest mistake.
     pub fn no_route(method: &Method, path: &str) -> Self {
         let known = super::operations();

@@ -149,6 +149,7 @@ settings! {
     }
     retention: Retention {
         messages: Span = days(30), "How long settled messages, their recipients, events and attempts are kept. Whole days are dropped at once, and none that holds anything unsettled.";
+        uploads: Span = days(30), "How long an upload is kept that no message names.";
         bodies: Span = days(30), "How long the bytes of settled messages and the sandbox inbox are kept; at most `retention.messages`.";
     }
     dkim: Dkim {

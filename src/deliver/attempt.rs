@@ -1,5 +1,5 @@
 //! One attempt, as a list of steps: not expired → domain → route → source → lane → bytes ahead → turn → bytes ready → not
-//! expired → begun → hosts. Each step may stop it, with a report or with a reason to put it off.
+//! expired → hosts (and right before MAIL: begun). Each step may stop it, with a report or with a reason to put it off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +41,20 @@ impl Courier {
         // Given back when this ends, unless a server heard of the message.
         let mut source = self.source(&plan, &routed, delivery, &domain)?;
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
-        let context =
-            AttemptContext { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, draws };
+        let context = AttemptContext {
+            plan: &plan,
+            routed: &routed,
+            domain: &domain,
+            source: &source,
+            lane: &lane,
+            draws,
+            gate: &gate,
+        };
         cargo.ahead(&self.lanes, &lane).await?;
         let (slot, session) = self.turn(&context, delivery, &cargo, &gate).await?;
         let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
         // The turn may have been long in coming.
         self.not_expired(delivery)?;
-        begin(&gate)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
         let tried = self.try_targets(&context, slot, session, message).await;
         let mut report = tried.map_err(|stopped| match stopped {
@@ -153,11 +159,6 @@ impl Courier {
             self.handover.capacity.resume(&delivery.next_hop);
         }
     }
-}
-
-/// From here on it cannot be revoked: MAIL may leave. It may have left already, behind another's body.
-fn begin(gate: &Gate) -> Result<(), Stopped> {
-    if gate.begin() { Ok(()) } else { Err(Stopped::NotOurs) }
 }
 
 /// The recipient's domain: where the way did not depend on it, only if a log will want it.

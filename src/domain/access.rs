@@ -37,6 +37,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whoever scheduled a message, which was admitted then.
+    pub const fn of_schedule(project: ProjectId, mode: Mode) -> Self {
+        Self { project, mode, scopes: Vec::new(), from_domains: None }
+    }
+
     /// The mode that this caller is limited to: a test credential sees and changes test things only.
     pub fn sees_only(&self) -> Option<Mode> {
         (self.mode == Mode::Test).then_some(Mode::Test)

@@ -13,6 +13,7 @@ mod content;
 mod cpu_pool;
 mod making;
 mod places;
+mod release;
 mod signing;
 mod submission;
 mod writer;
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
-pub use making::{Due, Rehearsed, Released};
+pub use making::Rehearsed;
+pub use release::{Due, Released, Scheduler, Unscheduled, read_request};
 pub use submission::{
     Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
     SubmitError, Wanted,
@@ -43,6 +45,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use content::NotMade;
 use making::{MadeMessage, Making};
+use release::KnownDays;
 use signing::Signing;
 
 /// How long an idempotency key is remembered.
@@ -61,6 +64,7 @@ pub struct Door {
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
+    days: KnownDays,
     /// Whether a message lies in the shard of its idempotency key: where a transaction may not touch all shards.
     follows_key: bool,
 }
@@ -83,6 +87,7 @@ impl Door {
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,
+            days: KnownDays::default(),
             follows_key: config.database.max_shards_per_tx < SHARDS.len(),
             parts,
         }
@@ -134,38 +139,6 @@ impl Door {
             }
         }
         Ok(rehearsed)
-    }
-
-    /// Sends messages whose time has come, and which lie in one shard; says which of them were still in the schedule.
-    /// `None`: one that cannot be sent as it was asked for.
-    pub async fn release(&self, due: Vec<Due>) -> Result<Vec<Released>, WriteError> {
-        let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
-        let Some(shard) = due.first().map(|due| due.id.shard()) else { return Ok(released) };
-        for due in due {
-            let caller = Caller { project: due.project, mode: due.mode, scopes: Vec::new(), from_domains: None };
-            let making = Making { due: Some(&due), ..Making::at(shard, now) };
-            match Box::pin(self.make(&caller, due.content.clone(), &making)).await {
-                Ok(made) => {
-                    items.push(NewItem { messages: vec![made.message], is_from_schedule: true, ..NewItem::default() });
-                    released.push(Released::Sent);
-                }
-                Err(NotMade::Failed(error)) => return Err(error),
-                Err(NotMade::Refused(refusal)) => released.push(Released::Refused(refusal)),
-            }
-        }
-        if items.is_empty() {
-            return Ok(released);
-        }
-        let submission = NewSubmission { shard, items, key: None, is_strict: false };
-        if let Stored::Accepted(stored) = self.parts.writer.write(submission).await? {
-            let sent = released.iter_mut().filter(|released| matches!(released, Released::Sent));
-            for (released, stored) in sent.zip(stored) {
-                if stored == ItemStored::Gone {
-                    *released = Released::Gone;
-                }
-            }
-        }
-        Ok(released)
     }
 
     async fn make_and_store(&self, caller: &Caller, submission: Submission) -> Result<Accepted, SubmitError> {

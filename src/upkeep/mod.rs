@@ -9,7 +9,7 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::clock::Rng;
+use crate::domain::clock::{Clock, Rng};
 use crate::shutdown::Shutdown;
 use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::store::{OwnedConnection, Store, StoreError};
@@ -33,6 +33,9 @@ const BATCH: i64 = 200;
 pub struct Upkeep {
     pub store: Store,
     pub rescue: Rescue,
+    /// How long uploads are kept that nobody names, and messages that could not be sent.
+    pub uploads: Duration,
+    pub messages: Duration,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -81,6 +84,9 @@ impl Upkeep {
     async fn clean(&self, connection: &mut OwnedConnection, tick: u32) -> Result<(), StoreError> {
         if tick.is_multiple_of(CLEAN_EVERY) {
             connection.prune_idempotency_keys(BATCH).await?;
+            let now = self.store.clock().now();
+            while connection.retire_uploads(now - self.uploads, BATCH).await? == BATCH.unsigned_abs() {}
+            connection.prune_refused_scheduled(now - self.messages, BATCH).await?;
         }
         if tick.is_multiple_of(PRUNE_EVERY) {
             self.store.prune_tls_counts().await?;

@@ -72,6 +72,12 @@ async fn make(app: &App, prefix: &str) -> String {
             let hook = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x", "enabled": false})).await;
             hook.json()["id"].as_str().unwrap().to_owned()
         }
+        "upl" => {
+            let authorization = format!("Bearer {}", app.live);
+            let headers = [("authorization", authorization.as_str())];
+            let call = app.client().request("POST", "/v1/uploads?filename=a.txt", &headers, b"x".to_vec()).await;
+            call.unwrap().json()["id"].as_str().unwrap().to_owned()
+        }
         _ => {
             panic!("an operation takes an id {prefix}_…: say in `make` (tests/it/access.rs) how to make what it names")
         }

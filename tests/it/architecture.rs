@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 31] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -48,7 +48,23 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "wake", "shutdown"]),
     ("request", &["domain", "config", "compose"]),
-    ("api", &["request", "domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
+    ("recall", &["domain", "store", "queue", "wake", "shutdown"]),
+    (
+        "api",
+        &[
+            "request",
+            "recall",
+            "domain",
+            "config",
+            "telemetry",
+            "store",
+            "auth",
+            "submit",
+            "routing",
+            "webhook",
+            "shutdown",
+        ],
+    ),
     ("console", &["api"]),
     ("app", &["*"]),
     ("cluster", &["ambient", "config", "store", "telemetry", "terminal"]),

@@ -41,6 +41,7 @@ mod policy;
 mod pooler;
 mod postfix;
 mod requests;
+mod schedule;
 mod sending;
 mod servers;
 mod store;

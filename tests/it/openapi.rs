@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use mailwright::api::ProblemKind;
 use mailwright::domain::access::{Mode, Scope};
+use mailwright::domain::clock::Clock;
 use mailwright::domain::draft::{AutoReplies, Disposition, Priority, TlsDemand};
 use mailwright::domain::event::EventType;
 use mailwright::domain::fault::FaultCode;
@@ -84,6 +85,16 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
+    let later = json!({"send_at": mailwright::domain::clock::rfc3339(Clock::now(&*app.clock) + time::Duration::HOUR)});
+    answers.push(app.call_as(&app.test, "PATCH", &message, &[], bytes(&later)).await);
+    for (path, body) in [
+        (&*format!("{message}/cancel"), json!({})),
+        (&format!("{message}/retry"), json!({})),
+        ("/v1/messages/cancel", json!({"ids": [id]})),
+        ("/v1/messages/retry", json!({"tag": "none"})),
+    ] {
+        answers.push(app.call_as(&app.test, "POST", path, &[], bytes(&body)).await);
+    }
     for path in [&*upload_path, &endpoint, &copy, "/v1/sandbox/messages"] {
         answers.push(app.call_as(&app.live, "DELETE", path, &[], Vec::new()).await);
     }

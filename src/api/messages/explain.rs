@@ -91,7 +91,7 @@ struct LastAttemptView<'a> {
 pub async fn explain(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;
-    let recipients = api.store.list_recipients(message.id).await?;
+    let recipients = super::recipients_of(&api, &message).await?;
     let shown = &recipients[..recipients.len().min(RECIPIENTS_MAX)];
     let ids: Vec<_> = shown.iter().map(|recipient| recipient.id).collect();
     let owed = api.store.list_owed(message.id, &ids).await?;

@@ -11,4 +11,5 @@ pub mod messages;
 pub mod owed;
 pub mod recipients;
 pub mod sandbox;
+pub mod scheduled;
 pub mod uploads;

@@ -5,5 +5,6 @@ pub mod deliveries;
 pub mod expiry;
 pub mod floors;
 pub mod leases;
+pub mod recall;
 pub mod settle;
 pub mod webhook_jobs;
