@@ -72,6 +72,11 @@ async fn make(app: &App, prefix: &str) -> String {
             let hook = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x", "enabled": false})).await;
             hook.json()["id"].as_str().unwrap().to_owned()
         }
+        "key" | "prj" => {
+            let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+            let path = if prefix == "key" { "/v1/keys" } else { "/v1/projects" };
+            app.get_as(&admin, path).await.json()["data"][0]["id"].as_str().unwrap().to_owned()
+        }
         _ => {
             panic!("an operation takes an id {prefix}_…: say in `make` (tests/it/access.rs) how to make what it names")
         }
