@@ -1,5 +1,10 @@
 -- The whole schema as pg_dump writes it, without the partitions of days. Written by a test, which holds it equal to the
 -- migrations: MAILWRIGHT_WRITE_SCHEMA=1 scripts/test docs_schema_sql
+CREATE TABLE public.accepting_processes (
+    id uuid NOT NULL,
+    seen_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
 CREATE TABLE public.api_keys (
     id uuid NOT NULL,
     project_id uuid NOT NULL,
@@ -10,8 +15,17 @@ CREATE TABLE public.api_keys (
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
+    name text DEFAULT ''::text NOT NULL,
+    is_operator boolean DEFAULT false NOT NULL,
+    from_domains text[],
+    allowed_ips text[],
+    messages_per_second integer,
+    recipients_per_day bigint,
     CONSTRAINT api_keys_hash_is_sha256 CHECK ((octet_length(hash) = 32)),
-    CONSTRAINT api_keys_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
+    CONSTRAINT api_keys_messages_per_second CHECK ((messages_per_second >= 1)),
+    CONSTRAINT api_keys_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT api_keys_operator_is_live CHECK (((NOT is_operator) OR (mode = 'live'::text))),
+    CONSTRAINT api_keys_recipients_per_day CHECK ((recipients_per_day >= 0))
 );
 CREATE TABLE public.attempts (
     shard integer NOT NULL,
@@ -188,8 +202,34 @@ CREATE TABLE public.projects (
     id uuid NOT NULL,
     name text NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text))
+    messages_per_second integer,
+    recipients_per_message integer,
+    recipients_per_day bigint,
+    recipients_per_month bigint,
+    bytes_per_month bigint,
+    suspended_at timestamp with time zone,
+    suspended_reason text,
+    suspended_mail text,
+    CONSTRAINT projects_bytes_per_month CHECK ((bytes_per_month >= 0)),
+    CONSTRAINT projects_messages_per_second CHECK ((messages_per_second >= 1)),
+    CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
+    CONSTRAINT projects_recipients_per_day CHECK ((recipients_per_day >= 0)),
+    CONSTRAINT projects_recipients_per_message CHECK ((recipients_per_message >= 1)),
+    CONSTRAINT projects_recipients_per_month CHECK ((recipients_per_month >= 0)),
+    CONSTRAINT projects_suspended_mail CHECK ((suspended_mail = ANY (ARRAY['keep'::text, 'cancel'::text]))),
+    CONSTRAINT projects_suspension_is_whole CHECK ((((suspended_at IS NULL) = (suspended_mail IS NULL)) AND ((suspended_at IS NULL) = (suspended_reason IS NULL))))
 );
+CREATE TABLE public.quota_usage (
+    subject_id uuid NOT NULL,
+    quota text NOT NULL,
+    mode text NOT NULL,
+    period date NOT NULL,
+    used bigint NOT NULL,
+    CONSTRAINT quota_usage_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT quota_usage_quota CHECK ((quota = ANY (ARRAY['recipients_per_day'::text, 'recipients_per_month'::text, 'bytes_per_month'::text]))),
+    CONSTRAINT quota_usage_used CHECK ((used >= 0))
+)
+WITH (fillfactor='70');
 CREATE TABLE public.recipients (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
@@ -349,6 +389,8 @@ CREATE TABLE public.webhook_jobs (
     CONSTRAINT webhook_jobs_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='500', autovacuum_vacuum_cost_delay='0');
+ALTER TABLE ONLY public.accepting_processes
+    ADD CONSTRAINT accepting_processes_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (hash);
 ALTER TABLE ONLY public.api_keys
@@ -383,6 +425,8 @@ ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_name_key UNIQUE (name);
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.quota_usage
+    ADD CONSTRAINT quota_usage_pkey PRIMARY KEY (subject_id, quota, mode, period);
 ALTER TABLE ONLY public.recipients
     ADD CONSTRAINT recipients_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.sandbox_messages
@@ -407,6 +451,7 @@ ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.webhook_jobs
     ADD CONSTRAINT webhook_jobs_pkey PRIMARY KEY (shard, id);
+CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);

@@ -30,9 +30,9 @@ use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
-use crate::submit::{Backlog, Door, DoorParts, Scheduler, Writer, WriterParts};
+use crate::submit::{Backlog, Door, DoorParts, Quotas, Scheduler, Writer, WriterParts};
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::{Expiry, Partitions, Rescue, Timekeeper, Upkeep};
+use crate::upkeep::{Cancellation, Expiry, Partitions, Rescue, Timekeeper, Upkeep};
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{Poster, PosterParts};
@@ -125,6 +125,7 @@ impl Service {
         if plan.roles.contains(&Role::Upkeep) {
             shutdown.keep("upkeep", common.upkeep(&config).run(shutdown.clone()));
             shutdown.keep("the schedule", common.scheduler(&config, &door).run(shutdown.clone()));
+            shutdown.keep("cancellation", common.cancellation().run(shutdown.clone()));
             shutdown.keep("expiry", common.expiry(&config).run(shutdown.clone()));
             shutdown.keep("partitions", common.partitions(&config).run(shutdown.clone()));
         }
@@ -222,12 +223,16 @@ impl Common {
         listener: TcpListener,
         shutdown: &Shutdown,
     ) -> Result<Arc<Door>, StartError> {
-        let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
+        let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
         let backlog = Arc::new(Backlog::new(&config.limits));
         shutdown.keep(
             "the census",
             Arc::clone(&backlog).keep_counting(self.store.clone(), Arc::clone(&self.metrics), shutdown.clone()),
         );
+        let quotas = Arc::new(Quotas::new(self.store.clone(), Arc::clone(&self.clock), self.handover.owner));
+        if plan.roles.contains(&Role::Api) {
+            shutdown.keep("the quotas", Arc::clone(&quotas).keep(shutdown.clone()));
+        }
         let parts = WriterParts {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
@@ -240,6 +245,7 @@ impl Common {
             store: self.store.clone(),
             writer,
             backlog,
+            quotas: Arc::clone(&quotas),
             traffic: Arc::clone(&self.traffic),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
@@ -264,6 +270,7 @@ impl Common {
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
             router: Arc::clone(&self.router),
             webhooks: self.client(config),
+            quotas,
             store: self.store.clone(),
             limits: config.limits.clone(),
             http: config.http.clone(),
@@ -302,7 +309,7 @@ impl Common {
         let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
         let deliverer =
             Arc::new(Deliverer::new(config, courier, settler, self.store.clone(), Arc::clone(&self.deliveries)));
-        shutdown.keep("the lanes", Arc::clone(&deliverer).sweep(shutdown.clone()));
+        deliverer.keep_house(shutdown).await;
         let is_alone = fleet.enter().await;
         shutdown.keep("the fleet", Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
@@ -393,6 +400,11 @@ impl Common {
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }
+    }
+
+    fn cancellation(&self) -> Cancellation {
+        let (webhooks, rng) = (Arc::clone(&self.webhooks), Arc::clone(&self.rng));
+        Cancellation { store: self.store.clone(), webhooks, rng, metrics: Arc::clone(&self.metrics) }
     }
 
     fn timekeeper(&self) -> Timekeeper {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::domain::fault::{Fault, FaultCode};
-use crate::domain::id::{Id, Kind};
+use crate::domain::id::{Id, Kind, ProjectId};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 500;
@@ -99,6 +99,11 @@ impl Params {
         let wanted = format!("a whole number from 1 to {LIMIT_MAX}");
         let given = self.parsed("limit", &wanted, |text| text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n)));
         Limit(given.unwrap_or(LIMIT_DEFAULT))
+    }
+
+    /// For which project an operator acts.
+    pub fn project(&mut self) -> Option<ProjectId> {
+        self.parsed("project", "a project's id (prj_…)", ProjectId::parse)
     }
 
     /// Where the page before this one ended.

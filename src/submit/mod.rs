@@ -13,6 +13,7 @@ mod content;
 mod cpu_pool;
 mod making;
 mod places;
+mod quota;
 mod release;
 mod signing;
 mod submission;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
 pub use making::Rehearsed;
+pub use quota::{Charge, Denied, Quotas, Spent, Standing, Usage};
 pub use release::{Due, Released, Scheduler, Unscheduled, read_request};
 pub use submission::{
     Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
@@ -74,6 +76,7 @@ pub struct DoorParts {
     pub store: Store,
     pub writer: Writer,
     pub backlog: Arc<Backlog>,
+    pub quotas: Arc<Quotas>,
     pub traffic: Arc<TrafficPolicy>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
@@ -100,15 +103,21 @@ impl Door {
             // What was accepted before keeps its answer.
             return self.replay_of(caller, key.as_ref()).await?.ok_or(SubmitError::Backlog(full));
         }
+        let charge = match self.parts.quotas.admit(caller, &submission).await {
+            Ok(charge) => charge,
+            Err(denied) => return self.replay_of(caller, key.as_ref()).await?.ok_or_else(|| denied.into()),
+        };
         let patience = DEADLINE + DEADLINE_EACH * u32::try_from(submission.items.len()).unwrap_or(u32::MAX);
         // On the heap: what waits for a commit is small, what makes a message is not.
-        let work = Box::pin(self.make_and_store(caller, submission));
+        let work = Box::pin(self.make_and_store(caller, submission, charge));
         let accepted = tokio::time::timeout(patience, work)
             .await
             .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))?;
         match accepted {
             // What was accepted once may be refused by now: its last instant has passed, or what it names is gone.
-            Err(SubmitError::Refused(..)) => self.replay_of(caller, key.as_ref()).await?.map_or(accepted, Ok),
+            Err(SubmitError::Refused(..) | SubmitError::QuotaSpent(_)) => {
+                self.replay_of(caller, key.as_ref()).await?.map_or(accepted, Ok)
+            }
             other => other,
         }
     }
@@ -141,7 +150,12 @@ impl Door {
         Ok(rehearsed)
     }
 
-    async fn make_and_store(&self, caller: &Caller, submission: Submission) -> Result<Accepted, SubmitError> {
+    async fn make_and_store(
+        &self,
+        caller: &Caller,
+        submission: Submission,
+        charge: Charge,
+    ) -> Result<Accepted, SubmitError> {
         let now = self.parts.clock.now();
         let Submission { items, key, mode, is_batch } = submission;
         let latest = items.iter().filter_map(|item| item.wanted.as_ref().ok()?.send_at).map(SendAt::instant).max();
@@ -180,7 +194,7 @@ impl Door {
             caller,
             made,
             NewSubmission { shard, items: Vec::new(), key, is_strict: mode == Strictness::Strict },
-            batch,
+            (batch, charge),
         )
         .await
     }
@@ -212,8 +226,9 @@ impl Door {
         caller: &Caller,
         made: Vec<Result<Made, Refusal>>,
         mut submission: NewSubmission,
-        batch: Option<BatchId>,
+        (batch, mut charge): (Option<BatchId>, Charge),
     ) -> Result<Accepted, SubmitError> {
+        let to_store: Vec<_> = made.iter().map(|made| made.as_ref().ok().and_then(Made::to_store)).collect();
         let (mut answers, mut places) = (Vec::with_capacity(made.len()), Vec::new());
         for (index, made) in made.into_iter().enumerate() {
             match made {
@@ -239,8 +254,12 @@ impl Door {
         if count == 0 {
             return Ok(Accepted { items: answers, replayed: false, batch });
         }
+        charge.fit(&to_store).await?;
         let timer = self.parts.metrics.accept_seconds.start_timer();
-        let stored = self.parts.writer.write(submission).await?;
+        charge.begin();
+        let stored = self.parts.writer.write(submission).await;
+        charge.settle(&stored);
+        let stored = stored?;
         timer.observe_duration();
         match stored {
             Stored::Accepted(stored) => {
@@ -329,6 +348,11 @@ enum Made {
 }
 
 impl Made {
+    /// The bytes that are to be stored, if any are.
+    fn to_store(&self) -> Option<u64> {
+        matches!(self, Self::New(_)).then(|| self.bytes() as u64)
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::New(item) => {

@@ -1,6 +1,7 @@
 //! Ticks that keep the house: leases that ran out, mail past its last instant, idempotency keys past their day, counters
 //! and policies past their use, days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
+mod cancel;
 mod expiry;
 mod partitions;
 mod rescue;
@@ -15,6 +16,7 @@ use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
+pub use cancel::Cancellation;
 pub use expiry::Expiry;
 pub use partitions::Partitions;
 pub use rescue::{Rescue, Seen};
@@ -91,6 +93,7 @@ impl Upkeep {
         if tick.is_multiple_of(PRUNE_EVERY) {
             self.store.prune_tls_counts().await?;
             self.store.prune_source_usage().await?;
+            self.store.prune_quota_usage().await?;
             self.store.prune_sts_policies().await?;
         }
         Ok(())

@@ -78,6 +78,11 @@ async fn make(app: &App, prefix: &str) -> String {
             let call = app.client().request("POST", "/v1/uploads?filename=a.txt", &headers, b"x".to_vec()).await;
             call.unwrap().json()["id"].as_str().unwrap().to_owned()
         }
+        "key" | "prj" => {
+            let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+            let path = if prefix == "key" { "/v1/keys" } else { "/v1/projects" };
+            app.get_as(&admin, path).await.json()["data"][0]["id"].as_str().unwrap().to_owned()
+        }
         _ => {
             panic!("an operation takes an id {prefix}_…: say in `make` (tests/it/access.rs) how to make what it names")
         }

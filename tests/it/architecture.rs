@@ -59,6 +59,7 @@ const ROOMS: [(&str, &[&str]); 31] = [
             "telemetry",
             "store",
             "auth",
+            "accounts",
             "submit",
             "routing",
             "webhook",

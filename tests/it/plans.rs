@@ -174,7 +174,8 @@ fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
             "WITH RECURSIVE walk",
             format!(
                 "array_fill({shard}, ARRAY[3]), ARRAY[0, 1, 2]::smallint[], array_fill('{nil}'::uuid, ARRAY[3]), \
-                 ARRAY['', '', ''], 200, array_fill(timestamptz 'epoch', ARRAY[3])"
+                 ARRAY['', '', ''], 200, array_fill(timestamptz 'epoch', ARRAY[3]), \
+                 ARRAY['{nil}']::uuid[], ARRAY['{max}']::uuid[]"
             ),
         ),
         statement(

@@ -134,7 +134,12 @@ async fn one<'m>(
         id: recipient.id,
         email: &recipient.address,
         status: recipient.status,
-        reason: reason(recipient, owed, last, &lanes, now),
+        reason: match &caller.suspension {
+            Some(suspension) if owed.is_some_and(|owed| !owed.is_leased) => {
+                format!("the project is suspended since {}: {}", rfc3339(suspension.at), suspension.reason)
+            }
+            _ => reason(recipient, owed, last, &lanes, now),
+        },
         next_attempt_at: recipient.next_attempt_at.map(rfc3339),
         expires_at: owed.map(|owed| rfc3339(owed.expires_at)),
         attempts: recipient.attempts,
