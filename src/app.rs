@@ -278,6 +278,7 @@ impl Common {
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
             body_kib: Arc::new(Semaphore::new(config.http.body_bytes_in_flight.0 >> 10)),
+            waiting: Semaphore::new(64),
         };
         let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
         let metrics = Arc::clone(&self.metrics);

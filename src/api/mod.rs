@@ -10,6 +10,7 @@ mod body;
 mod conversation;
 mod keys;
 pub(crate) mod listener;
+mod log;
 mod messages;
 mod ops;
 mod page;
@@ -18,6 +19,7 @@ mod problem;
 mod projects;
 mod rate_limit;
 mod sandbox;
+mod stats;
 mod uploads;
 mod usage_limits;
 mod webhooks;
@@ -67,6 +69,8 @@ pub(crate) struct Api {
     pub metrics: Arc<Metrics>,
     /// KiB of request bodies that may still be read.
     pub body_kib: Arc<Semaphore>,
+    /// Turns of those who wait for events.
+    pub waiting: Semaphore,
 }
 
 type Shared = State<Arc<Api>>;
@@ -87,6 +91,10 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/uploads/{id}", get(uploads::get::get)),
         ("delete", "/v1/uploads/{id}", delete(uploads::remove::remove)),
         ("get", "/v1/messages", get(messages::list::list)),
+        ("get", "/v1/stats", get(stats::stats)),
+        ("get", "/v1/events", get(log::events::events)),
+        ("get", "/v1/events/export", get(log::export_events::export)),
+        ("get", "/v1/messages/export", get(log::export_messages::export)),
         ("post", "/v1/messages/cancel", post(messages::recall_many::cancel)),
         ("post", "/v1/messages/retry", post(messages::recall_many::retry)),
         ("get", "/v1/messages/{id}", get(messages::get::get)),
@@ -128,11 +136,15 @@ fn routes() -> Vec<Route> {
 
 /// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist, but
 /// for [`BY_PROJECT`].
-const WITH_QUERY: [(&str, &str); 11] = [
+const WITH_QUERY: [(&str, &str); 15] = [
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),
     ("get", "/v1/uploads"),
+    ("get", "/v1/stats"),
+    ("get", "/v1/events"),
+    ("get", "/v1/events/export"),
+    ("get", "/v1/messages/export"),
     ("get", "/v1/messages"),
     ("get", "/v1/messages/{id}/events"),
     ("get", "/v1/messages/{id}/attempts"),

@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod quota;
 pub mod recipient;
 pub mod reply;
+pub mod report;
 pub mod retry;
 pub mod reverse_path;
 pub mod route;

@@ -40,6 +40,7 @@ mod plans;
 mod policy;
 mod pooler;
 mod postfix;
+mod reading;
 mod requests;
 mod schedule;
 mod sending;

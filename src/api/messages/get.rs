@@ -21,7 +21,7 @@ use crate::webhook::payload::ReplyView;
 
 /// The schema `Message`: a message without its recipients.
 #[derive(Serialize)]
-pub(super) struct MessageView<'m> {
+pub struct MessageView<'m> {
     id: MessageId,
     status: MessageStatus,
     mode: Mode,
@@ -54,7 +54,7 @@ struct MessageWithRecipientsView<'m> {
 
 /// The schema `Recipient`.
 #[derive(Serialize)]
-struct RecipientView<'r> {
+pub struct RecipientView<'r> {
     id: RecipientId,
     email: &'r str,
     kind: RecipientKind,
@@ -81,7 +81,7 @@ pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
 }
 
 impl<'m> MessageView<'m> {
-    pub(super) fn of(message: &'m StoredMessage, counts: &'m Counts) -> Self {
+    pub fn of(message: &'m StoredMessage, counts: &'m Counts) -> Self {
         Self {
             id: message.id,
             status: MessageStatus::of(counts),
@@ -105,7 +105,7 @@ impl<'m> MessageView<'m> {
 }
 
 impl<'r> RecipientView<'r> {
-    fn of(recipient: &'r StoredRecipient) -> Self {
+    pub fn of(recipient: &'r StoredRecipient) -> Self {
         Self {
             id: recipient.id,
             email: &recipient.address,

@@ -9,8 +9,8 @@ use super::sending::parse_key;
 use crate::api::auth::Authed;
 use crate::api::page::{PageView, Params};
 use crate::api::problem::Problem;
-use crate::api::{Shared, ok_json};
-use crate::domain::access::{Mode, Scope};
+use crate::api::{Api, Shared, ok_json};
+use crate::domain::access::{Caller, Mode, Scope};
 use crate::domain::address::{Address, parse_domain, unbracketed};
 use crate::domain::clock::parse_rfc3339;
 use crate::domain::id::{BatchId, MessageId, RecipientId};
@@ -55,12 +55,21 @@ impl<'m> ListedView<'m> {
 pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let limit = params.limit();
+    let filter = filter_of(&api, &caller, &mut params).await?;
+    let filter = MessageFilter { limit: limit.rows_of_page(), ..filter };
+    params.finish()?;
+    let listing = api.store.list_messages(caller.project, &filter).await?;
+    let next = listing.next.map(|id| id.to_string());
+    Ok(ok_json(&PageView::whole(listing.messages.iter().map(ListedView::of).collect(), next)))
+}
+
+/// The filters of lists of messages.
+pub async fn filter_of(api: &Api, caller: &Caller, params: &mut Params) -> Result<MessageFilter, Problem> {
     let address = |text: &str| Address::parse(text).ok().map(|address| address.to_string());
-    let statuses = params.all("status", "a state of messages or of recipients", StatusFilter::parse);
     let key = params.parsed("idempotency_key", "1 to 255 visible ASCII characters", |text| parse_key(text).ok());
     let mut filter = MessageFilter {
         mode: caller.sees_only(),
-        statuses,
+        statuses: params.all("status", "a state of messages or of recipients", StatusFilter::parse),
         to: params.parsed("to", "an address", address),
         from: params.parsed("from", "an address", address),
         tag: params.text("tag"),
@@ -70,15 +79,14 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
         q: params.text("q"),
         message_id: params.text("message_id").map(|id| unbracketed(&id).to_owned()),
         batch: params.parsed("batch_id", "an id that a batch was answered with", BatchId::parse),
-        ids: None,
         before: params.cursor(),
-        limit: limit.rows_of_page(),
+        ..MessageFilter::default()
     };
-    params.finish()?;
     if let Some(key) = key {
         let mut ids = Vec::new();
         // Live and test mail have keys of their own; who sees both, asks both.
-        for mode in Mode::ALL.iter().filter(|mode| caller.sees_only().is_none_or(|m| m == **mode)) {
+        let seen = caller.sees_only();
+        for mode in Mode::ALL.iter().filter(|mode| seen.is_none_or(|only| only == **mode)) {
             ids.extend(api.store.find_messages_of_key(caller.project, &Idempotency::stored(*mode, &key)).await?);
         }
         filter.ids = Some(ids);
@@ -88,9 +96,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
         filter.message_id = None;
         filter.ids = Some(vec![id]);
     }
-    let listing = api.store.list_messages(caller.project, &filter).await?;
-    let next = listing.next.map(|id| id.to_string());
-    Ok(ok_json(&PageView::whole(listing.messages.iter().map(ListedView::of).collect(), next)))
+    Ok(filter)
 }
 
 /// The message whose `Message-ID` was made by the service.

@@ -2,12 +2,14 @@
 
 use uuid::Uuid;
 
+use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId};
 use crate::domain::log::{LogCursor, Look, Within};
 use crate::domain::shard::Shard;
-use crate::store::{Store, StoreError, on_pool};
+use crate::store::schema::partitions::first_id_at;
+use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An event as the log has it.
 #[derive(Debug, Clone)]
@@ -26,6 +28,51 @@ pub struct LoggedEvent {
 pub struct LogPage {
     pub events: Vec<LoggedEvent>,
     pub next: LogCursor,
+}
+
+/// What a reader of a project's events wants of them.
+#[derive(Debug, Clone, Default)]
+pub struct LogFilter {
+    pub mode: Option<Mode>,
+    /// Empty: all.
+    pub types: Vec<EventType>,
+    pub since: Option<Timestamp>,
+}
+
+/// An event of a project, with what its message says of itself as long as that is kept.
+#[derive(Debug, Clone)]
+pub struct ProjectEvent {
+    pub id: EventId,
+    pub message: MessageId,
+    pub recipient: RecipientId,
+    pub mode: Mode,
+    pub sequence: i32,
+    pub event_type: EventType,
+    pub occurred_at: Timestamp,
+    pub data: serde_json::Value,
+    pub of_message: Option<EventMessage>,
+}
+
+/// What an event tells of its message and recipient.
+#[derive(Debug, Clone)]
+pub struct EventMessage {
+    pub email: String,
+    pub kind: String,
+    pub position: i16,
+    pub author: String,
+    pub subject: String,
+    pub tags: serde_json::Value,
+    pub metadata: serde_json::Value,
+    pub key: Option<String>,
+}
+
+/// Events of a project, and where to go on.
+#[derive(Debug, Clone)]
+pub struct ProjectLogPage {
+    pub events: Vec<ProjectEvent>,
+    pub next: LogCursor,
+    /// There may be more at once.
+    pub is_full: bool,
 }
 
 struct Row {
@@ -102,6 +149,108 @@ impl Store {
         };
         let events = rows.into_iter().map(Row::into_event).collect::<Result<_, _>>()?;
         Ok(LogPage { events, next })
+    }
+
+    /// The events of one project in all shards behind `cursor`, at most `limit`, in the order of their commits; only those
+    /// at or after `since`, of these types and that mode, where such are named. What other events there were is passed.
+    pub async fn read_project_log(
+        &self,
+        project: ProjectId,
+        filter: &LogFilter,
+        cursor: &LogCursor,
+        limit: i64,
+    ) -> Result<ProjectLogPage, StoreError> {
+        let look = match &cursor.within {
+            Some(within) => within.look.clone(),
+            None => self.look().await?,
+        };
+        let (seen_era, seen) = cursor.seen.as_ref().map_or((0, None), |seen| (seen.era, Some(seen.snapshot.as_str())));
+        let read = cursor.within.as_ref();
+        let (read_era, read_xid, read_id) = read.map_or((-1, 0, Uuid::nil()), |read| (read.era, read.xid, read.id));
+        let types: Vec<&str> = filter.types.iter().map(|event_type| event_type.name()).collect();
+        let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
+        let first = filter.since.map_or(Uuid::nil(), first_id_at);
+        let rows = on_pool!(
+            self,
+            "events.read_project_log",
+            conn,
+            sqlx::query!(
+                r#"
+                WITH page AS MATERIALIZED (
+                    SELECT found.* FROM unnest($1::int[]) AS s (shard), LATERAL (
+                        SELECT e.shard, e.id, e.era, e.xid, e.message_id, e.recipient_id, e.mode, e.sequence, e.type,
+                            e.occurred_at, e.data
+                        FROM events e
+                        WHERE e.shard = s.shard AND e.project_id = $2
+                          AND (e.era, e.xid) >=
+                              ($3::smallint, COALESCE(pg_snapshot_xmin($4::text::pg_snapshot), '0'::xid8))
+                          AND (e.era < $5::smallint OR e.era = $5 AND pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
+                          AND NOT (e.era = $3 AND $4::text IS NOT NULL
+                              AND pg_visible_in_snapshot(e.xid, $4::text::pg_snapshot))
+                          AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
+                          AND e.id >= $11
+                          AND ($12::text IS NULL OR e.mode = $12)
+                          AND ($13::text[] = '{}' OR e.type = ANY ($13))
+                        ORDER BY e.era, e.xid, e.id LIMIT $10) AS found
+                    ORDER BY found.era, found.xid, found.id LIMIT $10)
+                SELECT p.id, p.era, p.xid::text AS "xid!", p.message_id, p.recipient_id, p.mode, p.sequence,
+                    p.type AS event_type, p.occurred_at, p.data, r.address AS "address?", r.kind AS "kind?",
+                    r.position AS "position?", m.author AS "author?", m.subject AS "subject?", m.tags AS "tags?",
+                    m.metadata AS "metadata?", m.idempotency_key
+                FROM page p
+                LEFT JOIN recipients r ON r.shard = p.shard AND r.message_id = p.message_id AND r.id = p.recipient_id
+                LEFT JOIN messages m ON m.shard = p.shard AND m.id = p.message_id
+                ORDER BY p.era, p.xid, p.id
+                "#,
+                &shards,
+                project.uuid(),
+                seen_era,
+                seen,
+                look.era,
+                look.snapshot,
+                read_era,
+                read_xid.to_string(),
+                read_id,
+                limit,
+                first,
+                filter.mode.map(Mode::name),
+                &types as &[&str],
+            )
+            .fetch_all(conn)
+        )?;
+        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
+        let next = match rows.last().filter(|_| is_full) {
+            Some(last) => {
+                let xid = last.xid.parse().map_err(|_| StoreError::corrupt("events", "xid", last.id, &last.xid))?;
+                let within = Within { look, era: last.era, xid, id: last.id };
+                LogCursor { seen: cursor.seen.clone(), within: Some(within) }
+            }
+            None => LogCursor { seen: Some(look), within: None },
+        };
+        let events = rows.into_iter().map(|row| {
+            let event_type = EventType::parse(&row.event_type);
+            Ok(ProjectEvent {
+                id: EventId::from_uuid(row.id),
+                message: MessageId::from_uuid(row.message_id),
+                recipient: RecipientId::from_uuid(row.recipient_id),
+                mode: decoded(Mode::parse(&row.mode), ("events", "mode"), row.id, &row.mode)?,
+                sequence: row.sequence,
+                event_type: decoded(event_type, ("events", "type"), row.id, &row.event_type)?,
+                occurred_at: row.occurred_at,
+                data: row.data,
+                of_message: row.author.map(|author| EventMessage {
+                    email: row.address.unwrap_or_default(),
+                    kind: row.kind.unwrap_or_default(),
+                    position: row.position.unwrap_or_default(),
+                    author,
+                    subject: row.subject.unwrap_or_default(),
+                    tags: row.tags.unwrap_or_default(),
+                    metadata: row.metadata.unwrap_or_default(),
+                    key: row.idempotency_key,
+                }),
+            })
+        });
+        Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
     }
 
     /// What is visible now.

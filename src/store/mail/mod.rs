@@ -12,4 +12,5 @@ pub mod owed;
 pub mod recipients;
 pub mod sandbox;
 pub mod scheduled;
+pub mod stats;
 pub mod uploads;

@@ -1,6 +1,8 @@
 //! The recipients of one message, and where their deliveries stand.
 
 use super::scheduled::StoredScheduled;
+use std::collections::HashMap;
+
 use crate::domain::address::Address;
 use crate::domain::class::{Class, OwnClass};
 use crate::domain::clock::Timestamp;
@@ -85,45 +87,54 @@ impl Store {
 
     /// The recipients of a message in the order in which they were given. A leased delivery is `sending`.
     pub async fn list_recipients(&self, id: MessageId) -> Result<Vec<StoredRecipient>, StoreError> {
+        Ok(self.list_recipients_of(&[id]).await?.remove(&id).unwrap_or_default())
+    }
+
+    /// The recipients of these messages, each message's in the order in which they were given.
+    pub async fn list_recipients_of(
+        &self,
+        ids: &[MessageId],
+    ) -> Result<HashMap<MessageId, Vec<StoredRecipient>>, StoreError> {
         let rows = on_pool!(
             self,
             "recipients.list",
             conn,
             sqlx::query!(
                 r#"
-                SELECT r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status, r.reply_text,
-                    r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS "attempts!",
+                SELECT r.message_id, r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status,
+                    r.reply_text, r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS "attempts!",
                     d.due_at AS "due_at?", d.lease_token IS NOT NULL AS "is_leased!"
-                FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
-                WHERE r.shard = $1 AND r.message_id = $2 ORDER BY r.position
+                FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
+                JOIN recipients r ON r.shard = w.shard AND r.message_id = w.id
+                LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
+                ORDER BY r.position
                 "#,
-                id.shard().value(),
-                id.uuid(),
+                &ids.iter().map(|id| id.shard().value()).collect::<Vec<_>>(),
+                &ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
             )
             .fetch_all(conn)
         )?;
-        rows.into_iter()
-            .map(|row| {
-                let stored =
-                    decoded(RecipientStatus::parse(&row.status), ("recipients", "status"), row.id, &row.status)?;
-                let is_sending = row.is_leased && !stored.is_settled();
-                Ok(StoredRecipient {
-                    id: RecipientId::from_uuid(row.id),
-                    kind: decoded(RecipientKind::parse(&row.kind), ("recipients", "kind"), row.id, &row.kind)?,
-                    address: row.address,
-                    status: if is_sending { RecipientStatus::Sending } else { stored },
-                    attempts: row.attempts,
-                    settled_at: row.settled_at,
-                    next_attempt_at: row.due_at.filter(|_| !is_sending && !stored.is_settled()),
-                    last_reply: row.reply_class.map(|class| StoredReply {
-                        code: row.reply_code,
-                        enhanced: row.reply_status,
-                        text: row.reply_text,
-                        host: row.reply_host,
-                        class: Class::of(&class),
-                    }),
-                })
-            })
-            .collect()
+        let mut known: HashMap<_, Vec<StoredRecipient>> = HashMap::with_capacity(ids.len());
+        for row in rows {
+            let stored = decoded(RecipientStatus::parse(&row.status), ("recipients", "status"), row.id, &row.status)?;
+            let is_sending = row.is_leased && !stored.is_settled();
+            known.entry(MessageId::from_uuid(row.message_id)).or_default().push(StoredRecipient {
+                id: RecipientId::from_uuid(row.id),
+                kind: decoded(RecipientKind::parse(&row.kind), ("recipients", "kind"), row.id, &row.kind)?,
+                address: row.address,
+                status: if is_sending { RecipientStatus::Sending } else { stored },
+                attempts: row.attempts,
+                settled_at: row.settled_at,
+                next_attempt_at: row.due_at.filter(|_| !is_sending && !stored.is_settled()),
+                last_reply: row.reply_class.map(|class| StoredReply {
+                    code: row.reply_code,
+                    enhanced: row.reply_status,
+                    text: row.reply_text,
+                    host: row.reply_host,
+                    class: Class::of(&class),
+                }),
+            });
+        }
+        Ok(known)
     }
 }

@@ -26,6 +26,10 @@ schemathesis.openapi.format("text-type", tokens.map(lambda kind: f"text/x-{kind}
 schemathesis.openapi.format("message-id", st.builds(lambda a, b: f"{a}@{b}", tokens, tokens))
 schemathesis.openapi.format("web-origin", domains.map(lambda domain: f"https://{domain}"))
 schemathesis.openapi.format("header-name", headers)
+schemathesis.openapi.format("log-cursor", st.just("~"))
+schemathesis.openapi.format("wait", st.sampled_from(["1ms", "5ms"]))
+schemathesis.openapi.format("batch-id", tokens.map(lambda _: "bat_" + uuid.uuid4().hex))
+schemathesis.openapi.format("message-cursor", tokens.map(lambda _: "msg_" + uuid.uuid4().hex))
 # Loopback: nothing listens, and nobody outside is asked.
 schemathesis.openapi.format("uri", tokens.map(lambda path: f"http://127.0.0.1:9/{path}"))
 
