@@ -15,7 +15,7 @@ use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
-use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts};
+use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts, SuppressionCheck};
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
@@ -27,6 +27,7 @@ use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
 use crate::submit::{Backlog, Door, DoorParts, Writer, WriterParts};
+use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::upkeep::{Expiry, Partitions, Rescue, Timekeeper, Upkeep};
 use crate::wake::Wake;
@@ -114,6 +115,7 @@ struct Common {
     tls: TlsConfigs,
     traffic: Arc<TrafficPolicy>,
     router: Arc<Router>,
+    suppressions: Arc<Suppressions>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
@@ -146,6 +148,9 @@ impl Service {
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
+        if plan.roles.iter().any(|role| [Role::Api, Role::Delivery].contains(role)) {
+            shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
+        }
         let door = common.start_http(&config, plan, listener, &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
@@ -230,8 +235,10 @@ impl Common {
                 rng: Arc::clone(&rng),
             },
         ));
+        let suppressions = Arc::new(Suppressions::new(store.clone(), Arc::clone(&rng), Arc::clone(&metrics)));
         Ok(Self {
             store,
+            suppressions,
             resolver,
             tls,
             traffic,
@@ -272,6 +279,7 @@ impl Common {
             writer,
             backlog,
             traffic: Arc::clone(&self.traffic),
+            suppressions: Arc::clone(&self.suppressions),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
@@ -281,6 +289,7 @@ impl Common {
             door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
             router: Arc::clone(&self.router),
+            suppressions: Arc::clone(&self.suppressions),
             webhooks: self.client(config),
             store: self.store.clone(),
             limits: config.limits.clone(),
@@ -302,6 +311,7 @@ impl Common {
 
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {
         let parts = SettlerParts {
+            suppressions: Arc::clone(&self.suppressions),
             webhooks: Arc::clone(&self.webhooks),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
@@ -309,6 +319,7 @@ impl Common {
         let settler = Settler::start(&self.store, parts, shutdown);
         let parts = CourierParts {
             loader: Loader::start(&self.store, shutdown),
+            suppressions: SuppressionCheck::new(&self.suppressions, &self.store, &self.clock),
             handover: Arc::clone(&self.handover),
             router: Arc::clone(&self.router),
             tls: self.tls.clone(),

@@ -14,6 +14,7 @@ mod ops;
 mod page;
 mod problem;
 mod sandbox;
+mod suppressions;
 mod uploads;
 mod webhooks;
 mod write_timeout;
@@ -42,6 +43,7 @@ use crate::config::{Http, Limits};
 use crate::domain::clock::{Clock, Rng};
 use crate::store::Store;
 use crate::submit::Door;
+use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::webhook::post::Client;
 
@@ -51,6 +53,7 @@ pub(crate) struct Api {
     pub door: Arc<Door>,
     pub auth: Auth,
     pub router: Arc<crate::routing::Router>,
+    pub suppressions: Arc<Suppressions>,
     pub webhooks: Client,
     pub limits: Limits,
     pub http: Http,
@@ -90,6 +93,14 @@ fn routes() -> Vec<Route> {
         ("patch", "/v1/webhooks/{id}", patch(webhooks::update::update)),
         ("delete", "/v1/webhooks/{id}", delete(webhooks::remove::remove)),
         ("get", "/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::deliveries)),
+        ("get", "/v1/suppressions", get(suppressions::list::list)),
+        ("post", "/v1/suppressions", post(suppressions::add::add)),
+        ("post", "/v1/suppressions/check", post(suppressions::check::check)),
+        ("post", "/v1/suppressions/delete", post(suppressions::remove_many::remove_many)),
+        ("post", "/v1/suppressions/import", post(suppressions::import::import)),
+        ("get", "/v1/suppressions/export", get(suppressions::export::export)),
+        ("get", "/v1/suppressions/{id}", get(suppressions::get::get)),
+        ("delete", "/v1/suppressions/{id}", delete(suppressions::remove::remove)),
         ("get", "/v1/sandbox/messages", get(sandbox::list::list)),
         ("delete", "/v1/sandbox/messages", delete(sandbox::remove::all)),
         ("get", "/v1/sandbox/messages/{id}", get(sandbox::get::get)),
@@ -104,7 +115,7 @@ fn routes() -> Vec<Route> {
 }
 
 /// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist.
-const WITH_QUERY: [(&str, &str); 10] = [
+const WITH_QUERY: [(&str, &str); 13] = [
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),
@@ -114,6 +125,9 @@ const WITH_QUERY: [(&str, &str); 10] = [
     ("get", "/v1/messages/{id}/attempts"),
     ("get", "/v1/webhooks"),
     ("get", "/v1/webhooks/{id}/deliveries"),
+    ("get", "/v1/suppressions"),
+    ("post", "/v1/suppressions/import"),
+    ("get", "/v1/suppressions/export"),
     ("get", "/v1/sandbox/messages"),
 ];
 

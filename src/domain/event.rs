@@ -13,5 +13,6 @@ words! {
         Delivered = "message.delivered",
         Bounced = "message.bounced",
         Expired = "message.expired",
+        Suppressed = "message.suppressed",
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 31] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -21,9 +21,22 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("auth", &["domain", "config", "store"]),
     ("accounts", &["domain", "store", "auth", "compose"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
+    ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
     (
         "submit",
-        &["request", "domain", "config", "telemetry", "store", "compose", "routing", "handover", "wake", "shutdown"],
+        &[
+            "request",
+            "domain",
+            "config",
+            "telemetry",
+            "store",
+            "suppress",
+            "compose",
+            "routing",
+            "handover",
+            "wake",
+            "shutdown",
+        ],
     ),
     ("queue", &["domain", "telemetry", "store", "wake", "shutdown"]),
     (
@@ -33,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "config",
             "telemetry",
             "store",
+            "suppress",
             "queue",
             "net",
             "compose",
@@ -48,7 +62,22 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "wake", "shutdown"]),
     ("request", &["domain", "config", "compose"]),
-    ("api", &["request", "domain", "config", "telemetry", "store", "auth", "submit", "routing", "webhook", "shutdown"]),
+    (
+        "api",
+        &[
+            "request",
+            "domain",
+            "config",
+            "telemetry",
+            "store",
+            "suppress",
+            "auth",
+            "submit",
+            "routing",
+            "webhook",
+            "shutdown",
+        ],
+    ),
     ("console", &["api"]),
     ("app", &["*"]),
     ("cluster", &["ambient", "config", "store", "telemetry", "terminal"]),
@@ -77,13 +106,14 @@ const ROOMS: [(&str, &[&str]); 30] = [
 ];
 
 /// Crates that belong to rooms.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
     ("axum", &["api", "console"]),
     ("lettre", &["compose"]),
     ("clap", &["cli", "bench"]),
     ("hickory_resolver", &["net"]),
     ("jsonwebtoken", &["auth"]),
+    ("csv", &["suppress"]),
 ];
 
 /// Crates that the vocabulary must not know.

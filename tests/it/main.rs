@@ -45,6 +45,7 @@ mod sending;
 mod servers;
 mod store;
 mod support;
+mod suppressions;
 mod time;
 mod tls;
 mod upgrade;

@@ -11,4 +11,6 @@ pub mod messages;
 pub mod owed;
 pub mod recipients;
 pub mod sandbox;
+pub mod suppressed;
+pub mod suppressions;
 pub mod uploads;
