@@ -423,8 +423,10 @@ async fn a_list_of_another_service_says_what_was_not_taken_and_why() {
     assert_eq!((&broken["added"], &broken["complete"]), (&json!(1), &json!(false)));
     let extra = import_as(&app, &app.live, "", "email,colour\nd@example.net,red\n").await;
     assert_eq!((&extra["added"], &extra["ignored_fields"]), (&json!(1), &json!(["colour"])));
-    let empty = import_as(&app, &app.live, "", "").await;
-    assert_eq!((&empty["format"], &empty["added"]), (&Value::Null, &json!(0)));
+    let blank = import_as(&app, &app.live, "", "\n\n").await;
+    assert_eq!((&blank["format"], &blank["added"]), (&Value::Null, &json!(0)));
+    let empty = app.call_as(&app.live, "POST", &format!("{LIST}/import"), &[], vec![]).await;
+    assert_eq!((empty.status, empty.faults()), (422, vec![(String::new(), "required".to_owned())]));
 }
 
 #[tokio::test]

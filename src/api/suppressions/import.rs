@@ -14,6 +14,7 @@ use crate::api::page::Params;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::{Caller, Scope};
+use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::suppression::{Added, ListFormat, NewSuppression, SuppressionReason};
 use crate::suppress::dialects::{Context, Left, Listed, Record, entries, is_ours, read};
 
@@ -61,6 +62,10 @@ pub async fn import(
     let reason = params.parsed("reason", REASONS, SuppressionReason::parse);
     params.finish()?;
     let (bytes, grant) = body.bytes(&api, api.http.body_limit.0).await?;
+    if bytes.is_empty() {
+        let fault = Fault::new("", FaultCode::Required, "the list must be given as the body");
+        return Err(Problem::validation(vec![fault]));
+    }
     let plan = api.router.traffic.plan();
     let (batches, mut incoming) = mpsc::channel(1);
     let (format, now) = (format.flatten(), api.clock.now());
