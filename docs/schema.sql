@@ -1,5 +1,10 @@
 -- The whole schema as pg_dump writes it, without the partitions of days. Written by a test, which holds it equal to the
 -- migrations: MAILWRIGHT_WRITE_SCHEMA=1 scripts/test docs_schema_sql
+CREATE TABLE public.accepting_processes (
+    id uuid NOT NULL,
+    seen_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
 CREATE TABLE public.api_keys (
     id uuid NOT NULL,
     project_id uuid NOT NULL,
@@ -10,8 +15,17 @@ CREATE TABLE public.api_keys (
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
+    name text DEFAULT ''::text NOT NULL,
+    is_operator boolean DEFAULT false NOT NULL,
+    from_domains text[],
+    allowed_ips text[],
+    messages_per_second integer,
+    recipients_per_day bigint,
     CONSTRAINT api_keys_hash_is_sha256 CHECK ((octet_length(hash) = 32)),
-    CONSTRAINT api_keys_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
+    CONSTRAINT api_keys_messages_per_second CHECK ((messages_per_second >= 1)),
+    CONSTRAINT api_keys_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT api_keys_operator_is_live CHECK (((NOT is_operator) OR (mode = 'live'::text))),
+    CONSTRAINT api_keys_recipients_per_day CHECK ((recipients_per_day >= 0))
 );
 CREATE TABLE public.attempts (
     shard integer NOT NULL,
@@ -36,7 +50,8 @@ CREATE TABLE public.attempts (
     rule text,
     confidence smallint,
     action text,
-    CONSTRAINT attempts_number CHECK ((number >= 1))
+    CONSTRAINT attempts_number CHECK ((number >= 1)),
+    CONSTRAINT attempts_outcome CHECK ((outcome = ANY (ARRAY['accepted'::text, 'deferred'::text, 'rejected'::text, 'uncertain'::text, 'expired'::text])))
 )
 PARTITION BY RANGE (message_id);
 CREATE TABLE public.deliveries (
@@ -187,8 +202,34 @@ CREATE TABLE public.projects (
     id uuid NOT NULL,
     name text NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text))
+    messages_per_second integer,
+    recipients_per_message integer,
+    recipients_per_day bigint,
+    recipients_per_month bigint,
+    bytes_per_month bigint,
+    suspended_at timestamp with time zone,
+    suspended_reason text,
+    suspended_mail text,
+    CONSTRAINT projects_bytes_per_month CHECK ((bytes_per_month >= 0)),
+    CONSTRAINT projects_messages_per_second CHECK ((messages_per_second >= 1)),
+    CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
+    CONSTRAINT projects_recipients_per_day CHECK ((recipients_per_day >= 0)),
+    CONSTRAINT projects_recipients_per_message CHECK ((recipients_per_message >= 1)),
+    CONSTRAINT projects_recipients_per_month CHECK ((recipients_per_month >= 0)),
+    CONSTRAINT projects_suspended_mail CHECK ((suspended_mail = ANY (ARRAY['keep'::text, 'cancel'::text]))),
+    CONSTRAINT projects_suspension_is_whole CHECK ((((suspended_at IS NULL) = (suspended_mail IS NULL)) AND ((suspended_at IS NULL) = (suspended_reason IS NULL))))
 );
+CREATE TABLE public.quota_usage (
+    subject_id uuid NOT NULL,
+    quota text NOT NULL,
+    mode text NOT NULL,
+    period date NOT NULL,
+    used bigint NOT NULL,
+    CONSTRAINT quota_usage_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT quota_usage_quota CHECK ((quota = ANY (ARRAY['recipients_per_day'::text, 'recipients_per_month'::text, 'bytes_per_month'::text]))),
+    CONSTRAINT quota_usage_used CHECK ((used >= 0))
+)
+WITH (fillfactor='70');
 CREATE TABLE public.recipients (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
@@ -207,6 +248,7 @@ CREATE TABLE public.recipients (
     events integer DEFAULT 1 NOT NULL,
     return_path text,
     places text,
+    project_id uuid,
     CONSTRAINT recipients_attempts CHECK ((attempts >= 0)),
     CONSTRAINT recipients_events CHECK ((events >= 1)),
     CONSTRAINT recipients_kind CHECK ((kind = ANY (ARRAY['to'::text, 'cc'::text, 'bcc'::text]))),
@@ -239,6 +281,7 @@ CREATE TABLE public.scheduled_messages (
     idempotency_key text,
     batch_id uuid,
     template text,
+    version integer DEFAULT 1 NOT NULL,
     lease_owner uuid,
     lease_until timestamp with time zone,
     refused jsonb,
@@ -266,14 +309,7 @@ CREATE TABLE public.suppressions (
     evidence jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
-    mode text DEFAULT 'live'::text NOT NULL,
-    tag text DEFAULT ''::text NOT NULL,
-    class text,
-    note text DEFAULT ''::text NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    CONSTRAINT suppressions_address_form CHECK ((address = lower((address COLLATE "C")))),
-    CONSTRAINT suppressions_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
-    CONSTRAINT suppressions_one_scope CHECK (((stream = ''::text) OR (tag = ''::text))),
+    CONSTRAINT suppressions_address_form CHECK ((address = lower(address))),
     CONSTRAINT suppressions_reason CHECK ((reason = ANY (ARRAY['bounce'::text, 'complaint'::text, 'unsubscribe'::text, 'manual'::text])))
 );
 CREATE TABLE public.tls_reports (
@@ -353,14 +389,14 @@ CREATE TABLE public.webhook_jobs (
     CONSTRAINT webhook_jobs_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='500', autovacuum_vacuum_cost_delay='0');
+ALTER TABLE ONLY public.accepting_processes
+    ADD CONSTRAINT accepting_processes_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (hash);
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 ALTER TABLE public.attempts
     ADD CONSTRAINT attempts_confidence CHECK (((confidence >= 0) AND (confidence <= 100))) NOT VALID;
-ALTER TABLE public.attempts
-    ADD CONSTRAINT attempts_outcome CHECK ((outcome = ANY (ARRAY['accepted'::text, 'deferred'::text, 'rejected'::text, 'uncertain'::text, 'expired'::text, 'suppressed'::text]))) NOT VALID;
 ALTER TABLE ONLY public.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.deliveries
@@ -389,6 +425,8 @@ ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_name_key UNIQUE (name);
 ALTER TABLE ONLY public.projects
     ADD CONSTRAINT projects_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.quota_usage
+    ADD CONSTRAINT quota_usage_pkey PRIMARY KEY (subject_id, quota, mode, period);
 ALTER TABLE ONLY public.recipients
     ADD CONSTRAINT recipients_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.sandbox_messages
@@ -400,7 +438,7 @@ ALTER TABLE ONLY public.schema_compatibility
 ALTER TABLE ONLY public.source_usage
     ADD CONSTRAINT source_usage_pkey PRIMARY KEY (day, source, provider);
 ALTER TABLE ONLY public.suppressions
-    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, mode, stream, tag);
+    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, stream);
 ALTER TABLE ONLY public.tls_reports
     ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
 ALTER TABLE ONLY public.upload_contents
@@ -413,6 +451,7 @@ ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.webhook_jobs
     ADD CONSTRAINT webhook_jobs_pkey PRIMARY KEY (shard, id);
+CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
@@ -422,14 +461,13 @@ CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, pr
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
-CREATE INDEX recipients_by_address ON ONLY public.recipients USING btree (split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
+CREATE INDEX recipients_by_project_address ON ONLY public.recipients USING btree (project_id, split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
+CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
-CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);
 CREATE INDEX scheduled_messages_of_project ON public.scheduled_messages USING btree (project_id, id DESC);
-CREATE INDEX suppressions_changed ON public.suppressions USING btree (shard, updated_at);
-CREATE INDEX suppressions_expiring ON public.suppressions USING btree (shard, expires_at) WHERE (expires_at IS NOT NULL);
-CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, mode, id);
+CREATE INDEX scheduled_messages_waiting ON public.scheduled_messages USING btree (shard, send_at) WHERE (refused IS NULL);
+CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
 CREATE INDEX uploads_by_project ON public.uploads USING btree (project_id, id DESC);
 CREATE UNIQUE INDEX uploads_key ON public.uploads USING btree (project_id, mode, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE UNIQUE INDEX uploads_same ON public.uploads USING btree (project_id, mode, sha256, filename, content_type);

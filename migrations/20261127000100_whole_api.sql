@@ -1,7 +1,8 @@
 -- What the whole API of sending needs: batches, keys that are told, files that are uploaded once, and what is known of
 -- scheduled mail without reading its request.
 --
--- Processes of earlier versions go on: every column is new, and may be empty.
+-- Processes of earlier versions go on: every column is new, and may be empty; what they accept meanwhile is not found by
+-- its recipients' addresses. Recipients are updated once.
 
 -- Messages of one batch, and the caller's own key: "did my request send?" is asked by it.
 ALTER TABLE messages
@@ -13,17 +14,28 @@ CREATE INDEX messages_by_batch ON messages (project_id, batch_id) WHERE batch_id
 
 -- The reply of a recipient that was settled before anything was sent says why (recipients.reply_text).
 
+-- A recipient is found by its address within its project: nobody's search reads others' rows.
+ALTER TABLE recipients ADD COLUMN project_id uuid;
+UPDATE recipients r SET project_id = m.project_id FROM messages m WHERE m.shard = r.shard AND m.id = r.message_id;
+CREATE INDEX recipients_by_project_address ON recipients
+    (project_id, split_part(address, '@', -1), lower(address), message_id DESC);
+DROP INDEX recipients_by_address;
+
 ALTER TABLE scheduled_messages
     ADD COLUMN summary         jsonb NOT NULL DEFAULT '{}', -- what status and lists show of it
     ADD COLUMN expires_at      timestamptz,
     ADD COLUMN idempotency_key text,
     ADD COLUMN batch_id        uuid,
     ADD COLUMN template        text,
+    ADD COLUMN version         integer NOT NULL DEFAULT 1, -- counts its changes
     ADD COLUMN lease_owner     uuid,        -- the process that is sending it
     ADD COLUMN lease_until     timestamptz,
     ADD COLUMN refused         jsonb,       -- why it could not be sent when its time came; it is never due again
     ADD CONSTRAINT scheduled_messages_lease_is_whole CHECK ((lease_owner IS NULL) = (lease_until IS NULL));
 CREATE INDEX scheduled_messages_of_project ON scheduled_messages (project_id, id DESC);
+CREATE INDEX scheduled_messages_by_batch ON scheduled_messages (project_id, batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX scheduled_messages_waiting ON scheduled_messages (shard, send_at) WHERE refused IS NULL;
+DROP INDEX scheduled_messages_due;
 
 -- A delivery that is asked back: its process answers.
 CREATE INDEX deliveries_revoked ON deliveries (shard, lease_owner) WHERE revoked_at IS NOT NULL;

@@ -1,10 +1,13 @@
 //! The composition root: the only room that sees all others. It builds, starts and stops; it decides
 //! nothing about mail.
 
+mod plan;
+
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
+
+pub use plan::{Plan, Role};
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -22,45 +25,18 @@ use crate::handover::{Capacity, Handover};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
+use crate::recall::Recaller;
 use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
-use crate::submit::{Backlog, Door, DoorParts, Writer, WriterParts};
+use crate::submit::{Backlog, Door, DoorParts, Quotas, Scheduler, Writer, WriterParts};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::{Expiry, Partitions, Rescue, Timekeeper, Upkeep};
+use crate::upkeep::{Cancellation, Expiry, Partitions, Rescue, Timekeeper, Upkeep};
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{Poster, PosterParts};
-
-/// A part that a process plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Api,
-    Delivery,
-    Webhooks,
-    Upkeep,
-}
-
-impl Role {
-    pub const ALL: [Self; 4] = [Self::Api, Self::Delivery, Self::Webhooks, Self::Upkeep];
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "api" => Ok(Self::Api),
-            "delivery" => Ok(Self::Delivery),
-            "webhooks" => Ok(Self::Webhooks),
-            "upkeep" => Ok(Self::Upkeep),
-            "submission" | "inbound" => Err(format!("the role '{name}' is not in this version")),
-            other => Err(format!("'{other}' is not a role: api, delivery, webhooks, upkeep")),
-        }
-    }
-}
 
 /// Why a service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +47,6 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("http.listen: {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
-}
-
-/// What a process is to do.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub roles: Vec<Role>,
-    /// Accept, but claim nothing.
-    pub paused: bool,
 }
 
 /// A running service.
@@ -161,6 +129,8 @@ impl Service {
         shutdown.keep("the timekeeper", common.timekeeper().run(shutdown.clone()));
         if plan.roles.contains(&Role::Upkeep) {
             shutdown.keep("upkeep", common.upkeep(&config).run(shutdown.clone()));
+            shutdown.keep("the schedule", common.scheduler(&config, &door).run(shutdown.clone()));
+            shutdown.keep("cancellation", common.cancellation().run(shutdown.clone()));
             shutdown.keep("expiry", common.expiry(&config).run(shutdown.clone()));
             shutdown.keep("partitions", common.partitions(&config).run(shutdown.clone()));
         }
@@ -260,12 +230,16 @@ impl Common {
         listener: TcpListener,
         shutdown: &Shutdown,
     ) -> Result<Arc<Door>, StartError> {
-        let jwt = JwtKeys::new(&config.auth.jwt).map_err(StartError::Config)?;
+        let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
         let backlog = Arc::new(Backlog::new(&config.limits));
         shutdown.keep(
             "the census",
             Arc::clone(&backlog).keep_counting(self.store.clone(), Arc::clone(&self.metrics), shutdown.clone()),
         );
+        let quotas = Arc::new(Quotas::new(self.store.clone(), Arc::clone(&self.clock), self.handover.owner));
+        if plan.roles.contains(&Role::Api) {
+            shutdown.keep("the quotas", Arc::clone(&quotas).keep(shutdown.clone()));
+        }
         let parts = WriterParts {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
@@ -278,6 +252,7 @@ impl Common {
             store: self.store.clone(),
             writer,
             backlog,
+            quotas: Arc::clone(&quotas),
             traffic: Arc::clone(&self.traffic),
             suppressions: Arc::clone(&self.suppressions),
             clock: Arc::clone(&self.clock),
@@ -285,12 +260,26 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let door = Arc::new(Door::new(config, parts));
+        let recaller = Arc::new(Recaller {
+            store: self.store.clone(),
+            in_hand: Arc::clone(&self.in_hand),
+            owner: self.handover.owner,
+            deliveries: Arc::clone(&self.deliveries),
+            webhooks: Arc::clone(&self.webhooks),
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+        });
+        if plan.roles.contains(&Role::Delivery) && !plan.paused {
+            shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
+        }
         let api = Api {
+            recaller,
             door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
             router: Arc::clone(&self.router),
             suppressions: Arc::clone(&self.suppressions),
             webhooks: self.client(config),
+            quotas,
             store: self.store.clone(),
             limits: config.limits.clone(),
             http: config.http.clone(),
@@ -331,7 +320,7 @@ impl Common {
         let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
         let deliverer =
             Arc::new(Deliverer::new(config, courier, settler, self.store.clone(), Arc::clone(&self.deliveries)));
-        shutdown.keep("the lanes", Arc::clone(&deliverer).sweep(shutdown.clone()));
+        deliverer.keep_house(shutdown).await;
         let is_alone = fleet.enter().await;
         shutdown.keep("the fleet", Arc::clone(&fleet).run(shutdown.clone()));
         let fresh = self.handover.receive();
@@ -400,7 +389,17 @@ impl Common {
             seen: crate::upkeep::Seen::default(),
         };
         let (rng, metrics) = (Arc::clone(&self.rng), Arc::clone(&self.metrics));
-        Upkeep { store: self.store.clone(), rescue, rng, metrics }
+        let (uploads, messages) = (config.retention.uploads.0, config.retention.messages.0);
+        Upkeep { store: self.store.clone(), rescue, uploads, messages, rng, metrics }
+    }
+
+    fn scheduler(&self, config: &Config, door: &Arc<Door>) -> Scheduler {
+        Scheduler {
+            store: self.store.clone(),
+            door: Arc::clone(door),
+            limits: config.limits.clone(),
+            owner: self.handover.owner,
+        }
     }
 
     fn expiry(&self, config: &Config) -> Expiry {
@@ -412,6 +411,11 @@ impl Common {
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }
+    }
+
+    fn cancellation(&self) -> Cancellation {
+        let (webhooks, rng) = (Arc::clone(&self.webhooks), Arc::clone(&self.rng));
+        Cancellation { store: self.store.clone(), webhooks, rng, metrics: Arc::clone(&self.metrics) }
     }
 
     fn timekeeper(&self) -> Timekeeper {

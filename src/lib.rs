@@ -60,6 +60,7 @@ pub mod submit;
 // Out: hand-over, queue, route, delivery, webhooks, upkeep.
 pub mod handover;
 pub mod queue;
+mod recall;
 pub mod routing;
 
 pub mod deliver;

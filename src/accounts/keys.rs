@@ -10,10 +10,11 @@ use crate::auth;
 use crate::domain::access::{Mode, Scope, key_prefix, key_text};
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::{KeyId, ProjectId};
-use crate::store::accounts::projects::NewKey;
+use crate::domain::quota::UsageLimits;
+use crate::store::accounts::keys::{KeyRights, NewKey};
 use crate::store::{Store, StoreError};
 
-/// A key that is to be made.
+/// A key that is to be made for a project by its name.
 #[derive(Debug, Clone, Copy)]
 pub struct NewKeyRequest<'a> {
     /// The project's name; it is made if it is new.
@@ -22,6 +23,17 @@ pub struct NewKeyRequest<'a> {
     pub scopes: &'a [Scope],
     /// How long the key is valid; `None`: until it is revoked.
     pub lifetime: Option<Duration>,
+    /// Whether it acts for any project.
+    pub is_operator: bool,
+}
+
+/// A key as it was made.
+#[derive(Debug)]
+pub struct MadeKey {
+    pub id: KeyId,
+    /// What nobody can read again.
+    pub text: String,
+    pub prefix: String,
 }
 
 /// What a key may do when nothing is said: what a program needs today. A right that nothing asks for yet would be every
@@ -37,23 +49,35 @@ pub async fn create_key(
     now: Timestamp,
     rng: &dyn Rng,
 ) -> Result<(KeyId, String), AccountError> {
+    let rights = KeyRights {
+        project: ensure_project(store, request.project, now, rng).await?,
+        mode: request.mode,
+        scopes: request.scopes.to_vec(),
+        is_operator: request.is_operator,
+        from_domains: None,
+        allowed_ips: None,
+        limits: UsageLimits::default(),
+    };
+    let expires_at = request.lifetime.map(|lifetime| now + lifetime);
+    let made = add_key(store, "", &rights, expires_at, (now, rng)).await?;
+    Ok((made.id, made.text))
+}
+
+/// Makes a key with these rights.
+pub async fn add_key(
+    store: &Store,
+    name: &str,
+    rights: &KeyRights,
+    expires_at: Option<Timestamp>,
+    (now, rng): (Timestamp, &dyn Rng),
+) -> Result<MadeKey, StoreError> {
     let mut secret = [0; 32];
     rng.fill(&mut secret);
-    let key = key_text(request.mode, &URL_SAFE_NO_PAD.encode(secret));
-    let project = ensure_project(store, request.project, now, rng).await?;
-    let id = KeyId::new(now, rng);
-    let new = NewKey {
-        id,
-        project,
-        mode: request.mode,
-        scopes: request.scopes,
-        prefix: &key_prefix(&key),
-        hash: auth::hash(&key),
-        created_at: now,
-        expires_at: request.lifetime.map(|lifetime| now + lifetime),
-    };
+    let text = key_text(rights.mode, &URL_SAFE_NO_PAD.encode(secret));
+    let (id, prefix) = (KeyId::new(now, rng), key_prefix(&text));
+    let new = NewKey { id, name, rights, prefix: &prefix, hash: auth::hash(&text), created_at: now, expires_at };
     store.insert_key(&new).await?;
-    Ok((id, key))
+    Ok(MadeKey { id, text, prefix })
 }
 
 /// The project of that name, made if it is new.

@@ -7,7 +7,7 @@ mod domains;
 mod keys;
 
 pub use domains::{add_dkim_keys, dkim_records, retire_dkim_key};
-pub use keys::{NewKeyRequest, create_key, default_scopes, ensure_project};
+pub use keys::{MadeKey, NewKeyRequest, add_key, create_key, default_scopes, ensure_project};
 
 use crate::store::StoreError;
 

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::conversation::{Conversation, Phase, Refuse, Spans};
+use super::peer::Peer;
 use super::problem;
 use super::write_timeout::WriteTimeout;
 use crate::config::Http;
@@ -49,8 +50,8 @@ pub async fn serve(
             () = shutdown.soft.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, Peer(peer.ip())),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -63,9 +64,10 @@ pub async fn serve(
         let stream = WriteTimeout::new(stream, config.write_timeout.0);
         let stream = Conversation::new(stream, phase.clone(), spans, Arc::clone(&refuse));
         let service = TowerToHyperService::new(router.clone());
-        let service = hyper::service::service_fn(move |request| {
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             let phase = phase.clone();
             phase.begin();
+            request.extensions_mut().insert(peer);
             let answer = service.call(request);
             async move {
                 let answer = answer.await;

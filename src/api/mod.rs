@@ -8,14 +8,19 @@
 mod auth;
 mod body;
 mod conversation;
+mod keys;
 pub(crate) mod listener;
 mod messages;
 mod ops;
 mod page;
+mod peer;
 mod problem;
+mod projects;
+mod rate_limit;
 mod sandbox;
 mod suppressions;
 mod uploads;
+mod usage_limits;
 mod webhooks;
 mod write_timeout;
 
@@ -41,8 +46,9 @@ pub use problem::ProblemKind;
 use crate::auth::Auth;
 use crate::config::{Http, Limits};
 use crate::domain::clock::{Clock, Rng};
+use crate::recall::Recaller;
 use crate::store::Store;
-use crate::submit::Door;
+use crate::submit::{Door, Quotas};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::webhook::post::Client;
@@ -51,6 +57,8 @@ use crate::webhook::post::Client;
 pub(crate) struct Api {
     pub store: Store,
     pub door: Arc<Door>,
+    pub recaller: Arc<Recaller>,
+    pub quotas: Arc<Quotas>,
     pub auth: Auth,
     pub router: Arc<crate::routing::Router>,
     pub suppressions: Arc<Suppressions>,
@@ -82,7 +90,12 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/uploads/{id}", get(uploads::get::get)),
         ("delete", "/v1/uploads/{id}", delete(uploads::remove::remove)),
         ("get", "/v1/messages", get(messages::list::list)),
+        ("post", "/v1/messages/cancel", post(messages::recall_many::cancel)),
+        ("post", "/v1/messages/retry", post(messages::recall_many::retry)),
         ("get", "/v1/messages/{id}", get(messages::get::get)),
+        ("patch", "/v1/messages/{id}", patch(messages::recall::edit)),
+        ("post", "/v1/messages/{id}/cancel", post(messages::recall::cancel)),
+        ("post", "/v1/messages/{id}/retry", post(messages::recall::retry)),
         ("get", "/v1/messages/{id}/events", get(messages::events::events)),
         ("get", "/v1/messages/{id}/attempts", get(messages::attempts::attempts)),
         ("get", "/v1/messages/{id}/explain", get(messages::explain::explain)),
@@ -101,6 +114,16 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/suppressions/export", get(suppressions::export::export)),
         ("get", "/v1/suppressions/{id}", get(suppressions::get::get)),
         ("delete", "/v1/suppressions/{id}", delete(suppressions::remove::remove)),
+        ("post", "/v1/keys", post(keys::create::create)),
+        ("get", "/v1/keys", get(keys::list::list)),
+        ("get", "/v1/keys/{id}", get(keys::get::get)),
+        ("patch", "/v1/keys/{id}", patch(keys::update::update)),
+        ("delete", "/v1/keys/{id}", delete(keys::remove::remove)),
+        ("post", "/v1/keys/{id}/rotate", post(keys::rotate::rotate)),
+        ("post", "/v1/projects", post(projects::create::create)),
+        ("get", "/v1/projects", get(projects::list::list)),
+        ("get", "/v1/projects/{id}", get(projects::get::get)),
+        ("patch", "/v1/projects/{id}", patch(projects::update::update)),
         ("get", "/v1/sandbox/messages", get(sandbox::list::list)),
         ("delete", "/v1/sandbox/messages", delete(sandbox::remove::all)),
         ("get", "/v1/sandbox/messages/{id}", get(sandbox::get::get)),
@@ -114,8 +137,9 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist.
-const WITH_QUERY: [(&str, &str); 13] = [
+/// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist, but
+/// for [`BY_PROJECT`].
+const WITH_QUERY: [(&str, &str); 14] = [
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),
@@ -128,8 +152,17 @@ const WITH_QUERY: [(&str, &str); 13] = [
     ("get", "/v1/suppressions"),
     ("post", "/v1/suppressions/import"),
     ("get", "/v1/suppressions/export"),
+    ("get", "/v1/projects"),
     ("get", "/v1/sandbox/messages"),
 ];
+
+/// What an operator may do for any project, named by the parameter `project`: operations below these read the query.
+const BY_PROJECT: [&str; 2] = ["/v1/keys", "/v1/webhooks"];
+
+/// Whether an operation reads the query itself.
+fn reads_query(method: &str, path: &str) -> bool {
+    WITH_QUERY.contains(&(method, path)) || BY_PROJECT.iter().any(|start| path.starts_with(start))
+}
 
 /// Refuses every query parameter.
 async fn without_query(params: page::Params, request: Request, next: Next) -> Result<Response, Problem> {
@@ -150,8 +183,12 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
         pages,
         |router, (method, path, handler)| {
             // What operators' tools ask for, and a file, mean the same with anything behind the question mark.
-            let is_strict = path.starts_with("/v1/") && !WITH_QUERY.contains(&(method, path));
+            let is_strict = path.starts_with("/v1/") && !reads_query(method, path);
             let handler = if is_strict { handler.layer(middleware::from_fn(without_query)) } else { handler };
+            // Whatever sends is under the limits of whoever sends.
+            let is_limited = path.starts_with("/v1/send");
+            let tell = middleware::from_fn_with_state(Arc::clone(&api), rate_limit::tell);
+            let handler = if is_limited { handler.layer(tell) } else { handler };
             router.route(path, handler)
         },
     );

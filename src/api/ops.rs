@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::auth::Authed;
 use super::problem::Problem;
 use super::{Shared, ok_json};
+use crate::domain::clock::rfc3339;
 use crate::domain::draft::FARTHEST;
+use crate::domain::quota::{Quota, Subject};
 use crate::store::clock::OFFSET_TOLERATED;
 
 /// The description of this API, as it stands at the project's top level.
@@ -63,15 +65,34 @@ struct LimitsView {
     metadata_bytes: usize,
     headers: usize,
     webhooks: usize,
+    usage: Vec<UsageView>,
 }
 
-/// Every limit of the API.
-pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
+/// The schema `Usage`.
+#[derive(Serialize)]
+struct UsageView {
+    subject: Subject,
+    quota: Quota,
+    limit: u64,
+    used: Option<u64>,
+    resets_at: Option<String>,
+}
+
+/// Every limit of the API, and what the caller's project and key have used of theirs.
+pub async fn limits(State(api): Shared, Authed(caller): Authed) -> Result<Response, Problem> {
     let limits = &api.limits;
-    ok_json(&LimitsView {
+    let own = caller.project_limits.recipients_per_message.and_then(|most| usize::try_from(most).ok());
+    let usage = api.quotas.usage(&caller).await?.into_iter().map(|usage| UsageView {
+        subject: usage.whose,
+        quota: usage.quota,
+        limit: usage.limit,
+        used: usage.used,
+        resets_at: usage.resets_at.map(rfc3339),
+    });
+    Ok(ok_json(&LimitsView {
         body_bytes: api.http.body_limit.0,
         message_bytes: limits.message.0,
-        recipients: limits.recipients,
+        recipients: own.map_or(limits.recipients, |own| own.min(limits.recipients)),
         batch: limits.batch,
         batch_bytes: limits.batch_bytes.0,
         upload_bytes: limits.upload.0,
@@ -81,7 +102,8 @@ pub async fn limits(State(api): Shared, Authed(_): Authed) -> Response {
         metadata_bytes: limits.metadata.0,
         headers: limits.headers,
         webhooks: limits.webhooks,
-    })
+        usage: usage.collect(),
+    }))
 }
 
 pub async fn openapi() -> Response {

@@ -1,6 +1,7 @@
 //! What stands in a URL: ids, and the query parameters of lists. An unknown parameter is a fault.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::domain::fault::{Fault, FaultCode};
-use crate::domain::id::{Id, Kind};
+use crate::domain::id::{Id, Kind, ProjectId};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 500;
@@ -18,6 +19,10 @@ const LIMIT_MAX: usize = 500;
 pub struct Limit(usize);
 
 impl Limit {
+    pub const fn rows_of_page(self) -> usize {
+        self.0
+    }
+
     /// Rows to read: one more than the page has says whether there is another page.
     pub fn rows(self) -> i64 {
         i64::try_from(self.0 + 1).unwrap_or(i64::MAX)
@@ -27,6 +32,8 @@ impl Limit {
 /// The query, being read like a body: by name, to the end.
 pub struct Params {
     values: BTreeMap<String, String>,
+    /// Further values of parameters that are given more than once.
+    further: Vec<(String, String)>,
     faults: Vec<Fault>,
 }
 
@@ -37,10 +44,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
         let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(head, state)
             .await
             .map_err(|error| Problem::malformed(error.to_string()))?;
-        let mut params = Self { values: BTreeMap::new(), faults: Vec::new() };
+        let mut params = Self { values: BTreeMap::new(), further: Vec::new(), faults: Vec::new() };
         for (name, value) in pairs {
-            if params.values.insert(name.clone(), value).is_some() && !params.is_faulty(&name) {
-                params.fault(&name, "is given more than once");
+            match params.values.entry(name) {
+                Entry::Occupied(first) => params.further.push((first.key().clone(), value)),
+                Entry::Vacant(none) => {
+                    none.insert(value);
+                }
             }
         }
         Ok(params)
@@ -70,10 +80,30 @@ impl Params {
         value
     }
 
+    /// A parameter that may be given several times, each value in a form of its own.
+    pub fn all<T>(&mut self, name: &'static str, wanted: &str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let mut values: Vec<_> = self.parsed(name, wanted, &parse).into_iter().collect();
+        let (own, others) = std::mem::take(&mut self.further).into_iter().partition(|(other, _)| other == name);
+        self.further = others;
+        let own: Vec<(String, String)> = own;
+        for (_, text) in own {
+            match parse(&text) {
+                Some(value) => values.push(value),
+                None => self.fault(name, &format!("must be {wanted}")),
+            }
+        }
+        values
+    }
+
     pub fn limit(&mut self) -> Limit {
         let wanted = format!("a whole number from 1 to {LIMIT_MAX}");
         let given = self.parsed("limit", &wanted, |text| text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n)));
         Limit(given.unwrap_or(LIMIT_DEFAULT))
+    }
+
+    /// For which project an operator acts.
+    pub fn project(&mut self) -> Option<ProjectId> {
+        self.parsed("project", "a project's id (prj_…)", ProjectId::parse)
     }
 
     /// Where the page before this one ended.
@@ -91,6 +121,11 @@ impl Params {
 
     /// Ends the reading.
     pub fn finish(mut self) -> Result<(), Problem> {
+        for (name, _) in std::mem::take(&mut self.further) {
+            if !self.is_faulty(&name) {
+                self.fault(&name, "is given more than once");
+            }
+        }
         for name in self.values.keys() {
             self.faults.push(Fault::new(
                 format!("?{name}"),
@@ -122,6 +157,11 @@ pub struct PageView<V> {
 }
 
 impl<V> PageView<V> {
+    /// A page as it was found.
+    pub const fn whole(data: Vec<V>, next_cursor: Option<String>) -> Self {
+        Self { data, next_cursor }
+    }
+
     /// Of the rows that a statement found, which was asked for [`Limit::rows`].
     pub fn of<'r, T>(
         rows: &'r [T],

@@ -19,8 +19,9 @@ use crate::domain::access::Scope;
 use crate::domain::clock::Rng;
 use crate::domain::fault::Fault;
 use crate::domain::hint::did_you_mean;
+use crate::domain::quota::Quota;
 use crate::store::StoreError;
-use crate::submit::{Full, Refusal, SubmitError, WriteError};
+use crate::submit::{Full, Refusal, Spent, SubmitError, WriteError};
 
 /// A queue that is full needs a moment.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -56,12 +57,37 @@ impl Problem {
         Self::new(ProblemKind::TestOnly, detail)
     }
 
+    pub fn operator_only() -> Self {
+        Self::new(ProblemKind::OperatorOnly, "this needs an operator's key (mailwright keys create --operator)")
+    }
+
+    pub fn address_not_allowed() -> Self {
+        Self::new(ProblemKind::AddressNotAllowed, "this API key may not be used from the address of this request")
+    }
+
+    fn quota(spent: Spent) -> Self {
+        let Spent { whose, quota, limit, wait } = spent;
+        let kind = match quota {
+            Quota::MessagesPerSecond => ProblemKind::RateLimited,
+            _ => ProblemKind::QuotaExceeded,
+        };
+        let detail = format!("the {whose}'s limit of {limit} {quota} is reached; nothing was stored");
+        // Rounded up: a client that waits so long is not too early.
+        let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        Self { retry_after: Some(wait), ..Self::new(kind, detail) }
+    }
+
     pub fn not_found() -> Self {
         Self::new(ProblemKind::NotFound, "there is no such thing here, or not for this credential")
     }
 
     pub fn body_not_kept() -> Self {
         let detail = "the bytes of this message are older than `retention.bodies` and are no longer kept";
+        Self::new(ProblemKind::BodyNotKept, detail)
+    }
+
+    pub fn not_composed() -> Self {
+        let detail = "the message is composed when its time comes, and has no bytes until then";
         Self::new(ProblemKind::BodyNotKept, detail)
     }
 
@@ -201,6 +227,14 @@ impl From<SubmitError> for Problem {
                 format!("the composed messages of the request have {bytes} bytes or more; the limit is {limit}"),
             ),
             SubmitError::Backlog(full) => Self::backlog(full),
+            SubmitError::QuotaSpent(spent) => Self::quota(spent),
+            SubmitError::Suspended(reason) => {
+                let reason = if reason.is_empty() { "by the operator" } else { &reason };
+                Self::new(
+                    ProblemKind::ProjectSuspended,
+                    format!("the project is suspended: {reason}; nothing was stored"),
+                )
+            }
             SubmitError::Write(WriteError::Busy) => Self::busy("too many messages are waiting to be stored"),
             SubmitError::Write(WriteError::Away(_)) => Self::store_away(),
             SubmitError::Write(WriteError::Failed(reason)) => {

@@ -1,12 +1,14 @@
 //! Tokens of other issuers. The algorithm is the one that the configuration pins to the key, never the
-//! token's choice; `kid` is looked up in our table and nowhere else; `exp`, `iss` and `aud` are required.
+//! token's choice; `kid` is looked up in our table and nowhere else; `exp`, `iss` and `aud` are required. Keys stand in the
+//! configuration, or in files that their issuer keeps ([`jwks`](super::jwks)).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, get_current_timestamp};
 use serde::Deserialize;
 
-use crate::config::JwtKey;
+use super::jwks::{JwksFile, PublicKey};
+use crate::config::{Auth as AuthConfig, JwtKey};
 use crate::domain::access::{Caller, Mode, Scope};
 use crate::domain::id::ProjectId;
 
@@ -15,18 +17,29 @@ const LEEWAY: u64 = 10;
 
 /// The configured keys.
 #[derive(Default)]
-pub struct JwtKeys(Vec<Pinned>);
+pub struct JwtKeys {
+    issuers: Vec<Issuer>,
+    /// Seconds for which a token may be valid from now on.
+    max_lifetime: u64,
+}
 
-struct Pinned {
-    kid: String,
-    key: DecodingKey,
+/// Keys with one algorithm, of one issuer.
+struct Issuer {
+    name: String,
+    keys: Keys,
     validation: Validation,
+}
+
+enum Keys {
+    One(Box<PublicKey>),
+    File(Box<JwksFile>),
 }
 
 /// What a token says.
 #[derive(Debug, Deserialize)]
 pub struct Claims {
     pub project: String,
+    exp: f64,
     #[serde(default)]
     scope: String,
     #[serde(default)]
@@ -47,22 +60,21 @@ enum ClaimedMode {
 impl Claims {
     /// Scopes are words with spaces between (RFC 8693 §4.2). A token that names no mode is live.
     pub fn into_caller(self, project: ProjectId) -> Caller {
-        Caller {
-            project,
-            mode: match self.mode {
-                ClaimedMode::Live => Mode::Live,
-                ClaimedMode::Test => Mode::Test,
-            },
-            scopes: self.scope.split(' ').filter_map(Scope::parse).collect(),
-            from_domains: self.from.map(|list| list.into_iter().map(|d| d.to_ascii_lowercase()).collect()),
-        }
+        let mode = match self.mode {
+            ClaimedMode::Live => Mode::Live,
+            ClaimedMode::Test => Mode::Test,
+        };
+        let scopes = self.scope.split(' ').filter_map(Scope::parse).collect();
+        let from_domains = self.from.map(|list| list.into_iter().map(|d| d.to_ascii_lowercase()).collect());
+        Caller { from_domains, ..Caller::new(project, mode, scopes) }
     }
 }
 
 impl JwtKeys {
     /// Reads the keys; the error names the one that cannot be used.
-    pub fn new(keys: &[JwtKey]) -> Result<Self, String> {
-        keys.iter().map(Pinned::new).collect::<Result<_, _>>().map(Self)
+    pub fn new(config: &AuthConfig) -> Result<Self, String> {
+        let issuers = config.jwt.iter().map(Issuer::new).collect::<Result<_, _>>()?;
+        Ok(Self { issuers, max_lifetime: config.jwt_max_lifetime.0.as_secs() })
     }
 
     /// The claims of a valid token, or why it is not one.
@@ -72,19 +84,68 @@ impl JwtKeys {
         if names_critical(token) {
             return Err("the token has a crit header, of which nothing is understood".to_owned());
         }
-        let pinned = match (&header.kid, self.0.as_slice()) {
-            (None, [only]) => Some(only),
-            (None, _) => None,
-            (Some(kid), keys) => keys.iter().find(|pinned| pinned.kid == *kid),
-        };
-        let pinned = pinned.ok_or_else(|| "the token names no key that is configured here".to_owned())?;
-        let claims = decode::<Claims>(token, &pinned.key, &pinned.validation)
-            .map_err(|error| format!("the token is not valid: {error}"))?
-            .claims;
+        let claims = self.believed(token, header.kid.as_deref())?;
+        // Rounded down: a fraction is no reason to refuse.
+        let latest = get_current_timestamp().saturating_add(self.max_lifetime).saturating_add(LEEWAY);
+        if claims.exp.floor() > u32::try_from(latest).map_or(f64::MAX, f64::from) {
+            return Err("the token is valid for longer than is believed here (auth.jwt_max_lifetime)".to_owned());
+        }
         if claims.project.chars().any(char::is_control) {
             return Err("the token's project cannot be a name".to_owned());
         }
         Ok(claims)
+    }
+
+    /// The claims of a token that one of the keys signed which it names. Two issuers may call their keys the same; a token
+    /// that names none is tried only where there is one key in all.
+    fn believed(&self, token: &str, kid: Option<&str>) -> Result<Claims, String> {
+        let sets: Vec<_> = self
+            .issuers
+            .iter()
+            .filter_map(|issuer| match &issuer.keys {
+                Keys::One(_) => None,
+                Keys::File(file) => Some((issuer, file.keys())),
+            })
+            .collect();
+        let of_files = sets.iter().flat_map(|(issuer, set)| set.keys.iter().map(move |key| (*issuer, key)));
+        let of_config = self.issuers.iter().filter_map(|issuer| match &issuer.keys {
+            Keys::One(key) => Some((issuer, &**key)),
+            Keys::File(_) => None,
+        });
+        let all: Vec<_> = of_config.chain(of_files).collect();
+        let is_only = all.len() == 1;
+        let mut why = "the token names no key that is configured here".to_owned();
+        for (issuer, key) in all {
+            let is_meant = match kid {
+                None => is_only,
+                Some(kid) => key.kid.as_deref() == Some(kid),
+            };
+            if !is_meant {
+                continue;
+            }
+            match decode::<Claims>(token, &key.key, &issuer.validation) {
+                Ok(token) => return Ok(token.claims),
+                Err(error) => why = format!("the token is not valid: {error}"),
+            }
+        }
+        Err(why)
+    }
+
+    /// How many keys each file holds, and which are left out.
+    pub fn files(&self) -> Vec<(String, String)> {
+        let files = self.issuers.iter().filter_map(|issuer| match &issuer.keys {
+            Keys::One(_) => None,
+            Keys::File(file) => {
+                let set = file.keys();
+                let left_out = if set.left_out.is_empty() {
+                    String::new()
+                } else {
+                    format!("; left out: {}", set.left_out.join("; "))
+                };
+                Some((issuer.name.clone(), format!("{} keys{left_out}", set.keys.len())))
+            }
+        });
+        files.collect()
     }
 }
 
@@ -95,10 +156,11 @@ fn names_critical(token: &str) -> bool {
     header.is_some_and(|header| header.get("crit").is_some())
 }
 
-impl Pinned {
+impl Issuer {
     fn new(config: &JwtKey) -> Result<Self, String> {
-        let named = |reason: String| format!("auth.jwt '{}': {reason}", config.kid);
-        let (algorithm, key) = read_key(config).map_err(named)?;
+        let name = if config.kid.is_empty() { &config.jwks_file } else { &config.kid };
+        let named = |reason: String| format!("auth.jwt '{name}': {reason}");
+        let (algorithm, keys) = read_keys(config).map_err(named)?;
         if config.issuer.is_empty() || config.audience.is_empty() {
             return Err(named("issuer and audience are required".to_owned()));
         }
@@ -108,8 +170,29 @@ impl Pinned {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&config.issuer]);
         validation.set_audience(&[&config.audience]);
-        Ok(Self { kid: config.kid.clone(), key, validation })
+        Ok(Self { name: name.clone(), keys, validation })
     }
+}
+
+fn read_keys(config: &JwtKey) -> Result<(Algorithm, Keys), String> {
+    let given = [&config.secret, &config.public_key_file, &config.jwks_file];
+    if given.iter().filter(|text| !text.is_empty()).count() > 1 {
+        return Err("secret, public_key_file and jwks_file exclude each other".to_owned());
+    }
+    if config.jwks_file.is_empty() {
+        if config.kid.is_empty() {
+            return Err("kid is required".to_owned());
+        }
+        let (algorithm, key) = read_key(config)?;
+        return Ok((algorithm, Keys::One(Box::new(PublicKey { kid: Some(config.kid.clone()), key }))));
+    }
+    let algorithm = match config.algorithm.as_str() {
+        "RS256" => Algorithm::RS256,
+        "ES256" => Algorithm::ES256,
+        "EdDSA" => Algorithm::EdDSA,
+        other => return Err(format!("algorithm '{other}' of a jwks_file is not one of RS256, ES256, EdDSA")),
+    };
+    Ok((algorithm, Keys::File(Box::new(JwksFile::new((&config.jwks_file).into(), algorithm)?))))
 }
 
 fn read_key(config: &JwtKey) -> Result<(Algorithm, DecodingKey), String> {
@@ -141,15 +224,16 @@ mod tests {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     fn keys() -> JwtKeys {
-        JwtKeys::new(&[JwtKey {
+        let key = JwtKey {
             kid: "k1".into(),
             algorithm: "HS256".into(),
             secret: SECRET.into(),
             public_key_file: String::new(),
+            jwks_file: String::new(),
             issuer: "https://id.example".into(),
             audience: "mailwright".into(),
-        }])
-        .unwrap()
+        };
+        JwtKeys::new(&AuthConfig { jwt: vec![key], ..AuthConfig::default() }).unwrap()
     }
 
     fn claims() -> Value {
@@ -210,6 +294,8 @@ mod tests {
             (without("sub"), "no sub"),
             (with("exp", json!(get_current_timestamp() - 60)), "expired"),
             (with("exp", json!("2099")), "exp as text"),
+            (with("exp", json!(get_current_timestamp() + 24 * 3600 + 60)), "valid for more than a day"),
+            (with("exp", json!(1e300)), "valid for ever"),
             (with("aud", json!("other")), "another audience"),
             (with("iss", json!("https://evil.example")), "another issuer"),
             (with("mode", json!("Test")), "a mode that is almost known"),

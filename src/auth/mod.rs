@@ -3,6 +3,7 @@
 //!
 //! Used by every door (HTTP today) and by the command line. Knows nothing of HTTP: a refusal is an [`AuthError`].
 
+mod jwks;
 mod jwt;
 
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 pub use jwt::JwtKeys;
 
 use crate::domain::access::{Caller, is_key_shaped};
+use crate::store::accounts::keys::FoundKey;
+use crate::store::accounts::projects::ProjectTerms;
 use crate::store::{Store, StoreError};
 
 /// Callers that are remembered; beyond it all are forgotten.
@@ -52,9 +55,10 @@ impl Auth {
             });
         }
         let claims = self.jwt.verify(token).map_err(AuthError::Refused)?;
-        let project = self.store.find_project(&claims.project).await?;
-        let project = project.ok_or_else(|| AuthError::Refused("the token's project does not exist".to_owned()))?;
-        Ok(claims.into_caller(project))
+        let terms = self.store.find_terms(&claims.project).await?;
+        let terms = terms.ok_or_else(|| AuthError::Refused("the token's project does not exist".to_owned()))?;
+        let ProjectTerms { project, limits, suspension } = terms;
+        Ok(Caller { project_limits: limits, suspension, ..claims.into_caller(project) })
     }
 
     async fn by_key(&self, hash: &[u8; 32]) -> Result<Option<Caller>, StoreError> {
@@ -62,7 +66,17 @@ impl Auth {
             return Ok(Some(caller));
         }
         let Some(found) = self.store.find_key(hash).await? else { return Ok(None) };
-        let caller = Caller { project: found.project, mode: found.mode, scopes: found.scopes, from_domains: None };
+        let FoundKey { id, rights, terms } = found;
+        let caller = Caller {
+            from_domains: rights.from_domains,
+            key: Some(id),
+            is_operator: rights.is_operator,
+            allowed_ips: rights.allowed_ips,
+            key_limits: rights.limits,
+            project_limits: terms.limits,
+            suspension: terms.suspension,
+            ..Caller::new(rights.project, rights.mode, rights.scopes)
+        };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
             known.clear();
@@ -83,3 +97,6 @@ pub fn hash(key: &str) -> [u8; 32] {
     bytes.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
     bytes
 }
+
+#[cfg(test)]
+mod tests;

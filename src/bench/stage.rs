@@ -64,7 +64,8 @@ impl<'a> Stage<'a> {
         let store = Store::new(&database, metrics, store_clock()).map_err(CommandError::new)?;
         store.migrate().await.map_err(CommandError::new)?;
         let scopes = default_scopes();
-        let request = NewKeyRequest { project: PROJECT, mode: Mode::Live, scopes: &scopes, lifetime: None };
+        let request =
+            NewKeyRequest { project: PROJECT, mode: Mode::Live, scopes: &scopes, lifetime: None, is_operator: false };
         let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
         let (_, key) = made.map_err(CommandError::new)?;
         sign(args.dkim, &store).await?;

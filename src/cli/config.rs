@@ -39,7 +39,7 @@ fn faults(config: &Config) -> Vec<String> {
     let url = &config.database.url;
     let checks = [
         if url.is_empty() { None } else { connect_options(url).err().map(|fault| fault.to_string()) },
-        JwtKeys::new(&config.auth.jwt).err(),
+        JwtKeys::new(&config.auth).err(),
         TlsConfigs::new(&config.delivery.ca_file).err(),
         TrafficPolicy::new(config).err(),
     ];

@@ -131,7 +131,8 @@ async fn ensure_keys(store: &Store, path: &Path) -> Result<DevKeys, CommandError
 }
 
 async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
-    let request = NewKeyRequest { project: PROJECT, mode, scopes: &default_scopes(), lifetime: None };
+    let request =
+        NewKeyRequest { project: PROJECT, mode, scopes: &default_scopes(), lifetime: None, is_operator: false };
     let (_, key) = create_key(store, request, SystemClock.now(), &SystemRng).await.map_err(CommandError::new)?;
     Ok(key)
 }

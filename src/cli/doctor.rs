@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::list::ListArgs;
 use super::{store, trace};
 use crate::ambient::SystemClock;
+use crate::auth::JwtKeys;
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::draft::TlsDemand;
@@ -83,6 +84,7 @@ pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CommandE
     let store = store(config)?;
     let mut findings = Findings { bad: 0, list: args.list, kept: Vec::new() };
     check_store(&store, &mut findings).await?;
+    check_tokens(config, &mut findings)?;
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
     let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
     check_egress(&args, config, &store, &mut findings).await?;
@@ -118,6 +120,19 @@ async fn check_store(store: &Store, findings: &mut Findings) -> Result<(), Comma
             findings.say(age < SNAPSHOT_LONG, "store snapshots", &text)
         }
         Err(error) => findings.say(false, "store snapshots", &error.to_string()),
+    }
+}
+
+/// Whether the keys that tokens are checked by can be used.
+fn check_tokens(config: &Config, findings: &mut Findings) -> Result<(), CommandError> {
+    match JwtKeys::new(&config.auth) {
+        Err(fault) => findings.say(false, "tokens", &fault),
+        Ok(keys) => {
+            for (name, found) in keys.files() {
+                findings.say(!found.starts_with("0 "), &format!("tokens of {name}"), &found)?;
+            }
+            Ok(())
+        }
     }
 }
 

@@ -13,7 +13,11 @@ use crate::config::{Config, Span};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::{Clock, rfc3339};
 use crate::domain::id::KeyId;
+use crate::store::accounts::keys::KeyFilter;
 use crate::terminal::{CommandError, out};
+
+/// Most keys of a list.
+const LISTED_MAX: i64 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -42,6 +46,10 @@ pub struct CreateArgs {
     /// How long the key is valid, such as 90d. Default: until revoked.
     #[arg(long, value_name = "SPAN")]
     expires: Option<Span>,
+    /// Make an operator's key: it makes, limits and suspends projects over HTTP, and acts for any of them. Live only; with
+    /// the scope admin if none is given.
+    #[arg(long)]
+    operator: bool,
 }
 
 fn mode(name: &str) -> Result<Mode, String> {
@@ -58,12 +66,20 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
     store.check_schema().await.map_err(CommandError::new)?;
     match command {
         KeysCommand::Create(args) => {
-            let scopes = if args.scopes.is_empty() { default_scopes() } else { args.scopes };
+            if args.operator && args.mode == Mode::Test {
+                return Err(CommandError("--operator: a test key never acts for other projects".to_owned()));
+            }
+            let scopes = match args.scopes {
+                given if !given.is_empty() => given,
+                _ if args.operator => vec![Scope::Admin],
+                _ => default_scopes(),
+            };
             let request = NewKeyRequest {
                 project: &args.project,
                 mode: args.mode,
                 scopes: &scopes,
                 lifetime: args.expires.map(|Span(span)| span),
+                is_operator: args.operator,
             };
             let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
             let (id, key) = made.map_err(named)?;
@@ -75,25 +91,34 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
         }
         KeysCommand::List(list) => {
             let now = SystemClock.now();
-            let keys = store.list_keys().await.map_err(CommandError::new)?;
-            let columns =
-                ["id", "project", "mode", "prefix", "scopes", "state", "created_at", "expires_at", "revoked_at"];
+            let all = KeyFilter { with_operators: true, ..KeyFilter::default() };
+            let keys = store.list_keys(all, LISTED_MAX).await.map_err(CommandError::new)?;
+            let columns = [
+                "id",
+                "project",
+                "mode",
+                "prefix",
+                "scopes",
+                "state",
+                "created_at",
+                "expires_at",
+                "revoked_at",
+                "operator",
+                "name",
+            ];
             let rows = keys.into_iter().map(|key| {
-                let state = match (key.revoked_at, key.expires_at) {
-                    (Some(_), _) => "revoked",
-                    (None, Some(at)) if at <= now => "expired",
-                    (None, _) => "valid",
-                };
                 [
                     json!(key.id),
-                    json!(key.project),
-                    json!(key.mode),
+                    json!(key.project_name),
+                    json!(key.rights.mode),
                     json!(key.prefix),
-                    json!(key.scopes),
-                    json!(state),
+                    json!(key.rights.scopes),
+                    json!(key.state(now)),
                     json!(rfc3339(key.created_at)),
                     json!(key.expires_at.map(rfc3339)),
                     json!(key.revoked_at.map(rfc3339)),
+                    json!(key.rights.is_operator),
+                    json!(key.name),
                 ]
             });
             list.print(columns, rows.collect())?;

@@ -76,6 +76,7 @@ settings! {
         body_timeout: Span = secs(60), "Longest time for a request's body.";
         write_timeout: Span = secs(30), "Longest time for a client to take the next bytes of an answer.";
         body_limit: ByteSize = mib(40), "Largest request body.";
+        trusted_proxies: List<IpNet> = List(Vec::new()), "Proxies before the API, as CIDR with commas between, whose `X-Forwarded-For` says where a request comes from. For API keys with `allowed_ips`.";
         body_bytes_in_flight: ByteSize = mib(64), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
     }
     limits: Limits {
@@ -94,7 +95,8 @@ settings! {
     }
     auth: Auth {
         cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
-        jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, `EdDSA`), `secret` or `public_key_file`, `issuer`, `audience`.";
+        jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, `EdDSA`), `secret`, `public_key_file` or `jwks_file` (a JWK Set, read anew when it changes; `kid` is then the keys' own), `issuer`, `audience`.";
+        jwt_max_lifetime: Span = days(1), "Longest time for which a JWT may still be valid; one whose `exp` lies further ahead is refused.";
     }
     queue: Queue {
         lease: Span = secs(30), "How long a claimed delivery belongs to a process that says nothing.";
@@ -149,6 +151,7 @@ settings! {
     }
     retention: Retention {
         messages: Span = days(30), "How long settled messages, their recipients, events and attempts are kept. Whole days are dropped at once, and none that holds anything unsettled.";
+        uploads: Span = days(30), "How long an upload is kept that no message names.";
         bodies: Span = days(30), "How long the bytes of settled messages and the sandbox inbox are kept; at most `retention.messages`.";
     }
     dkim: Dkim {
@@ -188,12 +191,15 @@ pub enum LogFormat {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtKey {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kid: String,
     pub algorithm: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub secret: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub public_key_file: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub jwks_file: String,
     pub issuer: String,
     pub audience: String,
 }

@@ -1,5 +1,6 @@
 //! One attempt, as a list of steps: not expired → domain → route → source → lane → bytes ahead → not suppressed → turn →
-//! bytes ready → not expired → begun → hosts. Each step may stop it, with a report or with a reason to put it off.
+//! bytes ready → not expired → hosts (and right before MAIL: begun). Each step may stop it, with a report or with a reason
+//! to put it off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,15 @@ impl Courier {
         // Given back when this ends, unless a server heard of the message.
         let mut source = self.source(&plan, &routed, delivery, &domain)?;
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
-        let context =
-            AttemptContext { plan: &plan, routed: &routed, domain: &domain, source: &source, lane: &lane, draws };
+        let context = AttemptContext {
+            plan: &plan,
+            routed: &routed,
+            domain: &domain,
+            source: &source,
+            lane: &lane,
+            draws,
+            gate: &gate,
+        };
         cargo.ahead(&self.lanes, &lane).await?;
         // Before its turn where the address is known by then: what is in memory may follow on another's session.
         let is_checked = self.not_suppressed(delivery, &cargo).await?;
@@ -53,7 +61,6 @@ impl Courier {
         }
         // The turn may have been long in coming.
         self.not_expired(delivery)?;
-        begin(&gate)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
         let tried = self.try_targets(&context, slot, session, message).await;
         let mut report = tried.map_err(|stopped| match stopped {
@@ -165,11 +172,6 @@ impl Courier {
             self.handover.capacity.resume(&delivery.next_hop);
         }
     }
-}
-
-/// From here on it cannot be revoked: MAIL may leave. It may have left already, behind another's body.
-fn begin(gate: &Gate) -> Result<(), Stopped> {
-    if gate.begin() { Ok(()) } else { Err(Stopped::NotOurs) }
 }
 
 /// The recipient's domain: where the way did not depend on it, only if a log will want it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::share::allot;
+use super::suspended::Suspended;
 use crate::domain::delivery::{Group, LeasedDelivery};
 use crate::domain::shard::Shard;
 use crate::handover::{Capacity, PlacedDelivery};
@@ -28,6 +29,7 @@ const LISTED_FOR: Duration = Duration::from_secs(1);
 /// The claims of one process.
 pub struct Claims {
     capacity: Arc<Capacity>,
+    suspended: Arc<Suspended>,
     metrics: Arc<Metrics>,
     /// Where the next look at a shard's groups begins, when it did not reach the end.
     cursors: Mutex<HashMap<Shard, Cursors>>,
@@ -48,8 +50,8 @@ struct Listed {
 }
 
 impl Claims {
-    pub fn new(capacity: Arc<Capacity>, metrics: Arc<Metrics>) -> Self {
-        Self { capacity, metrics, cursors: Mutex::default(), listed: Mutex::default() }
+    pub fn new(capacity: Arc<Capacity>, suspended: Arc<Suspended>, metrics: Arc<Metrics>) -> Self {
+        Self { capacity, suspended, metrics, cursors: Mutex::default(), listed: Mutex::default() }
     }
 
     /// Claims what is ready in these shards, as far as it has permits. Also says which shards may have more.
@@ -104,8 +106,13 @@ impl Claims {
             let mut cursors = self.cursors();
             shards.iter().map(|shard| (*shard, cursors.remove(shard).unwrap_or_default())).collect()
         };
-        let groups = connection.ready_groups(&walks, i64::try_from(per_shard).unwrap_or(i64::MAX)).await?;
+        let suspended = self.suspended.projects().unwrap_or_default();
+        let passed: Vec<_> = suspended.iter().copied().collect();
+        let limit = i64::try_from(per_shard).unwrap_or(i64::MAX);
+        let mut groups = connection.ready_groups(&walks, &passed, limit).await?;
         let (all, unfinished) = self.keep_cursors(&walks, &groups, per_shard);
+        // Of each suspended project the walk met one, and passed the others by.
+        groups.retain(|group| !suspended.contains(&group.project));
         Ok(Listed { at, shards: shards.to_vec(), groups, all, unfinished, is_far: at.elapsed() > FAR })
     }
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::classify;
 use super::courier::Courier;
 use super::lanes::{Follower, Lane, SessionFacts, Signal, Slot};
@@ -17,6 +15,7 @@ use crate::domain::route::TlsPolicy;
 use crate::domain::stage::Stage;
 use crate::domain::target::{Distrust, Source, Target};
 use crate::domain::tls_result::TlsResult;
+use crate::queue::Gate;
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::smtp::client::connection::Connection;
 use crate::smtp::client::dialogue::TransactionResult;
@@ -35,6 +34,8 @@ pub(super) struct AttemptContext<'a> {
     pub source: &'a Source,
     pub lane: &'a Arc<Lane>,
     pub draws: bool,
+    /// Passed right before MAIL: until then the delivery can be revoked.
+    pub gate: &'a Gate,
 }
 
 impl Courier {
@@ -58,12 +59,21 @@ impl Courier {
         let mut unfit: Option<TryResult> = None;
         let mut tries = HostSequence { kept, targets: &context.routed.targets, source: context.source, next: 0 };
         while let Some(held) = slot.take() {
+            if context.gate.is_revoked() {
+                return Err(Stopped::NotOurs);
+            }
             let Some(next) = tries.next() else {
                 slot = Some(held);
                 break;
             };
             let (tried, left) = match next {
-                NextTry::Kept(session) => self.transact(context, held, session, message, true).await,
+                NextTry::Kept(session) => {
+                    if !context.gate.begin() {
+                        held.put_back(session).await;
+                        return Err(Stopped::NotOurs);
+                    }
+                    self.transact(context, held, session, message, true).await
+                }
                 // Another address of a host is the same host.
                 NextTry::Open(target, _) if unfit.as_ref().is_some_and(|unfit| unfit.is_of(&target)) => {
                     slot = Some(held);
@@ -73,10 +83,9 @@ impl Courier {
                     let hurry = hurry.map(|hurry| hurry.min(self.failover));
                     match Box::pin(self.open_and_transact(context, held, target, hurry, message)).await {
                         Ok(tried) => tried,
+                        Err(Stopped::NotOurs) => return Err(Stopped::NotOurs),
                         // Nothing was tried: the rate of new connections says when.
-                        Err(until) if last.is_none() && unfit.is_none() => {
-                            return Err(Stopped::Held { until, why: HoldReason::Rate });
-                        }
+                        Err(stopped) if last.is_none() && unfit.is_none() => return Err(stopped),
                         Err(_) => break,
                     }
                 }
@@ -142,7 +151,7 @@ impl Courier {
     }
 
     /// Opens a session with one host and transacts on it. What the host offers and cannot do is followed by a new
-    /// connection that does without it. The error: the rate of new connections allows none before that instant.
+    /// connection that does without it. Stopped: the rate of new connections allows none for now, or the delivery was revoked.
     async fn open_and_transact(
         &self,
         context: &AttemptContext<'_>,
@@ -150,17 +159,22 @@ impl Courier {
         target: Arc<Target>,
         hurry: Option<Duration>,
         message: Outgoing<'_>,
-    ) -> Result<(TryResult, Option<Slot>), Instant> {
+    ) -> Result<(TryResult, Option<Slot>), Stopped> {
         let mut before = String::new();
         let mut distrust = self.quirks.of(target.address);
         loop {
-            let counted = slot.make_room().await?;
+            let held = |until| Stopped::Held { until, why: HoldReason::Rate };
+            let counted = slot.make_room().await.map_err(held)?;
             let opening =
                 Opening { source: context.source, deadlines: &self.deadlines, tls: &self.tls, hurry, distrust };
             let connection = Connection::new(counted, &self.metrics.smtp_sessions);
             let opened = Session::open(Arc::clone(&target), &opening, connection).await;
             self.count_opening(context, &target, &opened);
             match opened {
+                Ok(session) if !context.gate.begin() => {
+                    slot.put_back(session).await;
+                    return Err(Stopped::NotOurs);
+                }
                 Ok(mut session) => {
                     session.put_before(&before);
                     let (tried, left) = self.transact(context, slot, session, message, false).await;

@@ -13,6 +13,7 @@ use super::sandbox::Sandbox;
 use super::settler::Settler;
 use super::stopped::Stopped;
 use super::suppressed;
+use super::suspended::Suspended;
 use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
@@ -45,6 +46,7 @@ pub struct Deliverer {
     store: Store,
     wake: Arc<Wake>,
     claims: Claims,
+    suspended: Arc<Suspended>,
     /// The least wait after an uncertain try.
     uncertain: Duration,
     uncertain_max: i32,
@@ -52,8 +54,14 @@ pub struct Deliverer {
 
 impl Deliverer {
     pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store, wake: Arc<Wake>) -> Self {
+        let suspended = Arc::<Suspended>::default();
         Self {
-            claims: Claims::new(Arc::clone(&courier.handover.capacity), Arc::clone(&courier.metrics)),
+            claims: Claims::new(
+                Arc::clone(&courier.handover.capacity),
+                Arc::clone(&suspended),
+                Arc::clone(&courier.metrics),
+            ),
+            suspended,
             sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock), courier.suppressions.clone()),
             uncertain: config.delivery.uncertain_delay.0,
             uncertain_max: i32::try_from(config.delivery.uncertain_tries).unwrap_or(i32::MAX),
@@ -64,9 +72,19 @@ impl Deliverer {
         }
     }
 
+    /// Begins what goes on beside the work: the lanes are swept, and suspended projects looked up.
+    pub async fn keep_house(self: &Arc<Self>, shutdown: &Shutdown) {
+        if let Err(error) = self.suspended.look(&self.store).await {
+            tracing::warn!(%error, "nothing is delivered until it is known which projects are suspended");
+        }
+        let follow = Arc::clone(&self.suspended).follow(self.store.clone(), shutdown.clone());
+        shutdown.keep("suspended projects", follow);
+        shutdown.keep("the lanes", Arc::clone(self).sweep(shutdown.clone()));
+    }
+
     /// Closes idle sessions as they grow old, and all of them when stopping; calls back what waits for a budget that has come
     /// back.
-    pub async fn sweep(self: Arc<Self>, shutdown: Shutdown) {
+    async fn sweep(self: Arc<Self>, shutdown: Shutdown) {
         let mut connection = self.store.connection();
         while shutdown.pause(SWEEP).await {
             self.courier.lanes.sweep(false).await;
@@ -137,7 +155,8 @@ impl Work for Deliverer {
 
     fn available(&self) -> usize {
         // A machine that does not know what time it is does not know which certificates are valid either.
-        if self.store.clock().is_far_off() { 0 } else { self.courier.handover.capacity.free() }
+        let is_unsure = self.store.clock().is_far_off() || self.suspended.projects().is_none();
+        if is_unsure { 0 } else { self.courier.handover.capacity.free() }
     }
 
     fn close(&self) {
@@ -184,6 +203,11 @@ impl Work for Deliverer {
 
     async fn perform(&self, job: PlacedDelivery, gate: Arc<Gate>) {
         let PlacedDelivery { delivery, permit, carried } = job;
+        if self.suspended.contains(delivery.project) {
+            // It waits in its row, and no claim looks at it.
+            Box::pin(self.hold(&delivery, Instant::now(), None)).await;
+            return permit.give_up();
+        }
         let started_at = self.courier.clock.now();
         let ended = if delivery.next_hop == SANDBOX_LANE {
             // On the heap, as all that is large and seldom: the future of a job is moved about.

@@ -1,6 +1,11 @@
-//! Who may do what: keys, modes, scopes.
+//! Who may do what, and how much of it: keys, modes, scopes, limits.
 
-use super::id::ProjectId;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::id::{KeyId, ProjectId};
+use super::quota::{Suspension, UsageLimits};
 use super::words::words;
 
 words! {
@@ -26,17 +31,77 @@ words! {
     }
 }
 
+words! {
+    /// Whether a key works.
+    pub enum KeyState {
+        Valid = "valid",
+        Expired = "expired",
+        Revoked = "revoked",
+    }
+}
+
 /// Who is calling, once the credentials have been checked.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub project: ProjectId,
     pub mode: Mode,
     pub scopes: Vec<Scope>,
-    /// Author domains (A-labels) that a token is limited to; `None` is no limit.
+    /// Author domains (A-labels) that a credential is limited to; `None` is no limit.
     pub from_domains: Option<Vec<String>>,
+    /// The API key; `None` for a token.
+    pub key: Option<KeyId>,
+    /// Whether it acts for any project: a key that the command line made so, and never a token.
+    pub is_operator: bool,
+    /// Networks that the credential may be used from; `None` is no limit.
+    pub allowed_ips: Option<Vec<IpNet>>,
+    /// What the key may use, within what its project may.
+    pub key_limits: UsageLimits,
+    /// What the project may use.
+    pub project_limits: UsageLimits,
+    /// Why the project may not send.
+    pub suspension: Option<Suspension>,
 }
 
 impl Caller {
+    /// Whoever scheduled a message, which was admitted then.
+    pub const fn of_schedule(project: ProjectId, mode: Mode) -> Self {
+        Self::new(project, mode, Vec::new())
+    }
+
+    /// A caller without any limits.
+    pub const fn new(project: ProjectId, mode: Mode, scopes: Vec<Scope>) -> Self {
+        const NONE: UsageLimits = UsageLimits {
+            messages_per_second: None,
+            recipients_per_message: None,
+            recipients_per_day: None,
+            recipients_per_month: None,
+            bytes_per_month: None,
+        };
+        Self {
+            project,
+            mode,
+            scopes,
+            from_domains: None,
+            key: None,
+            is_operator: false,
+            allowed_ips: None,
+            key_limits: NONE,
+            project_limits: NONE,
+            suspension: None,
+        }
+    }
+
+    /// Whether the credential may be used from an address; one that is not known is in no network.
+    pub fn may_come_from(&self, address: Option<IpAddr>) -> bool {
+        let Some(networks) = &self.allowed_ips else { return true };
+        address.is_some_and(|address| networks.iter().any(|network| network.contains(&address.to_canonical())))
+    }
+
+    /// Whether the caller has every one of these rights: nobody gives what they do not have.
+    pub fn has_all(&self, mode: Mode, scopes: &[Scope]) -> bool {
+        self.sees_only().is_none_or(|only| only == mode) && scopes.iter().all(|scope| self.may(*scope))
+    }
+
     /// The mode that this caller is limited to: a test credential sees and changes test things only.
     pub fn sees_only(&self) -> Option<Mode> {
         (self.mode == Mode::Test).then_some(Mode::Test)

@@ -139,7 +139,7 @@ pub fn is_within(domain: &str, parent: &str) -> bool {
 }
 
 /// What stands in one pair of angle brackets, or the text as it is, without white space around.
-pub(super) fn unbracketed(text: &str) -> &str {
+pub fn unbracketed(text: &str) -> &str {
     let text = text.trim();
     text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text)
 }

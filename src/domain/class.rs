@@ -29,6 +29,7 @@ words! {
         Route = "route",
         Auth = "auth",
         Protocol = "protocol",
+        NotSendable = "not_sendable",
     }
 }
 
@@ -56,6 +57,9 @@ impl OwnClass {
             Self::RequireTls => "the message demands REQUIRETLS, which the mail hosts of the domain cannot satisfy",
             Self::Route => "the route in force leads to no mail host",
             Self::Auth => "the configured relay did not let us log in",
+            Self::NotSendable => {
+                "the message was scheduled, and could not be sent as it was asked for when its time had come"
+            }
             Self::Protocol => "a command or its order is refused, or the server broke the protocol",
         }
     }

@@ -3,6 +3,7 @@
 //! *Accept* (the API took the duty, 202), *accepted* (the next hop took it, 250) and *delivered* (the
 //! public word for that) are three senses; events speak of the last.
 
+use super::recipient::RecipientStatus;
 use super::words::words;
 
 words! {
@@ -13,6 +14,18 @@ words! {
         Delivered = "message.delivered",
         Bounced = "message.bounced",
         Expired = "message.expired",
+        Cancelled = "message.cancelled",
         Suppressed = "message.suppressed",
+    }
+}
+
+impl EventType {
+    /// The first event of a recipient that is born so.
+    pub const fn of_birth(status: RecipientStatus) -> Self {
+        match status {
+            RecipientStatus::Cancelled => Self::Cancelled,
+            RecipientStatus::Suppressed => Self::Suppressed,
+            _ => Self::Queued,
+        }
     }
 }

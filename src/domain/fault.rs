@@ -11,6 +11,7 @@ use super::words::words;
 words! {
     /// The stable word of a fault, on which programs may match: a closed set.
     pub enum FaultCode {
+        BeyondOwn = "beyond_own",
         Conflict = "conflict",
         ControlCharacter = "control_character",
         DuplicateField = "duplicate_field",
@@ -22,12 +23,15 @@ words! {
         InvalidContentId = "invalid_content_id",
         InvalidContentType = "invalid_content_type",
         InvalidDisposition = "invalid_disposition",
+        InvalidDomain = "invalid_domain",
         InvalidFilename = "invalid_filename",
         InvalidHeader = "invalid_header",
         InvalidIdempotencyKey = "invalid_idempotency_key",
+        InvalidLimit = "invalid_limit",
         InvalidMessage = "invalid_message",
         InvalidMessageId = "invalid_message_id",
         InvalidMode = "invalid_mode",
+        InvalidNetwork = "invalid_network",
         InvalidOtp = "invalid_otp",
         InvalidParameter = "invalid_parameter",
         InvalidPriority = "invalid_priority",
@@ -50,6 +54,7 @@ words! {
         UnknownField = "unknown_field",
         UnknownIpPool = "unknown_ip_pool",
         UnknownParameter = "unknown_parameter",
+        UnknownScope = "unknown_scope",
         UnknownUpload = "unknown_upload",
         WrongType = "wrong_type",
     }

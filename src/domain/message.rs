@@ -88,8 +88,9 @@ pub struct NewItem {
     /// To be sent later.
     pub scheduled: Vec<NewScheduled>,
     pub key: Option<Idempotency>,
-    /// Its messages were scheduled, and exist once they are taken from the schedule.
-    pub is_from_schedule: bool,
+    /// Its one message was scheduled, and exists once it is taken from the schedule, if that still says what was read: its
+    /// version then.
+    pub from_schedule: Option<i32>,
 }
 
 impl NewItem {
@@ -125,7 +126,8 @@ pub struct NewScheduled {
 }
 
 /// What status and lists show of a message that waits for its time.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ScheduledSummary {
     pub author: String,
     pub subject: String,

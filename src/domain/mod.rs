@@ -24,6 +24,7 @@ pub mod log;
 pub mod message;
 pub mod net;
 pub mod outcome;
+pub mod quota;
 pub mod recipient;
 pub mod reply;
 pub mod retry;

@@ -65,6 +65,20 @@ impl Counts {
         } += by;
     }
 
+    pub const fn of(&self, status: RecipientStatus) -> u32 {
+        match status {
+            RecipientStatus::Scheduled => self.scheduled,
+            RecipientStatus::Queued => self.queued,
+            RecipientStatus::Sending => self.sending,
+            RecipientStatus::Deferred => self.deferred,
+            RecipientStatus::Delivered => self.delivered,
+            RecipientStatus::Bounced => self.bounced,
+            RecipientStatus::Expired => self.expired,
+            RecipientStatus::Suppressed => self.suppressed,
+            RecipientStatus::Cancelled => self.cancelled,
+        }
+    }
+
     pub const fn total(&self) -> u32 {
         self.scheduled
             + self.queued

@@ -12,6 +12,11 @@ pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Resul
     if !caller.may_send_as(domain) {
         return Err(Refusal::ForeignDomain(domain.to_owned()));
     }
+    let (count, most) = (content.recipient_count(), caller.project_limits.recipients_per_message);
+    if let Some(most) = most.filter(|most| count as u64 > u64::from(*most)) {
+        let detail = format!("{count} recipients; the project's limit is {most}");
+        return Err(Refusal::Unacceptable(Place::Recipients, Flaw::new(FaultCode::TooManyRecipients, detail)));
+    }
     match &content.options().demand.ip_pool {
         Some(pool) if !plan.shaping.has_pool(pool) => {
             let flaw = Flaw::new(FaultCode::UnknownIpPool, format!("there is no pool '{pool}'"));

@@ -25,7 +25,8 @@ pub fn of_stored(messages: Vec<StoredAccepted>) -> AcceptedItem {
         AcceptedMessage {
             id: stored.id,
             created_at: stored.created_at,
-            send_at: stored.send_at,
+            // As it was asked for: it may have been changed since, and the id has not.
+            send_at: stored.send_at.map(|_| stored.id.made_at()),
             recipients: recipients.collect(),
         }
     });

@@ -8,11 +8,12 @@ use flate2::write::GzEncoder;
 
 use super::content::{self, Final, NotMade};
 use super::places::Ranks;
-use super::{Door, Refusal, admit};
-use crate::domain::access::{Caller, Mode};
+use super::release::Due;
+use super::{Door, admit};
+use crate::domain::access::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Expiry};
-use crate::domain::id::{BatchId, MessageId, ProjectId, RecipientId};
+use crate::domain::id::{BatchId, MessageId, RecipientId};
 use crate::domain::message::{
     Idempotency, NewItem, NewMessage, NewRecipient, NewScheduled, ScheduledRecipient, ScheduledSummary,
 };
@@ -37,30 +38,6 @@ impl Making<'_> {
     pub const fn at(shard: Shard, now: Timestamp) -> Self {
         Self { shard, now, batch: None, key: None, send_at: None, due: None }
     }
-}
-
-/// A scheduled message whose time has come.
-#[derive(Debug, Clone)]
-pub struct Due {
-    pub id: MessageId,
-    pub project: ProjectId,
-    pub mode: Mode,
-    pub content: Content,
-    pub send_at: Timestamp,
-    pub created_at: Timestamp,
-    pub key: Option<String>,
-    pub batch: Option<BatchId>,
-    /// Its recipients' ids, in order.
-    pub recipients: Vec<RecipientId>,
-}
-
-/// What became of a scheduled message whose time had come.
-#[derive(Debug, Clone)]
-pub enum Released {
-    Sent,
-    /// It was not in the schedule any more.
-    Gone,
-    Refused(Refusal),
 }
 
 /// A message, ready to be stored.
@@ -122,12 +99,13 @@ impl Door {
         let send_at = making.send_at.filter(|at| *at > now);
         // A message lies in the day on which it is sent.
         let mint = || MessageId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng);
-        let id = making.due.map_or_else(mint, |due| due.id);
+        let id = making.due.map_or_else(mint, |due| due.stored.id);
         let request = send_at.map(|_| zipped(&content));
         let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
         let Final { sender, author, message_id, subject, reverse_path, recipients, options, raw } = made;
         let mut ranks = Ranks::default();
-        let known = |at: usize| making.due.and_then(|due| due.recipients.get(at)).copied();
+        let known =
+            |at: usize| making.due.and_then(|due| due.stored.summary.recipients.get(at)).map(|recipient| recipient.id);
         let recipients = recipients.into_iter().enumerate().map(|(at, recipient)| {
             let id = known(at)
                 .unwrap_or_else(|| RecipientId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng));
@@ -155,13 +133,13 @@ impl Door {
             tags: options.tags,
             metadata: options.metadata,
             priority: options.priority,
-            created_at: making.due.map_or(now, |due| due.created_at),
+            created_at: making.due.map_or(now, |due| due.stored.created_at),
             expires_at,
             give_up_at: expires_at.map_or(last, |at| at.min(last)),
             demand: options.demand,
-            idempotency_key: making.due.map_or_else(|| making.key.clone(), |due| due.key.clone()),
-            batch: making.due.map_or(making.batch, |due| due.batch),
-            send_at: making.due.map(|due| due.send_at),
+            idempotency_key: making.due.map_or_else(|| making.key.clone(), |due| due.stored.key.clone()),
+            batch: making.due.map_or(making.batch, |due| due.stored.batch),
+            send_at: making.due.map(|due| due.stored.send_at),
             raw,
         };
         let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));

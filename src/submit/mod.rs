@@ -13,6 +13,8 @@ mod content;
 mod cpu_pool;
 mod making;
 mod places;
+mod quota;
+mod release;
 mod signing;
 mod submission;
 mod suppressed;
@@ -23,7 +25,9 @@ use std::time::Duration;
 
 pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
-pub use making::{Due, Rehearsed, Released};
+pub use making::Rehearsed;
+pub use quota::{Charge, Denied, Quotas, Spent, Standing, Usage};
+pub use release::{Due, Released, Scheduler, Unscheduled, read_request};
 pub use submission::{
     Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
     SubmitError, Wanted,
@@ -46,6 +50,7 @@ use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use content::NotMade;
 use making::{MadeMessage, Making};
+use release::KnownDays;
 use signing::Signing;
 
 /// How long an idempotency key is remembered.
@@ -64,6 +69,7 @@ pub struct Door {
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
+    days: KnownDays,
     /// Whether a message lies in the shard of its idempotency key: where a transaction may not touch all shards.
     follows_key: bool,
 }
@@ -73,6 +79,7 @@ pub struct DoorParts {
     pub store: Store,
     pub writer: Writer,
     pub backlog: Arc<Backlog>,
+    pub quotas: Arc<Quotas>,
     pub traffic: Arc<TrafficPolicy>,
     pub suppressions: Arc<Suppressions>,
     pub clock: Arc<dyn Clock>,
@@ -87,6 +94,7 @@ impl Door {
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,
+            days: KnownDays::default(),
             follows_key: config.database.max_shards_per_tx < SHARDS.len(),
             parts,
         }
@@ -99,15 +107,21 @@ impl Door {
             // What was accepted before keeps its answer.
             return self.replay_of(caller, key.as_ref()).await?.ok_or(SubmitError::Backlog(full));
         }
+        let charge = match self.parts.quotas.admit(caller, &submission).await {
+            Ok(charge) => charge,
+            Err(denied) => return self.replay_of(caller, key.as_ref()).await?.ok_or_else(|| denied.into()),
+        };
         let patience = DEADLINE + DEADLINE_EACH * u32::try_from(submission.items.len()).unwrap_or(u32::MAX);
         // On the heap: what waits for a commit is small, what makes a message is not.
-        let work = Box::pin(self.make_and_store(caller, submission));
+        let work = Box::pin(self.make_and_store(caller, submission, charge));
         let accepted = tokio::time::timeout(patience, work)
             .await
             .map_err(|_| WriteError::Away("not stored within the deadline".to_owned()))?;
         match accepted {
             // What was accepted once may be refused by now: its last instant has passed, or what it names is gone.
-            Err(SubmitError::Refused(..)) => self.replay_of(caller, key.as_ref()).await?.map_or(accepted, Ok),
+            Err(SubmitError::Refused(..) | SubmitError::QuotaSpent(_)) => {
+                self.replay_of(caller, key.as_ref()).await?.map_or(accepted, Ok)
+            }
             other => other,
         }
     }
@@ -142,40 +156,12 @@ impl Door {
         Ok(rehearsed)
     }
 
-    /// Sends messages whose time has come, and which lie in one shard; says which of them were still in the schedule.
-    /// `None`: one that cannot be sent as it was asked for.
-    pub async fn release(&self, due: Vec<Due>) -> Result<Vec<Released>, WriteError> {
-        let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
-        let Some(shard) = due.first().map(|due| due.id.shard()) else { return Ok(released) };
-        for due in due {
-            let caller = Caller { project: due.project, mode: due.mode, scopes: Vec::new(), from_domains: None };
-            let making = Making { due: Some(&due), ..Making::at(shard, now) };
-            match Box::pin(self.make(&caller, due.content.clone(), &making)).await {
-                Ok(mut made) => {
-                    self.mark_suppressed(&caller, vec![&mut made.message]).await?;
-                    items.push(NewItem { messages: vec![made.message], is_from_schedule: true, ..NewItem::default() });
-                    released.push(Released::Sent);
-                }
-                Err(NotMade::Failed(error)) => return Err(error),
-                Err(NotMade::Refused(refusal)) => released.push(Released::Refused(refusal)),
-            }
-        }
-        if items.is_empty() {
-            return Ok(released);
-        }
-        let submission = NewSubmission { shard, items, key: None, is_strict: false };
-        if let Stored::Accepted(stored) = self.parts.writer.write(submission).await? {
-            let sent = released.iter_mut().filter(|released| matches!(released, Released::Sent));
-            for (released, stored) in sent.zip(stored) {
-                if stored == ItemStored::Gone {
-                    *released = Released::Gone;
-                }
-            }
-        }
-        Ok(released)
-    }
-
-    async fn make_and_store(&self, caller: &Caller, submission: Submission) -> Result<Accepted, SubmitError> {
+    async fn make_and_store(
+        &self,
+        caller: &Caller,
+        submission: Submission,
+        charge: Charge,
+    ) -> Result<Accepted, SubmitError> {
         let now = self.parts.clock.now();
         let Submission { items, key, mode, is_batch } = submission;
         let latest = items.iter().filter_map(|item| item.wanted.as_ref().ok()?.send_at).map(SendAt::instant).max();
@@ -214,7 +200,7 @@ impl Door {
             caller,
             made,
             NewSubmission { shard, items: Vec::new(), key, is_strict: mode == Strictness::Strict },
-            batch,
+            (batch, charge),
         )
         .await
     }
@@ -246,9 +232,10 @@ impl Door {
         caller: &Caller,
         mut made: Vec<Result<Made, Refusal>>,
         mut submission: NewSubmission,
-        batch: Option<BatchId>,
+        (batch, mut charge): (Option<BatchId>, Charge),
     ) -> Result<Accepted, SubmitError> {
         let suppressed = self.mark_suppressed(caller, made.iter_mut().flat_map(Made::messages).collect()).await?;
+        let to_store: Vec<_> = made.iter().map(|made| made.as_ref().ok().and_then(Made::to_store)).collect();
         let (mut answers, mut places) = (Vec::with_capacity(made.len()), Vec::new());
         for (index, made) in made.into_iter().enumerate() {
             match made {
@@ -274,8 +261,12 @@ impl Door {
         if count == 0 {
             return Ok(Accepted { items: answers, replayed: false, batch });
         }
+        charge.fit(&to_store).await?;
         let timer = self.parts.metrics.accept_seconds.start_timer();
-        let stored = self.parts.writer.write(submission).await?;
+        charge.begin();
+        let stored = self.parts.writer.write(submission).await;
+        charge.settle(&stored);
+        let stored = stored?;
         timer.observe_duration();
         match stored {
             Stored::Accepted(stored) => {
@@ -371,6 +362,11 @@ impl Made {
             Ok(Self::New(item)) => &mut item.messages,
             Ok(Self::Before(_)) | Err(_) => &mut [],
         }
+    }
+
+    /// The bytes that are to be stored, if any are.
+    fn to_store(&self) -> Option<u64> {
+        matches!(self, Self::New(_)).then(|| self.bytes() as u64)
     }
 
     fn bytes(&self) -> usize {

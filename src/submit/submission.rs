@@ -8,6 +8,7 @@ use crate::domain::message::MessageStatus;
 use crate::domain::recipient::{Counts, RecipientStatus};
 
 use super::backlog::Full;
+use super::quota::{Denied, Spent};
 use super::writer::WriteError;
 
 /// One request of any dialect: what is stored together, and the key that a repetition finds it by.
@@ -152,6 +153,16 @@ pub enum Refusal {
     Unacceptable(Place, Flaw),
 }
 
+impl From<Denied> for SubmitError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Spent(spent) => Self::QuotaSpent(spent),
+            Denied::Suspended(reason) => Self::Suspended(reason),
+            Denied::Unknown(reason) => Self::Write(WriteError::Away(reason)),
+        }
+    }
+}
+
 /// Why a request was not accepted. Nothing was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
@@ -163,6 +174,11 @@ pub enum SubmitError {
     /// Too much waits in the queue already.
     #[error("the queue is at its limit")]
     Backlog(Full),
+    /// A quota is used up.
+    #[error("the quota {} is used up", .0.quota)]
+    QuotaSpent(Spent),
+    #[error("the project is suspended: {0}")]
+    Suspended(String),
     /// The messages of the request are larger together than may be: their bytes, and the limit.
     #[error("{0} bytes; the limit is {1}")]
     TooLarge(usize, usize),

@@ -36,6 +36,9 @@ const FILL_MAX: Duration = Duration::from_millis(5);
 /// From so many recipients on a commit takes no further message.
 const RECIPIENTS: usize = 1000;
 
+/// Tasks that write what is large.
+const LARGE_WRITERS: usize = 2;
+
 /// From so many recipients or bytes on a submission is written by itself.
 const LARGE_RECIPIENTS: usize = 100;
 const LARGE_BYTES: usize = 4 << 20;
@@ -192,7 +195,7 @@ impl Writer {
         let alone = Bounds { count: 1, bytes: 1 };
         Self {
             entries: Self::tasks(store, config.writers, bounds, parts, shutdown),
-            large: Self::tasks(store, 1, alone, parts, shutdown),
+            large: Self::tasks(store, LARGE_WRITERS, alone, parts, shutdown),
         }
     }
 
@@ -229,7 +232,16 @@ impl Writer {
     /// stored.
     pub async fn write(&self, submission: NewSubmission) -> Result<Stored, WriteError> {
         let (bytes, recipients) = size_of(&submission);
-        let entries = if recipients > LARGE_RECIPIENTS || bytes > LARGE_BYTES { &self.large } else { &self.entries };
+        let is_large = recipients > LARGE_RECIPIENTS || bytes > LARGE_BYTES;
+        self.write_by(submission, if is_large { &self.large } else { &self.entries }).await
+    }
+
+    /// Writes what nobody waits for, beside what somebody does.
+    pub async fn write_apart(&self, submission: NewSubmission) -> Result<Stored, WriteError> {
+        self.write_by(submission, &self.large).await
+    }
+
+    async fn write_by(&self, submission: NewSubmission, entries: &mpsc::Sender<Entry>) -> Result<Stored, WriteError> {
         let (answer, stored) = oneshot::channel();
         let (submission, _on_leave) = Waiting::new(submission);
         entries.try_send(Entry { submission, answer }).map_err(|error| match error {

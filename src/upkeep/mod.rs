@@ -1,6 +1,7 @@
 //! Ticks that keep the house: leases that ran out, mail past its last instant, idempotency keys past their day, suppressions past their time, counters
 //! and policies past their use, days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
+mod cancel;
 mod expiry;
 mod partitions;
 mod rescue;
@@ -9,12 +10,13 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::clock::Rng;
+use crate::domain::clock::{Clock, Rng};
 use crate::shutdown::Shutdown;
 use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
+pub use cancel::Cancellation;
 pub use expiry::Expiry;
 pub use partitions::Partitions;
 pub use rescue::{Rescue, Seen};
@@ -33,6 +35,9 @@ const BATCH: i64 = 200;
 pub struct Upkeep {
     pub store: Store,
     pub rescue: Rescue,
+    /// How long uploads are kept that nobody names, and messages that could not be sent.
+    pub uploads: Duration,
+    pub messages: Duration,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -82,10 +87,14 @@ impl Upkeep {
         if tick.is_multiple_of(CLEAN_EVERY) {
             connection.prune_idempotency_keys(BATCH).await?;
             connection.prune_suppressions(BATCH).await?;
+            let now = self.store.clock().now();
+            while connection.retire_uploads(now - self.uploads, BATCH).await? == BATCH.unsigned_abs() {}
+            connection.prune_refused_scheduled(now - self.messages, BATCH).await?;
         }
         if tick.is_multiple_of(PRUNE_EVERY) {
             self.store.prune_tls_counts().await?;
             self.store.prune_source_usage().await?;
+            self.store.prune_quota_usage().await?;
             self.store.prune_sts_policies().await?;
         }
         Ok(())

@@ -76,6 +76,17 @@ async fn make(app: &App, prefix: &str) -> String {
             let entry = app.post("/v1/suppressions", &json!({"email": "nobody@example.net"})).await;
             entry.json()["id"].as_str().unwrap().to_owned()
         }
+        "upl" => {
+            let authorization = format!("Bearer {}", app.live);
+            let headers = [("authorization", authorization.as_str())];
+            let call = app.client().request("POST", "/v1/uploads?filename=a.txt", &headers, b"x".to_vec()).await;
+            call.unwrap().json()["id"].as_str().unwrap().to_owned()
+        }
+        "key" | "prj" => {
+            let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+            let path = if prefix == "key" { "/v1/keys" } else { "/v1/projects" };
+            app.get_as(&admin, path).await.json()["data"][0]["id"].as_str().unwrap().to_owned()
+        }
         _ => {
             panic!("an operation takes an id {prefix}_…: say in `make` (tests/it/access.rs) how to make what it names")
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 31] = [
+const ROOMS: [(&str, &[&str]); 32] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -62,16 +62,19 @@ const ROOMS: [(&str, &[&str]); 31] = [
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "wake", "shutdown"]),
     ("request", &["domain", "config", "compose"]),
+    ("recall", &["domain", "store", "queue", "wake", "shutdown"]),
     (
         "api",
         &[
             "request",
+            "recall",
             "domain",
             "config",
             "telemetry",
             "store",
             "suppress",
             "auth",
+            "accounts",
             "submit",
             "routing",
             "webhook",

@@ -20,10 +20,8 @@ async fn caller(app: &App) -> Caller {
     let row: (uuid::Uuid,) =
         sqlx::query_as("SELECT id FROM projects WHERE name = 'shop'").fetch_one(&app.database.pool).await.unwrap();
     Caller {
-        project: ProjectId::from_uuid(row.0),
-        mode: Mode::Live,
-        scopes: vec![Scope::Send],
         from_domains: Some(vec!["example.org".to_owned()]),
+        ..Caller::new(ProjectId::from_uuid(row.0), Mode::Live, vec![Scope::Send])
     }
 }
 

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use mailwright::api::ProblemKind;
-use mailwright::domain::access::{Mode, Scope};
+use mailwright::domain::access::{KeyState, Mode, Scope};
+use mailwright::domain::clock::Clock;
 use mailwright::domain::draft::{AutoReplies, Disposition, Priority, TlsDemand};
 use mailwright::domain::event::EventType;
 use mailwright::domain::fault::FaultCode;
 use mailwright::domain::hold::HoldReason;
 use mailwright::domain::message::MessageStatus;
 use mailwright::domain::outcome::OutcomeKind;
+use mailwright::domain::quota::{MailFate, Quota, Subject};
 use mailwright::domain::recipient::{Counts, RecipientKind, RecipientStatus};
 use mailwright::domain::suppression::{ListFormat, SuppressionReason};
 use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
@@ -91,10 +93,21 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     ] {
         answers.push(app.get(path).await);
     }
+    answers.extend(of_accounts(&app).await);
     assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
+    let later = json!({"send_at": mailwright::domain::clock::rfc3339(Clock::now(&*app.clock) + time::Duration::HOUR)});
+    answers.push(app.call_as(&app.test, "PATCH", &message, &[], bytes(&later)).await);
+    for (path, body) in [
+        (&*format!("{message}/cancel"), json!({})),
+        (&format!("{message}/retry"), json!({})),
+        ("/v1/messages/cancel", json!({"ids": [id]})),
+        ("/v1/messages/retry", json!({"tag": "none"})),
+    ] {
+        answers.push(app.call_as(&app.test, "POST", path, &[], bytes(&body)).await);
+    }
     for path in [&*upload_path, &endpoint, &copy, &suppression, "/v1/sandbox/messages"] {
         answers.push(app.call_as(&app.live, "DELETE", path, &[], Vec::new()).await);
     }
@@ -119,6 +132,32 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     let checked = set(answers.into_iter().filter(is_success).filter_map(|answer| answer.operation));
     let described = set(CONTRACT.operations().map(|operation| operation.id().to_owned()));
     assert_eq!(checked, described, "an operation gave no 2xx that was checked");
+}
+
+/// Answers of every operation on projects and keys.
+async fn of_accounts(app: &App) -> Vec<Answer> {
+    let operator = crate::support::process::create_operator_key(&app.database.url).await;
+    let call =
+        async |method: &str, path: &str, body: &Value| app.call_as(&operator, method, path, &[], bytes(body)).await;
+    let project = call("POST", "/v1/projects", &json!({"name": "new", "limits": {"recipients_per_day": 5}})).await;
+    let path = format!("/v1/projects/{}", project.json()["id"].as_str().unwrap());
+    let of = format!("?project={}", project.json()["id"].as_str().unwrap());
+    let key = call("POST", &format!("/v1/keys{of}"), &json!({"mode": "live", "scopes": ["send"]})).await;
+    let at = format!("/v1/keys/{}", key.json()["id"].as_str().unwrap());
+    let none = &json!({});
+    vec![
+        call("GET", "/v1/projects", none).await,
+        call("GET", &path, none).await,
+        call("PATCH", &path, &json!({"suspended": true})).await,
+        call("GET", &format!("/v1/keys{of}"), none).await,
+        call("GET", &format!("{at}{of}"), none).await,
+        call("PATCH", &format!("{at}{of}"), &json!({"name": "k"})).await,
+        call("POST", &format!("{at}/rotate{of}"), none).await,
+        call("DELETE", &format!("{at}{of}"), none).await,
+        app.get_as(key.json()["key"].as_str().unwrap(), "/v1/limits").await,
+        project,
+        key,
+    ]
 }
 
 #[tokio::test]
@@ -181,6 +220,11 @@ fn closed_sets_have_the_same_names_in_openapi_yaml() {
     assert_eq!(CONTRACT.names("WebhookMode"), set(EndpointMode::ALL));
     assert_eq!(CONTRACT.names("AutoReplies"), set(AutoReplies::ALL));
     assert_eq!(CONTRACT.names("Disposition"), set(Disposition::ALL));
+    assert_eq!(CONTRACT.names("Scope"), set(Scope::ALL));
+    assert_eq!(CONTRACT.names("KeyState"), set(KeyState::ALL));
+    assert_eq!(CONTRACT.names("MailFate"), set(MailFate::ALL));
+    assert_eq!(CONTRACT.names("Quota"), set(Quota::ALL));
+    assert_eq!(CONTRACT.names("QuotaSubject"), set(Subject::ALL));
     assert_eq!(CONTRACT.names("WebhookDeliveryStatus"), set(WebhookStatus::ALL));
 }
 

@@ -174,7 +174,8 @@ fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
             "WITH RECURSIVE walk",
             format!(
                 "array_fill({shard}, ARRAY[3]), ARRAY[0, 1, 2]::smallint[], array_fill('{nil}'::uuid, ARRAY[3]), \
-                 ARRAY['', '', ''], 200, array_fill(timestamptz 'epoch', ARRAY[3])"
+                 ARRAY['', '', ''], 200, array_fill(timestamptz 'epoch', ARRAY[3]), \
+                 ARRAY['{nil}']::uuid[], ARRAY['{max}']::uuid[]"
             ),
         ),
         statement(
@@ -249,7 +250,7 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
                 "{shard}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
                  {tls}, {text}, {bytes}, {new}, {new}, {projects}, {live}, {rank}, {to}, {text}, {text}, {queued}, {never}, \
                  {text}, {rank}, {size}, {now}, {tls}, {text}, {leased}, {new}, {text}, {now}, {json}, now(), '{max}', \
-                 '{max}', 30, 1, {text}, {text}, {projects}, {text}, {never}, {text}, {text}, {json}"
+                 '{max}', 30, 1, {text}, {text}, {new}, {text}, {never}, {text}, {text}, {json}"
             ),
         ),
         statement(

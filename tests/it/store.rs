@@ -9,6 +9,7 @@ use mailwright::domain::draft::TlsDemand;
 use mailwright::domain::hold::HoldReason;
 use mailwright::domain::lane::LanePhase;
 use mailwright::domain::outcome::OutcomeKind;
+use mailwright::domain::quota::{MailFate, Quota};
 use mailwright::domain::recipient::{RecipientKind, RecipientStatus};
 use mailwright::domain::shard::{SHARDS, Shard};
 use mailwright::domain::tls_result::{TlsPolicyType, TlsResult};
@@ -154,7 +155,11 @@ async fn the_checks_of_the_tables_know_the_words_of_the_vocabulary_and_no_others
     let modes = || names!(Mode);
     // `sending` is a delivery under a lease: no row has the word.
     let mut statuses = names!(RecipientStatus);
-    statuses.retain(|name| *name != RecipientStatus::Sending.name());
+    let stored_elsewhere = [RecipientStatus::Sending.name(), RecipientStatus::Scheduled.name()];
+    statuses.retain(|name| !stored_elsewhere.contains(name));
+    // A rate by the second is kept in memory.
+    let mut counted = names!(Quota);
+    counted.retain(|name| *name != Quota::MessagesPerSecond.name());
     for (constraint, mut words) in [
         ("api_keys_mode", modes()),
         ("attempts_outcome", names!(OutcomeKind)),
@@ -166,6 +171,9 @@ async fn the_checks_of_the_tables_know_the_words_of_the_vocabulary_and_no_others
         ("lane_states_phase", names!(LanePhase)),
         ("messages_mode", modes()),
         ("messages_tls", names!(TlsDemand)),
+        ("projects_suspended_mail", names!(MailFate)),
+        ("quota_usage_mode", modes()),
+        ("quota_usage_quota", counted),
         ("recipients_kind", names!(RecipientKind)),
         ("recipients_status", statuses),
         ("scheduled_messages_mode", modes()),
@@ -196,7 +204,8 @@ async fn what_the_fleet_remembers_is_removed_when_it_is_of_no_use() {
         database
             .execute(&format!(
                 "INSERT INTO tls_reports VALUES (CURRENT_DATE - {age}, 'a.example', 'sts', 'mx.example', 'successful', 1); \
-                 INSERT INTO source_usage VALUES (CURRENT_DATE - {age}, 'a', 'other', 1)"
+                 INSERT INTO source_usage VALUES (CURRENT_DATE - {age}, 'a', 'other', 1); \
+                 INSERT INTO quota_usage VALUES (gen_random_uuid(), 'recipients_per_day', 'live', CURRENT_DATE - {age} - 1, 1)"
             ))
             .await;
     }
@@ -210,5 +219,6 @@ async fn what_the_fleet_remembers_is_removed_when_it_is_of_no_use() {
     assert_eq!(store.prune_tls_counts().await.unwrap(), 2);
     assert_eq!(store.prune_source_usage().await.unwrap(), 2);
     assert_eq!(store.prune_sts_policies().await.unwrap(), 1);
+    assert_eq!(store.prune_quota_usage().await.unwrap(), 1);
     assert_eq!(store.prune_tls_counts().await.unwrap(), 0, "and nothing twice");
 }

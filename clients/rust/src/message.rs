@@ -130,9 +130,9 @@ macro_rules! words {
 
 words! {
     /// Derived from the recipients' states.
-    MessageStatus { Queued, Sending, Delivered, PartiallyDelivered, Failed, Cancelled }
+    MessageStatus { Scheduled, Queued, Sending, Delivered, PartiallyDelivered, Failed, Cancelled }
     /// `Delivered`: the receiving server took responsibility.
-    RecipientStatus { Queued, Sending, Deferred, Delivered, Bounced, Expired, Suppressed, Cancelled }
+    RecipientStatus { Scheduled, Queued, Sending, Deferred, Delivered, Bounced, Expired, Suppressed, Cancelled }
     /// Which list of the request named the recipient.
     RecipientKind { To, Cc, Bcc }
     /// Mode of the credential that sent the message.

@@ -40,7 +40,7 @@ pub async fn events(
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
     let message = super::find(&api, &caller, &id).await?;
-    let rows = api.store.list_events(message.id, cursor, limit.rows()).await?;
+    let rows = api.store.list_events(message.id, message.created_at, cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, EventView::of, |event| event.id.to_string())))
 }
 

@@ -91,7 +91,7 @@ struct LastAttemptView<'a> {
 pub async fn explain(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;
-    let recipients = api.store.list_recipients(message.id).await?;
+    let recipients = super::recipients_of(&api, &message).await?;
     let shown = &recipients[..recipients.len().min(RECIPIENTS_MAX)];
     let ids: Vec<_> = shown.iter().map(|recipient| recipient.id).collect();
     let owed = api.store.list_owed(message.id, &ids).await?;
@@ -134,7 +134,12 @@ async fn one<'m>(
         id: recipient.id,
         email: &recipient.address,
         status: recipient.status,
-        reason: reason(recipient, owed, last, &lanes, now),
+        reason: match &caller.suspension {
+            Some(suspension) if owed.is_some_and(|owed| !owed.is_leased) => {
+                format!("the project is suspended since {}: {}", rfc3339(suspension.at), suspension.reason)
+            }
+            _ => reason(recipient, owed, last, &lanes, now),
+        },
         next_attempt_at: recipient.next_attempt_at.map(rfc3339),
         expires_at: owed.map(|owed| rfc3339(owed.expires_at)),
         attempts: recipient.attempts,

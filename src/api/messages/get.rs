@@ -12,7 +12,7 @@ use crate::api::{Shared, ok_json};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::rfc3339;
 use crate::domain::draft::Priority;
-use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::id::{BatchId, MessageId, RecipientId};
 use crate::domain::message::MessageStatus;
 use crate::domain::recipient::{Counts, RecipientKind, RecipientStatus};
 use crate::store::mail::messages::StoredMessage;
@@ -34,6 +34,13 @@ pub(super) struct MessageView<'m> {
     priority: Priority,
     size: i32,
     expires_at: Option<String>,
+    send_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<BatchId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'m str>,
     counts: &'m Counts,
 }
 
@@ -62,7 +69,7 @@ struct RecipientView<'r> {
 pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;
-    let recipients = api.store.list_recipients(message.id).await?;
+    let recipients = super::recipients_of(&api, &message).await?;
     let mut counts = Counts::default();
     for recipient in &recipients {
         counts.count(recipient.status, 1);
@@ -88,6 +95,10 @@ impl<'m> MessageView<'m> {
             priority: message.priority,
             size: message.size,
             expires_at: message.expires_at.map(rfc3339),
+            send_at: message.send_at.map(rfc3339),
+            batch_id: message.batch,
+            idempotency_key: message.key.as_deref(),
+            template: message.template.as_deref(),
             counts,
         }
     }

@@ -7,6 +7,8 @@ pub mod explain;
 pub mod get;
 pub mod list;
 pub mod raw;
+pub mod recall;
+pub mod recall_many;
 pub mod send;
 pub(super) mod sending;
 
@@ -15,6 +17,15 @@ use crate::api::problem::Problem;
 use crate::domain::access::Caller;
 use crate::domain::id::MessageId;
 use crate::store::mail::messages::StoredMessage;
+use crate::store::mail::recipients::StoredRecipient;
+
+/// The recipients of a message, also of one that waits for its time.
+async fn recipients_of(api: &Api, message: &StoredMessage) -> Result<Vec<StoredRecipient>, Problem> {
+    match &message.scheduled {
+        Some(scheduled) => Ok(StoredRecipient::of_scheduled(scheduled)),
+        None => Ok(api.store.list_recipients(message.id).await?),
+    }
+}
 
 /// The caller's message named in a path. Malformed, absent and foreign are the same 404.
 async fn find(api: &Api, caller: &Caller, id: &str) -> Result<StoredMessage, Problem> {

@@ -18,6 +18,7 @@ pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
     let bytes = match api.store.load_raw(caller.project, message.id).await? {
         StoredRaw::Kept(bytes) => bytes,
         StoredRaw::NotKept => return Err(Problem::body_not_kept()),
+        StoredRaw::Absent if message.scheduled.is_some() => return Err(Problem::not_composed()),
         StoredRaw::Absent => return Err(Problem::not_found()),
     };
     let mut response = Response::new(bytes.into());

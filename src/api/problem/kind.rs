@@ -10,6 +10,9 @@ pub enum ProblemKind {
     MissingScope,
     ForeignDomain,
     TestOnly,
+    OperatorOnly,
+    AddressNotAllowed,
+    ProjectSuspended,
     NotFound,
     BodyNotKept,
     MethodNotAllowed,
@@ -21,18 +24,23 @@ pub enum ProblemKind {
     Validation,
     IdempotencyKeyReused,
     Backlog,
+    RateLimited,
+    QuotaExceeded,
     Busy,
     StoreUnavailable,
     Internal,
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
         Self::ForeignDomain,
         Self::TestOnly,
+        Self::OperatorOnly,
+        Self::AddressNotAllowed,
+        Self::ProjectSuspended,
         Self::NotFound,
         Self::BodyNotKept,
         Self::MethodNotAllowed,
@@ -44,6 +52,8 @@ impl ProblemKind {
         Self::Validation,
         Self::IdempotencyKeyReused,
         Self::Backlog,
+        Self::RateLimited,
+        Self::QuotaExceeded,
         Self::Busy,
         Self::StoreUnavailable,
         Self::Internal,
@@ -57,6 +67,9 @@ impl ProblemKind {
             Self::MissingScope => "missing-scope",
             Self::ForeignDomain => "foreign-domain",
             Self::TestOnly => "test-only",
+            Self::OperatorOnly => "operator-only",
+            Self::AddressNotAllowed => "address-not-allowed",
+            Self::ProjectSuspended => "project-suspended",
             Self::NotFound => "not-found",
             Self::BodyNotKept => "body-not-kept",
             Self::MethodNotAllowed => "method-not-allowed",
@@ -68,6 +81,8 @@ impl ProblemKind {
             Self::Validation => "validation",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::Backlog => "backlog",
+            Self::RateLimited => "rate-limited",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::Busy => "busy",
             Self::StoreUnavailable => "store-unavailable",
             Self::Internal => "internal",
@@ -78,7 +93,12 @@ impl ProblemKind {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::MissingScope | Self::ForeignDomain | Self::TestOnly => StatusCode::FORBIDDEN,
+            Self::MissingScope
+            | Self::ForeignDomain
+            | Self::TestOnly
+            | Self::OperatorOnly
+            | Self::AddressNotAllowed
+            | Self::ProjectSuspended => StatusCode::FORBIDDEN,
             Self::NotFound | Self::BodyNotKept => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -87,7 +107,7 @@ impl ProblemKind {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Backlog => StatusCode::TOO_MANY_REQUESTS,
+            Self::Backlog | Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -113,6 +133,18 @@ impl ProblemKind {
             Self::TestOnly => {
                 "A test credential sees and changes test things only. Use a live credential for live mail, its messages and its \
                  endpoints."
+            }
+            Self::OperatorOnly => {
+                "Projects are made, limited and suspended by operators: with a key that was made by mailwright keys create \
+                 --operator."
+            }
+            Self::AddressNotAllowed => {
+                "The API key may be used from certain networks only, and the request came from another. Behind a proxy, the \
+                 operator names the proxy in http.trusted_proxies, and the address that it forwards counts."
+            }
+            Self::ProjectSuspended => {
+                "The operator has suspended the project, for the reason in the detail. Nothing was taken. Reading goes on; \
+                 sending does when the suspension ends."
             }
             Self::NotFound => {
                 "There is no such address, or nothing with that id that this credential may see. What belongs to another \
@@ -145,6 +177,14 @@ impl ProblemKind {
                  repeated one needs the same body."
             }
             Self::Backlog => "Too many deliveries of this project wait already. Send again after Retry-After.",
+            Self::RateLimited => {
+                "More messages came in a second than the project or the key may send. Nothing was taken. Send again after \
+                 Retry-After; the RateLimit headers of every answer say how much is left."
+            }
+            Self::QuotaExceeded => {
+                "The project or the key has used up what it may send in a day or a month. Nothing was taken. The detail names the \
+                 quota; GET /v1/limits shows all of them, and Retry-After when this one begins anew."
+            }
             Self::Busy => {
                 "The service has too much in hand at this moment. Nothing was taken. Send again after Retry-After."
             }
@@ -163,7 +203,12 @@ impl ProblemKind {
         match self {
             Self::Malformed => "The request cannot be read",
             Self::Unauthorized => "Missing or wrong credentials",
-            Self::MissingScope | Self::ForeignDomain | Self::TestOnly => "Not allowed",
+            Self::MissingScope
+            | Self::ForeignDomain
+            | Self::TestOnly
+            | Self::OperatorOnly
+            | Self::AddressNotAllowed => "Not allowed",
+            Self::ProjectSuspended => "The project is suspended",
             Self::NotFound => "Not found",
             Self::BodyNotKept => "No longer kept",
             Self::MethodNotAllowed => "Method not allowed",
@@ -173,6 +218,8 @@ impl ProblemKind {
             Self::Validation => "The request is not valid",
             Self::IdempotencyKeyReused => "Idempotency key used before",
             Self::Backlog => "Too much is waiting",
+            Self::RateLimited => "Too many at once",
+            Self::QuotaExceeded => "A quota is used up",
             Self::Busy => "Too much at once",
             Self::StoreUnavailable => "Temporarily unavailable",
             Self::Internal => "Internal error",

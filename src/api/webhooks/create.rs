@@ -11,6 +11,7 @@ use super::change::Change;
 use super::get::EndpointView;
 use crate::api::auth::Authed;
 use crate::api::body::UnreadBody;
+use crate::api::page::Params;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::{Mode, Scope};
@@ -29,8 +30,15 @@ struct EndpointWithSecretView<'e> {
 }
 
 /// Makes an endpoint; the answer carries the secret, once.
-pub async fn create(State(api): Shared, authed: Authed, body: UnreadBody) -> Result<Response, Problem> {
-    let caller = authed.with(Scope::Webhooks)?;
+pub async fn create(
+    State(api): Shared,
+    authed: Authed,
+    mut params: Params,
+    body: UnreadBody,
+) -> Result<Response, Problem> {
+    let project = params.project();
+    params.finish()?;
+    let caller = authed.acting(Scope::Webhooks, &api, project).await?;
     let body = body.object(&api).await?;
     let now = api.clock.now();
     let change = Change::read(&api, &caller, body.map, true).await?;

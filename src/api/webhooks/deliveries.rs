@@ -34,9 +34,9 @@ pub async fn deliveries(
     PathId(id): PathId,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let caller = authed.with(Scope::Webhooks)?;
-    let (cursor, limit) = (params.cursor(), params.limit());
+    let (project, cursor, limit) = (params.project(), params.cursor(), params.limit());
     params.finish()?;
+    let caller = authed.acting(Scope::Webhooks, &api, project).await?;
     let endpoint = super::find(&api, &caller, &id).await?;
     let rows = api.store.list_endpoint_deliveries(endpoint.id, cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, DeliveryView::of, |row| row.event.to_string())))

@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::api::auth::Authed;
-use crate::api::page::PathId;
+use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
@@ -30,8 +30,15 @@ pub(super) struct EndpointView<'e> {
 }
 
 /// The endpoint, without its secret.
-pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
-    let caller = authed.with(Scope::Webhooks)?;
+pub async fn get(
+    State(api): Shared,
+    authed: Authed,
+    PathId(id): PathId,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let project = params.project();
+    params.finish()?;
+    let caller = authed.acting(Scope::Webhooks, &api, project).await?;
     let endpoint = super::find(&api, &caller, &id).await?;
     Ok(ok_json(&EndpointView::of(&endpoint)))
 }

@@ -12,9 +12,9 @@ use crate::domain::access::Scope;
 
 /// The project's endpoints, newest first.
 pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Result<Response, Problem> {
-    let caller = authed.with(Scope::Webhooks)?;
-    let (cursor, limit) = (params.cursor(), params.limit());
+    let (project, cursor, limit) = (params.project(), params.cursor(), params.limit());
     params.finish()?;
+    let caller = authed.acting(Scope::Webhooks, &api, project).await?;
     let rows = api.store.list_endpoints(caller.project, caller.sees_only(), cursor, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, EndpointView::of, |endpoint| endpoint.id.to_string())))
 }

@@ -8,7 +8,7 @@ use super::change::Change;
 use super::get::EndpointView;
 use crate::api::auth::Authed;
 use crate::api::body::UnreadBody;
-use crate::api::page::PathId;
+use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
@@ -18,9 +18,12 @@ pub async fn update(
     State(api): Shared,
     authed: Authed,
     PathId(id): PathId,
+    mut params: Params,
     body: UnreadBody,
 ) -> Result<Response, Problem> {
-    let caller = authed.with(Scope::Webhooks)?;
+    let project = params.project();
+    params.finish()?;
+    let caller = authed.acting(Scope::Webhooks, &api, project).await?;
     let body = body.object(&api).await?;
     let mut endpoint = super::find(&api, &caller, &id).await?;
     let change = Change::read(&api, &caller, body.map, false).await?;

@@ -21,6 +21,14 @@ impl Content {
         }
     }
 
+    /// To how many mailboxes it goes.
+    pub fn recipient_count(&self) -> usize {
+        match self {
+            Self::Draft(draft) => draft.recipients().distinct().len(),
+            Self::Raw(raw) => raw.recipient_count(),
+        }
+    }
+
     pub fn options(&self) -> &Options {
         match self {
             Self::Draft(draft) => draft.options(),

@@ -18,6 +18,8 @@ impl SendAt {
     pub fn parse(text: &str, now: Timestamp) -> Result<Self, Flaw> {
         let wrong = || Flaw::new(FaultCode::InvalidTime, "is not an RFC 3339 instant such as 2026-11-22T10:00:00Z");
         let at = parse_rfc3339(text).ok_or_else(wrong)?;
+        // To the millisecond: the id of the message says so much of it.
+        let at = at.replace_nanosecond(at.nanosecond() / 1_000_000 * 1_000_000).unwrap_or(at);
         if at < now - Duration::days(1) {
             return Err(Flaw::new(FaultCode::InThePast, "lies more than a day in the past"));
         }

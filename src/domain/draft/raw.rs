@@ -73,6 +73,11 @@ impl RawDraft {
         &self.parts
     }
 
+    /// To how many mailboxes it goes.
+    pub const fn recipient_count(&self) -> usize {
+        self.parts.recipients.len()
+    }
+
     pub fn into_parts(self) -> RawParts {
         self.parts
     }

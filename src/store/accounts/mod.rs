@@ -2,4 +2,6 @@
 
 pub mod dkim_keys;
 pub mod endpoints;
+pub mod keys;
 pub mod projects;
+pub mod quotas;

@@ -1,43 +1,27 @@
-//! Projects and their API keys. Read on the way in, written by operators only.
+//! Projects: what they are called, what they may use, and whether they may send. Written by operators only.
 
-use crate::domain::access::{Mode, Scope};
+use uuid::Uuid;
+
+use super::keys::{large, signed};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{KeyId, ProjectId};
+use crate::domain::id::ProjectId;
+use crate::domain::quota::{MailFate, Suspension, UsageLimits};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
-/// A key about to be stored: its text is not.
-#[derive(Debug)]
-pub struct NewKey<'a> {
-    pub id: KeyId,
-    pub project: ProjectId,
-    pub mode: Mode,
-    pub scopes: &'a [Scope],
-    pub prefix: &'a str,
-    /// SHA-256 of the key's text.
-    pub hash: [u8; 32],
-    pub created_at: Timestamp,
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A key as it is looked up by its hash; revoked and expired ones are not found.
+/// What holds for everyone who calls for a project.
 #[derive(Debug, Clone)]
-pub struct FoundKey {
+pub struct ProjectTerms {
     pub project: ProjectId,
-    pub mode: Mode,
-    pub scopes: Vec<Scope>,
+    pub limits: UsageLimits,
+    pub suspension: Option<Suspension>,
 }
 
-/// A key as it is listed.
-#[derive(Debug)]
-pub struct ListedKey {
-    pub id: KeyId,
-    pub project: String,
-    pub mode: Mode,
-    pub prefix: String,
-    pub scopes: Vec<String>,
+/// A project as it is shown.
+#[derive(Debug, Clone)]
+pub struct StoredProject {
+    pub name: String,
     pub created_at: Timestamp,
-    pub revoked_at: Option<Timestamp>,
-    pub expires_at: Option<Timestamp>,
+    pub terms: ProjectTerms,
 }
 
 impl Store {
@@ -60,109 +44,183 @@ impl Store {
         .await
     }
 
-    /// The project with that id or that name.
-    pub async fn find_project(&self, id_or_name: &str) -> Result<Option<ProjectId>, StoreError> {
-        let id = ProjectId::parse(id_or_name).map(ProjectId::uuid);
-        let row = on_pool!(
-            self,
-            "projects.find",
-            conn,
-            sqlx::query!("SELECT id FROM projects WHERE id = $1 OR name = $2 LIMIT 1", id, id_or_name)
-                .fetch_optional(conn)
-        )?;
-        Ok(row.map(|row| ProjectId::from_uuid(row.id)))
-    }
-
-    pub async fn insert_key(&self, key: &NewKey<'_>) -> Result<(), StoreError> {
-        let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.name().to_owned()).collect();
+    /// Stores a new project; the constraint `projects_name_key` refuses a name that is taken.
+    pub async fn insert_project(&self, project: &StoredProject) -> Result<(), StoreError> {
+        let limits = &project.terms.limits;
         on_pool!(
             self,
-            "keys.insert",
+            "projects.insert",
             conn,
             sqlx::query!(
                 r#"
-                INSERT INTO api_keys (id, project_id, mode, scopes, prefix, hash, created_at, expires_at)
+                INSERT INTO projects (id, name, created_at, messages_per_second, recipients_per_message, recipients_per_day,
+                    recipients_per_month, bytes_per_month)
                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 "#,
-                key.id.uuid(),
-                key.project.uuid(),
-                key.mode.name(),
-                &scopes,
-                key.prefix,
-                &key.hash[..],
-                key.created_at,
-                key.expires_at,
+                project.terms.project.uuid(),
+                project.name,
+                project.created_at,
+                signed(limits.messages_per_second),
+                signed(limits.recipients_per_message),
+                large(limits.recipients_per_day),
+                large(limits.recipients_per_month),
+                large(limits.bytes_per_month),
             )
             .execute(conn)
         )?;
         Ok(())
     }
 
-    /// The valid key with that hash.
-    pub async fn find_key(&self, hash: &[u8; 32]) -> Result<Option<FoundKey>, StoreError> {
-        let now = self.now();
-        let row = on_pool!(
+    /// Writes all of a project that may change; the constraint `projects_name_key` refuses a name that is taken.
+    pub async fn update_project(&self, project: &StoredProject) -> Result<bool, StoreError> {
+        let ProjectTerms { limits, suspension, .. } = &project.terms;
+        let done = on_pool!(
             self,
-            "keys.find",
+            "projects.update",
             conn,
             sqlx::query!(
                 r#"
-                SELECT id, project_id, mode, scopes FROM api_keys
-                WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+                UPDATE projects SET name = $2, messages_per_second = $3, recipients_per_message = $4, recipients_per_day = $5,
+                    recipients_per_month = $6, bytes_per_month = $7, suspended_at = $8, suspended_reason = $9,
+                    suspended_mail = $10
+                WHERE id = $1
                 "#,
-                &hash[..],
-                now,
+                project.terms.project.uuid(),
+                project.name,
+                signed(limits.messages_per_second),
+                signed(limits.recipients_per_message),
+                large(limits.recipients_per_day),
+                large(limits.recipients_per_month),
+                large(limits.bytes_per_month),
+                suspension.as_ref().map(|suspension| suspension.at),
+                suspension.as_ref().map(|suspension| &*suspension.reason),
+                suspension.as_ref().map(|suspension| suspension.mail.name()),
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The project with that id or that name.
+    pub async fn find_project(&self, id_or_name: &str) -> Result<Option<ProjectId>, StoreError> {
+        Ok(self.find_terms(id_or_name).await?.map(|terms| terms.project))
+    }
+
+    /// What holds for the project with that id or that name.
+    pub async fn find_terms(&self, id_or_name: &str) -> Result<Option<ProjectTerms>, StoreError> {
+        let id = ProjectId::parse(id_or_name).map(ProjectId::uuid);
+        let row = on_pool!(
+            self,
+            "projects.find",
+            conn,
+            sqlx::query_as!(
+                TermsRow,
+                r#"
+                SELECT id, messages_per_second, recipients_per_message, recipients_per_day, recipients_per_month,
+                    bytes_per_month, suspended_at, suspended_reason, suspended_mail
+                FROM projects WHERE id = $1 OR name = $2 ORDER BY id = $1 DESC LIMIT 1
+                "#,
+                id,
+                id_or_name
             )
             .fetch_optional(conn)
         )?;
-        row.map(|row| {
-            let mode =
-                Mode::parse(&row.mode).ok_or_else(|| StoreError::corrupt("api_keys", "mode", row.id, &row.mode))?;
-            let scopes = row.scopes.iter().filter_map(|name| Scope::parse(name)).collect();
-            Ok(FoundKey { project: ProjectId::from_uuid(row.project_id), mode, scopes })
-        })
-        .transpose()
+        row.map(TermsRow::decode).transpose()
     }
 
-    /// All keys, newest first.
-    pub async fn list_keys(&self) -> Result<Vec<ListedKey>, StoreError> {
+    /// Projects, newest first, from below `before` on: one of them, or all.
+    pub async fn list_projects(
+        &self,
+        only: Option<ProjectId>,
+        before: Option<ProjectId>,
+        limit: i64,
+    ) -> Result<Vec<StoredProject>, StoreError> {
         let rows = on_pool!(
             self,
-            "keys.list",
+            "projects.list",
             conn,
             sqlx::query!(
                 r#"
-                SELECT k.id, p.name AS project, k.mode, k.prefix, k.scopes, k.created_at, k.revoked_at, k.expires_at
-                FROM api_keys k JOIN projects p ON p.id = k.project_id ORDER BY k.id DESC LIMIT 1000
+                SELECT id, name, created_at, messages_per_second, recipients_per_message, recipients_per_day,
+                    recipients_per_month, bytes_per_month, suspended_at, suspended_reason, suspended_mail
+                FROM projects WHERE ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR id < $2)
+                ORDER BY id DESC LIMIT $3
                 "#,
+                only.map(ProjectId::uuid),
+                before.map(ProjectId::uuid),
+                limit,
             )
             .fetch_all(conn)
         )?;
         rows.into_iter()
             .map(|row| {
-                Ok(ListedKey {
-                    id: KeyId::from_uuid(row.id),
-                    project: row.project,
-                    mode: decoded(Mode::parse(&row.mode), ("api_keys", "mode"), row.id, &row.mode)?,
-                    prefix: row.prefix,
-                    scopes: row.scopes,
-                    created_at: row.created_at,
-                    revoked_at: row.revoked_at,
-                    expires_at: row.expires_at,
-                })
+                let terms = TermsRow {
+                    id: row.id,
+                    messages_per_second: row.messages_per_second,
+                    recipients_per_message: row.recipients_per_message,
+                    recipients_per_day: row.recipients_per_day,
+                    recipients_per_month: row.recipients_per_month,
+                    bytes_per_month: row.bytes_per_month,
+                    suspended_at: row.suspended_at,
+                    suspended_reason: row.suspended_reason,
+                    suspended_mail: row.suspended_mail,
+                };
+                Ok(StoredProject { name: row.name, created_at: row.created_at, terms: terms.decode()? })
             })
             .collect()
     }
 
-    /// Revokes a key; `false` when there is none, or it was revoked before.
-    pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
-        let done = on_pool!(
+    /// The projects that are suspended, and what becomes of their mail.
+    pub async fn list_suspended(&self) -> Result<Vec<(ProjectId, MailFate)>, StoreError> {
+        let rows = on_pool!(
             self,
-            "keys.revoke",
+            "projects.list_suspended",
             conn,
-            sqlx::query!("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.uuid(), now,)
-                .execute(conn)
+            sqlx::query!(r#"SELECT id, suspended_mail AS "mail!" FROM projects WHERE suspended_mail IS NOT NULL"#)
+                .fetch_all(conn)
         )?;
-        Ok(done.rows_affected() == 1)
+        rows.into_iter()
+            .map(|row| {
+                let fate = decoded(MailFate::parse(&row.mail), ("projects", "suspended_mail"), row.id, &row.mail)?;
+                Ok((ProjectId::from_uuid(row.id), fate))
+            })
+            .collect()
+    }
+}
+
+/// What a row says of a project's terms.
+pub(super) struct TermsRow {
+    pub(super) id: Uuid,
+    pub(super) messages_per_second: Option<i32>,
+    pub(super) recipients_per_message: Option<i32>,
+    pub(super) recipients_per_day: Option<i64>,
+    pub(super) recipients_per_month: Option<i64>,
+    pub(super) bytes_per_month: Option<i64>,
+    pub(super) suspended_at: Option<Timestamp>,
+    pub(super) suspended_reason: Option<String>,
+    pub(super) suspended_mail: Option<String>,
+}
+
+impl TermsRow {
+    pub(super) fn decode(self) -> Result<ProjectTerms, StoreError> {
+        let suspension = match (self.suspended_at, self.suspended_mail) {
+            (Some(at), Some(mail)) => Some(Suspension {
+                at,
+                reason: self.suspended_reason.unwrap_or_default(),
+                mail: decoded(MailFate::parse(&mail), ("projects", "suspended_mail"), self.id, &mail)?,
+            }),
+            _ => None,
+        };
+        Ok(ProjectTerms {
+            project: ProjectId::from_uuid(self.id),
+            limits: UsageLimits {
+                messages_per_second: self.messages_per_second.map(i32::unsigned_abs),
+                recipients_per_message: self.recipients_per_message.map(i32::unsigned_abs),
+                recipients_per_day: self.recipients_per_day.map(i64::unsigned_abs),
+                recipients_per_month: self.recipients_per_month.map(i64::unsigned_abs),
+                bytes_per_month: self.bytes_per_month.map(i64::unsigned_abs),
+            },
+            suspension,
+        })
     }
 }

@@ -120,7 +120,7 @@ async fn accept(
 
 /// Whether it makes messages, and asks nothing of what is there.
 fn is_plain(submission: &NewSubmission) -> bool {
-    let is_plain = |item: &NewItem| item.key.is_none() && item.scheduled.is_empty() && !item.is_from_schedule;
+    let is_plain = |item: &NewItem| item.key.is_none() && item.scheduled.is_empty() && item.from_schedule.is_none();
     submission.key.is_none() && submission.items.iter().all(is_plain)
 }
 
@@ -233,7 +233,7 @@ impl<'m> RecipientColumns<'m> {
             self.return_path.push(recipient.return_path.as_ref().map(ReversePath::as_str));
             self.places.push(recipient.places.as_deref());
             self.status.push(recipient.status.name());
-            self.settled_at.push(recipient.status.is_settled().then_some(message.created_at));
+            self.settled_at.push(recipient.status.is_settled().then_some(context.now));
             self.next_hop.push(&recipient.next_hop);
             self.priority.push(message.priority.rank());
             self.size.push(size_of(message));
@@ -242,13 +242,13 @@ impl<'m> RecipientColumns<'m> {
             self.ip_pool.push(message.demand.ip_pool.as_deref());
             self.is_leased.push((context.birth.is_leased)(&recipient.id.uuid()));
             self.event_id.push(EventId::new_in(shard, context.now, context.rng).uuid());
+            self.event_type.push(EventType::of_birth(recipient.status).name());
+            self.created_at.push(message.send_at.map_or(message.created_at, |_| context.now));
+            self.tags.push(as_json(&message.tags));
             let why = recipient.suppressed.as_ref();
-            self.event_type.push(if why.is_some() { EventType::Suppressed } else { EventType::Queued }.name());
             self.reply_text.push(why.map(Suppressed::text));
             self.reply_class.push(why.map(|_| OwnClass::Suppressed.name()));
             self.data.push(why.map_or_else(|| json!({}), suppressed_data));
-            self.created_at.push(message.created_at);
-            self.tags.push(as_json(&message.tags));
         }
     }
 }
@@ -286,10 +286,10 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
                 priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, tags, places,
                 reply_text, reply_class, data)),
         recipients_ AS (
-            INSERT INTO recipients (shard, message_id, id, position, kind, address, return_path, places, status, settled_at,
-                reply_text, reply_class)
-            SELECT $1, r.message_id, r.id, r.position, r.kind, r.address, r.return_path, r.places, r.status, r.settled_at,
-                r.reply_text, r.reply_class
+            INSERT INTO recipients (shard, project_id, message_id, id, position, kind, address, return_path, places, status,
+                settled_at, reply_text, reply_class)
+            SELECT $1, r.project_id, r.message_id, r.id, r.position, r.kind, r.address, r.return_path, r.places, r.status,
+                r.settled_at, r.reply_text, r.reply_class
             FROM r),
         -- Owed to each that is not settled already; leased at once where this process has a place for it.
         deliveries_ AS (

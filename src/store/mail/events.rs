@@ -28,11 +28,12 @@ impl Store {
     pub async fn list_events(
         &self,
         id: MessageId,
+        created_at: Timestamp,
         after: Option<EventId>,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        // Days before the message's own are never opened.
-        let oldest = first_id_at(id.made_at() - CLOCKS_DIFFER);
+        // Days before the message's own are never opened. One that was scheduled may be cancelled long before its own.
+        let oldest = first_id_at(id.made_at().min(created_at) - CLOCKS_DIFFER);
         let rows = on_pool!(
             self,
             "events.list",

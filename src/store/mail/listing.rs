@@ -1,38 +1,217 @@
-//! The statements that scatter over all shards: listings. Keyset by id, newest first, under the same
-//! deadline as everything else; the only module that may leave the shard out.
+//! The statements that scatter over all shards: listings. Keyset by id, newest first; the only module that may leave the shard
+//! out.
+//!
+//! A list reads what its project has, step by step, and stops when its page is full or its time is up: a page may be short,
+//! and its cursor goes on behind the last message that was looked at. Nothing is read of other projects.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::messages::{MessageRow, StoredMessage};
+use super::recipients::StoredRecipient;
+use super::scheduled::ScheduledRow;
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{MessageId, ProjectId};
-use crate::domain::recipient::{Counts, RecipientStatus};
-use crate::store::{Store, StoreError, on_pool};
+use crate::domain::id::{BatchId, MessageId, ProjectId, RecipientId};
+use crate::domain::message::MessageStatus;
+use crate::domain::recipient::{Counts, RecipientKind, RecipientStatus};
+use crate::store::schema::partitions::first_id_at;
+use crate::store::{Store, StoreError, decoded, on_pool};
 
-/// What a listing is narrowed to. `None` narrows nothing.
+/// Messages that are looked at in one statement, first and at most.
+const STEP: i64 = 200;
+const STEP_MAX: i64 = 4000;
+/// How long a list is looked for before its page is answered as it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Recipients that a list names of a message.
+pub const NAMED: usize = 5;
+
+/// What a listing is narrowed to. What is empty narrows nothing.
 #[derive(Debug, Default, Clone)]
 pub struct MessageFilter {
     pub mode: Option<Mode>,
-    pub status: Option<String>,
+    /// Any of these is the message's state, or a recipient's.
+    pub statuses: Vec<StatusFilter>,
     pub to: Option<String>,
     pub from: Option<String>,
     pub tag: Option<String>,
     pub domain: Option<String>,
+    /// Sent, or to be sent, at or after this instant.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     /// Part of the subject, letters of either case.
     pub q: Option<String>,
+    pub message_id: Option<String>,
+    pub batch: Option<BatchId>,
+    /// These messages and no others.
+    pub ids: Option<Vec<MessageId>>,
     /// Messages older than this one.
     pub before: Option<MessageId>,
-    pub limit: i64,
+    pub limit: usize,
+}
+
+/// A state of messages or of recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFilter {
+    Message(MessageStatus),
+    Recipient(RecipientStatus),
+}
+
+impl StatusFilter {
+    /// The state with that name; a message's, where both have it.
+    pub fn parse(name: &str) -> Option<Self> {
+        let of_recipient = || RecipientStatus::parse(name).map(Self::Recipient);
+        MessageStatus::parse(name).map(Self::Message).or_else(of_recipient)
+    }
+
+    fn holds(self, counts: &Counts) -> bool {
+        match self {
+            Self::Message(status) => MessageStatus::of(counts) == status,
+            Self::Recipient(status) => counts.of(status) > 0,
+        }
+    }
+}
+
+/// A message of a list.
+#[derive(Debug, Clone)]
+pub struct ListedMessage {
+    pub message: StoredMessage,
+    pub counts: Counts,
+    /// The first [`NAMED`] of its recipients.
+    pub recipients: Vec<ListedRecipient>,
+}
+
+/// A recipient as a list names it.
+#[derive(Debug, Clone)]
+pub struct ListedRecipient {
+    pub id: RecipientId,
+    pub email: String,
+    pub kind: RecipientKind,
+    pub status: RecipientStatus,
+}
+
+/// A page of a list.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub messages: Vec<ListedMessage>,
+    /// Where to go on; `None`: there is nothing more.
+    pub next: Option<MessageId>,
+}
+
+/// What a step has looked at.
+struct Step {
+    found: Vec<StoredMessage>,
+    /// The last one that was looked at; `None`: it was the last step.
+    last: Option<MessageId>,
 }
 
 impl Store {
-    /// The project's messages with the numbers of their recipients by state.
-    pub async fn list_messages(
+    /// The project's messages, newest first, also those that wait for their time.
+    pub async fn list_messages(&self, project: ProjectId, filter: &MessageFilter) -> Result<Listing, StoreError> {
+        let end = Instant::now() + PATIENCE;
+        let (mut listing, mut before, mut step) = (Listing::default(), filter.before, STEP);
+        loop {
+            let sent = self.step_sent(project, filter, before, step).await?;
+            let waiting = self.step_scheduled(project, filter, before, step).await?;
+            // What is older than the end of either is looked at in the next step.
+            let last = sent.last.max(waiting.last);
+            let mut found: Vec<_> = sent.found.into_iter().chain(waiting.found).collect();
+            found.retain(|message| last.is_none_or(|last| message.id >= last));
+            found.sort_by_key(|message| std::cmp::Reverse(message.id));
+            found.dedup_by_key(|message| message.id);
+            for message in self.with_recipients(found).await? {
+                let is_wanted =
+                    filter.statuses.is_empty() || filter.statuses.iter().any(|status| status.holds(&message.counts));
+                if !is_wanted {
+                    continue;
+                }
+                if listing.messages.len() == filter.limit {
+                    listing.next = listing.messages.last().map(|last| last.message.id);
+                    return Ok(listing);
+                }
+                listing.messages.push(message);
+            }
+            let Some(last) = last else { return Ok(listing) };
+            if Instant::now() >= end {
+                listing.next = Some(last);
+                return Ok(listing);
+            }
+            before = Some(last);
+            step = (step * 2).min(STEP_MAX);
+        }
+    }
+
+    async fn step_sent(
         &self,
         project: ProjectId,
         filter: &MessageFilter,
-    ) -> Result<Vec<(StoredMessage, Counts)>, StoreError> {
+        before: Option<MessageId>,
+        step: i64,
+    ) -> Result<Step, StoreError> {
+        let (first, end) = bounds(filter, before);
+        let ids: Option<Vec<Uuid>> = filter.ids.as_ref().map(|ids| ids.iter().map(|id| id.uuid()).collect());
+        let address = filter.to.as_deref();
+        let domain = filter.domain.as_deref().or_else(|| address.and_then(|to| Some(to.rsplit_once('@')?.1)));
+        let candidates: Vec<Uuid> = match (domain, filter.batch, &ids) {
+            (_, _, Some(ids)) => ids.iter().copied().filter(|id| (first..end).contains(id)).collect(),
+            (Some(domain), ..) => on_pool!(
+                self,
+                "recipients.list_of_address",
+                conn,
+                sqlx::query_scalar!(
+                    r#"
+                        SELECT DISTINCT r.message_id FROM recipients r
+                        WHERE r.project_id = $1 AND split_part(r.address, '@', -1) = $2
+                          AND ($3::text IS NULL OR lower(r.address) = lower($3))
+                          AND r.message_id >= $4 AND r.message_id < $5
+                        ORDER BY r.message_id DESC LIMIT $6
+                        "#,
+                    project.uuid(),
+                    domain,
+                    address,
+                    first,
+                    end,
+                    step,
+                )
+                .fetch_all(conn)
+            )?,
+            (None, Some(batch), None) => on_pool!(
+                self,
+                "messages.list_of_batch",
+                conn,
+                sqlx::query_scalar!(
+                    r#"
+                        SELECT id FROM messages WHERE project_id = $1 AND batch_id = $2 AND id >= $3 AND id < $4
+                        ORDER BY id DESC LIMIT $5
+                        "#,
+                    project.uuid(),
+                    batch.uuid(),
+                    first,
+                    end,
+                    step,
+                )
+                .fetch_all(conn)
+            )?,
+            (None, None, None) => on_pool!(
+                self,
+                "messages.list_ids",
+                conn,
+                sqlx::query_scalar!(
+                    "SELECT id FROM messages WHERE project_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+                    project.uuid(),
+                    first,
+                    end,
+                    step,
+                )
+                .fetch_all(conn)
+            )?,
+        };
+        let is_last = ids.is_some() || i64::try_from(candidates.len()).is_ok_and(|count| count < step);
+        let last = candidates.iter().min().copied().filter(|_| !is_last).map(MessageId::from_uuid);
         let rows = on_pool!(
             self,
             "messages.list",
@@ -40,81 +219,200 @@ impl Store {
             sqlx::query_as!(
                 MessageRow,
                 r#"
-            SELECT m.id, m.mode, m.sender, m.author, m.message_id, m.subject, m.tags, m.metadata, m.priority, m.size,
-                m.created_at, m.expires_at,
-                c.counts AS "counts!"
-            FROM messages m
-            -- How many recipients are in each state, and the message's state by the rule of `MessageStatus::of`.
-            CROSS JOIN LATERAL (
-                SELECT array_agg(n.number ORDER BY n.status) AS counts,
-                    CASE WHEN bool_and(n.number = 0 OR n.status = 'delivered') THEN 'delivered'
-                         WHEN bool_or(n.number > 0 AND n.status = 'delivered') THEN 'partially_delivered'
-                         WHEN bool_or(n.number > 0 AND n.status = 'sending') THEN 'sending'
-                         WHEN bool_or(n.number > 0 AND n.status IN ('queued', 'deferred')) THEN 'queued'
-                         WHEN bool_and(n.number = 0 OR n.status = 'cancelled') THEN 'cancelled'
-                         ELSE 'failed' END AS message_status
-                FROM (
-                    SELECT s.status, count(r.id)::int AS number
-                    FROM unnest(ARRAY['bounced', 'cancelled', 'deferred', 'delivered', 'expired', 'queued', 'scheduled', 'sending',
-                        'suppressed']) AS s (status)
-                    LEFT JOIN (
-                        -- A delivery under a lease is `sending`.
-                        SELECT r.id, CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending'
-                                          ELSE r.status END AS status
-                        FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
-                        WHERE r.shard = m.shard AND r.message_id = m.id
-                    ) AS r ON r.status = s.status
-                    GROUP BY s.status
-                ) AS n
-            ) AS c
-            WHERE m.project_id = $1
-              AND ($12::text IS NULL OR m.mode = $12)
-              AND ($2::uuid IS NULL OR m.id < $2)
-              AND ($3::timestamptz IS NULL OR m.created_at >= $3)
-              AND ($4::timestamptz IS NULL OR m.created_at < $4)
-              AND ($5::text IS NULL OR lower(m.sender) = lower($5))
-              AND ($6::text IS NULL OR m.tags ? $6)
-              AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0)
-              -- An address is sought within its domain: one index serves both.
-              AND ($8::text IS NULL OR m.id IN (
-                  SELECT r.message_id FROM recipients r
-                  WHERE split_part(r.address, '@', -1) = split_part($8, '@', -1) AND lower(r.address) = lower($8)))
-              AND ($9::text IS NULL OR m.id IN (
-                  SELECT r.message_id FROM recipients r WHERE split_part(r.address, '@', -1) = $9))
-              AND ($10::text IS NULL OR c.message_status = $10)
-            ORDER BY m.id DESC LIMIT $11
-            "#,
+                SELECT m.id, m.mode, m.sender, m.author, m.message_id, m.subject, m.tags, m.metadata, m.priority, m.size,
+                    m.created_at, m.expires_at, m.send_at, m.batch_id, m.idempotency_key, m.template
+                FROM unnest($2::int[], $3::uuid[]) AS c (shard, id)
+                JOIN messages m ON m.shard = c.shard AND m.id = c.id
+                WHERE m.project_id = $1
+                  AND ($4::text IS NULL OR m.mode = $4)
+                  AND ($5::text IS NULL OR lower(m.sender) = lower($5))
+                  AND ($6::text IS NULL OR m.tags ? $6)
+                  AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0)
+                  AND ($8::uuid IS NULL OR m.batch_id = $8)
+                  AND ($9::text IS NULL OR m.message_id = $9)
+                "#,
                 project.uuid(),
-                filter.before.map(MessageId::uuid),
-                filter.since,
-                filter.until,
+                &candidates.iter().map(|id| MessageId::from_uuid(*id).shard().value()).collect::<Vec<_>>(),
+                &candidates,
+                filter.mode.map(Mode::name),
                 filter.from,
                 filter.tag,
                 filter.q,
-                filter.to,
-                filter.domain,
-                filter.status,
-                filter.limit,
-                filter.mode.map(Mode::name),
+                filter.batch.map(BatchId::uuid),
+                filter.message_id,
             )
             .fetch_all(conn)
         )?;
-        rows.into_iter()
-            .map(|row| {
-                let counts = counts_of(&row.counts);
-                Ok((row.decode()?, counts))
-            })
-            .collect()
+        let found = rows.into_iter().map(MessageRow::decode).collect::<Result<_, _>>()?;
+        Ok(Step { found, last })
+    }
+
+    async fn step_scheduled(
+        &self,
+        project: ProjectId,
+        filter: &MessageFilter,
+        before: Option<MessageId>,
+        step: i64,
+    ) -> Result<Step, StoreError> {
+        let (first, end) = bounds(filter, before);
+        let ids: Option<Vec<Uuid>> = filter.ids.as_ref().map(|ids| ids.iter().map(|id| id.uuid()).collect());
+        let rows = on_pool!(
+            self,
+            "scheduled_messages.list",
+            conn,
+            sqlx::query_as!(
+                ScheduledRow,
+                r#"
+                SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
+                    batch_id, refused, ''::bytea AS "request!"
+                FROM scheduled_messages
+                WHERE project_id = $1 AND id >= $2 AND id < $3 AND ($4::uuid[] IS NULL OR id = ANY ($4))
+                  AND ($6::uuid IS NULL OR batch_id = $6)
+                ORDER BY id DESC LIMIT $5
+                "#,
+                project.uuid(),
+                first,
+                end,
+                ids.as_deref(),
+                step,
+                filter.batch.map(BatchId::uuid),
+            )
+            .fetch_all(conn)
+        )?;
+        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < step);
+        let last = rows.last().map(|row| MessageId::from_uuid(row.id)).filter(|_| !is_last);
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let message = StoredMessage::from(row.decode()?.stored);
+            if filter.takes(&message) {
+                found.push(message);
+            }
+        }
+        Ok(Step { found, last })
+    }
+
+    /// These messages with the numbers of their recipients by state, and the first of them.
+    async fn with_recipients(&self, messages: Vec<StoredMessage>) -> Result<Vec<ListedMessage>, StoreError> {
+        let sent: Vec<_> = messages.iter().filter(|message| message.scheduled.is_none()).map(|m| m.id).collect();
+        let mut known = self.count_recipients(&sent).await?;
+        let listed = messages.into_iter().map(|message| {
+            let (counts, recipients) = match &message.scheduled {
+                None => known.remove(&message.id).unwrap_or_default(),
+                Some(scheduled) => {
+                    let recipients = StoredRecipient::of_scheduled(scheduled);
+                    let mut counts = Counts::default();
+                    for recipient in &recipients {
+                        counts.count(recipient.status, 1);
+                    }
+                    let named = recipients.into_iter().take(NAMED).map(|recipient| ListedRecipient {
+                        id: recipient.id,
+                        email: recipient.address,
+                        kind: recipient.kind,
+                        status: recipient.status,
+                    });
+                    (counts, named.collect())
+                }
+            };
+            ListedMessage { message, counts, recipients }
+        });
+        Ok(listed.collect())
+    }
+
+    async fn count_recipients(
+        &self,
+        ids: &[MessageId],
+    ) -> Result<HashMap<MessageId, (Counts, Vec<ListedRecipient>)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = on_pool!(
+            self,
+            "recipients.count",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT w.id AS "id!", c.counts AS "counts!", f.first AS "first!"
+                FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(jsonb_object_agg(n.status, n.number), '{}') AS counts FROM (
+                        SELECT s.status, count(*) AS number FROM (
+                            -- A delivery under a lease is `sending`.
+                            SELECT CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending'
+                                        ELSE r.status END AS status
+                            FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
+                            WHERE r.shard = w.shard AND r.message_id = w.id) AS s
+                        GROUP BY s.status) AS n) AS c
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.position), '[]') AS first FROM (
+                        SELECT r.id, r.position, r.address, r.kind,
+                            CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending'
+                                 ELSE r.status END AS status
+                        FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
+                        WHERE r.shard = w.shard AND r.message_id = w.id
+                        ORDER BY r.position LIMIT $3) AS p) AS f
+                "#,
+                &ids.iter().map(|id| id.shard().value()).collect::<Vec<_>>(),
+                &ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
+                i64::try_from(NAMED).unwrap_or(5),
+            )
+            .fetch_all(conn)
+        )?;
+        let mut known = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let id = MessageId::from_uuid(row.id);
+            let mut counts = Counts::default();
+            let corrupt = |error: serde_json::Error| StoreError::corrupt("recipients", "status", id, error.to_string());
+            let by_status: HashMap<String, u32> = serde_json::from_value(row.counts).map_err(corrupt)?;
+            for (name, number) in by_status {
+                counts.count(decoded(RecipientStatus::parse(&name), ("recipients", "status"), id, &name)?, number);
+            }
+            let first: Vec<FirstRow> = serde_json::from_value(row.first).map_err(corrupt)?;
+            let first = first.into_iter().map(|row| {
+                Ok(ListedRecipient {
+                    id: RecipientId::from_uuid(Uuid::try_parse(&row.id).unwrap_or_default()),
+                    kind: decoded(RecipientKind::parse(&row.kind), ("recipients", "kind"), id, &row.kind)?,
+                    status: decoded(RecipientStatus::parse(&row.status), ("recipients", "status"), id, &row.status)?,
+                    email: row.address,
+                })
+            });
+            known.insert(id, (counts, first.collect::<Result<Vec<_>, StoreError>>()?));
+        }
+        Ok(known)
     }
 }
 
-/// Numbers in alphabetical order of the states' names, as the statement gives them.
-fn counts_of(numbers: &[i32]) -> Counts {
-    let mut names: Vec<_> = RecipientStatus::ALL.to_vec();
-    names.sort_by_key(|status| status.name());
-    let mut counts = Counts::default();
-    for (status, number) in names.into_iter().zip(numbers) {
-        counts.count(status, u32::try_from(*number).unwrap_or(0));
+#[derive(Deserialize)]
+struct FirstRow {
+    id: String,
+    address: String,
+    kind: String,
+    status: String,
+}
+
+/// The ids that a list looks at: from the first on, before the second.
+fn bounds(filter: &MessageFilter, before: Option<MessageId>) -> (Uuid, Uuid) {
+    let first = filter.since.map_or(Uuid::nil(), first_id_at);
+    let until = filter.until.map_or(Uuid::max(), first_id_at);
+    (first, before.map_or(until, |before| until.min(before.uuid())))
+}
+
+impl MessageFilter {
+    /// What the statement asks of a message that is sent, asked of one that waits.
+    fn takes(&self, message: &StoredMessage) -> bool {
+        let Some(scheduled) = &message.scheduled else { return true };
+        let recipients = &scheduled.summary.recipients;
+        let is_to = |to: &str| recipients.iter().any(|recipient| recipient.email.eq_ignore_ascii_case(to));
+        let is_at = |domain: &str| {
+            recipients.iter().any(|recipient| recipient.email.rsplit_once('@').is_some_and(|(_, at)| at == domain))
+        };
+        let sender = message.author.rsplit_once('<').map_or(&*message.author, |(_, rest)| rest.trim_end_matches('>'));
+        let has_tag = |tag: &str| message.tags.as_array().is_some_and(|tags| tags.iter().any(|known| known == tag));
+        self.mode.is_none_or(|mode| message.mode == mode)
+            && self.from.as_deref().is_none_or(|from| sender.eq_ignore_ascii_case(from))
+            && self.tag.as_deref().is_none_or(has_tag)
+            && self.q.as_deref().is_none_or(|q| message.subject.to_lowercase().contains(&q.to_lowercase()))
+            && self.to.as_deref().is_none_or(is_to)
+            && self.domain.as_deref().is_none_or(is_at)
+            && self.message_id.as_deref().is_none_or(|id| message.message_id == id)
     }
-    counts
 }

@@ -2,10 +2,11 @@
 
 use uuid::Uuid;
 
+use super::scheduled::StoredScheduled;
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::Priority;
-use crate::domain::id::{MessageId, ProjectId};
+use crate::domain::id::{BatchId, MessageId, ProjectId};
 use crate::domain::message::made_message_id;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
@@ -24,9 +25,42 @@ pub struct StoredMessage {
     pub size: i32,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// The instant for which it was scheduled.
+    pub send_at: Option<Timestamp>,
+    pub batch: Option<BatchId>,
+    /// The caller's own key.
+    pub key: Option<String>,
+    pub template: Option<String>,
+    /// It waits for its time, or could not be sent when that had come.
+    pub scheduled: Option<Box<StoredScheduled>>,
 }
 
-/// The columns of a message, with the numbers of its recipients by state where they are asked for.
+impl From<StoredScheduled> for StoredMessage {
+    fn from(stored: StoredScheduled) -> Self {
+        let summary = &stored.summary;
+        let made = || made_message_id(stored.id, domain_of(summary.author.trim_end_matches('>')));
+        Self {
+            id: stored.id,
+            mode: stored.mode,
+            author: summary.author.clone(),
+            message_id: summary.message_id.clone().unwrap_or_else(made),
+            subject: summary.subject.clone(),
+            tags: stored.tags.clone(),
+            metadata: summary.metadata.clone(),
+            priority: Priority::of_rank(summary.priority).unwrap_or_default(),
+            size: summary.size,
+            created_at: stored.created_at,
+            expires_at: stored.expires_at,
+            send_at: Some(stored.send_at),
+            batch: stored.batch,
+            key: stored.key.clone(),
+            template: None,
+            scheduled: Some(Box::new(stored)),
+        }
+    }
+}
+
+/// The columns of a message.
 pub(super) struct MessageRow {
     pub id: Uuid,
     pub mode: String,
@@ -40,7 +74,10 @@ pub(super) struct MessageRow {
     pub size: i32,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
-    pub counts: Vec<i32>,
+    pub send_at: Option<Timestamp>,
+    pub batch_id: Option<Uuid>,
+    pub idempotency_key: Option<String>,
+    pub template: Option<String>,
 }
 
 impl MessageRow {
@@ -59,6 +96,11 @@ impl MessageRow {
             size: self.size,
             created_at: self.created_at,
             expires_at: self.expires_at,
+            send_at: self.send_at,
+            batch: self.batch_id.map(BatchId::from_uuid),
+            key: self.idempotency_key,
+            template: self.template,
+            scheduled: None,
         })
     }
 }
@@ -78,8 +120,19 @@ pub enum StoredRaw {
 }
 
 impl Store {
-    /// The project's message with that id. A foreign one is not found.
+    /// The project's message with that id, also one that waits for its time. A foreign one is not found.
     pub async fn find_message(&self, project: ProjectId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
+        if let Some(found) = self.find_sent(project, id).await? {
+            return Ok(Some(found));
+        }
+        if let Some(found) = self.find_scheduled(project, id).await? {
+            return Ok(Some(found.stored.into()));
+        }
+        // It may have left the schedule between the two questions.
+        self.find_sent(project, id).await
+    }
+
+    async fn find_sent(&self, project: ProjectId, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
         let row = on_pool!(
             self,
             "messages.find",
@@ -88,7 +141,7 @@ impl Store {
                 MessageRow,
                 r#"
                 SELECT id, mode, sender, author, message_id, subject, tags, metadata, priority, size, created_at, expires_at,
-                    '{}'::int[] AS "counts!"
+                    send_at, batch_id, idempotency_key, template
                 FROM messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),

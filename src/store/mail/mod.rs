@@ -11,6 +11,7 @@ pub mod messages;
 pub mod owed;
 pub mod recipients;
 pub mod sandbox;
+pub mod scheduled;
 pub mod suppressed;
 pub mod suppressions;
 pub mod uploads;

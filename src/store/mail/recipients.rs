@@ -1,9 +1,11 @@
 //! The recipients of one message, and where their deliveries stand.
 
+use super::scheduled::StoredScheduled;
 use crate::domain::address::Address;
-use crate::domain::class::Class;
+use crate::domain::class::{Class, OwnClass};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::message::ScheduledRecipient;
 use crate::domain::recipient::{RecipientKind, RecipientStatus};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
@@ -29,6 +31,31 @@ pub struct StoredReply {
     pub text: Option<String>,
     pub host: Option<String>,
     pub class: Class,
+}
+
+impl StoredRecipient {
+    /// Those of a message that waits for its time, or could not be sent.
+    pub fn of_scheduled(scheduled: &StoredScheduled) -> Vec<Self> {
+        let refused = scheduled.refused.as_ref();
+        let status = if refused.is_some() { RecipientStatus::Bounced } else { RecipientStatus::Scheduled };
+        let of_one = |recipient: &ScheduledRecipient| Self {
+            id: recipient.id,
+            kind: RecipientKind::parse(&recipient.kind).unwrap_or(RecipientKind::To),
+            address: recipient.email.clone(),
+            status,
+            attempts: 0,
+            settled_at: refused.map(|_| scheduled.send_at),
+            next_attempt_at: refused.is_none().then_some(scheduled.send_at),
+            last_reply: refused.map(|why| StoredReply {
+                code: None,
+                enhanced: None,
+                text: why["detail"].as_str().map(str::to_owned),
+                host: None,
+                class: OwnClass::NotSendable.into(),
+            }),
+        };
+        scheduled.summary.recipients.iter().map(of_one).collect()
+    }
 }
 
 impl Store {

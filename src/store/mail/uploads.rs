@@ -145,25 +145,27 @@ async fn keep(conn: &mut PgConnection, upload: &NewUpload<'_>) -> Result<Uploade
 
 async fn retire(conn: &mut PgConnection, unused_since: Timestamp, batch: i64) -> Result<u64, StoreError> {
     let mut tx = conn.begin().await?;
-    let gone = sqlx::query!(
+    let gone = sqlx::query_scalar!(
         r#"
         WITH gone AS (
             DELETE FROM uploads WHERE id IN (
                 SELECT id FROM uploads WHERE last_used_at < $1 ORDER BY last_used_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-            RETURNING id, project_id, sha256)
-        DELETE FROM upload_contents c USING gone
-        WHERE c.project_id = gone.project_id AND c.sha256 = gone.sha256
-          AND NOT EXISTS (
-              SELECT 1 FROM uploads u WHERE u.project_id = c.project_id AND u.sha256 = c.sha256
-                AND u.id NOT IN (SELECT id FROM gone))
+            RETURNING id, project_id, sha256),
+        contents AS (
+            DELETE FROM upload_contents c USING gone
+            WHERE c.project_id = gone.project_id AND c.sha256 = gone.sha256
+              AND NOT EXISTS (
+                  SELECT 1 FROM uploads u WHERE u.project_id = c.project_id AND u.sha256 = c.sha256
+                    AND u.id NOT IN (SELECT id FROM gone)))
+        SELECT count(*) AS "gone!" FROM gone
         "#,
         unused_since,
         batch,
     )
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(gone.rows_affected())
+    Ok(gone.unsigned_abs())
 }
 
 impl Store {

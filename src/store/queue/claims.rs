@@ -78,10 +78,15 @@ impl OwnedConnection {
     }
 
     /// Who has something ready: at most `limit` groups of each priority in each shard, in order of project and next
-    /// hop from behind the shard's cursors on.
-    pub async fn ready_groups(&mut self, shards: &[(Shard, Cursors)], limit: i64) -> Result<Vec<Group>, StoreError> {
+    /// hop from behind the shard's cursors on. Of the projects in `passed` at most one group each.
+    pub async fn ready_groups(
+        &mut self,
+        shards: &[(Shard, Cursors)],
+        passed: &[ProjectId],
+        limit: i64,
+    ) -> Result<Vec<Group>, StoreError> {
         let floors: Vec<_> = shards.iter().map(|(shard, _)| self.floors.ready.of(*shard)).collect();
-        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, &floors, limit))
+        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, &floors, passed, limit))
     }
 
     /// Claims each group's share, oldest first.
@@ -173,6 +178,7 @@ async fn groups(
     conn: &mut PgConnection,
     shards: &[(Shard, Cursors)],
     floors: &[Timestamp],
+    passed: &[ProjectId],
     limit: i64,
 ) -> Result<Vec<Group>, StoreError> {
     let walks = || shards.iter().flat_map(|(shard, cursors)| (0_i16..).zip(cursors).map(move |walk| (shard, walk)));
@@ -190,10 +196,15 @@ async fn groups(
                    AND (d.project_id, d.next_hop) > (p.project_id, p.next_hop) AND d.due_at >= p.floor
                  ORDER BY d.project_id, d.next_hop LIMIT 1)
                 UNION ALL
-                SELECT n.project_id, n.next_hop FROM walk w, LATERAL (
+                SELECT n.project_id, n.next_hop FROM walk w
+                -- A project that is passed by: on to the one behind it.
+                LEFT JOIN unnest($7::uuid[], $8::uuid[]) AS s (id, behind) ON s.id = w.project_id,
+                LATERAL (
                     SELECT d.project_id, d.next_hop FROM deliveries d
                     WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
-                      AND (d.project_id, d.next_hop) > (w.project_id, w.next_hop) AND d.due_at >= p.floor
+                      AND (d.project_id, d.next_hop) >
+                          (COALESCE(s.behind, w.project_id), CASE WHEN s.behind IS NULL THEN w.next_hop ELSE '' END)
+                      AND d.due_at >= p.floor
                     ORDER BY d.project_id, d.next_hop LIMIT 1) AS n)
             SELECT walk.project_id, walk.next_hop FROM walk LIMIT $5) AS g
         "#,
@@ -203,6 +214,8 @@ async fn groups(
         &walks().map(|(_, (_, c))| c.as_ref().map_or_else(String::new, |c| c.next_hop.clone())).collect::<Vec<_>>(),
         limit,
         &floors.collect::<Vec<_>>(),
+        &passed.iter().map(|project| project.uuid()).collect::<Vec<_>>(),
+        &passed.iter().map(|project| Uuid::from_u128(project.uuid().as_u128().saturating_add(1))).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;

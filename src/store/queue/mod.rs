@@ -1,9 +1,11 @@
 //! The queues: what is owed (deliveries) and what is to be said (webhook jobs), under leases. Claim, renew, settle, rescue.
 
+pub mod cancel_project;
 pub mod claims;
 pub mod deliveries;
 pub mod expiry;
 pub mod floors;
 pub mod leases;
+pub mod recall;
 pub mod settle;
 pub mod webhook_jobs;

@@ -102,6 +102,23 @@ impl Store {
         .await
     }
 
+    /// Makes what is missing of one day's partitions: a message that was scheduled lies in the day for which it was, also
+    /// when it is sent or cancelled on another.
+    pub async fn ensure_day(&self, day: Date) -> Result<(), StoreError> {
+        self.unhurried("partitions.ensure_day", async {
+            let mut conn = self.connect_unhurried().await?;
+            sqlx::query!("SELECT pg_advisory_lock($1)", MAKING).fetch_one(&mut conn).await?;
+            for table in &WIDE {
+                let present = partitions_of(&mut conn, table).await?;
+                if !present.iter().any(|partition| partition.holds(day)) {
+                    make(&mut conn, table, day).await?;
+                }
+            }
+            Ok(conn.close().await?)
+        })
+        .await
+    }
+
     /// How many days after today are prepared in every table; -1 when not even today is.
     pub async fn partition_days_ahead(&self) -> Result<i64, StoreError> {
         self.unhurried("partitions.days_ahead", async {

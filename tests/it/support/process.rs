@@ -30,6 +30,13 @@ pub async fn create_key(url: &str, project: &str, mode: &str, scopes: &str) -> S
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// A new key that acts for any project.
+pub async fn create_operator_key(url: &str) -> String {
+    let output = run(url, &["keys", "create", "--project", "operators", "--mode", "live", "--operator"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 /// A running `mailwright serve`.
 pub struct Server {
     pub child: Child,

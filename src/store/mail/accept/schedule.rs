@@ -17,17 +17,23 @@ pub(super) async fn take(
     batch: &[NewSubmission],
     stored: &mut [Stored],
 ) -> Result<(), StoreError> {
-    let from_schedule = batch.iter().flat_map(|submission| &submission.items).filter(|item| item.is_from_schedule);
-    let ids: Vec<Uuid> = from_schedule.flat_map(|item| item.messages.iter().map(|message| message.id.uuid())).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let shards: Vec<i32> =
-        batch.iter().flat_map(NewSubmission::messages).map(|message| message.id.shard().value()).collect();
+    let from_schedule = batch.iter().flat_map(|submission| &submission.items);
+    let due: Vec<(i32, Uuid, i32)> = from_schedule
+        .filter_map(|item| {
+            let (version, message) = (item.from_schedule?, item.messages.first()?);
+            Some((message.id.shard().value(), message.id.uuid(), version))
+        })
+        .collect();
+    let Some((shard, ..)) = due.first() else { return Ok(()) };
     let taken: HashSet<Uuid> = sqlx::query_scalar!(
-        "DELETE FROM scheduled_messages WHERE shard = $1 AND id = ANY ($2) AND refused IS NULL RETURNING id",
-        shards.first().copied().unwrap_or_default(),
-        &ids,
+        r#"
+        DELETE FROM scheduled_messages s USING unnest($2::uuid[], $3::int[]) AS d (id, version)
+        WHERE s.shard = $1 AND s.id = d.id AND s.version = d.version AND s.refused IS NULL
+        RETURNING s.id
+        "#,
+        shard,
+        &due.iter().map(|(_, id, _)| *id).collect::<Vec<_>>(),
+        &due.iter().map(|(.., version)| *version).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?
@@ -35,7 +41,7 @@ pub(super) async fn take(
     .collect();
     for (submission, stored) in batch.iter().zip(stored) {
         let Stored::Accepted(items) = stored else { continue };
-        for (item, stored) in submission.items.iter().zip(items).filter(|(item, _)| item.is_from_schedule) {
+        for (item, stored) in submission.items.iter().zip(items).filter(|(item, _)| item.from_schedule.is_some()) {
             if !item.messages.iter().all(|message| taken.contains(&message.id.uuid())) {
                 *stored = ItemStored::Gone;
             }

@@ -1,0 +1,164 @@
+//! Mail that is asked back before it leaves: cancelled, edited, or tried at once, by whoever asked for it.
+//!
+//! A delivery is in its row, or in the hands of a process until MAIL leaves. What is in its row is changed at once; a process
+//! that has it in hand puts it back, if it has not begun. The answer is what happened: [`Done::TooLate`] is said of what was
+//! not changed, and of nothing else. Knows the queue and the store, and nothing of HTTP or SMTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::domain::clock::{Clock, Rng};
+use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::lease::Lease;
+use crate::queue::{InHand, Revocation};
+use crate::shutdown::Shutdown;
+use crate::store::queue::recall::Recall;
+use crate::store::{OwnedConnection, Store, StoreError};
+use crate::wake::Wake;
+
+/// How long a process is waited for that has a delivery in hand.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks at what others have in hand.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often a process looks whether something in its hands is asked back.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long what was put back waits for whoever asked: longer, and it goes its way.
+const PUT_BACK: Duration = Duration::from_secs(5);
+
+/// What became of one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// As it was asked for.
+    Done,
+    /// It has begun, or ended.
+    TooLate,
+}
+
+/// What asks deliveries back, and what answers.
+pub struct Recaller {
+    pub store: Store,
+    pub in_hand: Arc<InHand>,
+    pub owner: Uuid,
+    pub deliveries: Arc<Wake>,
+    pub webhooks: Arc<Wake>,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+}
+
+impl Recaller {
+    /// Changes a message's deliveries, as far as they have not begun; says what became of each.
+    pub async fn recall(
+        &self,
+        message: MessageId,
+        recipients: &[RecipientId],
+        recall: Recall,
+    ) -> Result<Vec<(RecipientId, Done)>, StoreError> {
+        let mut connection = self.store.connection();
+        let mut open: Vec<_> = recipients.to_vec();
+        let mut done = Vec::with_capacity(recipients.len());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (changed, jobs) = connection.recall_unleased(message, &open, recall, &*self.rng).await?;
+            if jobs > 0 {
+                self.webhooks.ring(message.shard());
+            }
+            if !changed.is_empty() && recall != Recall::Cancel {
+                self.deliveries.ring(message.shard());
+            }
+            open.retain(|recipient| !changed.contains(recipient));
+            done.extend(changed.into_iter().map(|recipient| (recipient, Done::Done)));
+            // What is in hand is being tried already.
+            if open.is_empty() || recall == Recall::Retry {
+                break;
+            }
+            let asked = self.ask_back(&mut connection, message, &mut open).await?;
+            if open.is_empty() {
+                break;
+            }
+            if !asked {
+                if Instant::now() >= end {
+                    connection.ask_no_more(message, &open).await?;
+                    break;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        // Put back at the last moment, it was asked no more: what is in its row by now is changed all the same.
+        let (changed, _) = connection.recall_unleased(message, &open, recall, &*self.rng).await?;
+        open.retain(|recipient| !changed.contains(recipient));
+        done.extend(changed.into_iter().map(|recipient| (recipient, Done::Done)));
+        done.extend(open.into_iter().map(|recipient| (recipient, Done::TooLate)));
+        Ok(done)
+    }
+
+    /// Asks back what is in hand; what has begun, or is nowhere any more, leaves `open`. Says whether something was put back
+    /// here, so that there is no need to wait.
+    async fn ask_back(
+        &self,
+        connection: &mut OwnedConnection,
+        message: MessageId,
+        open: &mut Vec<RecipientId>,
+    ) -> Result<bool, StoreError> {
+        let held = connection.ask_back(message, open).await?;
+        // What has no row ended; what has one without a lease was put back between the two questions.
+        let mut still_open = Vec::with_capacity(held.len());
+        let mut put_back = false;
+        for other in held {
+            let recipient = RecipientId::from_uuid(other.lease.id);
+            if other.has_begun {
+                continue;
+            }
+            let revocation =
+                if other.owner == self.owner { self.in_hand.revoke(other.lease.id) } else { Revocation::NotHere };
+            match revocation {
+                Revocation::Begun => continue,
+                Revocation::Revoked => {
+                    self.put_back(other.lease).await?;
+                    put_back = true;
+                }
+                Revocation::NotHere => {}
+            }
+            still_open.push(recipient);
+        }
+        let rows = self.store.list_owed(message, open).await?;
+        for owed in rows.iter().filter(|owed| !owed.is_leased) {
+            if !still_open.contains(&owed.recipient) {
+                still_open.push(owed.recipient);
+                put_back = true;
+            }
+        }
+        *open = still_open;
+        Ok(put_back)
+    }
+
+    /// Puts back a delivery that will not begin; it waits a moment for whoever asked for it.
+    async fn put_back(&self, lease: Lease) -> Result<(), StoreError> {
+        self.store.hold_delivery(lease, self.clock.now() + PUT_BACK, None).await.map(|_| ())
+    }
+
+    /// Answers those who ask back what this process has in hand, until the soft token falls.
+    pub async fn answer(self: Arc<Self>, shutdown: Shutdown) {
+        let mut connection = self.store.connection();
+        while shutdown.pause(LOOK).await {
+            if let Err(error) = self.answer_once(&mut connection).await {
+                tracing::debug!(%error, "who asks deliveries back is answered later");
+            }
+        }
+    }
+
+    async fn answer_once(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
+        let mut begun = Vec::new();
+        for lease in connection.list_asked_back(self.owner).await? {
+            match self.in_hand.revoke(lease.id) {
+                Revocation::Begun => begun.push(lease),
+                Revocation::Revoked => self.put_back(lease).await?,
+                // It is on its way into these hands: the next look meets it.
+                Revocation::NotHere => {}
+            }
+        }
+        if begun.is_empty() { Ok(()) } else { connection.tell_begun(&begun).await }
+    }
+}

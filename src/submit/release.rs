@@ -1,0 +1,263 @@
+//! Scheduled mail: when its time has come it goes through the ordinary door, composed, signed and dated then; cancelled, it
+//! goes the same way and ends there. What leaves the schedule becomes a message in the same commit, or stays.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::Value;
+use time::Date;
+use uuid::Uuid;
+
+use super::content::NotMade;
+use super::making::Making;
+use super::{Door, Refusal, WriteError};
+use crate::config::Limits;
+use crate::domain::access::Caller;
+use crate::domain::clock::Timestamp;
+use crate::domain::draft::{Content, Expiry};
+use crate::domain::fault::Fault;
+use crate::domain::message::{NewItem, NewSubmission};
+use crate::domain::recipient::RecipientStatus;
+use crate::domain::shard::Shard;
+use crate::request::found::{Found, uploads_of};
+use crate::request::json::{JsonError, object};
+use crate::request::send::{Context, read};
+use crate::shutdown::Shutdown;
+use crate::store::mail::accept::{ItemStored, Stored};
+use crate::store::mail::scheduled::{ScheduledRequest, StoredScheduled};
+use crate::store::{Store, StoreError};
+
+/// How often the schedule is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Messages that are made and written together.
+const BATCH: i64 = 100;
+/// Shards that are worked at together: composing takes the processor, writing the store.
+const AT_ONCE: usize = 4;
+/// How long a message belongs to the process that is sending it.
+const LEASE: Duration = Duration::from_secs(5);
+/// Wait after the store did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A message that leaves the schedule.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub stored: StoredScheduled,
+    pub content: Content,
+}
+
+/// What became of a message that was to leave the schedule.
+#[derive(Debug, Clone)]
+pub enum Released {
+    /// It is a message like any other.
+    Done,
+    /// It was not in the schedule any more, or was changed meanwhile.
+    Gone,
+    /// It cannot be sent as it was asked for.
+    Refused(Refusal),
+}
+
+/// What became of a wish to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unscheduled {
+    Cancelled,
+    /// It left the schedule first, or was changed meanwhile.
+    Gone,
+}
+
+/// What sends scheduled mail.
+pub struct Scheduler {
+    pub store: Store,
+    pub door: Arc<Door>,
+    pub limits: Limits,
+    pub owner: Uuid,
+}
+
+impl Scheduler {
+    /// Looks at the schedule until the soft token falls.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut connection = self.store.connection();
+        while shutdown.pause(LOOK).await {
+            if self.store.clock().is_far_off() {
+                continue;
+            }
+            let worked = async {
+                let shards = connection.shards_with_scheduled_due().await?;
+                self.release_all(shards, &shutdown).await
+            };
+            if let Err(error) = worked.await {
+                tracing::warn!(%error, "scheduled mail waits for the store");
+                shutdown.pause(PAUSE).await;
+            }
+        }
+    }
+
+    /// Sends what is due in these shards, several at once.
+    async fn release_all(&self, shards: Vec<Shard>, shutdown: &Shutdown) -> Result<(), StoreError> {
+        let mut waiting = shards.into_iter();
+        let mut running: FuturesUnordered<_> =
+            waiting.by_ref().take(AT_ONCE).map(|shard| self.release_shard(shard, shutdown)).collect();
+        let mut first = Ok(());
+        while let Some(ended) = running.next().await {
+            if let (Err(error), Ok(())) = (ended, &first) {
+                first = Err(error);
+            }
+            if let (Some(shard), Ok(())) = (waiting.next(), &first) {
+                running.push(self.release_shard(shard, shutdown));
+            }
+        }
+        first
+    }
+
+    async fn release_shard(&self, shard: Shard, shutdown: &Shutdown) -> Result<(), StoreError> {
+        let mut connection = self.store.connection();
+        while !shutdown.soft.is_cancelled() {
+            let claimed = connection.claim_scheduled(shard, self.owner, LEASE, BATCH).await?;
+            let is_last = i64::try_from(claimed.len()).unwrap_or(BATCH) < BATCH;
+            let mut due = Vec::with_capacity(claimed.len());
+            for request in claimed {
+                let id = request.stored.id;
+                match self.read(request).await? {
+                    Ok(message) => due.push(message),
+                    Err(faults) => {
+                        tracing::warn!(message.id = %id, faults = faults.len(), "a scheduled message cannot be sent");
+                        connection.refuse_scheduled(id, &why(&Refusal::Faulty(faults))).await?;
+                    }
+                }
+            }
+            let ids: Vec<_> = due.iter().map(|due| due.stored.id).collect();
+            let released = self.door.release(due).await.map_err(|error| StoreError::Away(error.to_string()))?;
+            for (id, released) in ids.into_iter().zip(released) {
+                if let Released::Refused(refusal) = released {
+                    tracing::warn!(message.id = %id, %refusal, "a scheduled message cannot be sent");
+                    connection.refuse_scheduled(id, &why(&refusal)).await?;
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, request: ScheduledRequest) -> Result<Result<Due, Vec<Fault>>, StoreError> {
+        read_request(&self.store, &self.limits, request).await
+    }
+}
+
+/// Reads what was asked for, when it is wanted: the language is the same as that of requests.
+pub async fn read_request(
+    store: &Store,
+    limits: &Limits,
+    request: ScheduledRequest,
+) -> Result<Result<Due, Vec<Fault>>, StoreError> {
+    let ScheduledRequest { stored, request } = request;
+    let map = match object(&request) {
+        Ok(map) => map,
+        Err(JsonError::Faults(faults)) => return Ok(Err(faults)),
+        Err(JsonError::Malformed(detail)) => {
+            let code = crate::domain::fault::FaultCode::InvalidText;
+            return Ok(Err(vec![Fault::new("", code, detail)]));
+        }
+    };
+    let mut found = Found::default();
+    let uploads = uploads_of(std::iter::once(&map));
+    if !uploads.is_empty() {
+        found.uploads = store.load_uploads(stored.project, None, &uploads).await?;
+    }
+    let context = Context { limits, now: stored.created_at, found: &found };
+    let mut sending = match read(map, "", &context) {
+        Ok(sending) => sending,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let mut content = sending.contents.swap_remove(0);
+    if let Some(expires_at) = stored.expires_at {
+        content.options_mut().expires_at = Some(Expiry::checked_before(expires_at));
+    }
+    Ok(Ok(Due { stored, content }))
+}
+
+/// Why a message was not sent, as status shows it.
+fn why(refusal: &Refusal) -> Value {
+    match refusal {
+        Refusal::Faulty(faults) => serde_json::json!({"detail": refusal.to_string(), "errors": faults}),
+        other => serde_json::json!({"detail": other.to_string()}),
+    }
+}
+
+/// Days whose partitions are known to be there.
+#[derive(Debug, Default)]
+pub struct KnownDays(Mutex<HashSet<Date>>);
+
+impl KnownDays {
+    /// Sees to it that a message of that instant can be stored.
+    pub async fn ensure(&self, store: &Store, at: Timestamp) -> Result<(), StoreError> {
+        let day = at.date();
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&day) {
+            return Ok(());
+        }
+        store.ensure_day(day).await?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > 400 {
+            known.clear();
+        }
+        known.insert(day);
+        Ok(())
+    }
+}
+
+impl Door {
+    /// Sends messages whose time has come, and which lie in one shard.
+    pub async fn release(&self, due: Vec<Due>) -> Result<Vec<Released>, WriteError> {
+        self.leave_schedule(due, RecipientStatus::Queued).await
+    }
+
+    /// Cancels a message that waits for its time: it becomes a message all of whose recipients are cancelled.
+    pub async fn cancel_scheduled(&self, due: Due) -> Result<Unscheduled, WriteError> {
+        let released = self.leave_schedule(vec![due], RecipientStatus::Cancelled).await?;
+        Ok(match released.first() {
+            Some(Released::Done) => Unscheduled::Cancelled,
+            _ => Unscheduled::Gone,
+        })
+    }
+
+    async fn leave_schedule(&self, due: Vec<Due>, status: RecipientStatus) -> Result<Vec<Released>, WriteError> {
+        let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
+        let Some(shard) = due.first().map(|due| due.stored.id.shard()) else { return Ok(released) };
+        for due in due {
+            let at = due.stored.id.made_at();
+            self.days.ensure(&self.parts.store, at).await.map_err(|error| WriteError::from(&error))?;
+            let caller = Caller::of_schedule(due.stored.project, due.stored.mode);
+            let making = Making { due: Some(&due), ..Making::at(shard, now) };
+            match Box::pin(self.make(&caller, due.content.clone(), &making)).await {
+                Ok(made) => {
+                    let mut message = made.message;
+                    for recipient in &mut message.recipients {
+                        recipient.status = status;
+                    }
+                    self.mark_suppressed(&caller, vec![&mut message]).await?;
+                    let from_schedule = Some(due.stored.version);
+                    items.push(NewItem { messages: vec![message], from_schedule, ..NewItem::default() });
+                    released.push(Released::Done);
+                }
+                Err(NotMade::Failed(error)) => return Err(error),
+                Err(NotMade::Refused(refusal)) => released.push(Released::Refused(refusal)),
+            }
+        }
+        if items.is_empty() {
+            return Ok(released);
+        }
+        let submission = NewSubmission { shard, items, key: None, is_strict: false };
+        if let Stored::Accepted(stored) = self.parts.writer.write_apart(submission).await? {
+            let done = released.iter_mut().filter(|released| matches!(released, Released::Done));
+            for (released, stored) in done.zip(stored) {
+                if stored == ItemStored::Gone {
+                    *released = Released::Gone;
+                }
+            }
+        }
+        Ok(released)
+    }
+}
