@@ -28,7 +28,8 @@ impl Door {
         }
         asked.sort_unstable();
         asked.dedup();
-        let found = suppressions.find(caller.project, Some(caller.mode), &asked).await;
+        // On the heap, as all that is large and seldom.
+        let found = Box::pin(suppressions.find(caller.project, Some(caller.mode), &asked)).await;
         let mut by_address: HashMap<String, Vec<Suppression>> = HashMap::new();
         for entry in found.map_err(|error| WriteError::from(&error))? {
             by_address.entry(entry.address.clone()).or_default().push(entry);
