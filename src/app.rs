@@ -116,9 +116,7 @@ impl Service {
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
-        if plan.roles.iter().any(|role| [Role::Api, Role::Delivery].contains(role)) {
-            shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
-        }
+        shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
         let door = common.start_http(&config, plan, listener, &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
