@@ -50,8 +50,7 @@ CREATE TABLE public.attempts (
     rule text,
     confidence smallint,
     action text,
-    CONSTRAINT attempts_number CHECK ((number >= 1)),
-    CONSTRAINT attempts_outcome CHECK ((outcome = ANY (ARRAY['accepted'::text, 'deferred'::text, 'rejected'::text, 'uncertain'::text, 'expired'::text])))
+    CONSTRAINT attempts_number CHECK ((number >= 1))
 )
 PARTITION BY RANGE (message_id);
 CREATE TABLE public.deliveries (
@@ -309,7 +308,14 @@ CREATE TABLE public.suppressions (
     evidence jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
-    CONSTRAINT suppressions_address_form CHECK ((address = lower(address))),
+    mode text DEFAULT 'live'::text NOT NULL,
+    tag text DEFAULT ''::text NOT NULL,
+    class text,
+    note text DEFAULT ''::text NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT suppressions_address_form CHECK ((address = lower((address COLLATE "C")))),
+    CONSTRAINT suppressions_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT suppressions_one_scope CHECK (((stream = ''::text) OR (tag = ''::text))),
     CONSTRAINT suppressions_reason CHECK ((reason = ANY (ARRAY['bounce'::text, 'complaint'::text, 'unsubscribe'::text, 'manual'::text])))
 );
 CREATE TABLE public.tls_reports (
@@ -397,6 +403,8 @@ ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (id);
 ALTER TABLE public.attempts
     ADD CONSTRAINT attempts_confidence CHECK (((confidence >= 0) AND (confidence <= 100))) NOT VALID;
+ALTER TABLE public.attempts
+    ADD CONSTRAINT attempts_outcome CHECK ((outcome = ANY (ARRAY['accepted'::text, 'deferred'::text, 'rejected'::text, 'uncertain'::text, 'expired'::text, 'suppressed'::text]))) NOT VALID;
 ALTER TABLE ONLY public.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.deliveries
@@ -438,7 +446,7 @@ ALTER TABLE ONLY public.schema_compatibility
 ALTER TABLE ONLY public.source_usage
     ADD CONSTRAINT source_usage_pkey PRIMARY KEY (day, source, provider);
 ALTER TABLE ONLY public.suppressions
-    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, stream);
+    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, mode, stream, tag);
 ALTER TABLE ONLY public.tls_reports
     ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
 ALTER TABLE ONLY public.upload_contents
@@ -467,7 +475,9 @@ CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btre
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
 CREATE INDEX scheduled_messages_of_project ON public.scheduled_messages USING btree (project_id, id DESC);
 CREATE INDEX scheduled_messages_waiting ON public.scheduled_messages USING btree (shard, send_at) WHERE (refused IS NULL);
-CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
+CREATE INDEX suppressions_changed ON public.suppressions USING btree (shard, updated_at);
+CREATE INDEX suppressions_expiring ON public.suppressions USING btree (shard, expires_at) WHERE (expires_at IS NOT NULL);
+CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, mode, id);
 CREATE INDEX uploads_by_project ON public.uploads USING btree (project_id, id DESC);
 CREATE UNIQUE INDEX uploads_key ON public.uploads USING btree (project_id, mode, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE UNIQUE INDEX uploads_same ON public.uploads USING btree (project_id, mode, sha256, filename, content_type);

@@ -2,23 +2,24 @@
 //! nothing about mail.
 
 mod plan;
+mod running;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use plan::{Plan, Role};
+pub use running::Ended;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
-use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts};
+use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts, SuppressionCheck};
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
@@ -31,6 +32,7 @@ use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
 use crate::submit::{Backlog, Door, DoorParts, Quotas, Scheduler, Writer, WriterParts};
+use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::upkeep::{Cancellation, Expiry, Partitions, Rescue, Timekeeper, Upkeep};
 use crate::wake::Wake;
@@ -66,15 +68,6 @@ impl fmt::Debug for Service {
     }
 }
 
-/// How a service ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything in hand was finished.
-    Drained,
-    /// Work in hand was dropped; leases bring it back.
-    Aborted,
-}
-
 /// What the parts share.
 struct Common {
     store: Store,
@@ -82,6 +75,7 @@ struct Common {
     tls: TlsConfigs,
     traffic: Arc<TrafficPolicy>,
     router: Arc<Router>,
+    suppressions: Arc<Suppressions>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
@@ -114,6 +108,7 @@ impl Service {
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
+        shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
         let door = common.start_http(&config, plan, listener, &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
@@ -132,39 +127,6 @@ impl Service {
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
         Ok(Self { address, traffic, store, door, metrics, shutdown, config })
-    }
-
-    /// The database that the service uses.
-    pub fn database_url(&self) -> &str {
-        &self.config.database.url
-    }
-
-    /// Waits until a part of the service has died; gives its name. What is left of the service is to be stopped.
-    pub async fn died(&self) -> &'static str {
-        self.shutdown.died().await
-    }
-
-    /// Reads shaping and rules anew; the error says why the ones before stay in force.
-    pub fn reload(&self) -> Result<bool, String> {
-        self.traffic.reload()
-    }
-
-    /// Takes nothing new, waits for what is in hand, and drops it when the configured time is over or
-    /// `abort` falls.
-    pub async fn stop(self, abort: &CancellationToken) -> Ended {
-        self.shutdown.soft.cancel();
-        // The writers end when nobody can hand them anything.
-        drop(self.door);
-        self.shutdown.tasks.close();
-        let ended = tokio::select! {
-            () = self.shutdown.tasks.wait() => Ended::Drained,
-            () = abort.cancelled() => Ended::Aborted,
-            () = tokio::time::sleep(self.config.shutdown.drain.0) => Ended::Aborted,
-        };
-        self.shutdown.hard.cancel();
-        self.shutdown.tasks.wait().await;
-        self.store.close().await;
-        ended
     }
 }
 
@@ -200,8 +162,10 @@ impl Common {
                 rng: Arc::clone(&rng),
             },
         ));
+        let suppressions = Arc::new(Suppressions::new(store.clone(), Arc::clone(&rng), Arc::clone(&metrics)));
         Ok(Self {
             store,
+            suppressions,
             resolver,
             tls,
             traffic,
@@ -247,6 +211,7 @@ impl Common {
             backlog,
             quotas: Arc::clone(&quotas),
             traffic: Arc::clone(&self.traffic),
+            suppressions: Arc::clone(&self.suppressions),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
@@ -269,6 +234,7 @@ impl Common {
             door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
             router: Arc::clone(&self.router),
+            suppressions: Arc::clone(&self.suppressions),
             webhooks: self.client(config),
             quotas,
             store: self.store.clone(),
@@ -292,6 +258,7 @@ impl Common {
 
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {
         let parts = SettlerParts {
+            suppressions: Arc::clone(&self.suppressions),
             webhooks: Arc::clone(&self.webhooks),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
@@ -299,6 +266,7 @@ impl Common {
         let settler = Settler::start(&self.store, parts, shutdown);
         let parts = CourierParts {
             loader: Loader::start(&self.store, shutdown),
+            suppressions: SuppressionCheck::new(&self.suppressions, &self.store, &self.clock),
             handover: Arc::clone(&self.handover),
             router: Arc::clone(&self.router),
             tls: self.tls.clone(),

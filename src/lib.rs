@@ -44,6 +44,9 @@ pub mod net;
 pub mod smtp;
 pub mod store;
 
+// What both ways ask before they send.
+mod suppress;
+
 // In: who calls, the doors, the one entry.
 mod auth;
 

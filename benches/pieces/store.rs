@@ -113,6 +113,7 @@ impl Bed {
             next_hop: LANE.to_owned(),
             return_path: None,
             status: RecipientStatus::Queued,
+            suppressed: None,
         };
         NewMessage {
             id: MessageId::new_in(shard, now, &SystemRng),
@@ -202,7 +203,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         ..AttemptReport::without_session(outcome, Stage::Dot)
     };
     let attempt = AttemptId::new_in(message.id.shard(), now, &SystemRng);
-    Settlement { attempt, delivery, transition, report, started_at: now, finished_at: now }
+    Settlement { attempt, delivery, transition, report, suppression: None, started_at: now, finished_at: now }
 }
 
 #[divan::bench(sample_size = 1)]

@@ -20,6 +20,7 @@ mod projects;
 mod rate_limit;
 mod sandbox;
 mod stats;
+mod suppressions;
 mod uploads;
 mod usage_limits;
 mod webhooks;
@@ -50,6 +51,7 @@ use crate::domain::clock::{Clock, Rng};
 use crate::recall::Recaller;
 use crate::store::Store;
 use crate::submit::{Door, Quotas};
+use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::webhook::post::Client;
 
@@ -61,6 +63,7 @@ pub(crate) struct Api {
     pub quotas: Arc<Quotas>,
     pub auth: Auth,
     pub router: Arc<crate::routing::Router>,
+    pub suppressions: Arc<Suppressions>,
     pub webhooks: Client,
     pub limits: Limits,
     pub http: Http,
@@ -111,6 +114,14 @@ fn routes() -> Vec<Route> {
         ("patch", "/v1/webhooks/{id}", patch(webhooks::update::update)),
         ("delete", "/v1/webhooks/{id}", delete(webhooks::remove::remove)),
         ("get", "/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::deliveries)),
+        ("get", "/v1/suppressions", get(suppressions::list::list)),
+        ("post", "/v1/suppressions", post(suppressions::add::add)),
+        ("post", "/v1/suppressions/check", post(suppressions::check::check)),
+        ("post", "/v1/suppressions/delete", post(suppressions::remove_many::remove_many)),
+        ("post", "/v1/suppressions/import", post(suppressions::import::import)),
+        ("get", "/v1/suppressions/export", get(suppressions::export::export)),
+        ("get", "/v1/suppressions/{id}", get(suppressions::get::get)),
+        ("delete", "/v1/suppressions/{id}", delete(suppressions::remove::remove)),
         ("post", "/v1/keys", post(keys::create::create)),
         ("get", "/v1/keys", get(keys::list::list)),
         ("get", "/v1/keys/{id}", get(keys::get::get)),
@@ -136,7 +147,7 @@ fn routes() -> Vec<Route> {
 
 /// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist, but
 /// for [`BY_PROJECT`].
-const WITH_QUERY: [(&str, &str); 15] = [
+const WITH_QUERY: [(&str, &str); 18] = [
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),
@@ -150,6 +161,9 @@ const WITH_QUERY: [(&str, &str); 15] = [
     ("get", "/v1/messages/{id}/attempts"),
     ("get", "/v1/webhooks"),
     ("get", "/v1/webhooks/{id}/deliveries"),
+    ("get", "/v1/suppressions"),
+    ("post", "/v1/suppressions/import"),
+    ("get", "/v1/suppressions/export"),
     ("get", "/v1/projects"),
     ("get", "/v1/sandbox/messages"),
 ];

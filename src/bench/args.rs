@@ -74,6 +74,9 @@ pub struct BenchArgs {
     /// What they wait for.
     #[arg(long, value_enum, default_value_t = Waiting::Deferred)]
     pub waiting: Waiting,
+    /// Addresses that the project has suppressed already, none of which is sent to.
+    #[arg(long, default_value_t = 0)]
+    pub suppressions: usize,
     /// Messages to a slow destination (5 s each), sent before what is measured; with `--route mx`.
     #[arg(long, default_value_t = 0)]
     pub slow: usize,

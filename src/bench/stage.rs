@@ -24,6 +24,7 @@ use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
 use crate::domain::dkim::Algorithm;
 use crate::domain::id::ProjectId;
+use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
 use crate::store::Store;
 use crate::store::fleet::stats::Backlog;
 use crate::telemetry::metrics::Metrics;
@@ -34,6 +35,9 @@ const FROM: &str = "Bench <bench@bench.example>";
 const FROM_DOMAIN: &str = "bench.example";
 /// Longest time without a single delivery before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(75);
+
+/// Suppressions that one statement writes.
+const SUPPRESSIONS_AT_ONCE: usize = 5000;
 
 /// Messages a second to ailing domains, and in all.
 const AILING_RATE: f64 = 200.0;
@@ -71,6 +75,7 @@ impl<'a> Stage<'a> {
             sink.mute(dns::MUTE).await?;
         }
         preload(args, &store).await?;
+        suppress(args.suppressions, &store).await?;
         let mut settings = vec![
             format!("database.url={}", cluster.url()),
             format!("delivery.sessions={}", args.sessions),
@@ -335,6 +340,29 @@ async fn sign(dkim: Dkim, store: &Store) -> Result<(), CommandError> {
     let wanted = [(algorithm, "bench".to_owned())];
     let made = add_dkim_keys(store, project, FROM_DOMAIN, &wanted, now, &SystemRng).await;
     made.map(|_| ()).map_err(CommandError::new)
+}
+
+/// Addresses that nobody sends to.
+async fn suppress(count: usize, store: &Store) -> Result<(), CommandError> {
+    let now = SystemClock.now();
+    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
+    let entry = |number| NewSuppression {
+        project,
+        mode: Mode::Live,
+        address: format!("s{number}@suppressed.example"),
+        scope: SuppressionScope::Project,
+        reason: SuppressionReason::Bounce,
+        class: Some("bad_mailbox".to_owned()),
+        evidence: Evidence { text: Some("550 5.1.1 no such user".to_owned()), ..Evidence::default() },
+        note: String::new(),
+        created_at: now,
+        expires_at: SuppressionReason::Bounce.expiry(now),
+    };
+    for first in (0..count).step_by(SUPPRESSIONS_AT_ONCE) {
+        let entries = (first..count.min(first + SUPPRESSIONS_AT_ONCE)).map(entry).collect();
+        store.put_suppressions(entries, &SystemRng).await.map_err(CommandError::new)?;
+    }
+    Ok(())
 }
 
 async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CommandError> {

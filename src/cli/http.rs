@@ -16,11 +16,31 @@ use crate::net::tls::TlsConfigs;
 use crate::terminal::CommandError;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Of a list that is sent or fetched whole.
+const LONG_DEADLINE: Duration = Duration::from_mins(10);
 
 /// What a service answered.
 pub struct Answer {
     pub status: u16,
     pub body: Value,
+}
+
+/// What a service answered, as it came.
+pub struct RawAnswer {
+    pub status: u16,
+    pub bytes: Bytes,
+}
+
+impl RawAnswer {
+    pub fn parsed(&self) -> Answer {
+        Answer { status: self.status, body: serde_json::from_slice(&self.bytes).unwrap_or(Value::Null) }
+    }
+}
+
+/// The body of a request.
+pub struct Sent {
+    pub content_type: &'static str,
+    pub bytes: Vec<u8>,
 }
 
 /// A service, and how it is spoken to.
@@ -44,21 +64,36 @@ pub async fn call_with(
     body: Option<&Value>,
     headers: &[(&str, &str)],
 ) -> Result<Answer, CommandError> {
+    let body = body.map(|body| Sent { content_type: "application/json", bytes: body.to_string().into_bytes() });
+    within(DEADLINE, service, path, body, headers).await.map(|answer| answer.parsed())
+}
+
+/// Sends or fetches what may be long; a body makes it a POST.
+pub async fn transfer(service: &Service, path: &str, body: Option<Sent>) -> Result<RawAnswer, CommandError> {
+    within(LONG_DEADLINE, service, path, body, &[]).await
+}
+
+async fn within(
+    deadline: Duration,
+    service: &Service,
+    path: &str,
+    body: Option<Sent>,
+    headers: &[(&str, &str)],
+) -> Result<RawAnswer, CommandError> {
     let url = format!("{}{path}", service.url);
-    let exchange = tokio::time::timeout(DEADLINE, exchange(service, &url, body, headers));
-    match exchange.await {
+    match tokio::time::timeout(deadline, exchange(service, &url, body, headers)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(CommandError(format!("{url}: {why}"))),
-        Err(_) => Err(CommandError(format!("{url}: no answer within {} s", DEADLINE.as_secs()))),
+        Err(_) => Err(CommandError(format!("{url}: no answer within {} s", deadline.as_secs()))),
     }
 }
 
 async fn exchange(
     service: &Service,
     url: &str,
-    body: Option<&Value>,
+    body: Option<Sent>,
     headers: &[(&str, &str)],
-) -> Result<Answer, String> {
+) -> Result<RawAnswer, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let uri: Uri = url.parse().map_err(|_| "is not a URL such as https://mail.example.com".to_owned())?;
     let (is_secured, port) = match uri.scheme_str() {
@@ -80,16 +115,16 @@ async fn exchange(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    if body.is_some() {
-        request = request.header(CONTENT_TYPE, "application/json");
+    if let Some(body) = &body {
+        request = request.header(CONTENT_TYPE, body.content_type);
     }
-    let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.bytes));
     let request = request.body(Full::new(bytes)).map_err(|error| text(&error))?;
     let call = async {
         let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.map_err(|error| text(&error))?.to_bytes();
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+        Ok(RawAnswer { status, bytes })
     };
     tokio::pin!(connection);
     tokio::pin!(call);

@@ -87,7 +87,7 @@ pub struct StatusArgs {
 
 impl Connection {
     #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
-    fn read(self, config: &Config) -> Service {
+    pub(super) fn read(self, config: &Config) -> Service {
         let url = self.url.or_else(|| std::env::var("MAILWRIGHT_URL").ok());
         let url = url.unwrap_or_else(|| {
             let listen = config.http.listen.0;
@@ -212,12 +212,12 @@ pub async fn healthcheck(connection: Connection, config: &Config) -> Result<Exit
     if answer.status == 200 { Ok(ExitCode::SUCCESS) } else { refused(&service, &answer) }
 }
 
-fn print(body: &Value) -> Result<ExitCode, CommandError> {
+pub(super) fn print(body: &Value) -> Result<ExitCode, CommandError> {
     out::print(&serde_json::to_string_pretty(body).unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(service: &Service, answer: &Answer) -> Result<ExitCode, CommandError> {
+pub(super) fn refused(service: &Service, answer: &Answer) -> Result<ExitCode, CommandError> {
     let text = serde_json::to_string_pretty(&answer.body).unwrap_or_default();
     let hint = if answer.status == 401 { "\ngive a key of this service by --key or MAILWRIGHT_KEY" } else { "" };
     Err(CommandError(format!("{} answered {}:\n{text}{hint}", service.url, answer.status)))

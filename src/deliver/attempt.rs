@@ -1,5 +1,6 @@
-//! One attempt, as a list of steps: not expired → domain → route → source → lane → bytes ahead → turn → bytes ready → not
-//! expired → hosts (and right before MAIL: begun). Each step may stop it, with a report or with a reason to put it off.
+//! One attempt, as a list of steps: not expired → domain → route → source → lane → bytes ahead → not suppressed → turn →
+//! bytes ready → not expired → hosts (and right before MAIL: begun). Each step may stop it, with a report or with a reason
+//! to put it off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +52,13 @@ impl Courier {
             gate: &gate,
         };
         cargo.ahead(&self.lanes, &lane).await?;
+        // Before its turn where the address is known by then: what is in memory may follow on another's session.
+        let is_checked = self.not_suppressed(delivery, &cargo).await?;
         let (slot, session) = self.turn(&context, delivery, &cargo, &gate).await?;
         let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
+        if !is_checked {
+            self.suppressions.not_suppressed(delivery, &envelope.recipient).await?;
+        }
         // The turn may have been long in coming.
         self.not_expired(delivery)?;
         let message = Outgoing { envelope: &envelope, raw: &raw };
@@ -62,6 +68,7 @@ impl Courier {
             other => other,
         })?;
         report.domain = domain_for_log(domain, &envelope);
+        report.condemned = report.outcome.condemns_address().then(|| envelope.recipient.clone());
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
             source.spend();
@@ -71,6 +78,12 @@ impl Courier {
 
     fn not_expired(&self, delivery: &LeasedDelivery) -> Result<(), Stopped> {
         if delivery.is_expired(self.clock.now()) { Err(Stopped::expired()) } else { Ok(()) }
+    }
+
+    /// Whether the address could be looked up; what is suppressed goes no further.
+    async fn not_suppressed(&self, delivery: &LeasedDelivery, cargo: &Cargo<'_>) -> Result<bool, Stopped> {
+        let Some(content) = cargo.content() else { return Ok(false) };
+        self.suppressions.not_suppressed(delivery, &content.recipient).await.map(|()| true)
     }
 
     /// The recipient's domain, where the way depends on it.

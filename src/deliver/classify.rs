@@ -68,7 +68,7 @@ pub fn of_failure(classifier: &Classifier, provider: Option<&str>, failure: Fail
 pub fn signal_of(outcome: &Outcome, is_verdict: bool) -> Option<Signal> {
     let trouble = match outcome {
         Outcome::Accepted(_) => return Some(Signal::Accepted),
-        Outcome::Expired => return None,
+        Outcome::Expired | Outcome::Suppressed(_) => return None,
         Outcome::Uncertain(_) => return Some(Signal::Answered),
         Outcome::Deferred(trouble) | Outcome::Rejected(trouble) => trouble,
     };

@@ -7,6 +7,7 @@ use super::lanes::{Lanes, Pauses};
 use super::loader::Loader;
 use super::quirks::Quirks;
 use super::sources::Sources;
+use super::suppressed::SuppressionCheck;
 use super::tls_counts::TlsCounts;
 use crate::config::Config;
 use crate::domain::clock::{Clock, Rng};
@@ -27,6 +28,7 @@ pub struct Courier {
     pub(super) quirks: Quirks,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) loader: Loader,
+    pub(super) suppressions: SuppressionCheck,
     pub(super) handover: Arc<Handover>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rng: Arc<dyn Rng>,
@@ -38,6 +40,7 @@ pub struct Courier {
 /// What a courier is made of.
 pub struct CourierParts {
     pub loader: Loader,
+    pub suppressions: SuppressionCheck,
     pub handover: Arc<Handover>,
     pub router: Arc<Router>,
     pub tls: TlsConfigs,
@@ -59,6 +62,7 @@ impl Courier {
             deadlines: Arc::new(Deadlines::new(delivery)),
             failover: delivery.timeout_failover.0,
             loader: parts.loader,
+            suppressions: parts.suppressions,
             handover: parts.handover,
             router: parts.router,
             tls: parts.tls,

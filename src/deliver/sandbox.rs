@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::stopped::Stopped;
+use super::suppressed::SuppressionCheck;
 use crate::compose::searchable_text;
 use crate::domain::clock::Clock;
 use crate::domain::delivery::LeasedDelivery;
@@ -28,11 +29,12 @@ pub struct Sandbox {
     store: Store,
     clock: Arc<dyn Clock>,
     reading: Semaphore,
+    suppressions: SuppressionCheck,
 }
 
 impl Sandbox {
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, reading: Semaphore::new(READING_MAX) }
+    pub fn new(store: Store, clock: Arc<dyn Clock>, suppressions: SuppressionCheck) -> Self {
+        Self { store, clock, reading: Semaphore::new(READING_MAX), suppressions }
     }
 
     /// Keeps a message.
@@ -40,6 +42,7 @@ impl Sandbox {
         if delivery.is_expired(self.clock.now()) {
             return Err(Stopped::expired());
         }
+        self.not_suppressed(delivery).await?;
         if !gate.begin() {
             return Err(Stopped::NotOurs);
         }
@@ -58,6 +61,18 @@ impl Sandbox {
             tls: Some(SessionTls::None.to_string()),
             ..AttemptReport::without_session(Outcome::Accepted(reply), Stage::Sandbox)
         })
+    }
+
+    async fn not_suppressed(&self, delivery: &LeasedDelivery) -> Result<(), Stopped> {
+        if self.suppressions.is_young(delivery) {
+            return Ok(());
+        }
+        let address = || self.store.recipient_address(delivery.message, delivery.recipient);
+        match until_it_answers!(STORE_PAUSE, "the address of a message for the sandbox", address()) {
+            Ok(Some(address)) => self.suppressions.not_suppressed(delivery, &address).await,
+            // Whoever keeps it says what is wrong with it.
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     /// Reads the message's words, once for all of its copies.

@@ -13,6 +13,7 @@ use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
 use crate::store::queue::settle::Settled;
 use crate::store::{OwnedConnection, Store, StoreError, by_shard};
+use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -40,6 +41,8 @@ pub struct Settler {
 
 /// What the settling tasks need.
 pub struct SettlerParts {
+    /// Take what a server said of an address.
+    pub suppressions: Arc<Suppressions>,
     /// Rung for webhook jobs that were written.
     pub webhooks: Arc<Wake>,
     pub rng: Arc<dyn Rng>,
@@ -153,6 +156,10 @@ impl Task {
             Ok(part) => part,
             Err(part) => return Some(part),
         };
+        if let Err(error) = self.suppress(&part).await {
+            warn_away(&error);
+            return Some(part);
+        }
         let settlements: Vec<_> = part.iter().map(|entry| &entry.settlement).collect();
         match self.connection.settle_deliveries(&settlements, &*self.parts.rng).await {
             Ok(settled) => {
@@ -172,6 +179,24 @@ impl Task {
                 }
                 (!untaken.is_empty()).then_some(untaken)
             }
+        }
+    }
+
+    /// Stores what servers said of addresses, before the outcomes that say so: a crash in between leads to another try, which
+    /// says it again. What the store refuses is told and not waited for; an error is a store that is away.
+    async fn suppress(&self, part: &[Entry]) -> Result<(), StoreError> {
+        let found: Vec<_> = part.iter().filter_map(|entry| entry.settlement.suppression.as_deref().cloned()).collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        let addresses = found.len();
+        match self.parts.suppressions.add(found).await {
+            Err(error) if error.is_away() => Err(error),
+            Err(error) => {
+                tracing::error!(%error, addresses, "addresses that servers refused could not be suppressed");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
         }
     }
 

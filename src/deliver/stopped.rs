@@ -6,6 +6,7 @@ use crate::domain::class::OwnClass;
 use crate::domain::hold::HoldReason;
 use crate::domain::outcome::{AttemptReport, Outcome, Trouble};
 use crate::domain::stage::Stage;
+use crate::domain::suppression::Suppressed;
 
 /// Why a step of an attempt is its last one.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ impl Stopped {
 
     pub fn expired() -> Self {
         Self::at(Stage::Expiry, Outcome::Expired)
+    }
+
+    pub fn suppressed(why: Suppressed) -> Self {
+        Self::at(Stage::Suppression, Outcome::Suppressed(why))
     }
 
     pub fn message_gone() -> Self {

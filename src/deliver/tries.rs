@@ -296,6 +296,7 @@ impl Courier {
             outcome,
             stage: Some(stage),
             domain: None,
+            condemned: None,
             provider: None,
             host: Some(session.target.host.clone()),
             ip: Some(session.target.address.ip().to_string()),

@@ -12,6 +12,7 @@ use super::courier::Courier;
 use super::sandbox::Sandbox;
 use super::settler::Settler;
 use super::stopped::Stopped;
+use super::suppressed;
 use super::suspended::Suspended;
 use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
 use crate::config::Config;
@@ -61,7 +62,7 @@ impl Deliverer {
                 Arc::clone(&courier.metrics),
             ),
             suspended,
-            sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock)),
+            sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock), courier.suppressions.clone()),
             uncertain: config.delivery.uncertain_delay.0,
             uncertain_max: i32::try_from(config.delivery.uncertain_tries).unwrap_or(i32::MAX),
             courier,
@@ -123,7 +124,9 @@ impl Deliverer {
         let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.courier.rng);
         tracing::debug!(outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
         let attempt = AttemptId::new_in(delivery.lease.shard, finished_at, &*self.courier.rng);
-        self.settler.settle(Settlement { attempt, delivery, transition, report, started_at, finished_at }).await;
+        let suppression = suppressed::of_report(&delivery, &report, finished_at);
+        let settlement = Settlement { attempt, delivery, transition, report, suppression, started_at, finished_at };
+        self.settler.settle(settlement).await;
     }
 
     /// Puts a delivery off without a try, or lets go of it: until an instant, or its last one.

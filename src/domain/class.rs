@@ -12,6 +12,7 @@ words! {
     pub enum OwnClass {
         Accepted = "accepted",
         Expired = "expired",
+        Suppressed = "suppressed",
         Connection = "connection",
         Tls = "tls",
         Dns = "dns",
@@ -38,6 +39,7 @@ impl OwnClass {
         match self {
             Self::Accepted => "the next hop took responsibility for the message",
             Self::Expired => "the last instant of the delivery passed before the message was taken",
+            Self::Suppressed => "the address is on the project's list of suppressions, so that nothing was sent to it",
             Self::Connection => {
                 "the connection to the mail host could not be made, or broke before the message was taken"
             }

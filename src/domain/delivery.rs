@@ -15,6 +15,7 @@ use super::recipient::RecipientStatus;
 use super::retry::Schedule;
 use super::route::{SANDBOX_LANE, SMARTHOST_LANE};
 use super::shard::Shard;
+use super::suppression::NewSuppression;
 
 /// A delivery under our lease.
 #[derive(Debug, Clone)]
@@ -127,6 +128,7 @@ impl LeasedDelivery {
             Outcome::Accepted(_) => settled(RecipientStatus::Delivered, EventType::Delivered),
             Outcome::Rejected(_) => settled(RecipientStatus::Bounced, EventType::Bounced),
             Outcome::Expired => settled(RecipientStatus::Expired, EventType::Expired),
+            Outcome::Suppressed(_) => settled(RecipientStatus::Suppressed, EventType::Suppressed),
             Outcome::Deferred(_) | Outcome::Uncertain(_) if self.is_expired(now) => {
                 settled(RecipientStatus::Expired, EventType::Expired)
             }
@@ -150,6 +152,8 @@ pub struct Settlement {
     pub delivery: LeasedDelivery,
     pub transition: Transition,
     pub report: AttemptReport,
+    /// What it says of the address; written before the settlement, so that no crash loses it.
+    pub suppression: Option<Box<NewSuppression>>,
     pub started_at: Timestamp,
     pub finished_at: Timestamp,
 }

@@ -15,6 +15,7 @@ words! {
         Bounced = "message.bounced",
         Expired = "message.expired",
         Cancelled = "message.cancelled",
+        Suppressed = "message.suppressed",
     }
 }
 
@@ -23,6 +24,7 @@ impl EventType {
     pub const fn of_birth(status: RecipientStatus) -> Self {
         match status {
             RecipientStatus::Cancelled => Self::Cancelled,
+            RecipientStatus::Suppressed => Self::Suppressed,
             _ => Self::Queued,
         }
     }

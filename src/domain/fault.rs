@@ -35,6 +35,8 @@ words! {
         InvalidOtp = "invalid_otp",
         InvalidParameter = "invalid_parameter",
         InvalidPriority = "invalid_priority",
+        InvalidReason = "invalid_reason",
+        InvalidScope = "invalid_scope",
         InvalidTag = "invalid_tag",
         InvalidTime = "invalid_time",
         InvalidText = "invalid_text",

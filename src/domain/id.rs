@@ -38,6 +38,7 @@ kinds! {
     Recipient RecipientId "rcp" Sharded;
     Attempt AttemptId "att" Sharded;
     Event EventId "evt" Sharded;
+    Suppression SuppressionId "sup" Sharded;
     Endpoint EndpointId "whk" Unsharded;
     /// Follows from event and endpoint.
     WebhookDelivery WebhookDeliveryId "whd" Unsharded;

@@ -12,6 +12,7 @@ use super::id::{BatchId, MessageId, ProjectId, RecipientId};
 use super::recipient::{Counts, RecipientKind, RecipientStatus};
 use super::reverse_path::ReversePath;
 use super::shard::Shard;
+use super::suppression::Suppressed;
 
 /// A recipient about to be stored.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct NewRecipient {
     pub places: Option<String>,
     /// As what it is born: a delivery is owed to one that is `queued`, and none to one that is settled already.
     pub status: RecipientStatus,
+    /// Why it is born `suppressed`.
+    pub suppressed: Option<Suppressed>,
 }
 
 /// A message about to be stored: whatever is wrong with a request was found before this exists.

@@ -35,6 +35,7 @@ pub mod search;
 pub mod shard;
 pub mod span;
 pub mod stage;
+pub mod suppression;
 pub mod target;
 pub mod tls_result;
 pub mod tlsa;

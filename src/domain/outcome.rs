@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::address::Address;
 use super::class::{Class, OwnClass};
 use super::judgement::{Action, Disposition, Judgement, LaneAction};
 use super::reply::Reply;
 use super::stage::Stage;
+use super::suppression::Suppressed;
 use super::words::words;
 
 words! {
@@ -16,6 +18,7 @@ words! {
         Rejected = "rejected",
         Uncertain = "uncertain",
         Expired = "expired",
+        Suppressed = "suppressed",
     }
 }
 
@@ -32,6 +35,8 @@ pub enum Outcome {
     Uncertain(Trouble),
     /// Its last instant passed before a try was made.
     Expired,
+    /// Nothing is sent to the address any more.
+    Suppressed(Suppressed),
 }
 
 /// Why an attempt did not end in acceptance.
@@ -79,7 +84,7 @@ impl Outcome {
     pub const fn trouble(&self) -> Option<&Trouble> {
         match self {
             Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => Some(t),
-            Self::Accepted(_) | Self::Expired => None,
+            Self::Accepted(_) | Self::Expired | Self::Suppressed(_) => None,
         }
     }
 
@@ -90,6 +95,7 @@ impl Outcome {
             Self::Rejected(_) => OutcomeKind::Rejected,
             Self::Uncertain(_) => OutcomeKind::Uncertain,
             Self::Expired => OutcomeKind::Expired,
+            Self::Suppressed(_) => OutcomeKind::Suppressed,
         }
     }
 
@@ -104,6 +110,7 @@ impl Outcome {
             Self::Accepted(_) => OwnClass::Accepted.name(),
             Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => t.class.name(),
             Self::Expired => OwnClass::Expired.name(),
+            Self::Suppressed(_) => OwnClass::Suppressed.name(),
         }
     }
 
@@ -111,7 +118,7 @@ impl Outcome {
         match self {
             Self::Accepted(reply) => Some(reply),
             Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => t.reply.as_ref(),
-            Self::Expired => None,
+            Self::Expired | Self::Suppressed(_) => None,
         }
     }
 
@@ -121,18 +128,24 @@ impl Outcome {
         match self {
             Self::Uncertain(_) => true,
             Self::Deferred(trouble) => trouble.reply.is_none() || trouble.action.lane != LaneAction::Keep,
-            Self::Accepted(_) | Self::Rejected(_) | Self::Expired => false,
+            Self::Accepted(_) | Self::Rejected(_) | Self::Expired | Self::Suppressed(_) => false,
         }
     }
 
+    /// Whether a server refused the address itself, for good: nothing more should be sent there.
+    pub fn condemns_address(&self) -> bool {
+        matches!(self, Self::Rejected(trouble) if trouble.reply.is_some() && trouble.action.suppress)
+    }
+
     /// The reply's text, or the trouble in words.
-    pub fn text(&self) -> &str {
+    pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Accepted(reply) => &reply.text,
+            Self::Accepted(reply) => Cow::Borrowed(&reply.text),
             Self::Deferred(t) | Self::Rejected(t) | Self::Uncertain(t) => {
-                t.reply.as_ref().map_or(&t.detail, |reply| &reply.text)
+                Cow::Borrowed(t.reply.as_ref().map_or(&t.detail, |reply| &reply.text))
             }
-            Self::Expired => "expired before it could be delivered",
+            Self::Expired => Cow::Borrowed("expired before it could be delivered"),
+            Self::Suppressed(why) => Cow::Owned(why.text()),
         }
     }
 }
@@ -148,6 +161,8 @@ pub struct AttemptReport {
     pub stage: Option<Stage>,
     /// The recipient's domain, where the attempt came to know it.
     pub domain: Option<String>,
+    /// The address that a server refused for good: nothing more should be sent there.
+    pub condemned: Option<Address>,
     /// Who runs the next hop, as far as the rule pack knows; a bounded set.
     pub provider: Option<String>,
     pub host: Option<String>,
@@ -173,7 +188,7 @@ impl AttemptReport {
                 UNWRITABLE.clone_into(&mut trouble.detail);
                 trouble.reply.as_mut().map(|reply| &mut reply.text)
             }
-            Outcome::Expired => None,
+            Outcome::Expired | Outcome::Suppressed(_) => None,
         };
         if let Some(words) = words {
             UNWRITABLE.clone_into(words);
@@ -188,6 +203,7 @@ impl AttemptReport {
             outcome,
             stage: Some(stage),
             domain: None,
+            condemned: None,
             provider: None,
             host: None,
             ip: None,

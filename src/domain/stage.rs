@@ -7,6 +7,8 @@ words! {
     pub enum Stage {
         /// Before it began: the delivery's last instant had passed.
         Expiry = "expiry",
+        /// Before it began: the address is suppressed.
+        Suppression = "suppression",
         /// While its route was looked up.
         Resolve = "resolve",
         /// While its message was read from the store.

@@ -20,7 +20,7 @@ pub fn of_stored(messages: Vec<StoredAccepted>) -> AcceptedItem {
             id: recipient.id,
             address: recipient.address,
             pointers: ranks.pointers(recipient.kind, recipient.places.as_deref()),
-            status: born(stored.send_at.is_some()),
+            status: if stored.send_at.is_some() { RecipientStatus::Scheduled } else { recipient.status },
         });
         AcceptedMessage {
             id: stored.id,
@@ -31,11 +31,6 @@ pub fn of_stored(messages: Vec<StoredAccepted>) -> AcceptedItem {
         }
     });
     AcceptedItem { messages: messages.collect(), replayed: true }
-}
-
-/// As what a recipient is answered when its message is accepted.
-const fn born(is_scheduled: bool) -> RecipientStatus {
-    if is_scheduled { RecipientStatus::Scheduled } else { RecipientStatus::Queued }
 }
 
 fn of_message(message: &NewMessage) -> AcceptedMessage {

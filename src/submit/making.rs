@@ -117,6 +117,7 @@ impl Door {
                 address: recipient.address,
                 return_path: reverse_path.as_ref().map(|path| path.for_recipient(id)),
                 status: RecipientStatus::Queued,
+                suppressed: None,
             }
         });
         let (last, expires_at) = (now + self.lifetime, options.expires_at.map(Expiry::instant));

@@ -17,6 +17,7 @@ mod quota;
 mod release;
 mod signing;
 mod submission;
+mod suppressed;
 mod writer;
 
 use std::sync::Arc;
@@ -39,11 +40,13 @@ use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::draft::SendAt;
 use crate::domain::fault::Fault;
 use crate::domain::id::{BatchId, MessageId};
-use crate::domain::message::{Idempotency, NewItem, NewSubmission};
+use crate::domain::message::{Idempotency, NewItem, NewMessage, NewSubmission};
+use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::{SHARDS, Shard};
 use crate::routing::TrafficPolicy;
 use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::{Store, StoreError};
+use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use content::NotMade;
 use making::{MadeMessage, Making};
@@ -78,6 +81,7 @@ pub struct DoorParts {
     pub backlog: Arc<Backlog>,
     pub quotas: Arc<Quotas>,
     pub traffic: Arc<TrafficPolicy>,
+    pub suppressions: Arc<Suppressions>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
@@ -136,7 +140,9 @@ impl Door {
                 Err(faults) => Err(NotMade::Refused(Refusal::Faulty(faults))),
             };
             match made {
-                Ok(made) => {
+                Ok(mut made) => {
+                    let messages = made.iter_mut().map(|made| &mut made.message);
+                    self.mark_suppressed(caller, messages.collect()).await?;
                     let shown = made.iter().map(|made| Rehearsed::of(&made.message)).collect();
                     rehearsed.push(Ok((answers::of_item(&making::item_of(made, None)), shown)));
                 }
@@ -224,10 +230,11 @@ impl Door {
     async fn store_made(
         &self,
         caller: &Caller,
-        made: Vec<Result<Made, Refusal>>,
+        mut made: Vec<Result<Made, Refusal>>,
         mut submission: NewSubmission,
         (batch, mut charge): (Option<BatchId>, Charge),
     ) -> Result<Accepted, SubmitError> {
+        let suppressed = self.mark_suppressed(caller, made.iter_mut().flat_map(Made::messages).collect()).await?;
         let to_store: Vec<_> = made.iter().map(|made| made.as_ref().ok().and_then(Made::to_store)).collect();
         let (mut answers, mut places) = (Vec::with_capacity(made.len()), Vec::new());
         for (index, made) in made.into_iter().enumerate() {
@@ -264,6 +271,7 @@ impl Door {
         match stored {
             Stored::Accepted(stored) => {
                 self.parts.metrics.accepted.with_label_values(&[caller.mode.name()]).inc_by(count as u64);
+                self.parts.metrics.settled.with_label_values(&[RecipientStatus::Suppressed.name()]).inc_by(suppressed);
                 for (answer, stored) in answers.iter_mut().zip(stored) {
                     match stored {
                         ItemStored::Accepted | ItemStored::Gone => {}
@@ -348,6 +356,14 @@ enum Made {
 }
 
 impl Made {
+    /// The messages of an item that are to be stored now.
+    fn messages(made: &mut Result<Self, Refusal>) -> &mut [NewMessage] {
+        match made {
+            Ok(Self::New(item)) => &mut item.messages,
+            Ok(Self::Before(_)) | Err(_) => &mut [],
+        }
+    }
+
     /// The bytes that are to be stored, if any are.
     fn to_store(&self) -> Option<u64> {
         matches!(self, Self::New(_)).then(|| self.bytes() as u64)

@@ -237,6 +237,7 @@ impl Door {
                     for recipient in &mut message.recipients {
                         recipient.status = status;
                     }
+                    self.mark_suppressed(&caller, vec![&mut message]).await?;
                     let from_schedule = Some(due.stored.version);
                     items.push(NewItem { messages: vec![message], from_schedule, ..NewItem::default() });
                     released.push(Released::Done);

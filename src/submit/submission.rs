@@ -4,7 +4,8 @@ use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Place, SendAt};
 use crate::domain::fault::{Fault, Flaw};
 use crate::domain::id::{BatchId, MessageId, RecipientId};
-use crate::domain::recipient::RecipientStatus;
+use crate::domain::message::MessageStatus;
+use crate::domain::recipient::{Counts, RecipientStatus};
 
 use super::backlog::Full;
 use super::quota::{Denied, Spent};
@@ -98,6 +99,18 @@ pub struct AcceptedItem {
     pub messages: Vec<AcceptedMessage>,
     /// The item was accepted before: nothing new was stored.
     pub replayed: bool,
+}
+
+impl AcceptedItem {
+    /// The state that follows from those of its recipients.
+    pub fn status(&self) -> MessageStatus {
+        let mut counts = Counts::default();
+        for recipient in self.messages.iter().flat_map(|message| &message.recipients) {
+            counts.count(recipient.status, 1);
+        }
+        // One of which nothing is kept any more was queued.
+        if counts.total() == 0 { MessageStatus::Queued } else { MessageStatus::of(&counts) }
+    }
 }
 
 /// A message that is on disk.

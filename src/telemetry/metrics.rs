@@ -72,6 +72,7 @@ metrics! {
     fleet: IntGauge = gauge("mailwright_delivering_processes", "Live processes that deliver, as this one sees them.");
     delivering: IntGauge = gauge("mailwright_delivering", "1 once this process delivers: the others have made room for it.");
     settled: IntCounterVec = counters("mailwright_recipients_settled_total", "Recipients that reached a final state.", &["status"]);
+    suppressions: IntCounterVec = counters("mailwright_suppressions_total", "Suppressions stored or renewed, by reason.", &["reason"]);
     settle_batch: Histogram = sizes("mailwright_settle_batch_deliveries", "Outcomes in one settling commit.");
     claim_batch: Histogram = sizes("mailwright_claim_batch_deliveries", "Deliveries in one claim.");
     first_attempt_seconds: Histogram = seconds("mailwright_accept_to_first_attempt_seconds", "From accept to the first try.");

@@ -89,6 +89,6 @@ impl Expiry {
             || RetryPolicy { schedule: Schedule::fallback(), uncertain: Duration::ZERO, uncertain_max: i32::MAX };
         let transition = delivery.conclude(&report.outcome, policy, now, &*self.rng);
         let attempt = AttemptId::new_in(delivery.lease.shard, now, &*self.rng);
-        Settlement { attempt, delivery, transition, report, started_at: now, finished_at: now }
+        Settlement { attempt, delivery, transition, report, suppression: None, started_at: now, finished_at: now }
     }
 }

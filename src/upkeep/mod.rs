@@ -1,4 +1,4 @@
-//! Ticks that keep the house: leases that ran out, mail past its last instant, idempotency keys past their day, counters
+//! Ticks that keep the house: leases that ran out, mail past its last instant, idempotency keys past their day, suppressions past their time, counters
 //! and policies past their use, days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
 mod cancel;
@@ -86,6 +86,7 @@ impl Upkeep {
     async fn clean(&self, connection: &mut OwnedConnection, tick: u32) -> Result<(), StoreError> {
         if tick.is_multiple_of(CLEAN_EVERY) {
             connection.prune_idempotency_keys(BATCH).await?;
+            connection.prune_suppressions(BATCH).await?;
             let now = self.store.clock().now();
             while connection.retire_uploads(now - self.uploads, BATCH).await? == BATCH.unsigned_abs() {}
             connection.prune_refused_scheduled(now - self.messages, BATCH).await?;

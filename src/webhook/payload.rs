@@ -40,12 +40,34 @@ pub struct ReportView<'d> {
     attempt: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<ReplyView<'d>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppression: Option<SuppressedView<'d>>,
+}
+
+/// The schema `SuppressedBy`.
+#[derive(Serialize)]
+struct SuppressedView<'d> {
+    id: &'d str,
+    reason: &'d str,
+    scope: &'d str,
+    since: &'d str,
 }
 
 impl<'d> ReportView<'d> {
     /// The report in the stored data of an event.
     pub fn of(data: &'d Value) -> Self {
-        Self { attempt: data["attempt"].as_i64(), reply: data.get("reply").map(ReplyView::of) }
+        Self {
+            attempt: data["attempt"].as_i64(),
+            reply: data.get("reply").map(ReplyView::of),
+            suppression: data.get("suppression").and_then(SuppressedView::of),
+        }
+    }
+}
+
+impl<'d> SuppressedView<'d> {
+    fn of(why: &'d Value) -> Option<Self> {
+        let text = |name: &str| why[name].as_str();
+        Some(Self { id: text("id")?, reason: text("reason")?, scope: text("scope")?, since: text("since")? })
     }
 }
 

@@ -72,6 +72,10 @@ async fn make(app: &App, prefix: &str) -> String {
             let hook = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x", "enabled": false})).await;
             hook.json()["id"].as_str().unwrap().to_owned()
         }
+        "sup" => {
+            let entry = app.post("/v1/suppressions", &json!({"email": "nobody@example.net"})).await;
+            entry.json()["id"].as_str().unwrap().to_owned()
+        }
         "upl" => {
             let authorization = format!("Bearer {}", app.live);
             let headers = [("authorization", authorization.as_str())];

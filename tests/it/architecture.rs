@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 31] = [
+const ROOMS: [(&str, &[&str]); 32] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -21,9 +21,22 @@ const ROOMS: [(&str, &[&str]); 31] = [
     ("auth", &["domain", "config", "store"]),
     ("accounts", &["domain", "store", "auth", "compose"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
+    ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
     (
         "submit",
-        &["request", "domain", "config", "telemetry", "store", "compose", "routing", "handover", "wake", "shutdown"],
+        &[
+            "request",
+            "domain",
+            "config",
+            "telemetry",
+            "store",
+            "suppress",
+            "compose",
+            "routing",
+            "handover",
+            "wake",
+            "shutdown",
+        ],
     ),
     ("queue", &["domain", "telemetry", "store", "wake", "shutdown"]),
     (
@@ -33,6 +46,7 @@ const ROOMS: [(&str, &[&str]); 31] = [
             "config",
             "telemetry",
             "store",
+            "suppress",
             "queue",
             "net",
             "compose",
@@ -58,6 +72,7 @@ const ROOMS: [(&str, &[&str]); 31] = [
             "config",
             "telemetry",
             "store",
+            "suppress",
             "auth",
             "accounts",
             "submit",
@@ -94,13 +109,14 @@ const ROOMS: [(&str, &[&str]); 31] = [
 ];
 
 /// Crates that belong to rooms.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("sqlx", &["store"]),
     ("axum", &["api", "console"]),
     ("lettre", &["compose"]),
     ("clap", &["cli", "bench"]),
     ("hickory_resolver", &["net"]),
     ("jsonwebtoken", &["auth"]),
+    ("csv", &["suppress"]),
 ];
 
 /// Crates that the vocabulary must not know.

@@ -47,6 +47,7 @@ mod sending;
 mod servers;
 mod store;
 mod support;
+mod suppressions;
 mod tenancy;
 mod time;
 mod tls;

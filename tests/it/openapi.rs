@@ -13,6 +13,7 @@ use mailwright::domain::message::MessageStatus;
 use mailwright::domain::outcome::OutcomeKind;
 use mailwright::domain::quota::{MailFate, Quota, Subject};
 use mailwright::domain::recipient::{Counts, RecipientKind, RecipientStatus};
+use mailwright::domain::suppression::{ListFormat, SuppressionReason};
 use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
 use serde_json::{Value, json};
 
@@ -30,6 +31,23 @@ fn openapi_yaml_describes_exactly_the_routes() {
     let described = set(CONTRACT.operations().map(|operation| format!("{} {}", operation.method, operation.path)));
     let served = set(mailwright::api::operations().into_iter().map(|(method, path)| format!("{method} {path}")));
     assert_eq!(described, served);
+}
+
+/// Answers of what asks a message back.
+async fn asked_back(app: &App, id: &str) -> Vec<Answer> {
+    let message = format!("/v1/messages/{id}");
+    let mut answers = Vec::new();
+    let later = json!({"send_at": mailwright::domain::clock::rfc3339(Clock::now(&*app.clock) + time::Duration::HOUR)});
+    answers.push(app.call_as(&app.test, "PATCH", &message, &[], bytes(&later)).await);
+    for (path, body) in [
+        (&*format!("{message}/cancel"), json!({})),
+        (&format!("{message}/retry"), json!({})),
+        ("/v1/messages/cancel", json!({"ids": [id]})),
+        ("/v1/messages/retry", json!({"tag": "none"})),
+    ] {
+        answers.push(app.call_as(&app.test, "POST", path, &[], bytes(&body)).await);
+    }
+    answers
 }
 
 #[tokio::test]
@@ -59,6 +77,13 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     let upload_path = format!("/v1/uploads/{}", upload.json()["id"].as_str().unwrap());
     let mut answers = vec![hook, sent, batch, upload];
     let message = format!("/v1/messages/{id}");
+    answers.push(app.post("/v1/suppressions", &json!({"email": "bob@example.net"})).await);
+    let suppression = format!("/v1/suppressions/{}", answers[4].json()["id"].as_str().unwrap());
+    let addresses = json!({"addresses": ["eve@example.net"]});
+    answers.push(app.post("/v1/suppressions", &json!({"suppressions": [{"email": "eve@example.net"}]})).await);
+    answers.push(app.post("/v1/suppressions/check", &addresses).await);
+    answers.push(app.post("/v1/suppressions/delete", &addresses).await);
+    answers.push(app.call_as(&app.live, "POST", "/v1/suppressions/import", &[], b"eve@example.net\n".to_vec()).await);
     for path in [
         "/v1/messages",
         &message,
@@ -77,6 +102,9 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         &format!("{endpoint}/deliveries"),
         "/v1/sandbox/messages",
         &copy,
+        "/v1/suppressions",
+        &suppression,
+        "/v1/suppressions/export",
         "/v1/limits",
         "/healthz",
         "/readyz",
@@ -91,21 +119,21 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
-    let later = json!({"send_at": mailwright::domain::clock::rfc3339(Clock::now(&*app.clock) + time::Duration::HOUR)});
-    answers.push(app.call_as(&app.test, "PATCH", &message, &[], bytes(&later)).await);
-    for (path, body) in [
-        (&*format!("{message}/cancel"), json!({})),
-        (&format!("{message}/retry"), json!({})),
-        ("/v1/messages/cancel", json!({"ids": [id]})),
-        ("/v1/messages/retry", json!({"tag": "none"})),
-    ] {
-        answers.push(app.call_as(&app.test, "POST", path, &[], bytes(&body)).await);
-    }
-    for path in [&*upload_path, &endpoint, &copy, "/v1/sandbox/messages"] {
+    answers.extend(asked_back(&app, &id).await);
+    for path in [&*upload_path, &endpoint, &copy, &suppression, "/v1/sandbox/messages"] {
         answers.push(app.call_as(&app.live, "DELETE", path, &[], Vec::new()).await);
     }
     for answer in answers.iter().filter(|answer| answer.header("content-type") == "application/json") {
-        let starts = ["{\"id\":\"", "{\"batch_id\":\"", "{\"data\":[", "{\"status\":\"", "{\"body_bytes\":"];
+        let starts = [
+            "{\"id\":\"",
+            "{\"batch_id\":\"",
+            "{\"data\":[",
+            "{\"status\":\"",
+            "{\"body_bytes\":",
+            "{\"added\":",
+            "{\"deleted\":",
+            "{\"format\":",
+        ];
         assert!(
             starts.iter().any(|start| answer.text().starts_with(start)),
             "what names it comes first: {}",
@@ -199,6 +227,8 @@ fn closed_sets_have_the_same_names_in_openapi_yaml() {
     assert_eq!(CONTRACT.names("RecipientKind"), set(RecipientKind::ALL));
     assert_eq!(CONTRACT.names("Outcome"), set(OutcomeKind::ALL));
     assert_eq!(CONTRACT.names("Mode"), set(Mode::ALL));
+    assert_eq!(CONTRACT.names("SuppressionReason"), set(SuppressionReason::ALL));
+    assert_eq!(CONTRACT.names("SuppressionFormat"), set(ListFormat::ALL));
     assert_eq!(CONTRACT.names("WebhookMode"), set(EndpointMode::ALL));
     assert_eq!(CONTRACT.names("AutoReplies"), set(AutoReplies::ALL));
     assert_eq!(CONTRACT.names("Disposition"), set(Disposition::ALL));

@@ -34,7 +34,7 @@ async fn shards_fall_one_into_each_part_of_the_hash_ring() {
 async fn hot_tables_are_keyed_by_shard_and_bound_to_nothing() {
     let database = Database::new().await;
     let hot = "('messages', 'message_bodies', 'recipients', 'deliveries', 'attempts', 'events', 'webhook_jobs', \
-                'webhook_deliveries', 'idempotency_keys', 'sandbox_messages')";
+                'webhook_deliveries', 'idempotency_keys', 'sandbox_messages', 'suppressions')";
     // The tables, and the partitions of those that have them.
     let all = format!(
         "(SELECT c.oid FROM pg_class c WHERE c.relname IN {hot} AND c.relkind IN ('r', 'p') \

@@ -193,6 +193,9 @@ fn reason(
         format!("try {}{host} ended {}{class}: {text}", last.number, last.outcome)
     });
     let Some(owed) = owed else {
+        // One that was never tried says why on its own.
+        let born = || recipient.last_reply.as_ref().and_then(|reply| reply.text.clone()).unwrap_or_default();
+        let said = if said.is_empty() { born() } else { said };
         return format!("it is {}: {said}", recipient.status.name());
     };
     if owed.is_leased {

@@ -23,13 +23,13 @@ const IDS_MAX: usize = 1000;
 /// Cancels what has not begun of many messages.
 pub async fn cancel(State(api): Shared, authed: Authed, body: UnreadBody) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesWrite)?;
-    many(&api, &caller, body, Wish::Cancel).await
+    Box::pin(many(&api, &caller, body, Wish::Cancel)).await
 }
 
 /// Tries at once what waits of many messages.
 pub async fn retry(State(api): Shared, authed: Authed, body: UnreadBody) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesWrite)?;
-    many(&api, &caller, body, Wish::Retry).await
+    Box::pin(many(&api, &caller, body, Wish::Retry)).await
 }
 
 async fn many(api: &crate::api::Api, caller: &Caller, body: UnreadBody, wished: Wish) -> Result<Response, Problem> {

@@ -14,6 +14,7 @@ use crate::domain::access::Caller;
 use crate::domain::clock::rfc3339;
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::id::{MessageId, RecipientId};
+use crate::domain::message::MessageStatus;
 use crate::domain::recipient::RecipientStatus;
 use crate::request::fields::wrong_type;
 use crate::request::found::{Found, uploads_of};
@@ -78,7 +79,7 @@ pub async fn found_for<'m>(
 #[derive(Debug, Serialize)]
 pub struct AcceptedView {
     pub id: MessageId,
-    status: RecipientStatus,
+    status: MessageStatus,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     send_at: Option<String>,
@@ -99,7 +100,7 @@ struct AcceptedRecipientView {
 impl AcceptedView {
     /// Of several messages, the first is named; each recipient says which is its own.
     pub fn of(item: AcceptedItem) -> Result<Self, Problem> {
-        let is_several = item.messages.len() > 1;
+        let (status, is_several) = (item.status(), item.messages.len() > 1);
         let first = item.messages.first().ok_or_else(Problem::internal)?;
         let (id, created_at, send_at) = (first.id, rfc3339(first.created_at), first.send_at);
         let recipients = item.messages.into_iter().flat_map(|message| {
@@ -112,7 +113,6 @@ impl AcceptedView {
                 pointers: recipient.pointers,
             })
         });
-        let status = if send_at.is_some() { RecipientStatus::Scheduled } else { RecipientStatus::Queued };
         Ok(Self { id, status, created_at, send_at: send_at.map(rfc3339), recipients: recipients.collect() })
     }
 }

@@ -51,7 +51,13 @@ impl Deadlines {
             Stage::Body => self.body,
             Stage::Dot => self.dot,
             // No server is spoken to in the others.
-            Stage::Quit | Stage::Expiry | Stage::Resolve | Stage::Load | Stage::Lease | Stage::Sandbox => self.quit,
+            Stage::Quit
+            | Stage::Expiry
+            | Stage::Suppression
+            | Stage::Resolve
+            | Stage::Load
+            | Stage::Lease
+            | Stage::Sandbox => self.quit,
         }
     }
 }

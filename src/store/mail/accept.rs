@@ -8,15 +8,18 @@ pub(super) use keys::parted;
 
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::domain::class::OwnClass;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
 use crate::domain::id::{BatchId, EventId, MessageId};
 use crate::domain::message::{NewItem, NewMessage, NewSubmission};
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
+use crate::domain::suppression::Suppressed;
 use crate::store::{OwnedConnection, StoreError, on_connection};
 
 /// What became of one submission.
@@ -170,10 +173,22 @@ struct RecipientColumns<'m> {
     event_type: Vec<&'static str>,
     created_at: Vec<Timestamp>,
     tags: Vec<serde_json::Value>,
+    reply_text: Vec<Option<String>>,
+    reply_class: Vec<Option<&'static str>>,
+    data: Vec<serde_json::Value>,
 }
 
-fn json(value: impl serde::Serialize) -> serde_json::Value {
+fn as_json(value: impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or_default()
+}
+
+/// What the first event says of a recipient that is born suppressed.
+fn suppressed_data(why: &Suppressed) -> serde_json::Value {
+    let class = OwnClass::Suppressed.name();
+    json!({
+        "reply": {"code": null, "enhanced": null, "text": why.text(), "host": null, "class": class},
+        "suppression": why,
+    })
 }
 
 fn size_of(message: &NewMessage) -> i32 {
@@ -189,8 +204,8 @@ impl<'m> MessageColumns<'m> {
         self.author.push(&message.author);
         self.message_id.push(message.message_id.as_deref());
         self.subject.push(&message.subject);
-        self.tags.push(json(&message.tags));
-        self.metadata.push(json(&message.metadata));
+        self.tags.push(as_json(&message.tags));
+        self.metadata.push(as_json(&message.metadata));
         self.priority.push(message.priority.rank());
         self.size.push(size_of(message));
         self.created_at.push(message.created_at);
@@ -229,7 +244,11 @@ impl<'m> RecipientColumns<'m> {
             self.event_id.push(EventId::new_in(shard, context.now, context.rng).uuid());
             self.event_type.push(EventType::of_birth(recipient.status).name());
             self.created_at.push(message.send_at.map_or(message.created_at, |_| context.now));
-            self.tags.push(json(&message.tags));
+            self.tags.push(as_json(&message.tags));
+            let why = recipient.suppressed.as_ref();
+            self.reply_text.push(why.map(Suppressed::text));
+            self.reply_class.push(why.map(|_| OwnClass::Suppressed.name()));
+            self.data.push(why.map_or_else(|| json!({}), suppressed_data));
         }
     }
 }
@@ -262,12 +281,15 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
             SELECT * FROM unnest($17::uuid[], $18::uuid[], $19::uuid[], $20::text[], $21::smallint[], $22::text[],
                 $23::text[], $24::text[], $25::text[], $26::timestamptz[], $27::text[], $28::smallint[], $29::int[],
                 $30::timestamptz[], $31::text[], $32::text[], $33::bool[], $34::uuid[], $35::text[], $36::timestamptz[],
-                $37::jsonb[], $44::text[])
+                $37::jsonb[], $44::text[], $48::text[], $49::text[], $50::jsonb[])
             AS r (id, message_id, project_id, mode, position, kind, address, return_path, status, settled_at, next_hop,
-                priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, tags, places)),
+                priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, tags, places,
+                reply_text, reply_class, data)),
         recipients_ AS (
-            INSERT INTO recipients (shard, project_id, message_id, id, position, kind, address, return_path, places, status, settled_at)
-            SELECT $1, r.project_id, r.message_id, r.id, r.position, r.kind, r.address, r.return_path, r.places, r.status, r.settled_at
+            INSERT INTO recipients (shard, project_id, message_id, id, position, kind, address, return_path, places, status,
+                settled_at, reply_text, reply_class)
+            SELECT $1, r.project_id, r.message_id, r.id, r.position, r.kind, r.address, r.return_path, r.places, r.status,
+                r.settled_at, r.reply_text, r.reply_class
             FROM r),
         -- Owed to each that is not settled already; leased at once where this process has a place for it.
         deliveries_ AS (
@@ -281,7 +303,7 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         events_ AS (
             INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data,
                 era, xid)
-            SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, 1, r.event_type, r.created_at, '{}', $42,
+            SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, 1, r.event_type, r.created_at, r.data, $42,
                 pg_current_xact_id()
             FROM r),
         jobs_ AS (
@@ -341,6 +363,9 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         &m.batch_id as &[Option<Uuid>],
         &m.idempotency_key as &[Option<&str>],
         &m.send_at as &[Option<Timestamp>],
+        &r.reply_text as &[Option<String>],
+        &r.reply_class as &[Option<&str>],
+        &r.data,
     )
     .fetch_one(conn)
     .await?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BatchId, MessageId, RecipientId};
 use crate::domain::message::ScheduledSummary;
-use crate::domain::recipient::RecipientKind;
+use crate::domain::recipient::{RecipientKind, RecipientStatus};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// What was answered when a message was accepted.
@@ -30,6 +30,8 @@ pub struct StoredRecipientPlace {
     pub kind: RecipientKind,
     /// See `NewRecipient::places`.
     pub places: Option<String>,
+    /// As what it was accepted, if it was sent at once: `suppressed` without a try is what it was born as.
+    pub status: RecipientStatus,
 }
 
 impl Store {
@@ -59,7 +61,8 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT m.id, m.created_at, m.send_at, m.batch_id, r.id AS recipient_id, r.address, r.kind, r.places
+                SELECT m.id, m.created_at, m.send_at, m.batch_id, r.id AS recipient_id, r.address, r.kind, r.places,
+                    r.status = 'suppressed' AND r.attempts = 0 AS "is_born_suppressed!"
                 FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
                 JOIN messages m ON m.shard = w.shard AND m.id = w.id
                 JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id
@@ -81,7 +84,9 @@ impl Store {
             });
             let id = RecipientId::from_uuid(row.recipient_id);
             let kind = decoded(RecipientKind::parse(&row.kind), ("recipients", "kind"), id, &row.kind)?;
-            accepted.recipients.push(StoredRecipientPlace { id, address: row.address, kind, places: row.places });
+            let status = if row.is_born_suppressed { RecipientStatus::Suppressed } else { RecipientStatus::Queued };
+            let place = StoredRecipientPlace { id, address: row.address, kind, places: row.places, status };
+            accepted.recipients.push(place);
         }
         Ok(found)
     }
@@ -111,6 +116,7 @@ impl Store {
                 address: recipient.email,
                 kind: RecipientKind::parse(&recipient.kind).unwrap_or(RecipientKind::To),
                 places: recipient.places,
+                status: RecipientStatus::Scheduled,
             });
             found.insert(
                 row.id,

@@ -13,4 +13,6 @@ pub mod recipients;
 pub mod sandbox;
 pub mod scheduled;
 pub mod stats;
+pub mod suppressed;
+pub mod suppressions;
 pub mod uploads;

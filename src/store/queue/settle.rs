@@ -1,5 +1,6 @@
 //! Settling: what a try led to, written in one commit. Attempt, state, event and webhook jobs, or a lease that was lost.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::delivery::{Next, Settlement};
 use crate::domain::id::{AttemptId, EventId, RecipientId};
-use crate::domain::outcome::AttemptReport;
+use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
 /// What a settling commit wrote.
@@ -92,7 +93,7 @@ struct Columns<'s> {
     tls: Vec<Option<String>>,
     reply_code: Vec<Option<i16>>,
     reply_status: Vec<Option<String>>,
-    reply_text: Vec<&'s str>,
+    reply_text: Vec<Cow<'s, str>>,
     rule: Vec<Option<&'s str>>,
     confidence: Vec<Option<i16>>,
     action: Vec<Option<String>>,
@@ -147,7 +148,7 @@ impl<'s> Columns<'s> {
 /// What the event says beside its type.
 fn event_data(report: &AttemptReport, attempt: i32) -> serde_json::Value {
     let reply = report.outcome.reply();
-    json!({
+    let mut data = json!({
         "attempt": attempt,
         "reply": {
             "code": reply.map(|reply| reply.code),
@@ -156,7 +157,11 @@ fn event_data(report: &AttemptReport, attempt: i32) -> serde_json::Value {
             "host": report.host,
             "class": report.outcome.class(),
         },
-    })
+    });
+    if let Outcome::Suppressed(why) = &report.outcome {
+        data["suppression"] = json!(why);
+    }
+    data
 }
 
 /// One statement is the whole transaction: a round trip for each table would cost more than the rows. Returns the
@@ -262,7 +267,7 @@ async fn settle(
         &columns.tls as &[Option<String>],
         &columns.reply_code as &[Option<i16>],
         &columns.reply_status as &[Option<String>],
-        &columns.reply_text as &[&str],
+        &columns.reply_text.iter().map(|text| &**text).collect::<Vec<_>>() as &[&str],
         &columns.rule as &[Option<&str>],
         &columns.confidence as &[Option<i16>],
         &columns.action as &[Option<String>],

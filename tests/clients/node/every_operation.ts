@@ -14,7 +14,7 @@ interface Answered {
 }
 
 /** Ids of what the calls before made. */
-const made = { message: "", webhook: "", copy: "" };
+const made = { message: "", webhook: "", copy: "", suppression: "" };
 
 function given<Data>(answer: { data?: Data; error?: unknown; response: Response }): Data {
   if (answer.data === undefined) throw new Error(`${answer.response.url}: ${JSON.stringify(answer.error)}`);
@@ -63,6 +63,26 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   listWebhookDeliveries: () => client.GET("/v1/webhooks/{id}/deliveries", { params: { path: { id: made.webhook } } }),
   updateWebhook: () =>
     client.PATCH("/v1/webhooks/{id}", { params: { path: { id: made.webhook } }, body: { enabled: false } }),
+  addSuppressions: async () => {
+    const answer = await client.POST("/v1/suppressions", { body: { email: "gone@example.net", reason: "complaint" } });
+    const added = given(answer);
+    if (!("id" in added)) throw new Error("one entry is answered as it is stored");
+    made.suppression = added.id;
+    return answer;
+  },
+  listSuppressions: () => client.GET("/v1/suppressions", { params: { query: { reason: "complaint" } } }),
+  getSuppression: () => client.GET("/v1/suppressions/{id}", { params: { path: { id: made.suppression } } }),
+  checkSuppressions: () => client.POST("/v1/suppressions/check", { body: { addresses: ["gone@example.net"] } }),
+  importSuppressions: () =>
+    client.POST("/v1/suppressions/import", {
+      params: { query: { format: "csv" } },
+      body: "email\nother@example.net\n",
+      bodySerializer: (list) => String(list),
+      headers: { "Content-Type": "text/csv" },
+    }),
+  exportSuppressions: () => client.GET("/v1/suppressions/export", { parseAs: "text" }),
+  deleteSuppressions: () => client.POST("/v1/suppressions/delete", { body: { addresses: ["other@example.net"] } }),
+  deleteSuppression: () => client.DELETE("/v1/suppressions/{id}", { params: { path: { id: made.suppression } } }),
   listSandboxMessages: () => client.GET("/v1/sandbox/messages", { params: { query: { q: "works" } } }),
   getSandboxMessage: () => client.GET("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
 

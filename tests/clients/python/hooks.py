@@ -70,10 +70,12 @@ def made_to_fit(body):
             body["mode"] = "test"
         if isinstance(body.get("ip_pool"), str):
             body["ip_pool"] = "default"
-        for name, days in (("send_at", 1), ("expires_at", 2)):
-            if is_instant(body.get(name)):
-                later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
-                body[name] = later.isoformat()
+        several = body.get("suppressions")
+        for part in [body, *(several if isinstance(several, list) else [])]:
+            for name, days in (("send_at", 1), ("expires_at", 2)):
+                if isinstance(part, dict) and is_instant(part.get(name)):
+                    later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+                    part[name] = later.isoformat()
     return body
 
 

@@ -1,0 +1,55 @@
+//! Recipients that a project sends nothing more to: they are accepted as `suppressed`, and no delivery is owed to them.
+//! Looked up before the accepting transaction, all recipients of a request together.
+
+use std::collections::HashMap;
+
+use super::Door;
+use super::writer::WriteError;
+use crate::domain::access::Caller;
+use crate::domain::draft::Tag;
+use crate::domain::message::NewMessage;
+use crate::domain::recipient::RecipientStatus;
+use crate::domain::suppression::Suppression;
+
+impl Door {
+    /// Marks the recipients that are suppressed, and returns their number. A store that does not answer is not a no.
+    pub(super) async fn mark_suppressed(
+        &self,
+        caller: &Caller,
+        mut messages: Vec<&mut NewMessage>,
+    ) -> Result<u64, WriteError> {
+        let suppressions = &self.parts.suppressions;
+        let recipients = messages.iter().flat_map(|message| &message.recipients);
+        let folded = recipients.map(|recipient| recipient.address.folded());
+        let mut asked: Vec<_> =
+            folded.filter(|address| !suppressions.has_surely_none(caller.project, address)).collect();
+        if asked.is_empty() {
+            return Ok(0);
+        }
+        asked.sort_unstable();
+        asked.dedup();
+        // On the heap, as all that is large and seldom.
+        let found = Box::pin(suppressions.find(caller.project, Some(caller.mode), &asked)).await;
+        let mut by_address: HashMap<String, Vec<Suppression>> = HashMap::new();
+        for entry in found.map_err(|error| WriteError::from(&error))? {
+            by_address.entry(entry.address.clone()).or_default().push(entry);
+        }
+        let mut marked = 0;
+        for message in &mut messages {
+            let NewMessage { tags, recipients, .. } = &mut **message;
+            // One that is cancelled stays so.
+            for recipient in recipients.iter_mut().filter(|recipient| recipient.status == RecipientStatus::Queued) {
+                let Some(entries) = by_address.get(&recipient.address.folded()) else { continue };
+                // Messages have no stream in this version.
+                let covers = |entry: &&Suppression| entry.scope.covers(tags.iter().map(Tag::as_str), None);
+                let weightiest = entries.iter().filter(covers).max_by_key(|entry| entry.reason);
+                if let Some(entry) = weightiest {
+                    recipient.status = RecipientStatus::Suppressed;
+                    recipient.suppressed = Some(entry.verdict());
+                    marked += 1;
+                }
+            }
+        }
+        Ok(marked)
+    }
+}
