@@ -35,6 +35,7 @@ pub mod shard;
 pub mod span;
 pub mod stage;
 pub mod target;
+pub mod template;
 pub mod tls_result;
 pub mod tlsa;
 pub mod webhook;
