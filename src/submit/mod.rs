@@ -17,6 +17,7 @@ mod quota;
 mod release;
 mod signing;
 mod submission;
+pub mod templates;
 mod writer;
 
 use std::sync::Arc;

@@ -60,6 +60,7 @@ const ROOMS: [(&str, &[&str]); 31] = [
             "store",
             "auth",
             "accounts",
+            "compose",
             "submit",
             "routing",
             "webhook",

@@ -46,6 +46,7 @@ mod sending;
 mod servers;
 mod store;
 mod support;
+mod templates;
 mod tenancy;
 mod time;
 mod tls;
