@@ -37,15 +37,31 @@ pub async fn call(service: &Service, path: &str, body: Option<&Value>) -> Result
     call_with(service, path, body, &[]).await
 }
 
-/// The same, with further headers.
+/// Sends a change.
+pub async fn patch(service: &Service, path: &str, body: &Value) -> Result<Answer, CommandError> {
+    within(service, path, Method::PATCH, Some(body), &[]).await
+}
+
+/// The same as [`call`], with further headers.
 pub async fn call_with(
     service: &Service,
     path: &str,
     body: Option<&Value>,
     headers: &[(&str, &str)],
 ) -> Result<Answer, CommandError> {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    within(service, path, method, body, headers).await
+}
+
+async fn within(
+    service: &Service,
+    path: &str,
+    method: Method,
+    body: Option<&Value>,
+    headers: &[(&str, &str)],
+) -> Result<Answer, CommandError> {
     let url = format!("{}{path}", service.url);
-    let exchange = tokio::time::timeout(DEADLINE, exchange(service, &url, body, headers));
+    let exchange = tokio::time::timeout(DEADLINE, exchange(service, &url, method, body, headers));
     match exchange.await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(CommandError(format!("{url}: {why}"))),
@@ -56,6 +72,7 @@ pub async fn call_with(
 async fn exchange(
     service: &Service,
     url: &str,
+    method: Method,
     body: Option<&Value>,
     headers: &[(&str, &str)],
 ) -> Result<Answer, String> {
@@ -71,7 +88,6 @@ async fn exchange(
     let tls = TlsConfigs::new(&service.ca_file)?;
     let stream = connect_to_named(&tls, host, authority.port_u16().unwrap_or(port), is_secured).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let method = if body.is_some() { Method::POST } else { Method::GET };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder().method(method).uri(path).header(HOST, authority.as_str());
     if let Some(key) = &service.key {

@@ -87,7 +87,7 @@ pub struct StatusArgs {
 
 impl Connection {
     #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
-    fn read(self, config: &Config) -> Service {
+    pub(super) fn read(self, config: &Config) -> Service {
         let url = self.url.or_else(|| std::env::var("MAILWRIGHT_URL").ok());
         let url = url.unwrap_or_else(|| {
             let listen = config.http.listen.0;
@@ -217,7 +217,7 @@ fn print(body: &Value) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(service: &Service, answer: &Answer) -> Result<ExitCode, CommandError> {
+pub(super) fn refused(service: &Service, answer: &Answer) -> Result<ExitCode, CommandError> {
     let text = serde_json::to_string_pretty(&answer.body).unwrap_or_default();
     let hint = if answer.status == 401 { "\ngive a key of this service by --key or MAILWRIGHT_KEY" } else { "" };
     Err(CommandError(format!("{} answered {}:\n{text}{hint}", service.url, answer.status)))

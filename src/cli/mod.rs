@@ -12,6 +12,7 @@ mod messages;
 mod migrate;
 mod rules;
 mod serve;
+mod templates;
 mod trace;
 mod with_postgres;
 
@@ -69,6 +70,9 @@ enum Command {
     Status(messages::StatusArgs),
     /// Say why a message is where it is.
     Why(messages::StatusArgs),
+    /// Keep templates in files: push them to a service, or pull them from one.
+    #[command(subcommand)]
+    Templates(templates::TemplatesCommand),
     /// Show the way that mail to a domain would take: route, MX hosts, addresses, TLS policy, lanes.
     Trace(trace::TraceArgs),
     /// Say what a reply of a mail server means.
@@ -125,6 +129,7 @@ impl Cli {
             Command::Send(args) => messages::send(*args, &layers.finish()?).await,
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Why(args) => messages::why(args, &layers.finish()?).await,
+            Command::Templates(command) => Box::pin(templates::run(command, &layers.finish()?)).await,
             Command::Trace(args) => trace::run(args, &layers.finish()?).await,
             Command::Rules(command) => rules::run(&command, &layers.finish()?),
             Command::Doctor(args) => Box::pin(doctor::run(args, &layers.finish()?)).await,
