@@ -318,6 +318,55 @@ CREATE TABLE public.suppressions (
     CONSTRAINT suppressions_one_scope CHECK (((stream = ''::text) OR (tag = ''::text))),
     CONSTRAINT suppressions_reason CHECK ((reason = ANY (ARRAY['bounce'::text, 'complaint'::text, 'unsubscribe'::text, 'manual'::text])))
 );
+CREATE TABLE public.template_settings (
+    project_id uuid NOT NULL,
+    mode text NOT NULL,
+    review_required boolean NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    changed_by text NOT NULL,
+    CONSTRAINT template_settings_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
+);
+CREATE TABLE public.template_steps (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    template_id uuid NOT NULL,
+    action text NOT NULL,
+    version integer,
+    actor text NOT NULL,
+    reason text,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT template_steps_action CHECK ((action = ANY (ARRAY['created'::text, 'changed'::text, 'renamed'::text, 'submitted'::text, 'approved'::text, 'refused'::text, 'published'::text, 'deleted'::text])))
+);
+CREATE TABLE public.template_versions (
+    template_id uuid NOT NULL,
+    number integer NOT NULL,
+    state text NOT NULL,
+    default_locale text NOT NULL,
+    locales jsonb NOT NULL,
+    samples jsonb NOT NULL,
+    uses text[] NOT NULL,
+    description text NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    created_by text NOT NULL,
+    CONSTRAINT template_versions_number CHECK ((number >= 1)),
+    CONSTRAINT template_versions_state CHECK ((state = ANY (ARRAY['draft'::text, 'submitted'::text, 'approved'::text, 'refused'::text])))
+);
+CREATE TABLE public.templates (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    mode text NOT NULL,
+    alias text NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    latest_version integer NOT NULL,
+    published_version integer,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT templates_kind CHECK ((kind = ANY (ARRAY['message'::text, 'layout'::text, 'partial'::text]))),
+    CONSTRAINT templates_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+    CONSTRAINT templates_published_exists CHECK (((published_version >= 1) AND (published_version <= latest_version)))
+);
 CREATE TABLE public.tls_reports (
     day date NOT NULL,
     domain text NOT NULL,
@@ -447,6 +496,17 @@ ALTER TABLE ONLY public.source_usage
     ADD CONSTRAINT source_usage_pkey PRIMARY KEY (day, source, provider);
 ALTER TABLE ONLY public.suppressions
     ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, mode, stream, tag);
+    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, stream);
+ALTER TABLE ONLY public.template_settings
+    ADD CONSTRAINT template_settings_pkey PRIMARY KEY (project_id, mode);
+ALTER TABLE ONLY public.template_steps
+    ADD CONSTRAINT template_steps_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.template_versions
+    ADD CONSTRAINT template_versions_pkey PRIMARY KEY (template_id, number);
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_alias UNIQUE (project_id, mode, alias);
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.tls_reports
     ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
 ALTER TABLE ONLY public.upload_contents
@@ -478,6 +538,9 @@ CREATE INDEX scheduled_messages_waiting ON public.scheduled_messages USING btree
 CREATE INDEX suppressions_changed ON public.suppressions USING btree (shard, updated_at);
 CREATE INDEX suppressions_expiring ON public.suppressions USING btree (shard, expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, mode, id);
+CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
+CREATE INDEX template_steps_by_template ON public.template_steps USING btree (template_id, id DESC);
+CREATE INDEX templates_by_project ON public.templates USING btree (project_id, mode, id DESC);
 CREATE INDEX uploads_by_project ON public.uploads USING btree (project_id, id DESC);
 CREATE UNIQUE INDEX uploads_key ON public.uploads USING btree (project_id, mode, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE UNIQUE INDEX uploads_same ON public.uploads USING btree (project_id, mode, sha256, filename, content_type);
@@ -492,5 +555,11 @@ ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.template_settings
+    ADD CONSTRAINT template_settings_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.template_versions
+    ADD CONSTRAINT template_versions_template_fkey FOREIGN KEY (template_id) REFERENCES public.templates(id) ON DELETE CASCADE;
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);

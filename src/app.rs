@@ -31,6 +31,7 @@ use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
+use crate::submit::templates::Templates;
 use crate::submit::{Backlog, Door, DoorParts, Quotas, Scheduler, Writer, WriterParts};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
@@ -230,6 +231,7 @@ impl Common {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
         }
         let api = Api {
+            templates: Arc::new(Templates::new(self.store.clone(), config.templates.cache.0)),
             recaller,
             door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),

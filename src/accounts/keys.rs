@@ -39,7 +39,7 @@ pub struct MadeKey {
 /// What a key may do when nothing is said: what a program needs today. A right that nothing asks for yet would be every
 /// old key's on the day on which something does.
 pub fn default_scopes() -> Vec<Scope> {
-    vec![Scope::Send, Scope::MessagesRead, Scope::MessagesWrite, Scope::Webhooks, Scope::Suppressions]
+    vec![Scope::Send, Scope::MessagesRead, Scope::MessagesWrite, Scope::Templates, Scope::Webhooks, Scope::Suppressions]
 }
 
 /// Makes a key; gives its id and its text, which nobody can read again.

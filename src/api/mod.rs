@@ -21,6 +21,7 @@ mod rate_limit;
 mod sandbox;
 mod stats;
 mod suppressions;
+mod templates;
 mod uploads;
 mod usage_limits;
 mod webhooks;
@@ -50,6 +51,7 @@ use crate::config::{Http, Limits};
 use crate::domain::clock::{Clock, Rng};
 use crate::recall::Recaller;
 use crate::store::Store;
+use crate::submit::templates::Templates;
 use crate::submit::{Door, Quotas};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
@@ -65,6 +67,7 @@ pub(crate) struct Api {
     pub router: Arc<crate::routing::Router>,
     pub suppressions: Arc<Suppressions>,
     pub webhooks: Client,
+    pub templates: Arc<Templates>,
     pub limits: Limits,
     pub http: Http,
     pub clock: Arc<dyn Clock>,
@@ -132,6 +135,21 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/projects", get(projects::list::list)),
         ("get", "/v1/projects/{id}", get(projects::get::get)),
         ("patch", "/v1/projects/{id}", patch(projects::update::update)),
+        ("post", "/v1/templates", post(templates::create::create)),
+        ("get", "/v1/templates", get(templates::list::list)),
+        ("get", "/v1/templates/starters", get(templates::starters::starters)),
+        ("get", "/v1/templates/settings", get(templates::settings::get)),
+        ("patch", "/v1/templates/settings", patch(templates::settings::update)),
+        ("get", "/v1/templates/{id}", get(templates::get::get)),
+        ("patch", "/v1/templates/{id}", patch(templates::update::update)),
+        ("delete", "/v1/templates/{id}", delete(templates::remove::remove)),
+        ("get", "/v1/templates/{id}/versions", get(templates::versions::list)),
+        ("get", "/v1/templates/{id}/versions/{version}", get(templates::versions::get)),
+        ("post", "/v1/templates/{id}/publish", post(templates::publish::publish)),
+        ("post", "/v1/templates/{id}/review", post(templates::review::review)),
+        ("post", "/v1/templates/{id}/render", post(templates::render::render)),
+        ("get", "/v1/templates/{id}/diff", get(templates::diff::diff)),
+        ("get", "/v1/templates/{id}/audit", get(templates::audit::audit)),
         ("get", "/v1/sandbox/messages", get(sandbox::list::list)),
         ("delete", "/v1/sandbox/messages", delete(sandbox::remove::all)),
         ("get", "/v1/sandbox/messages/{id}", get(sandbox::get::get)),
@@ -147,7 +165,7 @@ fn routes() -> Vec<Route> {
 
 /// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist, but
 /// for [`BY_PROJECT`].
-const WITH_QUERY: [(&str, &str); 18] = [
+const WITH_QUERY: [(&str, &str); 22] = [
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),
@@ -165,6 +183,10 @@ const WITH_QUERY: [(&str, &str); 18] = [
     ("post", "/v1/suppressions/import"),
     ("get", "/v1/suppressions/export"),
     ("get", "/v1/projects"),
+    ("get", "/v1/templates"),
+    ("get", "/v1/templates/{id}/versions"),
+    ("get", "/v1/templates/{id}/diff"),
+    ("get", "/v1/templates/{id}/audit"),
     ("get", "/v1/sandbox/messages"),
 ];
 

@@ -65,6 +65,7 @@ struct LimitsView {
     metadata_bytes: usize,
     headers: usize,
     webhooks: usize,
+    templates: usize,
     usage: Vec<UsageView>,
 }
 
@@ -102,6 +103,7 @@ pub async fn limits(State(api): Shared, Authed(caller): Authed) -> Result<Respon
         metadata_bytes: limits.metadata.0,
         headers: limits.headers,
         webhooks: limits.webhooks,
+        templates: limits.templates,
         usage: usage.collect(),
     }))
 }

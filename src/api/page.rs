@@ -149,6 +149,18 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
+/// Two names in a path. Those that cannot even be read name nothing.
+pub struct PathIds(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathIds {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<(String, String)>::from_request_parts(head, state).await;
+        path.map(|Path((first, second))| Self(first, second)).map_err(|_| Problem::not_found())
+    }
+}
+
 /// A page: its rows, and the cursor of the next one if there is one.
 #[derive(Serialize)]
 pub struct PageView<V> {

@@ -208,6 +208,19 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Busy => Self::busy("too many messages are waiting to be stored"),
+            WriteError::Away(_) => Self::store_away(),
+            WriteError::Failed(reason) => {
+                tracing::error!(reason, "the store failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
@@ -235,12 +248,7 @@ impl From<SubmitError> for Problem {
                     format!("the project is suspended: {reason}; nothing was stored"),
                 )
             }
-            SubmitError::Write(WriteError::Busy) => Self::busy("too many messages are waiting to be stored"),
-            SubmitError::Write(WriteError::Away(_)) => Self::store_away(),
-            SubmitError::Write(WriteError::Failed(reason)) => {
-                tracing::error!(reason, "a message could not be stored");
-                Self::internal()
-            }
+            SubmitError::Write(error) => error.into(),
         }
     }
 }

@@ -57,7 +57,13 @@ pub async fn call(service: &Service, path: &str, body: Option<&Value>) -> Result
     call_with(service, path, body, &[]).await
 }
 
-/// The same, with further headers.
+/// Sends a change.
+pub async fn patch(service: &Service, path: &str, body: &Value) -> Result<Answer, CommandError> {
+    let body = Sent { content_type: "application/json", bytes: body.to_string().into_bytes() };
+    within(DEADLINE, service, path, Method::PATCH, Some(body), &[]).await.map(|answer| answer.parsed())
+}
+
+/// The same as [`call`], with further headers.
 pub async fn call_with(
     service: &Service,
     path: &str,
@@ -65,23 +71,28 @@ pub async fn call_with(
     headers: &[(&str, &str)],
 ) -> Result<Answer, CommandError> {
     let body = body.map(|body| Sent { content_type: "application/json", bytes: body.to_string().into_bytes() });
-    within(DEADLINE, service, path, body, headers).await.map(|answer| answer.parsed())
+    within(DEADLINE, service, path, method_of(body.as_ref()), body, headers).await.map(|answer| answer.parsed())
 }
 
 /// Sends or fetches what may be long; a body makes it a POST.
 pub async fn transfer(service: &Service, path: &str, body: Option<Sent>) -> Result<RawAnswer, CommandError> {
-    within(LONG_DEADLINE, service, path, body, &[]).await
+    within(LONG_DEADLINE, service, path, method_of(body.as_ref()), body, &[]).await
+}
+
+const fn method_of(body: Option<&Sent>) -> Method {
+    if body.is_some() { Method::POST } else { Method::GET }
 }
 
 async fn within(
     deadline: Duration,
     service: &Service,
     path: &str,
+    method: Method,
     body: Option<Sent>,
     headers: &[(&str, &str)],
 ) -> Result<RawAnswer, CommandError> {
     let url = format!("{}{path}", service.url);
-    match tokio::time::timeout(deadline, exchange(service, &url, body, headers)).await {
+    match tokio::time::timeout(deadline, exchange(service, &url, method, body, headers)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(why)) => Err(CommandError(format!("{url}: {why}"))),
         Err(_) => Err(CommandError(format!("{url}: no answer within {} s", deadline.as_secs()))),
@@ -91,6 +102,7 @@ async fn within(
 async fn exchange(
     service: &Service,
     url: &str,
+    method: Method,
     body: Option<Sent>,
     headers: &[(&str, &str)],
 ) -> Result<RawAnswer, String> {
@@ -106,7 +118,6 @@ async fn exchange(
     let tls = TlsConfigs::new(&service.ca_file)?;
     let stream = connect_to_named(&tls, host, authority.port_u16().unwrap_or(port), is_secured).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let method = if body.is_some() { Method::POST } else { Method::GET };
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder().method(method).uri(path).header(HOST, authority.as_str());
     if let Some(key) = &service.key {

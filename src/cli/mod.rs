@@ -13,6 +13,7 @@ mod migrate;
 mod rules;
 mod serve;
 mod suppressions;
+mod templates;
 mod trace;
 mod with_postgres;
 
@@ -73,6 +74,9 @@ enum Command {
     /// Add, remove, look up, import and export suppressions, through a running service.
     #[command(subcommand)]
     Suppressions(suppressions::SuppressionsCommand),
+    /// Keep templates in files: push them to a service, or pull them from one.
+    #[command(subcommand)]
+    Templates(templates::TemplatesCommand),
     /// Show the way that mail to a domain would take: route, MX hosts, addresses, TLS policy, lanes.
     Trace(trace::TraceArgs),
     /// Say what a reply of a mail server means.
@@ -130,6 +134,7 @@ impl Cli {
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Why(args) => messages::why(args, &layers.finish()?).await,
             Command::Suppressions(command) => suppressions::run(command, &layers.finish()?).await,
+            Command::Templates(command) => Box::pin(templates::run(command, &layers.finish()?)).await,
             Command::Trace(args) => trace::run(args, &layers.finish()?).await,
             Command::Rules(command) => rules::run(&command, &layers.finish()?),
             Command::Doctor(args) => Box::pin(doctor::run(args, &layers.finish()?)).await,

@@ -12,6 +12,7 @@ mod html;
 mod mime;
 mod raw_header;
 mod searchable;
+pub mod template;
 mod transfer;
 
 #[doc(hidden)]

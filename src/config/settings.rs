@@ -90,6 +90,7 @@ settings! {
         metadata: ByteSize = ByteSize(10 << 10), "Most bytes of keys and values in `metadata`.";
         headers: usize = 50, "Most custom headers of one message.";
         webhooks: usize = 50, "Most webhook endpoints of one project.";
+        templates: usize = 1000, "Most templates of one project, layouts and partials among them.";
         backlog: usize = 10_000_000, "Deliveries in the queue from which on sends are answered with 503 and Retry-After; counted every few seconds.";
         project_backlog: usize = 2_000_000, "Deliveries of one project in the queue from which on its sends are answered with 429 and Retry-After.";
     }
@@ -156,6 +157,9 @@ settings! {
     }
     dkim: Dkim {
         cache: Span = secs(30), "How long the DKIM keys of a domain that were looked up are believed; a new key signs after that time at most, and a retired one no longer.";
+    }
+    templates: Templates {
+        cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
     }
     net: Net {
         allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";

@@ -48,6 +48,9 @@ kinds! {
     Upload UploadId "upl" Unsharded;
     /// Of the messages of one batch request.
     Batch BatchId "bat" Unsharded;
+    Template TemplateId "tpl" Unsharded;
+    /// A step in the life of a template.
+    TemplateStep TemplateStepId "tps" Unsharded;
 }
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]

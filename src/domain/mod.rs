@@ -37,6 +37,7 @@ pub mod span;
 pub mod stage;
 pub mod suppression;
 pub mod target;
+pub mod template;
 pub mod tls_result;
 pub mod tlsa;
 pub mod webhook;

@@ -18,6 +18,7 @@ mod release;
 mod signing;
 mod submission;
 mod suppressed;
+pub mod templates;
 mod writer;
 
 use std::sync::Arc;

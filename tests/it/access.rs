@@ -68,6 +68,11 @@ async fn make(app: &App, prefix: &str) -> String {
             let message = app.settled(&id).await;
             if prefix == "msg" { id } else { message["recipients"][0]["id"].as_str().unwrap().to_owned() }
         }
+        "tpl" => {
+            let made = app.post("/v1/templates", &json!({"starter": "alert"})).await.json();
+            assert_eq!(app.post("/v1/templates/alert/publish", &json!({})).await.status, 200);
+            made["id"].as_str().unwrap().to_owned()
+        }
         "whk" => {
             let hook = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x", "enabled": false})).await;
             hook.json()["id"].as_str().unwrap().to_owned()

@@ -75,6 +75,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
             "suppress",
             "auth",
             "accounts",
+            "compose",
             "submit",
             "routing",
             "webhook",

@@ -48,6 +48,7 @@ mod servers;
 mod store;
 mod support;
 mod suppressions;
+mod templates;
 mod tenancy;
 mod time;
 mod tls;

@@ -14,6 +14,7 @@ use mailwright::domain::outcome::OutcomeKind;
 use mailwright::domain::quota::{MailFate, Quota, Subject};
 use mailwright::domain::recipient::{Counts, RecipientKind, RecipientStatus};
 use mailwright::domain::suppression::{ListFormat, SuppressionReason};
+use mailwright::domain::template::{Decision, TemplateAction, TemplateKind, VersionState};
 use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
 use serde_json::{Value, json};
 
@@ -115,6 +116,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         answers.push(app.get(path).await);
     }
     answers.extend(of_accounts(&app).await);
+    answers.extend(answers_of_templates(&app).await);
     assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
@@ -133,6 +135,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
             "{\"added\":",
             "{\"deleted\":",
             "{\"format\":",
+            "{\"review_required\":",
         ];
         assert!(
             starts.iter().any(|start| answer.text().starts_with(start)),
@@ -188,6 +191,30 @@ async fn every_operation_refuses_a_parameter_that_does_not_exist_and_one_that_is
     }
 }
 
+/// An answer of every operation of templates.
+async fn answers_of_templates(app: &App) -> Vec<Answer> {
+    let admin = crate::support::process::create_key(&app.database.url, "shop", "live", "admin").await;
+    let mut answers = vec![app.post("/v1/templates", &json!({"starter": "receipt"})).await];
+    let calls = [
+        ("PATCH", "/settings", json!({"review_required": true})),
+        ("POST", "/receipt/publish", json!({})),
+        ("POST", "/receipt/review", json!({"decision": "approve"})),
+        ("PATCH", "/receipt", json!({"locales": {"zh-Hans": null}})),
+        ("POST", "/receipt/render", json!({})),
+    ];
+    for (method, path, body) in calls {
+        answers.push(app.call_as(&admin, method, &format!("/v1/templates{path}"), &[], bytes(&body)).await);
+    }
+    for path in ["", "/starters", "/settings", "/receipt"] {
+        answers.push(app.get(&format!("/v1/templates{path}")).await);
+    }
+    for path in ["versions", "versions/draft", "diff", "audit"] {
+        answers.push(app.get(&format!("/v1/templates/receipt/{path}")).await);
+    }
+    answers.push(app.call_as(&app.live, "DELETE", "/v1/templates/receipt", &[], Vec::new()).await);
+    answers
+}
+
 fn bytes(body: &Value) -> Vec<u8> {
     body.to_string().into_bytes()
 }
@@ -238,6 +265,10 @@ fn closed_sets_have_the_same_names_in_openapi_yaml() {
     assert_eq!(CONTRACT.names("Quota"), set(Quota::ALL));
     assert_eq!(CONTRACT.names("QuotaSubject"), set(Subject::ALL));
     assert_eq!(CONTRACT.names("WebhookDeliveryStatus"), set(WebhookStatus::ALL));
+    assert_eq!(CONTRACT.names("TemplateKind"), set(TemplateKind::ALL));
+    assert_eq!(CONTRACT.names("TemplateVersionStateName"), set(VersionState::ALL));
+    assert_eq!(CONTRACT.names("TemplateAction"), set(TemplateAction::ALL));
+    assert_eq!(CONTRACT.names("TemplateDecision"), set(Decision::ALL));
 }
 
 /// Every state that a message of up to two recipients can be in.

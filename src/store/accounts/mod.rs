@@ -1,7 +1,8 @@
-//! Accounts: projects, API keys, DKIM keys and webhook endpoints. Small, read-mostly, never written on the hot path.
+//! Accounts: projects, API keys, DKIM keys, webhook endpoints and templates. Small, read-mostly, never written on the hot path.
 
 pub mod dkim_keys;
 pub mod endpoints;
 pub mod keys;
 pub mod projects;
 pub mod quotas;
+pub mod templates;

@@ -14,7 +14,7 @@ interface Answered {
 }
 
 /** Ids of what the calls before made. */
-const made = { message: "", webhook: "", copy: "", suppression: "" };
+const made = { message: "", webhook: "", copy: "", suppression: "", template: "" };
 
 function given<Data>(answer: { data?: Data; error?: unknown; response: Response }): Data {
   if (answer.data === undefined) throw new Error(`${answer.response.url}: ${JSON.stringify(answer.error)}`);
@@ -45,6 +45,11 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   createWebhook: async () => {
     const answer = await client.POST("/v1/webhooks", { body: { url: "http://127.0.0.1:9/hook" } });
     made.webhook = given(answer).id;
+    return answer;
+  },
+  createTemplate: async () => {
+    const answer = await client.POST("/v1/templates", { body: { starter: "verification-code" } });
+    made.template = given(answer).id;
     return answer;
   },
 
@@ -85,6 +90,30 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   deleteSuppression: () => client.DELETE("/v1/suppressions/{id}", { params: { path: { id: made.suppression } } }),
   listSandboxMessages: () => client.GET("/v1/sandbox/messages", { params: { query: { q: "works" } } }),
   getSandboxMessage: () => client.GET("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
+  updateTemplateSettings: () => client.PATCH("/v1/templates/settings", { body: { review_required: true } }),
+  getTemplateSettings: () => client.GET("/v1/templates/settings", {}),
+  publishTemplate: () =>
+    client.POST("/v1/templates/{id}/publish", { params: { path: { id: made.template } }, body: { version: 1 } }),
+  reviewTemplate: () =>
+    client.POST("/v1/templates/{id}/review", { params: { path: { id: made.template } }, body: { decision: "approve" } }),
+  updateTemplate: () =>
+    client.PATCH("/v1/templates/{id}", {
+      params: { path: { id: made.template } },
+      body: { locales: { de: { text: "{{ code }}" }, "zh-Hans": null } },
+    }),
+  renderTemplate: () =>
+    client.POST("/v1/templates/{id}/render", {
+      params: { path: { id: made.template } },
+      body: { variables: { code: "482913" }, locale: "de", version: "draft" },
+    }),
+  getTemplate: () => client.GET("/v1/templates/{id}", { params: { path: { id: made.template } } }),
+  listTemplates: () => client.GET("/v1/templates", { params: { query: { limit: 1 } } }),
+  listTemplateStarters: () => client.GET("/v1/templates/starters", {}),
+  listTemplateVersions: () => client.GET("/v1/templates/{id}/versions", { params: { path: { id: made.template } } }),
+  getTemplateVersion: () =>
+    client.GET("/v1/templates/{id}/versions/{version}", { params: { path: { id: made.template, version: "2" } } }),
+  diffTemplate: () => client.GET("/v1/templates/{id}/diff", { params: { path: { id: made.template } } }),
+  listTemplateSteps: () => client.GET("/v1/templates/{id}/audit", { params: { path: { id: made.template } } }),
 
   getLimits: () => client.GET("/v1/limits", {}),
   getHealth: () => client.GET("/healthz", {}),
@@ -93,6 +122,7 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   getOpenApi: () => client.GET("/openapi.yaml", { parseAs: "text" }),
   getLlmsText: () => client.GET("/llms.txt", { parseAs: "text" }),
 
+  deleteTemplate: () => client.DELETE("/v1/templates/{id}", { params: { path: { id: made.template } } }),
   deleteWebhook: () => client.DELETE("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
   deleteSandboxMessage: () => client.DELETE("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
   clearSandboxMessages: () => client.DELETE("/v1/sandbox/messages", {}),

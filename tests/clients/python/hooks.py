@@ -79,6 +79,60 @@ def made_to_fit(body):
     return body
 
 
+LOCALE = re.compile("[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*")
+ALIAS = re.compile("[a-z0-9][a-z0-9._-]{0,63}")
+# The variables of the starters, and of the examples.
+VARIABLES = dict.fromkeys("name product code minutes service title severity time summary url".split(), "x")
+
+
+def is_counting(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 1 and value == value // 1
+
+
+def are_parts(parts):
+    names = {"subject", "text", "html", "mjml"}
+    return parts is None or (
+        isinstance(parts, dict)
+        and set(parts) <= names
+        and all(part is None or isinstance(part, str) for part in parts.values())
+    )
+
+
+def template_made_to_fit(path, body):
+    """An alias must be free, a source be in the language of templates, what it needs be given: the schema cannot say so."""
+    if not isinstance(body, dict):
+        return body
+    if path.endswith("/render"):
+        if body.get("variables") is None or isinstance(body["variables"], dict):
+            body["variables"] = dict(VARIABLES)
+        if is_counting(body.get("version")):
+            body["version"] = "draft"
+        if isinstance(body.get("version"), str) and re.fullmatch("[1-9][0-9]{0,8}|draft|published", body["version"]):
+            body["version"] = "draft"
+        return body
+    if is_counting(body.get("version")):
+        body["version"] = 1
+    if isinstance(body.get("alias"), str) and ALIAS.fullmatch(body["alias"]):
+        body["alias"] = "a" + uuid.uuid4().hex
+    if isinstance(body.get("starter"), str):
+        body["starter"] = "alert"
+    if isinstance(body.get("samples"), dict):
+        body["samples"] = {}
+    locale, locales = body.get("default_locale"), body.get("locales")
+    if isinstance(locale, str) and LOCALE.fullmatch(locale) and len(locale) <= 35:
+        body["default_locale"] = "en"
+    if isinstance(locales, dict) and all(LOCALE.fullmatch(tag) and len(tag) <= 35 for tag in locales):
+        if all(are_parts(parts) for parts in locales.values()):
+            body["locales"] = {"en": {"text": "x"}}
+    # A creation needs both, or a starter.
+    if path == "/v1/templates" and not {"alias", "locales"} <= {name for name in body if body[name] is not None}:
+        if body.get("starter") is None:
+            body["starter"] = "alert"
+        if body.get("alias") is None:
+            body["alias"] = "a" + uuid.uuid4().hex
+    return body
+
+
 @schemathesis.hook
 def map_body(context, body):
     return made_to_fit(body)
@@ -95,3 +149,10 @@ def map_case(context, case):
         case.headers["Idempotency-Key"] = quote + fresh + quote
     case.body = made_to_fit(case.body)
     return case
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Examples and links come by no other way."""
+    if case.operation.path.startswith("/v1/templates"):
+        case.body = template_made_to_fit(case.operation.path, case.body)

@@ -67,7 +67,7 @@ impl Contract {
             let schema = self.schemas.resolve(&parameter["schema"]);
             let prefix = schema["pattern"]
                 .as_str()
-                .and_then(|pattern| pattern.strip_prefix('^')?.strip_suffix("_[0-9a-f]{32}$"));
+                .and_then(|pattern| pattern.split('|').next()?.strip_prefix('^')?.strip_suffix("_[0-9a-f]{32}$"));
             let example = [&parameter["example"], &schema["example"], &schema["examples"][0]];
             let example = example.into_iter().find(|example| !example.is_null());
             let value = match (prefix, example) {
