@@ -496,7 +496,6 @@ ALTER TABLE ONLY public.source_usage
     ADD CONSTRAINT source_usage_pkey PRIMARY KEY (day, source, provider);
 ALTER TABLE ONLY public.suppressions
     ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, mode, stream, tag);
-    ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, stream);
 ALTER TABLE ONLY public.template_settings
     ADD CONSTRAINT template_settings_pkey PRIMARY KEY (project_id, mode);
 ALTER TABLE ONLY public.template_steps
@@ -538,7 +537,6 @@ CREATE INDEX scheduled_messages_waiting ON public.scheduled_messages USING btree
 CREATE INDEX suppressions_changed ON public.suppressions USING btree (shard, updated_at);
 CREATE INDEX suppressions_expiring ON public.suppressions USING btree (shard, expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, mode, id);
-CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, id DESC);
 CREATE INDEX template_steps_by_template ON public.template_steps USING btree (template_id, id DESC);
 CREATE INDEX templates_by_project ON public.templates USING btree (project_id, mode, id DESC);
 CREATE INDEX uploads_by_project ON public.uploads USING btree (project_id, id DESC);
