@@ -100,7 +100,7 @@ mod request {
         let limits = Limits::default();
         bencher.counter(BytesCount::new(body.len())).bench_local(|| {
             let map: Map<String, Value> = serde_json::from_slice(black_box(&body)).unwrap();
-            read(map, "", &Context { limits: &limits, now: NOW, found: &Found::default() }).unwrap()
+            read(map, "", None, &Context { limits: &limits, now: NOW, found: &Found::default() }).unwrap()
         });
     }
 }

@@ -85,6 +85,7 @@ struct Common {
     handover: Arc<Handover>,
     /// The deliveries that this process has in hand.
     in_hand: Arc<InHand>,
+    templates: Arc<Templates>,
 }
 
 impl Service {
@@ -148,6 +149,7 @@ impl Common {
         rng.fill(&mut owner);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let store = Store::new(&config.database, Arc::clone(&metrics), Arc::clone(&store_clock))?;
+        let templates = Arc::new(Templates::new(store.clone(), config.templates.cache.0));
         let resolver = Resolver::new(&config.dns, policy).map_err(StartError::Config)?;
         let tls = TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?;
         let clock: Arc<dyn Clock> = store_clock;
@@ -177,6 +179,7 @@ impl Common {
             deliveries,
             webhooks: Arc::default(),
             in_hand: Arc::default(),
+            templates,
             handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
         })
     }
@@ -231,7 +234,7 @@ impl Common {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
         }
         let api = Api {
-            templates: Arc::new(Templates::new(self.store.clone(), config.templates.cache.0)),
+            templates: Arc::clone(&self.templates),
             recaller,
             door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
@@ -357,6 +360,7 @@ impl Common {
         Scheduler {
             store: self.store.clone(),
             door: Arc::clone(door),
+            templates: Arc::clone(&self.templates),
             limits: config.limits.clone(),
             owner: self.handover.owner,
         }

@@ -134,6 +134,7 @@ impl Bed {
             idempotency_key: None,
             batch: None,
             send_at: None,
+            template: None,
             raw: Arc::clone(&self.raw),
         }
     }

@@ -60,6 +60,8 @@ pub struct NewMessage {
     pub batch: Option<BatchId>,
     /// The instant for which it was scheduled.
     pub send_at: Option<Timestamp>,
+    /// Alias or id of the template that it was made from.
+    pub template: Option<String>,
     pub recipients: Vec<NewRecipient>,
     pub raw: Arc<Vec<u8>>,
 }
@@ -123,6 +125,7 @@ pub struct NewScheduled {
     pub tags: Vec<Tag>,
     pub idempotency_key: Option<String>,
     pub batch: Option<BatchId>,
+    pub template: Option<String>,
 }
 
 /// What status and lists show of a message that waits for its time.

@@ -324,6 +324,7 @@ pub(super) fn options(fields: &mut Fields<'_>, limits: &Limits, base: Timestamp)
             tls: optional(fields, "tls", |name| TlsDemand::parse(&name)).unwrap_or_default(),
             ip_pool: fields.string("ip_pool"),
         },
+        template: None,
     }
 }
 

@@ -89,6 +89,11 @@ impl<'f> Fields<'f> {
         self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// The text of a field that is not taken yet.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.map.get(name)?.as_str()
+    }
+
     pub fn string(&mut self, name: &'static str) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),

@@ -9,4 +9,5 @@ pub mod found;
 pub mod json;
 mod raw;
 pub mod send;
+pub mod template;
 pub mod write;

@@ -6,9 +6,12 @@ use super::draft::{self, Parts};
 use super::fields::Fields;
 use super::found::Found;
 use super::raw;
+use super::template::Filled;
 use crate::config::Limits;
 use crate::domain::clock::Timestamp;
-use crate::domain::draft::{Content, Draft, DraftParts, HeaderFields, Metadata, Place, Recipients, SendAt};
+use crate::domain::draft::{
+    Body, Content, Draft, DraftParts, HeaderFields, Metadata, Place, Recipients, SendAt, Subject,
+};
 use crate::domain::fault::{Fault, FaultCode};
 
 /// What reading a request takes beside its JSON.
@@ -29,8 +32,16 @@ pub struct Sending {
 }
 
 /// Reads a send request whose object stands at `at`; gives every fault at once.
-pub fn read(map: Map<String, Value>, at: &str, context: &Context<'_>) -> Result<Sending, Vec<Fault>> {
+///
+/// What its template came to was taken out of it before ([`template::take`](super::template::take)).
+pub fn read(
+    map: Map<String, Value>,
+    at: &str,
+    filled: Option<&Filled>,
+    context: &Context<'_>,
+) -> Result<Sending, Vec<Fault>> {
     let mut faults = Vec::new();
+    let map = with_first(map, filled);
     let mut fields = Fields::new(map, at, &mut faults);
     let text = fields.string("send_at");
     let send_at = text.and_then(|text| fields.sound("send_at", SendAt::parse(&text, context.now)));
@@ -40,16 +51,46 @@ pub fn read(map: Map<String, Value>, at: &str, context: &Context<'_>) -> Result<
         raw::read(&mut fields, context, base).map(|raw| vec![Content::Raw(Box::new(raw))])
     } else {
         fields.take("raw");
-        composed(&mut fields, context, base)
+        composed(&mut fields, context, base, filled)
     };
     fields.finish();
+    let contents = contents.map(|mut contents| {
+        for content in &mut contents {
+            content.options_mut().template = filled.map(|filled| filled.label.clone());
+        }
+        contents
+    });
     match contents {
         Some(contents) if faults.is_empty() => Ok(Sending { contents, send_at }),
         _ => Err(faults),
     }
 }
 
-fn composed(fields: &mut Fields<'_>, context: &Context<'_>, base: Timestamp) -> Option<Vec<Content>> {
+/// The request with what its template came to for the first message: a subject of its own goes before.
+fn with_first(mut map: Map<String, Value>, filled: Option<&Filled>) -> Map<String, Value> {
+    let Some(first) = filled.and_then(|filled| filled.parts.first()) else { return map };
+    let mut put = |name: &str, part: &Option<String>| {
+        if let Some(part) = part
+            && map.get(name).is_none_or(Value::is_null)
+        {
+            map.insert(name.to_owned(), Value::String(part.clone()));
+        }
+    };
+    put("subject", &first.subject);
+    put("text", &first.text);
+    put("html", &first.html);
+    map
+}
+
+fn composed(
+    fields: &mut Fields<'_>,
+    context: &Context<'_>,
+    base: Timestamp,
+    filled: Option<&Filled>,
+) -> Option<Vec<Content>> {
+    // A subject that the request has for itself is everybody's.
+    let first = filled.and_then(|filled| filled.parts.first()).and_then(|first| first.subject.as_deref());
+    let has_own_subject = filled.is_some() && fields.text("subject") != first;
     let of_each = per_recipient(fields, context);
     let mut parts = Parts::read(fields, context, base);
     let to = std::mem::take(&mut parts.to);
@@ -81,6 +122,12 @@ fn composed(fields: &mut Fields<'_>, context: &Context<'_>, base: Timestamp) -> 
     for (index, (address, own)) in to.into_iter().zip(of_each).enumerate() {
         let mut parts = DraftParts { recipients: Recipients::only(address, index), ..base.clone() };
         let at = format!("per_recipient/{index}");
+        if let Some(own) = filled.and_then(|filled| filled.parts.get(index)) {
+            if let Some(subject) = own.subject.clone().filter(|_| !has_own_subject) {
+                parts.subject = fields.sound_at(&format!("{at}/variables"), Subject::parse(subject))?;
+            }
+            parts.body = Body::new(own.text.clone(), own.html.clone()).unwrap_or(parts.body);
+        }
         let metadata = parts.options.metadata.merged(own.metadata).within(context.limits.metadata.0);
         parts.options.metadata = fields.sound_at(&format!("{at}/metadata"), metadata)?;
         parts.headers = parts.headers.merged(own.headers);

@@ -163,8 +163,8 @@ mod tests {
         let context = Context { limits: &limits, now: datetime!(2026-11-27 00:00 UTC), found: &found };
         for request in requests {
             let Value::Object(map) = request else { panic!() };
-            let first = read(map, "", &context).unwrap().contents.remove(0);
-            let again = read(write(&first), "", &context).unwrap().contents.remove(0);
+            let first = read(map, "", None, &context).unwrap().contents.remove(0);
+            let again = read(write(&first), "", None, &context).unwrap().contents.remove(0);
             assert_eq!(first, again);
         }
     }

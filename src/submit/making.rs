@@ -140,6 +140,7 @@ impl Door {
             idempotency_key: making.due.map_or_else(|| making.key.clone(), |due| due.stored.key.clone()),
             batch: making.due.map_or(making.batch, |due| due.stored.batch),
             send_at: making.due.map(|due| due.stored.send_at),
+            template: options.template,
             raw,
         };
         let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));
@@ -175,6 +176,7 @@ fn later(message: &NewMessage, send_at: Timestamp, request: Vec<u8>) -> NewSched
         tags: message.tags.clone(),
         idempotency_key: message.idempotency_key.clone(),
         batch: message.batch,
+        template: message.template.clone(),
     }
 }
 

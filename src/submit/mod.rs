@@ -11,6 +11,7 @@ mod answers;
 mod backlog;
 mod content;
 mod cpu_pool;
+pub mod filling;
 mod making;
 mod places;
 mod quota;

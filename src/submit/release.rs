@@ -12,7 +12,9 @@ use time::Date;
 use uuid::Uuid;
 
 use super::content::NotMade;
+use super::filling::fill;
 use super::making::Making;
+use super::templates::Templates;
 use super::{Door, Refusal, WriteError};
 use crate::config::Limits;
 use crate::domain::access::Caller;
@@ -71,6 +73,7 @@ pub enum Unscheduled {
 pub struct Scheduler {
     pub store: Store,
     pub door: Arc<Door>,
+    pub templates: Arc<Templates>,
     pub limits: Limits,
     pub owner: Uuid,
 }
@@ -143,18 +146,19 @@ impl Scheduler {
     }
 
     async fn read(&self, request: ScheduledRequest) -> Result<Result<Due, Vec<Fault>>, StoreError> {
-        read_request(&self.store, &self.limits, request).await
+        read_request(&self.store, &self.templates, &self.limits, request).await
     }
 }
 
 /// Reads what was asked for, when it is wanted: the language is the same as that of requests.
 pub async fn read_request(
     store: &Store,
+    templates: &Templates,
     limits: &Limits,
     request: ScheduledRequest,
 ) -> Result<Result<Due, Vec<Fault>>, StoreError> {
     let ScheduledRequest { stored, request } = request;
-    let map = match object(&request) {
+    let mut map = match object(&request) {
         Ok(map) => map,
         Err(JsonError::Faults(faults)) => return Ok(Err(faults)),
         Err(JsonError::Malformed(detail)) => {
@@ -168,11 +172,20 @@ pub async fn read_request(
         found.uploads = store.load_uploads(stored.project, None, &uploads).await?;
     }
     let context = Context { limits, now: stored.created_at, found: &found };
-    let mut sending = match read(map, "", &context) {
+    // Only a request that a transaction of a user's own wrote has its template still.
+    let filled = fill(templates, (stored.project, stored.mode), &mut map, "").await;
+    let filled = match filled.map_err(|error| StoreError::Away(error.to_string()))? {
+        Ok(filled) => filled,
+        Err(faults) => return Ok(Err(faults)),
+    };
+    let mut sending = match read(map, "", filled.as_ref(), &context) {
         Ok(sending) => sending,
         Err(faults) => return Ok(Err(faults)),
     };
     let mut content = sending.contents.swap_remove(0);
+    if stored.template.is_some() {
+        content.options_mut().template.clone_from(&stored.template);
+    }
     if let Some(expires_at) = stored.expires_at {
         content.options_mut().expires_at = Some(Expiry::checked_before(expires_at));
     }

@@ -132,6 +132,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
             "{\"data\":[",
             "{\"status\":\"",
             "{\"body_bytes\":",
+            "{\"since\":\"",
             "{\"added\":",
             "{\"deleted\":",
             "{\"format\":",

@@ -303,3 +303,66 @@ async fn a_rehearsal_checks_composes_and_routes_and_stores_nothing() {
     assert_eq!(app.post("/v1/send?dry_run=yes", &message).await.faults()[0].0, "?dry_run");
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_template_gives_the_content_and_a_missing_variable_is_a_fault_now() {
+    let sink = Sink::start().await;
+    let app = Setup::new().route_to(sink.address).start().await;
+    let template = json!({"alias": "welcome", "name": "Welcome", "locales": {
+        "en": {"subject": "Hello {{ name }}", "text": "Code {{ code }}", "html": "<p>{{ name }} {{ code }}</p>"},
+        "zh-Hans": {"subject": "你好 {{ name }}", "text": "验证码 {{ code }}"}}});
+    assert_eq!(app.post("/v1/templates", &template).await.status, 201);
+    let message = |template: Value| json!({"from": "shop@example.org", "to": "a@example.net", "template": template});
+    let never_published = message(json!({"alias": "welcome", "variables": {"name": "A", "code": "1"}}));
+    assert_eq!(app.post("/v1/send", &never_published).await.faults()[0].0, "/template");
+    assert_eq!(app.post("/v1/templates/welcome/publish", &json!({})).await.status, 200);
+    let id = app.send(&message(json!({"alias": "welcome", "variables": {"name": "<A>", "code": "1"}}))).await;
+    let text = String::from_utf8(sink.until_taken(1).await[0].data.clone()).unwrap();
+    assert!(
+        text.contains("Subject: Hello <A>\r\n") && text.contains("Code 1") && text.contains("<p>&lt;A&gt; 1</p>"),
+        "{text}"
+    );
+    assert_eq!(app.message(&id).await["template"], "welcome");
+    let chinese = app
+        .send(&message(json!({"alias": "welcome", "locale": "zh-CN", "variables": {"name": "A", "code": "1"}})))
+        .await;
+    assert_eq!(app.message(&chinese).await["subject"], "你好 A");
+    // All faults at once, of the template and of the rest.
+    let mut faulty = message(json!({"alias": "welcome", "variables": {}}));
+    faulty["to"] = json!("nobody");
+    let faults: Vec<_> = app.post("/v1/send", &faulty).await.faults().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(faults, ["/template/variables/name", "/template/variables/code", "/to"]);
+    for (template, place) in [
+        (json!({"alias": "none"}), "/template"),
+        (json!({"alias": "welcome", "id": "tpl_0"}), "/template/alias"),
+        (json!({"alias": "welcome", "extra": 1}), "/template/extra"),
+        (json!("welcome"), "/template"),
+    ] {
+        let faults = app.post("/v1/send", &message(template.clone())).await.faults();
+        assert!(faults.iter().any(|(at, _)| at == place), "{template} {faults:?}");
+    }
+    // One for each recipient, with variables of its own; and a batch.
+    let mut each = message(json!({"alias": "welcome", "variables": {"code": "0"}}));
+    each["to"] = json!(["a@example.net", "b@example.net"]);
+    each["per_recipient"] = json!([{"variables": {"name": "A"}}, {"variables": {"name": "B", "code": "7"}}]);
+    let accepted = app.post("/v1/send", &each).await.json();
+    let second = app.message(accepted["recipients"][1]["message_id"].as_str().unwrap()).await;
+    assert_eq!(second["subject"], "Hello B");
+    each["per_recipient"][0] = json!({});
+    let batch = json!({"mode": "permissive", "messages": [message(json!({"alias": "welcome", "variables": {"name": "C", "code": "2"}})), each]});
+    let batch = app.post("/v1/send/batch", &batch).await;
+    assert_eq!(batch.status, 207);
+    let fault = &batch.json()["results"][1]["error"]["errors"][0];
+    assert_eq!(fault["pointer"], "/messages/1/per_recipient/0/variables/name");
+    // For later: what it says is decided now, whatever becomes of the template.
+    let mut later = message(json!({"alias": "welcome", "variables": {"name": "L", "code": "3"}}));
+    later["send_at"] = json!(mailwright::domain::clock::rfc3339(
+        mailwright::domain::clock::Clock::now(&*app.clock) + std::time::Duration::from_hours(1)
+    ));
+    let later = app.send(&later).await;
+    assert_eq!(app.call_as(&app.live, "DELETE", "/v1/templates/welcome", &[], vec![]).await.status, 204);
+    app.clock.advance(std::time::Duration::from_hours(1));
+    let sent = app.settled(&later).await;
+    assert_eq!((&sent["subject"], &sent["template"]), (&json!("Hello L"), &json!("welcome")));
+    app.stop().await;
+}

@@ -9,18 +9,19 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::sending::{AcceptedView, RehearsedView, dry_run, found_for, own_key, request_key, wrong_object};
+use super::sending::{AcceptedView, RehearsedView, dry_run, filled_for, found_for, own_key, request_key, wrong_object};
 use crate::api::auth::Authed;
 use crate::api::body::{JsonObject, UnreadBody, off_thread};
 use crate::api::page::Params;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
-use crate::domain::fault::{FaultCode, Flaw};
+use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::id::BatchId;
 use crate::request::fields::Fields;
 use crate::request::send::{Context, read};
-use crate::submit::{AcceptedItem, Item, Refusal, Strictness, Submission, SubmitError, Wanted};
+use crate::request::template::Filled;
+use crate::submit::{AcceptedItem, Item, Refusal, RequestKey, Strictness, Submission, SubmitError, Wanted};
 
 /// Answers 202 once all messages are on disk, or 207 once those are that could be taken.
 pub async fn batch(
@@ -35,11 +36,21 @@ pub async fn batch(
     params.finish()?;
     let JsonObject { map, grant } = body.object(&api).await?;
     let key = request_key(&headers, &map)?;
-    let Asked { messages, mode } = asked(map, api.limits.batch)?;
+    let Asked { mut messages, mode } = asked(map, api.limits.batch)?;
+    // The key is bound to what was asked for, before anything is filled in.
+    let fingerprints: Vec<_> = messages.iter_mut().enumerate().map(|(at, message)| own_key_of(message, at)).collect();
+    let mut filled = Vec::with_capacity(messages.len());
+    for (at, message) in messages.iter_mut().enumerate() {
+        filled.push(match message {
+            Value::Object(map) => filled_for(&api, &caller, map, &format!("/messages/{at}")).await?,
+            _ => Ok(None),
+        });
+    }
     let found = found_for(&api, &caller, messages.iter().filter_map(Value::as_object)).await?;
     let (limits, now) = (api.limits.clone(), api.clock.now());
     // What is read takes its time.
-    let items = off_thread(move || items(messages, &Context { limits: &limits, now, found: &found }, mode)).await??;
+    let work = move || items(messages, (fingerprints, filled), &Context { limits: &limits, now, found: &found }, mode);
+    let items = off_thread(work).await??;
     let submission = Submission::batch(items, key, mode);
     let submission = submission.ok_or_else(|| Problem::validation(vec![empty().at("/messages")]))?;
     let answer = if is_rehearsal {
@@ -108,12 +119,26 @@ const FAULTS_MAX: usize = 100;
 
 /// The items of a batch. Of a strict one that has faults, all of them are told at once, unless an item's own key may have an
 /// answer to it.
-fn items(messages: Vec<Value>, context: &Context<'_>, mode: Strictness) -> Result<Vec<Item>, Problem> {
-    let mut keys = HashSet::new();
-    let items: Vec<_> = messages
-        .into_iter()
-        .enumerate()
-        .map(|(at, message)| item(message, &format!("/messages/{at}"), &mut keys, context))
+fn items(
+    messages: Vec<Value>,
+    (keys, filled): (Vec<OwnKey>, Vec<FilledOrNot>),
+    context: &Context<'_>,
+    mode: Strictness,
+) -> Result<Vec<Item>, Problem> {
+    let mut known = HashSet::new();
+    let parts = messages.into_iter().zip(keys).zip(filled).enumerate();
+    let items: Vec<_> = parts
+        .map(|(at, ((message, key), filled))| {
+            let at = format!("/messages/{at}");
+            let key = key.and_then(|key| match key {
+                Some(own) if !known.insert(own.key.clone()) => {
+                    let detail = "another message of this batch has the same key";
+                    Err(Flaw::new(FaultCode::Conflict, detail).at(format!("{at}/idempotency_key")))
+                }
+                key => Ok(key),
+            });
+            item(message, &at, key, filled, context)
+        })
         .collect();
     if mode == Strictness::Permissive || items.iter().any(|item| item.wanted.is_err() && item.key.is_some()) {
         return Ok(items);
@@ -123,16 +148,19 @@ fn items(messages: Vec<Value>, context: &Context<'_>, mode: Strictness) -> Resul
     if faults.is_empty() { Ok(items) } else { Err(Problem::validation(faults)) }
 }
 
-fn item(message: Value, at: &str, keys: &mut HashSet<String>, context: &Context<'_>) -> Item {
-    let Value::Object(mut map) = message else { return Item { wanted: Err(wrong_object(at, &message)), key: None } };
-    let key = own_key(&mut map, at).and_then(|key| match key {
-        Some(own) if !keys.insert(own.key.clone()) => {
-            let detail = "another message of this batch has the same key";
-            Err(Flaw::new(FaultCode::Conflict, detail).at(format!("{at}/idempotency_key")))
-        }
-        key => Ok(key),
-    });
-    let read = read(map, at, context).map(|sending| Wanted { contents: sending.contents, send_at: sending.send_at });
+/// A message's own key, or what is wrong with it.
+type OwnKey = Result<Option<RequestKey>, Fault>;
+/// What a message's template came to, or what is wrong with it.
+type FilledOrNot = Result<Option<Filled>, Vec<Fault>>;
+
+fn own_key_of(message: &mut Value, at: usize) -> OwnKey {
+    message.as_object_mut().map_or(Ok(None), |map| own_key(map, &format!("/messages/{at}")))
+}
+
+fn item(message: Value, at: &str, key: OwnKey, filled: FilledOrNot, context: &Context<'_>) -> Item {
+    let Value::Object(map) = message else { return Item { wanted: Err(wrong_object(at, &message)), key: None } };
+    let read = filled.and_then(|filled| read(map, at, filled.as_ref(), context));
+    let read = read.map(|sending| Wanted { contents: sending.contents, send_at: sending.send_at });
     match (key, read) {
         (Ok(key), wanted) => Item { wanted, key },
         (Err(fault), Ok(_)) => Item { wanted: Err(vec![fault]), key: None },

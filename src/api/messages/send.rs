@@ -5,7 +5,7 @@ use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::sending::{AcceptedView, RehearsedView, dry_run, found_for, own_key, request_key};
+use super::sending::{AcceptedView, RehearsedView, dry_run, filled_for, found_for, own_key, request_key, with_others};
 use crate::api::auth::Authed;
 use crate::api::body::{JsonObject, UnreadBody};
 use crate::api::page::Params;
@@ -38,7 +38,10 @@ pub async fn send(
     };
     let found = found_for(&api, &caller, std::iter::once(&map)).await?;
     let context = Context { limits: &api.limits, now: api.clock.now(), found: &found };
-    let sending = read(map, "", &context);
+    let sending = match filled_for(&api, &caller, &mut map, "").await? {
+        Ok(filled) => read(map, "", filled.as_ref(), &context),
+        Err(faults) => Err(with_others(faults, map, &context)),
+    };
     let wanted = sending.map(|sending| Wanted { contents: sending.contents, send_at: sending.send_at });
     let submission = Submission::of(Item { wanted, key: None }, key);
     if is_rehearsal {

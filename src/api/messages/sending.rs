@@ -18,7 +18,10 @@ use crate::domain::message::MessageStatus;
 use crate::domain::recipient::RecipientStatus;
 use crate::request::fields::wrong_type;
 use crate::request::found::{Found, uploads_of};
-use crate::submit::{AcceptedItem, Rehearsed, RequestKey};
+use crate::request::send::{Context, read};
+use crate::request::template::{Filled, FilledPart};
+use crate::submit::filling::fill;
+use crate::submit::{AcceptedItem, Rehearsed, RequestKey, SubmitError};
 
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -59,6 +62,17 @@ pub fn fingerprint(map: &Map<String, Value>) -> [u8; 32] {
     let canonical = serde_json::to_vec(map).unwrap_or_default();
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &canonical).as_ref());
     fingerprint
+}
+
+/// Fills in the template of a request, if it names one.
+pub async fn filled_for(
+    api: &Api,
+    caller: &Caller,
+    map: &mut Map<String, Value>,
+    at: &str,
+) -> Result<Result<Option<Filled>, Vec<Fault>>, Problem> {
+    let filled = fill(&api.templates, (caller.project, caller.mode), map, at).await;
+    filled.map_err(|error| SubmitError::from(error).into())
 }
 
 /// Looks up what requests refer to.
@@ -151,6 +165,16 @@ impl RehearsedView {
         });
         Ok(Self { accepted: AcceptedView::of(item)?, dry_run: true, messages: messages.collect() })
     }
+}
+
+/// The faults of a template, and those of the rest of the request: all are told at once.
+pub fn with_others(mut faults: Vec<Fault>, map: Map<String, Value>, context: &Context<'_>) -> Vec<Fault> {
+    let stand_in = FilledPart { subject: Some(String::new()), text: Some(String::new()), html: None };
+    let filled = Filled { label: String::new(), parts: vec![stand_in] };
+    if let Err(others) = read(map, "", Some(&filled), context) {
+        faults.extend(others);
+    }
+    faults
 }
 
 /// The parameter `dry_run`.

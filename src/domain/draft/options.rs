@@ -13,6 +13,8 @@ pub struct Options {
     pub priority: Priority,
     pub expires_at: Option<Expiry>,
     pub demand: Demand,
+    /// Alias or id of the template that it was made from.
+    pub template: Option<String>,
 }
 
 /// How urgent a message is; `high` is for codes a person is waiting for.

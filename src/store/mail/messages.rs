@@ -54,7 +54,7 @@ impl From<StoredScheduled> for StoredMessage {
             send_at: Some(stored.send_at),
             batch: stored.batch,
             key: stored.key.clone(),
-            template: None,
+            template: stored.template.clone(),
             scheduled: Some(Box::new(stored)),
         }
     }

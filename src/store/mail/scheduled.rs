@@ -27,6 +27,7 @@ pub struct StoredScheduled {
     pub tags: serde_json::Value,
     pub key: Option<String>,
     pub batch: Option<BatchId>,
+    pub template: Option<String>,
     /// Why it could not be sent when its time had come.
     pub refused: Option<serde_json::Value>,
 }
@@ -58,6 +59,7 @@ pub(super) struct ScheduledRow {
     pub tags: serde_json::Value,
     pub idempotency_key: Option<String>,
     pub batch_id: Option<Uuid>,
+    pub template: Option<String>,
     pub refused: Option<serde_json::Value>,
     pub request: Vec<u8>,
 }
@@ -86,6 +88,7 @@ impl ScheduledRow {
             tags: self.tags,
             key: self.idempotency_key,
             batch: self.batch_id.map(BatchId::from_uuid),
+            template: self.template,
             refused: self.refused,
         };
         Ok(ScheduledRequest { stored, request })
@@ -158,7 +161,7 @@ async fn claim(
         UPDATE scheduled_messages s SET lease_owner = $2, lease_until = $3 + make_interval(secs => $4)
         FROM due WHERE s.shard = $1 AND s.id = due.id
         RETURNING s.id, s.project_id, s.mode, s.send_at, s.created_at, s.expires_at, s.version, s.summary, s.tags,
-            s.idempotency_key, s.batch_id, s.refused, s.request
+            s.idempotency_key, s.batch_id, s.template, s.refused, s.request
         "#,
         shard.value(),
         owner,
@@ -215,7 +218,7 @@ impl Store {
                 ScheduledRow,
                 r#"
                 SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
-                    batch_id, refused, request
+                    batch_id, template, refused, request
                 FROM scheduled_messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),

@@ -45,8 +45,8 @@ def made_to_fit(body):
     """A pool must be configured, an instant lie ahead, notices go to the author's domain: the schema cannot say so."""
     if isinstance(body, dict):
         # What must fit together in ways that no schema can say: each is played in a test of its own.
-        for name in ("raw", "per_recipient", "idempotency_key"):
-            if isinstance(body.get(name), (str, list)):
+        for name in ("raw", "per_recipient", "idempotency_key", "template"):
+            if isinstance(body.get(name), (str, list, dict)):
                 del body[name]
                 if name != "idempotency_key":
                     body["subject"] = body.get("subject") or "x"

@@ -57,9 +57,9 @@ pub(super) async fn insert(conn: &mut PgConnection, scheduled: &[&NewScheduled])
     sqlx::query!(
         r#"
         INSERT INTO scheduled_messages (shard, id, project_id, mode, send_at, request, summary, tags, created_at, expires_at,
-            idempotency_key, batch_id)
+            idempotency_key, batch_id, template)
         SELECT $1::int, * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::bytea[], $7::jsonb[],
-            $8::jsonb[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::uuid[])
+            $8::jsonb[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::uuid[], $13::text[])
         "#,
         first.id.shard().value(),
         &scheduled.iter().map(|s| s.id.uuid()).collect::<Vec<_>>(),
@@ -73,6 +73,7 @@ pub(super) async fn insert(conn: &mut PgConnection, scheduled: &[&NewScheduled])
         &scheduled.iter().map(|s| s.expires_at).collect::<Vec<_>>() as &[Option<Timestamp>],
         &scheduled.iter().map(|s| s.idempotency_key.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
         &scheduled.iter().map(|s| s.batch.map(BatchId::uuid)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &scheduled.iter().map(|s| s.template.as_deref()).collect::<Vec<_>>() as &[Option<&str>],
     )
     .execute(conn)
     .await?;
