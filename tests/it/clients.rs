@@ -6,7 +6,7 @@ use std::time::Duration;
 use mailwright::domain::clock::{Clock, rfc3339};
 use mailwright_client::{
     Attachment, BatchMode, Client, Email, Error, Filter, MessageStatus, Method, OwnParts, ProblemKind, RecallResult,
-    RecipientKind, RecipientStatus, Rejected, Retry, Selection, SignedHeaders, Verifier,
+    RecipientKind, RecipientStatus, Rejected, Retry, Selection, SignedHeaders, Verifier, WebhookEvent,
 };
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -170,6 +170,12 @@ async fn the_rust_client_sends_once_however_often_it_must_try() {
     let page = client.messages(&Filter { tag: Some("greeting".to_owned()), ..Filter::default() }).await.unwrap();
     assert_eq!(page.data.iter().map(|message| &message.id).collect::<Vec<_>>(), [&accepted.id]);
 
+    let mut follower = client.follow(None, Duration::ZERO).await.unwrap();
+    while !follower.data.iter().any(|event| event.kind == "message.delivered") {
+        follower = client.follow(Some(&follower.next_cursor), Duration::from_secs(30)).await.unwrap();
+    }
+    let delivered = follower.data.iter().find_map(WebhookEvent::message).unwrap();
+    assert_eq!((delivered.message_id, &*delivered.email), (accepted.id.clone(), "ann@example.net"));
     app.settled(&accepted.id).await;
     let message = client.message(&accepted.id).await.unwrap();
     assert!(message.is_settled());
@@ -192,7 +198,9 @@ async fn the_rust_client_sends_many_at_once_and_says_what_became_of_each() {
         email.attach(Attachment::uploaded(&file.id)).idempotency_key(format!("to-{address}"))
     };
     let emails = [to("ann@example.net"), to("nobody")];
-    let Err(Error::Problem(problem)) = client.send_batch(BatchMode::Strict, &emails).await else { panic!("it was sent") };
+    let Err(Error::Problem(problem)) = client.send_batch(BatchMode::Strict, &emails).await else {
+        panic!("it was sent")
+    };
     assert_eq!((problem.kind, &*problem.errors[0].pointer), (ProblemKind::Validation, "/messages/1/to/0"));
     let batch = client.send_batch_once("all", BatchMode::Permissive, &emails).await.unwrap();
     let [Ok(accepted), Err(refused)] = &batch.results[..] else { panic!("{batch:?}") };
@@ -215,9 +223,11 @@ async fn the_rust_client_sends_many_at_once_and_says_what_became_of_each() {
 async fn the_rust_client_asks_mail_back_and_sends_it_at_another_time() {
     let app = App::start().await;
     let client = Client::new(&format!("http://{}", app.address), &app.test).unwrap();
-    let at = |hours| rfc3339(Clock::now(&*app.clock) + time::Duration::hours(hours));
+    let now = Clock::now(&*app.clock);
+    let at = |hours| rfc3339(now.truncate_to_second() + time::Duration::hours(hours));
     let email = Email::new("shop@example.org", "ann@example.net", "Hello").text("It works.").tag("later");
-    let later = email.clone().to("bob@example.net").per_recipient([OwnParts::new().metadata("of", "Ann"), OwnParts::new()]);
+    let later =
+        email.clone().to("bob@example.net").per_recipient([OwnParts::new().metadata("of", "Ann"), OwnParts::new()]);
     let accepted = client.send(&later.send_at(at(1))).await.unwrap();
     assert_eq!((accepted.status, accepted.send_at), (MessageStatus::Scheduled, Some(at(1))));
     let [ann, bob] = &accepted.recipients[..] else { panic!("{:?}", accepted.recipients) };
@@ -250,7 +260,10 @@ async fn the_rust_client_sends_a_message_as_it_is_and_rehearses_it_first() {
     let mine = "From: a@example.org\r\nTo: team@example.net\r\nDate: Fri, 27 Nov 2026 02:00:00 +0000\r\nSubject: Mine\r\n\r\nHello\r\n";
     let email = Email::raw("a@example.org", "b@example.net", mine);
     let rehearsal = client.dry_run(&email).await.unwrap();
-    assert_eq!((&*rehearsal.messages[0].subject, &*rehearsal.messages[0].next_hops), ("Mine", &["sandbox".to_owned()][..]));
+    assert_eq!(
+        (&*rehearsal.messages[0].subject, &*rehearsal.messages[0].next_hops),
+        ("Mine", &["sandbox".to_owned()][..])
+    );
     assert!(client.messages(&Filter::default()).await.unwrap().data.is_empty());
     let accepted = client.send(&email).await.unwrap();
     app.settled(&accepted.id).await;

@@ -136,6 +136,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
             "{\"deleted\":",
             "{\"format\":",
             "{\"review_required\":",
+            "{\"since\":",
         ];
         assert!(
             starts.iter().any(|start| answer.text().starts_with(start)),

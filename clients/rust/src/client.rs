@@ -31,7 +31,7 @@ pub struct Client {
     /// Without a slash at its end.
     url: String,
     authorization: HeaderValue,
-    retry: Retry,
+    pub(crate) retry: Retry,
 }
 
 /// Which messages are listed; what is not given does not narrow.

@@ -50,6 +50,7 @@ mod batch;
 mod client;
 mod email;
 mod error;
+mod follow;
 mod message;
 mod recall;
 mod retry;
@@ -60,12 +61,13 @@ pub use batch::{Batch, BatchMode};
 pub use client::{Client, Filter};
 pub use email::{Attachment, Email, OwnParts, Priority};
 pub use error::{Error, Fault, Problem, ProblemKind};
+pub use follow::Events;
 pub use hyper::Method;
 pub use message::{
     Accepted, AcceptedRecipient, Counts, Event, Limits, Message, MessageStatus, Mode, Page, Recipient, RecipientKind,
     RecipientStatus, Rehearsal, RehearsedMessage, Reply, Usage,
 };
-pub use recall::{Recalled, RecalledRecipient, RecallResult, Selection};
+pub use recall::{RecallResult, Recalled, RecalledRecipient, Selection};
 pub use retry::Retry;
 pub use upload::Upload;
 pub use webhook::{InvalidSecret, MessageEvent, Rejected, SignedHeaders, Verifier, WebhookEvent};

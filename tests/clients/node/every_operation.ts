@@ -124,6 +124,12 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   retryMessage: () => client.POST("/v1/messages/{id}/retry", { params: { path: { id: made.later } } }),
   cancelMessages: () => client.POST("/v1/messages/cancel", { body: { tag: "greeting" } }),
   retryMessages: () => client.POST("/v1/messages/retry", { body: { ids: [made.message] } }),
+  exportMessages: () =>
+    client.GET("/v1/messages/export", { params: { query: { format: "csv", tag: "greeting" } }, parseAs: "text" }),
+  getStats: () => client.GET("/v1/stats", { params: { query: { group_by: "domain" } } }),
+  listEvents: () =>
+    client.GET("/v1/events", { params: { query: { type: ["message.delivered"], wait: "5s", limit: 1 } } }),
+  exportEvents: () => client.GET("/v1/events/export", { parseAs: "stream" }),
   getUpload: () => client.GET("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
   listUploads: () => client.GET("/v1/uploads", {}),
   getWebhook: () => client.GET("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),

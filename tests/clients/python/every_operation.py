@@ -23,6 +23,7 @@ from mailwright_client.types import File
 TOMORROW = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).isoformat()
 ARGUMENTS = {
     "editMessage": {"body": {"expires_at": TOMORROW}},
+    "createProject": {"body": {"name": "new"}},
     "createWebhook": {"body": {"url": "http://127.0.0.1:9/hook"}},
 }
 # How an operation's success must end before the next begins: the field `status` of its answer.
