@@ -119,7 +119,13 @@ class Operation:
             if kind is File:
                 return File(payload=io.BytesIO(body if isinstance(body, bytes) else str(body).encode()))
             if hasattr(kind, "from_dict"):
-                return kind.from_dict(body)
+                try:
+                    made = kind.from_dict(body)
+                except (KeyError, TypeError, ValueError, AttributeError):
+                    # Another one of several.
+                    continue
+                if made.to_dict() == body:
+                    return made
         return body
 
     def module(self):
