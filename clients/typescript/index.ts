@@ -18,5 +18,11 @@ export interface Options extends Omit<ClientOptions, "baseUrl" | "headers"> {
 
 /** A client of the service at `url`. Each call answers `{ data, error, response }`; `error` is a `Schema<"Problem">`. */
 export function createClient({ url, key, ...options }: Options): Client {
-  return fetchClient<paths>({ ...options, baseUrl: url, headers: { authorization: `Bearer ${key}` } });
+  const headers = { authorization: `Bearer ${key}` };
+  return fetchClient<paths>({ bodySerializer: serialized, ...options, baseUrl: url, headers });
+}
+
+/** JSON, but for bytes, which are sent as they are. */
+function serialized(body: unknown): Blob | string {
+  return body instanceof Blob ? body : JSON.stringify(body);
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mailwright::domain::access::Scope;
+use mailwright::domain::clock::{Clock, rfc3339};
 use mailwright_client::{
-    Attachment, Client, Email, Error, Filter, MessageStatus, Method, ProblemKind, RecipientKind, RecipientStatus,
-    Rejected, Retry, SignedHeaders, Verifier,
+    Attachment, BatchMode, Client, Email, Error, Filter, MessageStatus, Method, OwnParts, ProblemKind, RecallResult,
+    RecipientKind, RecipientStatus, Rejected, Retry, Selection, SignedHeaders, Verifier, WebhookEvent,
 };
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::support::app::{App, Setup};
 use crate::support::contract::CONTRACT;
 use crate::support::dns::Dns;
-use crate::support::process::create_key;
+use crate::support::process::create_operator_key;
 use crate::support::receiver::Receiver;
 use crate::support::tls::{TestTls, https};
 use crate::support::witness::{Trouble, Witness};
@@ -71,16 +71,17 @@ fn check_that_all_was_called(witness: &Witness, driver: &str) {
     assert!(left.is_empty(), "{driver} calls each operation once: add a call of {}", left.join(", "));
 }
 
-/// A test key that may do everything.
-async fn whole_key(app: &App) -> String {
-    let scopes = Scope::ALL.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",");
-    create_key(&app.database.url, "shop", "test", &scopes).await
+/// A service that sends nothing away, and a key that may do everything: an operator's.
+async fn whole() -> (App, String) {
+    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    let key = create_operator_key(&app.database.url).await;
+    (app, key)
 }
 
 #[tokio::test]
 async fn every_operation_is_called_by_the_client_in_typescript() {
     let (compiler, clients) = (tool("node/node_modules/.bin/tsc"), root().join("tests/clients/node"));
-    let app = App::start().await;
+    let (app, key) = whole().await;
     let place = made(&app, "node", "typescript").await;
     // As it is installed elsewhere.
     let installed = place.join("node_modules/mailwright-client");
@@ -100,7 +101,7 @@ async fn every_operation_is_called_by_the_client_in_typescript() {
     run(Command::new("node")
         .arg("out/every_operation.js")
         .env("MAILWRIGHT_URL", witness.url())
-        .env("MAILWRIGHT_KEY", whole_key(&app).await)
+        .env("MAILWRIGHT_KEY", key)
         .current_dir(&place))
     .await;
     check_that_all_was_called(&witness, "tests/clients/node/every_operation.ts");
@@ -111,13 +112,12 @@ async fn every_operation_is_called_by_the_client_in_typescript() {
 #[tokio::test]
 async fn every_operation_is_called_by_the_client_in_python() {
     let (python, clients) = (tool("python/bin/python"), root().join("tests/clients/python"));
-    let app = App::start().await;
+    let (app, key) = whole().await;
     let place = made(&app, "python", "python").await;
     // As it is installed elsewhere.
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"];
     run(Command::new(&python).args(pip).args(["--target", "installed", "./python"]).current_dir(&place)).await;
     let witness = Witness::before(app.address).await;
-    let key = whole_key(&app).await;
     for program in ["round_trip.py", "every_operation.py"] {
         run(Command::new(&python)
             .arg(clients.join(program))
@@ -170,6 +170,12 @@ async fn the_rust_client_sends_once_however_often_it_must_try() {
     let page = client.messages(&Filter { tag: Some("greeting".to_owned()), ..Filter::default() }).await.unwrap();
     assert_eq!(page.data.iter().map(|message| &message.id).collect::<Vec<_>>(), [&accepted.id]);
 
+    let mut follower = client.follow(None, Duration::ZERO).await.unwrap();
+    while !follower.data.iter().any(|event| event.kind == "message.delivered") {
+        follower = client.follow(Some(&follower.next_cursor), Duration::from_secs(30)).await.unwrap();
+    }
+    let delivered = follower.data.iter().find_map(WebhookEvent::message).unwrap();
+    assert_eq!((delivered.message_id, &*delivered.email), (accepted.id.clone(), "ann@example.net"));
     app.settled(&accepted.id).await;
     let message = client.message(&accepted.id).await.unwrap();
     assert!(message.is_settled());
@@ -178,6 +184,93 @@ async fn the_rust_client_sends_once_however_often_it_must_try() {
     let raw = String::from_utf8(client.raw_message(&accepted.id).await.unwrap()).unwrap();
     assert!(raw.contains("Subject: Hello") && raw.contains("a.txt"), "{raw}");
     witness.done();
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_sends_many_at_once_and_says_what_became_of_each() {
+    let app = App::start().await;
+    let client = Client::new(&format!("http://{}", app.address), &app.test).unwrap();
+    let file = client.upload("terms & all.txt", "text/plain", "Terms").await.unwrap();
+    assert_eq!((&*file.filename, &*file.content_type, file.size), ("terms & all.txt", "text/plain", 5));
+    let to = |address| {
+        let email = Email::new("shop@example.org", address, "Hello").text("It works.");
+        email.attach(Attachment::uploaded(&file.id)).idempotency_key(format!("to-{address}"))
+    };
+    let emails = [to("ann@example.net"), to("nobody")];
+    let Err(Error::Problem(problem)) = client.send_batch(BatchMode::Strict, &emails).await else {
+        panic!("it was sent")
+    };
+    assert_eq!((problem.kind, &*problem.errors[0].pointer), (ProblemKind::Validation, "/messages/1/to/0"));
+    let batch = client.send_batch_once("all", BatchMode::Permissive, &emails).await.unwrap();
+    let [Ok(accepted), Err(refused)] = &batch.results[..] else { panic!("{batch:?}") };
+    assert_eq!((refused.kind, &*refused.errors[0].code), (ProblemKind::Validation, "invalid_address"), "{refused}");
+    app.settled(&accepted.id).await;
+    let raw = String::from_utf8(client.raw_message(&accepted.id).await.unwrap()).unwrap();
+    assert!(raw.contains("terms & all.txt"), "{raw}");
+
+    assert!(client.send_batch_once("all", BatchMode::Permissive, &emails).await.unwrap().replayed);
+    let again = client.send_batch(BatchMode::Permissive, &emails).await.unwrap();
+    assert!(again.results[0].as_ref().is_ok_and(|again| again.replayed && again.id == accepted.id), "{again:?}");
+    let found = client.find_by_idempotency_key("to-ann@example.net").await.unwrap();
+    assert_eq!(found.iter().map(|message| &message.id).collect::<Vec<_>>(), [&accepted.id]);
+    assert_eq!((&found[0].batch_id, found[0].recipients[0].status), (&batch.batch_id, RecipientStatus::Delivered));
+    assert!(client.find_by_idempotency_key("to-nobody").await.unwrap().is_empty());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_asks_mail_back_and_sends_it_at_another_time() {
+    let app = App::start().await;
+    let client = Client::new(&format!("http://{}", app.address), &app.test).unwrap();
+    let now = Clock::now(&*app.clock);
+    let at = |hours| rfc3339(now.truncate_to_second() + time::Duration::hours(hours));
+    let email = Email::new("shop@example.org", "ann@example.net", "Hello").text("It works.").tag("later");
+    let later =
+        email.clone().to("bob@example.net").per_recipient([OwnParts::new().metadata("of", "Ann"), OwnParts::new()]);
+    let accepted = client.send(&later.send_at(at(1))).await.unwrap();
+    assert_eq!((accepted.status, accepted.send_at), (MessageStatus::Scheduled, Some(at(1))));
+    let [ann, bob] = &accepted.recipients[..] else { panic!("{:?}", accepted.recipients) };
+    let (ann, bob) = (ann.message_id.as_deref().unwrap(), bob.message_id.as_deref().unwrap());
+    let message = client.message(ann).await.unwrap();
+    assert!(!message.is_settled() && message.metadata["of"] == "Ann", "{message:?}");
+
+    let moved = client.reschedule(ann, &at(2)).await.unwrap();
+    assert_eq!((&moved.send_at, moved.recipients[0].result), (&Some(at(2)), RecallResult::Edited));
+    let cancelled = client.cancel(ann).await.unwrap();
+    assert_eq!((cancelled.status, cancelled.recipients[0].result), (MessageStatus::Cancelled, RecallResult::Cancelled));
+    assert_eq!(client.retry(ann).await.unwrap().recipients[0].result, RecallResult::TooLate);
+    assert_eq!(client.retry(bob).await.unwrap().recipients[0].result, RecallResult::Retried);
+    app.settled(bob).await;
+
+    let third = client.send(&email.send_at(at(1))).await.unwrap();
+    let tagged = Selection { tag: Some("later".to_owned()), ..Selection::default() };
+    let all = client.cancel_many(&tagged).await.unwrap();
+    assert_eq!(all.data.iter().map(|recalled| &recalled.id).collect::<Vec<_>>(), [&third.id]);
+    let ended = Filter { status: vec!["cancelled".to_owned(), "delivered".to_owned()], ..Filter::default() };
+    assert_eq!(client.messages(&ended).await.unwrap().data.len(), 3);
+    assert!(client.retry_many(&tagged).await.unwrap().data.is_empty());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_rust_client_sends_a_message_as_it_is_and_rehearses_it_first() {
+    let app = App::start().await;
+    let client = Client::new(&format!("http://{}", app.address), &app.test).unwrap();
+    let mine = "From: a@example.org\r\nTo: team@example.net\r\nDate: Fri, 27 Nov 2026 02:00:00 +0000\r\nSubject: Mine\r\n\r\nHello\r\n";
+    let email = Email::raw("a@example.org", "b@example.net", mine);
+    let rehearsal = client.dry_run(&email).await.unwrap();
+    assert_eq!(
+        (&*rehearsal.messages[0].subject, &*rehearsal.messages[0].next_hops),
+        ("Mine", &["sandbox".to_owned()][..])
+    );
+    assert!(client.messages(&Filter::default()).await.unwrap().data.is_empty());
+    let accepted = client.send(&email).await.unwrap();
+    app.settled(&accepted.id).await;
+    let raw = String::from_utf8(client.raw_message(&accepted.id).await.unwrap()).unwrap();
+    assert!(raw.ends_with(mine), "{raw}");
+    let limits = client.limits().await.unwrap();
+    assert!(limits.usage.is_empty() && limits.batch == 1000, "{limits:?}");
     app.stop().await;
 }
 

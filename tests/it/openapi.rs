@@ -137,6 +137,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
             "{\"deleted\":",
             "{\"format\":",
             "{\"review_required\":",
+            "{\"since\":",
         ];
         assert!(
             starts.iter().any(|start| answer.text().starts_with(start)),
@@ -248,6 +249,7 @@ fn closed_sets_have_the_same_names_in_openapi_yaml() {
     assert_eq!(CONTRACT.names("WebhookEventType"), &set(EventType::ALL) | &set(["*"]));
     assert_eq!(CONTRACT.names("RecipientStatus"), set(RecipientStatus::ALL));
     assert_eq!(CONTRACT.names("MessageStatus"), message_states());
+    assert_eq!(CONTRACT.names("AnyStatus"), &message_states() | &set(RecipientStatus::ALL));
     assert_eq!(CONTRACT.names("Priority"), set(Priority::ALL.map(Priority::name)));
     assert_eq!(CONTRACT.names("TlsDemand"), set(TlsDemand::ALL.map(TlsDemand::name)));
     assert_eq!(CONTRACT.names("FaultCode"), set(FaultCode::ALL));

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::Email;
 use crate::error::Error;
-use crate::message::{Accepted, Event, Message, Page};
+use crate::message::{Accepted, Event, Limits, Message, Page, Rehearsal};
 use crate::retry::{Retry, fresh_key};
 
 const AGENT: HeaderValue =
@@ -31,21 +31,29 @@ pub struct Client {
     /// Without a slash at its end.
     url: String,
     authorization: HeaderValue,
-    retry: Retry,
+    pub(crate) retry: Retry,
 }
 
 /// Which messages are listed; what is not given does not narrow.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// A status, as `openapi.yaml` writes it.
-    pub status: Option<String>,
+    /// Statuses of the message or of one of its recipients, as `openapi.yaml` writes them; any of them will do.
+    pub status: Vec<String>,
     pub to: Option<String>,
     pub from: Option<String>,
     pub tag: Option<String>,
-    /// Accepted at or after this instant (RFC 3339).
+    /// Of a recipient.
+    pub domain: Option<String>,
+    /// Accepted, or to be sent, at or after this instant (RFC 3339).
     pub since: Option<String>,
-    /// Accepted before this instant.
+    /// Accepted, or to be sent, before this instant.
     pub until: Option<String>,
+    /// Part of the subject.
+    pub q: Option<String>,
+    pub idempotency_key: Option<String>,
+    /// What stands in the field `Message-ID`.
+    pub message_id: Option<String>,
+    pub batch_id: Option<String>,
     pub limit: Option<u32>,
     /// The `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -108,10 +116,16 @@ impl Client {
     /// Sends a message under a key of yours, 1 to 255 visible ASCII characters: within 24 hours the same key and message are
     /// sent once, also by another process.
     pub async fn send_once(&self, key: &str, email: &Email) -> Result<Accepted, Error> {
-        let answer = self.exchange(&Method::POST, "/v1/send", Some(json(email)?), Some(key)).await?;
+        let answer = self.exchange(&Method::POST, "/v1/send", Some(Content::json(email)?), Repeat::Under(key)).await?;
         let mut accepted: Accepted = answer.read()?;
-        accepted.replayed = answer.headers.contains_key("idempotent-replayed");
+        accepted.replayed = answer.is_replayed();
         Ok(accepted)
+    }
+
+    /// Checks, composes and routes a message, and sends nothing: what would have been done.
+    pub async fn dry_run(&self, email: &Email) -> Result<Rehearsal, Error> {
+        let path = "/v1/send?dry_run=true";
+        self.exchange(&Method::POST, path, Some(Content::json(email)?), Repeat::Freely).await?.read()
     }
 
     /// A message with the state of every recipient.
@@ -119,9 +133,24 @@ impl Client {
         self.call(Method::GET, &format!("/v1/messages/{}", escaped(id)), None).await
     }
 
-    /// Messages, newest first, without their recipients.
+    /// Messages, newest first, each with its first recipients.
     pub async fn messages(&self, filter: &Filter) -> Result<Page<Message>, Error> {
         self.call(Method::GET, &format!("/v1/messages{}", filter.query()), None).await
+    }
+
+    /// What was sent under a key of yours, by any process, in the time for which keys are kept: nothing, a message, or several
+    /// where each recipient has one of its own.
+    pub async fn find_by_idempotency_key(&self, key: &str) -> Result<Vec<Message>, Error> {
+        let mut filter = Filter { idempotency_key: Some(key.to_owned()), limit: Some(500), ..Filter::default() };
+        let mut found = Vec::new();
+        loop {
+            let page = self.messages(&filter).await?;
+            found.extend(page.data);
+            filter.cursor = page.next_cursor;
+            if filter.cursor.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     /// The first page of what happened to a message's recipients, oldest first.
@@ -131,8 +160,13 @@ impl Client {
 
     /// The bytes of a message, as they go on the wire.
     pub async fn raw_message(&self, id: &str) -> Result<Vec<u8>, Error> {
-        let answer = self.exchange(&Method::GET, &format!("/v1/messages/{}/raw", escaped(id)), None, None).await?;
-        Ok(answer.bytes.into())
+        let path = format!("/v1/messages/{}/raw", escaped(id));
+        Ok(self.exchange(&Method::GET, &path, None, Repeat::Freely).await?.bytes.into())
+    }
+
+    /// How large a request may be, and what is used of the limits over time.
+    pub async fn limits(&self) -> Result<Limits, Error> {
+        self.call(Method::GET, "/v1/limits", None).await
     }
 
     /// Any operation of `openapi.yaml`: its method, path with query, and JSON body. `()` reads an answer without a body.
@@ -142,22 +176,23 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, Error> {
-        let body = body.map(json).transpose()?;
-        self.exchange(&method, path, body, None).await?.read()
+        let content = body.map(Content::json).transpose()?;
+        let repeat = if method.is_idempotent() { Repeat::Freely } else { Repeat::Never };
+        self.exchange(&method, path, content, repeat).await?.read()
     }
 
     /// One request in as many tries as it needs and may have. Gives an answer that is no error.
-    async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         method: &Method,
         path: &str,
-        body: Option<Bytes>,
-        key: Option<&str>,
+        content: Option<Content<'_>>,
+        repeat: Repeat<'_>,
     ) -> Result<Answer, Error> {
-        let is_repeatable = key.is_some() || method.is_idempotent();
+        let is_repeatable = !matches!(repeat, Repeat::Never);
         let mut tried = 0;
         loop {
-            let outcome = self.try_once(method, path, body.clone(), key).await;
+            let outcome = self.try_once(method, path, content.clone(), repeat).await;
             tried += 1;
             let asked = match &outcome {
                 Ok(answer) if is_repeatable && answer.is_busy() => answer.retry_after(),
@@ -177,8 +212,8 @@ impl Client {
         &self,
         method: &Method,
         path: &str,
-        body: Option<Bytes>,
-        key: Option<&str>,
+        content: Option<Content<'_>>,
+        repeat: Repeat<'_>,
     ) -> Result<Answer, Error> {
         let mut request = Request::builder()
             .method(method)
@@ -186,13 +221,13 @@ impl Client {
             .header(AUTHORIZATION, &self.authorization)
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, AGENT);
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+        if let Some(content) = &content {
+            request = request.header(CONTENT_TYPE, content.media_type);
         }
-        if let Some(key) = key {
+        if let Repeat::Under(key) = repeat {
             request = request.header("idempotency-key", key);
         }
-        let request = request.body(Full::new(body.unwrap_or_default()));
+        let request = request.body(Full::new(content.map(|content| content.bytes).unwrap_or_default()));
         let request = request.map_err(|error| Error::Request(error.to_string()))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| connection(&error))?;
@@ -205,8 +240,32 @@ impl Client {
     }
 }
 
+/// A request's body.
+#[derive(Clone)]
+pub(crate) struct Content<'c> {
+    pub media_type: &'c str,
+    pub bytes: Bytes,
+}
+
+impl Content<'static> {
+    pub fn json(value: &impl serde::Serialize) -> Result<Self, Error> {
+        let bytes = serde_json::to_vec(value).map_err(|error| Error::Request(error.to_string()))?;
+        Ok(Self { media_type: "application/json", bytes: bytes.into() })
+    }
+}
+
+/// Whether a request may be made again when nobody knows whether it was done.
+#[derive(Clone, Copy)]
+pub(crate) enum Repeat<'k> {
+    Never,
+    /// Doing it twice is doing it once.
+    Freely,
+    /// The service does it once under this idempotency key.
+    Under(&'k str),
+}
+
 /// What the service answered.
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     bytes: Bytes,
@@ -215,6 +274,11 @@ struct Answer {
 impl Answer {
     fn is_busy(&self) -> bool {
         [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&self.status)
+    }
+
+    /// It is the answer to an earlier request with the same idempotency key.
+    pub fn is_replayed(&self) -> bool {
+        self.headers.contains_key("idempotent-replayed")
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -231,7 +295,7 @@ impl Answer {
         }
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let bytes: &[u8] = if self.bytes.is_empty() { b"null" } else { &self.bytes };
         serde_json::from_slice(bytes).map_err(|_| self.unreadable())
     }
@@ -247,23 +311,25 @@ impl Filter {
     fn query(&self) -> String {
         let limit = self.limit.map(|limit| limit.to_string());
         let all = [
-            ("status", &self.status),
             ("to", &self.to),
             ("from", &self.from),
             ("tag", &self.tag),
+            ("domain", &self.domain),
             ("since", &self.since),
             ("until", &self.until),
+            ("q", &self.q),
+            ("idempotency_key", &self.idempotency_key),
+            ("message_id", &self.message_id),
+            ("batch_id", &self.batch_id),
             ("limit", &limit),
             ("cursor", &self.cursor),
         ];
-        let given = all.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value.as_deref()?))));
-        let query = given.collect::<Vec<_>>().join("&");
+        let given = all.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let statuses = self.status.iter().map(|status| ("status", &**status));
+        let query = statuses.chain(given).map(|(name, value)| format!("{name}={}", escaped(value)));
+        let query = query.collect::<Vec<_>>().join("&");
         if query.is_empty() { query } else { format!("?{query}") }
     }
-}
-
-fn json(value: &impl serde::Serialize) -> Result<Bytes, Error> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Error::Request(error.to_string()))
 }
 
 /// The whole chain of causes in one line.
@@ -278,7 +344,7 @@ fn connection(error: &dyn std::error::Error) -> Error {
 }
 
 /// Percent-encoded but for what RFC 3986 calls unreserved.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),
@@ -295,6 +361,8 @@ mod tests {
         assert_eq!(Filter::default().query(), "");
         let filter = Filter { to: Some("a+b@example.net".to_owned()), limit: Some(2), ..Filter::default() };
         assert_eq!(filter.query(), "?to=a%2Bb%40example.net&limit=2");
+        let filter = Filter { status: vec!["bounced".to_owned(), "expired".to_owned()], ..Filter::default() };
+        assert_eq!(filter.query(), "?status=bounced&status=expired");
     }
 
     #[test]

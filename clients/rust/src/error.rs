@@ -30,7 +30,8 @@ pub struct Problem {
     pub title: String,
     pub status: u16,
     pub detail: String,
-    /// `/requests/` and the id under which the service logged the request.
+    /// `/requests/` and the id under which the service logged the request; empty for one message of a batch.
+    #[serde(default)]
     pub instance: String,
     /// Every fault of the request, with [`ProblemKind::Validation`].
     #[serde(default)]
@@ -77,6 +78,9 @@ kinds! {
     MissingScope "/problems/missing-scope",
     ForeignDomain "/problems/foreign-domain",
     TestOnly "/problems/test-only",
+    OperatorOnly "/problems/operator-only",
+    AddressNotAllowed "/problems/address-not-allowed",
+    ProjectSuspended "/problems/project-suspended",
     NotFound "/problems/not-found",
     BodyNotKept "/problems/body-not-kept",
     MethodNotAllowed "/problems/method-not-allowed",
@@ -88,6 +92,8 @@ kinds! {
     Validation "/problems/validation",
     IdempotencyKeyReused "/problems/idempotency-key-reused",
     Backlog "/problems/backlog",
+    RateLimited "/problems/rate-limited",
+    QuotaExceeded "/problems/quota-exceeded",
     Busy "/problems/busy",
     StoreUnavailable "/problems/store-unavailable",
     Internal "/problems/internal",

@@ -46,22 +46,30 @@
 //! **What grows.** A word that this version does not know, such as a new status, reads as `Unknown`; a field that it does not know
 //! is left out. Other operations are called by [`Client::call`], and a send's other fields are set by [`Email::field`].
 
+mod batch;
 mod client;
 mod email;
 mod error;
+mod follow;
 mod message;
+mod recall;
 mod retry;
+mod upload;
 mod webhook;
 
+pub use batch::{Batch, BatchMode};
 pub use client::{Client, Filter};
-pub use email::{Attachment, Email, Priority};
+pub use email::{Attachment, Email, OwnParts, Priority};
 pub use error::{Error, Fault, Problem, ProblemKind};
+pub use follow::Events;
 pub use hyper::Method;
 pub use message::{
-    Accepted, AcceptedRecipient, Counts, Event, Message, MessageStatus, Mode, Page, Recipient, RecipientKind,
-    RecipientStatus, Reply,
+    Accepted, AcceptedRecipient, Counts, Event, Limits, Message, MessageStatus, Mode, Page, Recipient, RecipientKind,
+    RecipientStatus, Rehearsal, RehearsedMessage, Reply, Usage,
 };
+pub use recall::{RecallResult, Recalled, RecalledRecipient, Selection};
 pub use retry::Retry;
+pub use upload::Upload;
 pub use webhook::{InvalidSecret, MessageEvent, Rejected, SignedHeaders, Verifier, WebhookEvent};
 
 /// The example of the README compiles.

@@ -10,17 +10,42 @@ pub struct Accepted {
     pub id: String,
     pub status: MessageStatus,
     pub created_at: String,
+    /// When it is sent, if that is later.
+    pub send_at: Option<String>,
     pub recipients: Vec<AcceptedRecipient>,
     /// It is the answer to an earlier request with the same idempotency key; nothing was sent anew.
-    #[serde(skip)]
+    #[serde(default)]
     pub replayed: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct AcceptedRecipient {
     pub id: String,
+    /// The recipient's own message, of an email with [`Email::per_recipient`](crate::Email::per_recipient).
+    pub message_id: Option<String>,
     pub email: String,
     pub status: RecipientStatus,
+}
+
+/// What a send would have done.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Rehearsal {
+    pub status: MessageStatus,
+    pub recipients: Vec<AcceptedRecipient>,
+    pub messages: Vec<RehearsedMessage>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct RehearsedMessage {
+    pub from: String,
+    pub subject: String,
+    /// Bytes as they would go on the wire.
+    pub size: u64,
+    pub expires_at: Option<String>,
+    /// What its recipients would wait for: domains, or `smarthost`, or `sandbox`.
+    pub next_hops: Vec<String>,
+    /// The first 256 KiB of the composed message.
+    pub raw: String,
 }
 
 /// A page of a list.
@@ -46,8 +71,13 @@ pub struct Message {
     /// Bytes of the composed message.
     pub size: u64,
     pub expires_at: Option<String>,
+    /// When it is sent, or was, if it was scheduled.
+    pub send_at: Option<String>,
+    pub batch_id: Option<String>,
+    /// The key that it was sent with.
+    pub idempotency_key: Option<String>,
     pub counts: Counts,
-    /// Empty in a list, which does not tell them.
+    /// In a list only the first five, without their attempts and replies.
     #[serde(default)]
     pub recipients: Vec<Recipient>,
 }
@@ -55,7 +85,8 @@ pub struct Message {
 impl Message {
     /// Whether the status of every recipient is final.
     pub fn is_settled(&self) -> bool {
-        self.counts.queued + self.counts.sending + self.counts.deferred == 0
+        let Counts { scheduled, queued, sending, deferred, .. } = self.counts;
+        scheduled + queued + sending + deferred == 0
     }
 }
 
@@ -63,6 +94,7 @@ impl Message {
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub struct Counts {
+    pub scheduled: u64,
     pub queued: u64,
     pub sending: u64,
     pub deferred: u64,
@@ -80,6 +112,7 @@ pub struct Recipient {
     pub kind: RecipientKind,
     pub status: RecipientStatus,
     /// Tries begun so far.
+    #[serde(default)]
     pub attempts: u64,
     pub settled_at: Option<String>,
     pub next_attempt_at: Option<String>,
@@ -113,10 +146,38 @@ pub struct Event {
     pub reply: Option<Reply>,
 }
 
+/// Limits of requests; those that no field names are in `openapi.yaml`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Limits {
+    pub body_bytes: u64,
+    pub message_bytes: u64,
+    /// Of one message.
+    pub recipients: u64,
+    /// Messages of one batch.
+    pub batch: u64,
+    pub upload_bytes: u64,
+    /// Days ahead for which a message may be scheduled.
+    pub schedule_days: u64,
+    /// What is used of the limits over time, of the project and of the key.
+    pub usage: Vec<Usage>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Usage {
+    /// `project` or `key`.
+    pub subject: String,
+    /// Such as `recipients_per_day`.
+    pub quota: String,
+    pub limit: u64,
+    /// None for a limit by the second.
+    pub used: Option<u64>,
+    pub resets_at: Option<String>,
+}
+
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($word:ident),* $(,)? })*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum $name {
@@ -127,6 +188,8 @@ macro_rules! words {
         }
     )*};
 }
+
+pub(crate) use words;
 
 words! {
     /// Derived from the recipients' states.

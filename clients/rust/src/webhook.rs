@@ -109,7 +109,7 @@ fn key(secret: &str) -> Result<hmac::Key, InvalidSecret> {
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
-/// What a webhook tells.
+/// What a webhook tells, or a line of the project's events.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct WebhookEvent {
     /// Such as `message.delivered`.
@@ -134,11 +134,15 @@ pub struct MessageEvent {
     pub message_id: String,
     pub recipient_id: String,
     pub mode: Mode,
+    /// Empty in a list of events, with the two at the end, if the message is past its retention.
+    #[serde(default)]
     pub email: String,
     /// Orders the events of one recipient: webhooks may come in another order.
     pub sequence: u64,
     pub attempt: Option<u64>,
     pub reply: Option<Reply>,
+    #[serde(default)]
     pub tags: Vec<String>,
+    #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }

@@ -10,6 +10,7 @@ use crate::api::page::PageView;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::{Caller, Scope};
+use crate::domain::draft::Tag;
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::{BatchId, MessageId};
 use crate::domain::recipient::RecipientStatus;
@@ -52,7 +53,7 @@ fn filter(map: serde_json::Map<String, serde_json::Value>, caller: &Caller) -> R
         let wrong = Flaw::new(FaultCode::Required, "give one of tag, batch_id and ids");
         fields.sound("tag", Err::<(), _>(wrong));
     }
-    let tag = fields.string("tag");
+    let tag = fields.string("tag").and_then(|text| fields.sound("tag", Tag::parse(text)));
     let wrong_id = || Flaw::new(FaultCode::InvalidParameter, "is not such an id");
     let batch =
         fields.string("batch_id").and_then(|id| fields.sound("batch_id", BatchId::parse(&id).ok_or_else(wrong_id)));
@@ -85,5 +86,14 @@ fn filter(map: serde_json::Map<String, serde_json::Value>, caller: &Caller) -> R
     // Of messages that are named, each is answered for.
     let statuses = if ids.is_some() { Vec::new() } else { open.map(StatusFilter::Recipient).to_vec() };
     let limit = if ids.is_some() { IDS_MAX } else { AT_ONCE };
-    Ok(MessageFilter { mode: caller.sees_only(), statuses, tag, batch, ids, before, limit, ..MessageFilter::default() })
+    Ok(MessageFilter {
+        mode: caller.sees_only(),
+        statuses,
+        tag: tag.map(|tag| tag.as_str().to_owned()),
+        batch,
+        ids,
+        before,
+        limit,
+        ..MessageFilter::default()
+    })
 }

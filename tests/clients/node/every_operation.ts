@@ -14,7 +14,17 @@ interface Answered {
 }
 
 /** Ids of what the calls before made. */
-const made = { message: "", webhook: "", copy: "", suppression: "", template: "" };
+const made = {
+  message: "",
+  later: "",
+  upload: "",
+  webhook: "",
+  copy: "",
+  project: "",
+  key: "",
+  suppression: "",
+  template: "",
+};
 
 function given<Data>(answer: { data?: Data; error?: unknown; response: Response }): Data {
   if (answer.data === undefined) throw new Error(`${answer.response.url}: ${JSON.stringify(answer.error)}`);
@@ -42,6 +52,35 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     made.copy = recipients[0].id;
     return answer;
   },
+  createUpload: async () => {
+    const answer = await client.POST("/v1/uploads", {
+      params: { query: { filename: "terms.txt" } },
+      headers: { "Content-Type": "text/plain" },
+      body: new Blob(["Terms"]),
+    });
+    const { id, content_type, size } = given(answer);
+    if (content_type !== "text/plain" || size !== 5) throw new Error(`the file was sent as ${content_type}, ${size}`);
+    made.upload = id;
+    return answer;
+  },
+  sendBatch: async () => {
+    const all = { from: "shop@example.org", subject: "Hello", text: "It works." };
+    const later = new Date(Date.now() + 86_400_000).toISOString();
+    const answer = await client.POST("/v1/send/batch", {
+      body: {
+        mode: "permissive",
+        messages: [
+          { ...all, to: "bob@example.net", send_at: later, attachments: [{ upload_id: made.upload }] },
+          { ...all, to: "nobody" },
+        ],
+      },
+    });
+    const [taken, refused] = given(answer).results;
+    if (!("id" in taken)) throw new Error(`it was refused: ${taken.error.detail}`);
+    if (!("error" in refused)) throw new Error(`it was taken: ${refused.id}`);
+    made.later = taken.id;
+    return answer;
+  },
   createWebhook: async () => {
     const answer = await client.POST("/v1/webhooks", { body: { url: "http://127.0.0.1:9/hook" } });
     made.webhook = given(answer).id;
@@ -50,6 +89,19 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   createTemplate: async () => {
     const answer = await client.POST("/v1/templates", { body: { starter: "verification-code" } });
     made.template = given(answer).id;
+    return answer;
+  },
+  createProject: async () => {
+    const answer = await client.POST("/v1/projects", { body: { name: "new", limits: { recipients_per_day: 5 } } });
+    made.project = given(answer).id;
+    return answer;
+  },
+  createKey: async () => {
+    const answer = await client.POST("/v1/keys", {
+      params: { query: { project: made.project } },
+      body: { mode: "live", scopes: ["send"], from_domains: ["example.org"] },
+    });
+    made.key = given(answer).id;
     return answer;
   },
 
@@ -63,6 +115,23 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   listMessageAttempts: () => client.GET("/v1/messages/{id}/attempts", { params: { path: { id: made.message } } }),
   explainMessage: () => client.GET("/v1/messages/{id}/explain", { params: { path: { id: made.message } } }),
   getRawMessage: () => client.GET("/v1/messages/{id}/raw", { params: { path: { id: made.message } }, parseAs: "blob" }),
+  editMessage: () =>
+    client.PATCH("/v1/messages/{id}", {
+      params: { path: { id: made.later } },
+      body: { send_at: new Date(Date.now() + 2 * 86_400_000).toISOString() },
+    }),
+  cancelMessage: () => client.POST("/v1/messages/{id}/cancel", { params: { path: { id: made.later } } }),
+  retryMessage: () => client.POST("/v1/messages/{id}/retry", { params: { path: { id: made.later } } }),
+  cancelMessages: () => client.POST("/v1/messages/cancel", { body: { tag: "greeting" } }),
+  retryMessages: () => client.POST("/v1/messages/retry", { body: { ids: [made.message] } }),
+  exportMessages: () =>
+    client.GET("/v1/messages/export", { params: { query: { format: "csv", tag: "greeting" } }, parseAs: "text" }),
+  getStats: () => client.GET("/v1/stats", { params: { query: { group_by: "domain" } } }),
+  listEvents: () =>
+    client.GET("/v1/events", { params: { query: { type: ["message.delivered"], wait: "5s", limit: 1 } } }),
+  exportEvents: () => client.GET("/v1/events/export", { parseAs: "stream" }),
+  getUpload: () => client.GET("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
+  listUploads: () => client.GET("/v1/uploads", {}),
   getWebhook: () => client.GET("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
   listWebhooks: () => client.GET("/v1/webhooks", {}),
   listWebhookDeliveries: () => client.GET("/v1/webhooks/{id}/deliveries", { params: { path: { id: made.webhook } } }),
@@ -81,8 +150,7 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   importSuppressions: () =>
     client.POST("/v1/suppressions/import", {
       params: { query: { format: "csv" } },
-      body: "email\nother@example.net\n",
-      bodySerializer: (list) => String(list),
+      body: new Blob(["email\nother@example.net\n"]),
       headers: { "Content-Type": "text/csv" },
     }),
   exportSuppressions: () => client.GET("/v1/suppressions/export", { parseAs: "text" }),
@@ -114,6 +182,22 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     client.GET("/v1/templates/{id}/versions/{version}", { params: { path: { id: made.template, version: "2" } } }),
   diffTemplate: () => client.GET("/v1/templates/{id}/diff", { params: { path: { id: made.template } } }),
   listTemplateSteps: () => client.GET("/v1/templates/{id}/audit", { params: { path: { id: made.template } } }),
+  getProject: () => client.GET("/v1/projects/{id}", { params: { path: { id: made.project } } }),
+  listProjects: () => client.GET("/v1/projects", {}),
+  updateProject: () =>
+    client.PATCH("/v1/projects/{id}", { params: { path: { id: made.project } }, body: { suspended: true } }),
+  getKey: () => client.GET("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),
+  listKeys: () => client.GET("/v1/keys", { params: { query: { project: made.project } } }),
+  updateKey: () =>
+    client.PATCH("/v1/keys/{id}", {
+      params: { path: { id: made.key }, query: { project: made.project } },
+      body: { name: "k" },
+    }),
+  rotateKey: () =>
+    client.POST("/v1/keys/{id}/rotate", {
+      params: { path: { id: made.key }, query: { project: made.project } },
+      body: { overlap_seconds: 60 },
+    }),
 
   getLimits: () => client.GET("/v1/limits", {}),
   getHealth: () => client.GET("/healthz", {}),
@@ -123,6 +207,9 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   getLlmsText: () => client.GET("/llms.txt", { parseAs: "text" }),
 
   deleteTemplate: () => client.DELETE("/v1/templates/{id}", { params: { path: { id: made.template } } }),
+  revokeKey: () =>
+    client.DELETE("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),
+  deleteUpload: () => client.DELETE("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
   deleteWebhook: () => client.DELETE("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
   deleteSandboxMessage: () => client.DELETE("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
   clearSandboxMessages: () => client.DELETE("/v1/sandbox/messages", {}),

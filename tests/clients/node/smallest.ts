@@ -50,3 +50,10 @@ export const misspelt: Schema<"SendRequest"> = {
   // @ts-expect-error there is no such field
   sned_at: "2026-11-22T10:00:00Z",
 };
+
+// Messages are named in one way, and something is changed.
+export const byBatch: Schema<"RecallRequest"> = { batch_id: "bat_019aa8a0d1c27b3e8f4a5b6c7d8e9f00" };
+// @ts-expect-error two ways
+export const twoWays: Schema<"RecallRequest"> = { tag: "receipt", ids: [] };
+// @ts-expect-error nothing
+export const nothing: Schema<"EditRequest"> = {};
