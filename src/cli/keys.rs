@@ -52,7 +52,7 @@ pub struct CreateArgs {
     operator: bool,
 }
 
-fn mode(name: &str) -> Result<Mode, String> {
+pub(super) fn mode(name: &str) -> Result<Mode, String> {
     Mode::parse(name).ok_or_else(|| "must be live or test".to_owned())
 }
 

@@ -10,6 +10,7 @@ mod list;
 mod manual;
 mod messages;
 mod migrate;
+mod outbox;
 mod rules;
 mod serve;
 mod suppressions;
@@ -62,6 +63,9 @@ enum Command {
     /// Create, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Let roles of the database send mail by `mailwright.enqueue`, in transactions of their own.
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
     /// Make, list and retire the DKIM keys of domains.
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
@@ -129,6 +133,7 @@ impl Cli {
             }
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
+            Command::Outbox(command) => outbox::run(command, &layers.finish()?).await,
             Command::Domains(command) => domains::run(command, &layers.finish()?).await,
             Command::Send(args) => messages::send(*args, &layers.finish()?).await,
             Command::Status(args) => messages::status(args, &layers.finish()?).await,

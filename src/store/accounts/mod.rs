@@ -3,6 +3,7 @@
 pub mod dkim_keys;
 pub mod endpoints;
 pub mod keys;
+pub mod outbox;
 pub mod projects;
 pub mod quotas;
 pub mod templates;

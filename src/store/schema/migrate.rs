@@ -51,7 +51,7 @@ impl Store {
     /// processes at once: an advisory lock makes one wait for the other. Refuses while a process of an earlier version is
     /// connected that could not go on with the new schema.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut conn = PgConnection::connect_with(&self.migration_options()).await.map_err(not_connected)?;
+        let mut conn = self.connect_to_migrate().await?;
         refuse_beside_older_processes(&mut conn).await?;
         let mut tries = 0;
         loop {
@@ -63,7 +63,7 @@ impl Store {
                     // A failed try may leave the migrator's own lock with its connection.
                     conn.close().await?;
                     tokio::time::sleep(PAUSE).await;
-                    conn = PgConnection::connect_with(&self.migration_options()).await.map_err(not_connected)?;
+                    conn = self.connect_to_migrate().await?;
                 }
                 Err(error) if is_lock_timeout(&error) => {
                     return Err(StoreError::Away(format!(
@@ -103,6 +103,24 @@ impl Store {
             fits(applied.iter().map(|migration| migration.version).max(), min_binary)
         })
         .await
+    }
+
+    /// A connection that makes things where the tables are. A role that is called `mailwright` finds the schema of the outbox
+    /// first, by the usual path's `"$user"`.
+    async fn connect_to_migrate(&self) -> Result<PgConnection, StoreError> {
+        let mut conn = PgConnection::connect_with(&self.migration_options()).await.map_err(not_connected)?;
+        sqlx::query!(
+            r#"
+            SELECT set_config('search_path', string_agg(quote_ident(s), ', '), false) AS path
+            FROM unnest(current_schemas(false)) AS s
+            WHERE s <> 'mailwright' AND to_regclass('_sqlx_migrations') IS NOT NULL
+              AND to_regclass('mailwright._sqlx_migrations') IS NULL
+            HAVING count(*) > 0
+            "#
+        )
+        .fetch_optional(&mut conn)
+        .await?;
+        Ok(conn)
     }
 
     /// Migrations may take their time, but wait for locks only briefly.

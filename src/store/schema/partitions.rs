@@ -188,11 +188,19 @@ async fn missing(conn: &mut PgConnection) -> Result<Vec<(&'static Wide, Date)>, 
 async fn make(conn: &mut PgConnection, table: &Wide, day: Date) -> Result<(), StoreError> {
     let suffix = day.format(format_description!("[year][month][day]")).unwrap_or_default();
     let (parent, with, from, to) = (table.name, table.with, first_id(day), first_id(next(day)));
+    // In the schema of its table: a path that begins with "$user" may begin elsewhere.
+    let schema = sqlx::query_scalar!(
+        r#"SELECT c.relnamespace::regnamespace::text AS "schema!" FROM pg_class c WHERE c.oid = to_regclass($1)"#,
+        parent,
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let partition = format!("{schema}.{parent}_p{suffix}");
     // One message of several statements is one transaction. Attaching makes the indexes of the parent.
     let sql = format!(
-        "CREATE TABLE {parent}_p{suffix} \
+        "CREATE TABLE {partition} \
              (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE) {with}; \
-         ALTER TABLE {parent} ATTACH PARTITION {parent}_p{suffix} FOR VALUES FROM ('{from}') TO ('{to}')"
+         ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ('{from}') TO ('{to}')"
     );
     change(conn, sql).await
 }
@@ -226,11 +234,13 @@ async fn drop_marked(conn: &mut PgConnection, table: &Wide, retired: &mut Retire
     let names = sqlx::query_scalar!(
         r#"
         SELECT c.relname::text AS "name!" FROM pg_class c
-        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+        WHERE c.relnamespace = (SELECT t.relnamespace FROM pg_class t WHERE t.oid = to_regclass($3))
+          AND c.relkind = 'r' AND NOT c.relispartition
           AND starts_with(c.relname::text, $1) AND obj_description(c.oid, 'pg_class') = $2
         "#,
         format!("{}_p", table.name),
         MARK,
+        table.name,
     )
     .fetch_all(&mut *conn)
     .await?;

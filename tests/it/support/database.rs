@@ -17,6 +17,7 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 const ANNOUNCE: &str = "
+    SET search_path = public;
     CREATE FUNCTION announce() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('changed', ''); RETURN NULL; END $$;
     CREATE TRIGGER announce AFTER INSERT OR UPDATE ON events FOR EACH STATEMENT EXECUTE FUNCTION announce();
     CREATE TRIGGER announce AFTER INSERT OR UPDATE ON attempts FOR EACH STATEMENT EXECUTE FUNCTION announce();
