@@ -195,7 +195,10 @@ pub async fn read_request(
 /// Why a message was not sent, as status shows it.
 fn why(refusal: &Refusal) -> Value {
     match refusal {
-        Refusal::Faulty(faults) => serde_json::json!({"detail": refusal.to_string(), "errors": faults}),
+        Refusal::Faulty(faults) => {
+            let told: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect();
+            serde_json::json!({"detail": told.join("; "), "errors": faults})
+        }
         other => serde_json::json!({"detail": other.to_string()}),
     }
 }

@@ -35,6 +35,7 @@ mod misfortune;
 mod mx;
 mod openapi;
 mod operator;
+mod outbox;
 mod partitions;
 mod plans;
 mod policy;
