@@ -298,7 +298,9 @@ BEGIN
         flaw := 'is not base64: it goes on behind the ''='' at byte ' || strpos(digits, '=') - 1;
         RETURN;
     END IF;
-    digits := translate(digits, E'-_ \t\r\n', '+/');
+    -- What is not there costs one look; `translate` would walk through megabytes.
+    digits := replace(replace(replace(replace(replace(replace(digits, '-', '+'), '_', '/'), ' ', ''), E'\t', ''), E'\r', ''),
+        E'\n', '');
     IF length(digits) % 4 = 1 THEN
         flaw := 'is not base64: ' || length(digits) || ' digits end in the middle of a byte; it seems to be cut off';
     END IF;
@@ -419,8 +421,9 @@ BEGIN
             IF decoded.flaw IS NOT NULL THEN
                 faults := faults || mailwright.fault(at || '/content', 'invalid_base64', decoded.flaw);
             ELSIF COALESCE(media_type, decoded.media_type) ~* '^\s*message/' THEN
-                flaw := mailwright.wire_flaw(convert_to(regexp_replace(convert_from(decoded.content, 'LATIN1'),
-                    E'\r\n|\r|\n', E'\r\n', 'g'), 'LATIN1'));
+                flaw := CASE WHEN position('\x00'::bytea IN decoded.content) > 0 THEN 'a NUL'
+                    ELSE mailwright.wire_flaw(convert_to(regexp_replace(convert_from(decoded.content, 'LATIN1'),
+                        E'\r\n|\r|\n', E'\r\n', 'g'), 'LATIN1')) END;
                 IF flaw IS NOT NULL THEN
                     faults := faults || mailwright.fault(at || '/content', 'invalid_message', 'has ' || flaw || ': a part of '
                         'type message/… has no transfer encoding (RFC 2046 §5.2.1); send it as application/octet-stream');
@@ -584,6 +587,12 @@ BEGIN
     SELECT * INTO decoded FROM mailwright.read_base64(message ->> 'raw');
     IF decoded.flaw IS NOT NULL THEN
         RETURN faults || mailwright.fault('/raw', 'invalid_base64', decoded.flaw);
+    END IF;
+    IF position('\x00'::bytea IN decoded.content) > 0 THEN
+        RETURN faults || mailwright.fault('/raw', 'invalid_message', 'the message has a NUL');
+    ELSIF length(decoded.content) = 0 THEN
+        RETURN faults || mailwright.fault('/raw', 'invalid_message',
+            'the message has no From field with an address (RFC 5322 §3.6.2)');
     END IF;
     header := convert_from(decoded.content, 'LATIN1');
     -- The fields, each in a line of its own.
@@ -1056,7 +1065,7 @@ CREATE FUNCTION mailwright.weight(message jsonb, OUT bytes bigint, OUT heaviest 
         SELECT '/' || f.name AS at, octet_length(message ->> f.name) * f.share AS n
         FROM (VALUES ('text', 1.0), ('html', 1.0), ('raw', 0.75)) AS f (name, share) WHERE message ->> f.name IS NOT NULL
         UNION ALL
-        SELECT '/attachments/' || f.n - 1, octet_length(translate(f.file ->> 'content', E' \t\r\n', '')) * 78.0 / 76
+        SELECT '/attachments/' || f.n - 1, octet_length(replace(replace(f.file ->> 'content', E'\r', ''), E'\n', '')) * 78.0 / 76
         FROM jsonb_array_elements(mailwright.value(message, 'attachments')) WITH ORDINALITY AS f (file, n)
         UNION ALL
         SELECT '/alternatives/' || f.n - 1, octet_length(f.file ->> 'content')

@@ -95,7 +95,18 @@ install_runtimes() {
     ! wants java || command -v javac >/dev/null || packages+=(default-jdk-headless)
     ! wants php || php -r 'exit((int) !extension_loaded("curl"));' 2>/dev/null || packages+=(php-cli php-curl)
     ! wants ruby || command -v ruby >/dev/null || packages+=(ruby)
+    ! wants rails || ruby -e 'require "active_record"; require "pg"' 2>/dev/null || packages+=(ruby ruby-activerecord ruby-pg)
     [ ${#packages[@]} = 0 ] || install "${packages[@]}"
+    local django=target/tools/django requirements=docs/examples/outbox/django/requirements.txt
+    if wants django && ! cmp -s $requirements $django/installed; then
+        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        say "installing Django"
+        rm -rf $django
+        mkdir -p target/tools
+        /usr/bin/python3 -m venv $django
+        $django/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
+        cp $requirements $django/installed
+    fi
 }
 
 need_toolchain() {

@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::outbox::Role;
 use crate::support::app::App;
 use crate::support::receiver::{Hook, Receiver};
 use crate::support::witness::{Trouble, Witness};
@@ -27,6 +28,13 @@ const RUNTIMES: [(&str, &[&str]); 7] = [
     ("python", &["python3"]),
     ("ruby", &["ruby"]),
 ];
+
+/// Programs in folders of their own, below this one, that need more than a language.
+const OUTBOX: &str = "outbox";
+
+#[path = "../../docs/examples/outbox/rust/order.rs"]
+#[expect(dead_code, clippy::disallowed_macros, reason = "a program of its own, of which only the work is called")]
+mod outbox_in_rust;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples")
@@ -167,13 +175,75 @@ async fn the_examples_in_ruby_run() {
     play("ruby").await;
 }
 
+/// A service, and the URL of a database role that may enqueue its test mail, with a schema of its own.
+async fn outbox() -> (App, Role, String) {
+    let app = App::start().await;
+    let role = Role::granted(&app.database, "test").await;
+    app.database.execute(&format!("CREATE SCHEMA {0} AUTHORIZATION {0}", role.name)).await;
+    let url = role.url();
+    (app, role, url)
+}
+
+/// Runs a program of the outbox, and holds what it said against what was sent.
+async fn play_outbox(folder: &str, mut command: Command, file: &str) {
+    let (app, role, url) = outbox().await;
+    command.arg(examples().join(OUTBOX).join(folder).join(file)).env("DATABASE_URL", url);
+    command.env("MAILWRIGHT_URL", format!("http://{}", app.address)).env("MAILWRIGHT_KEY", &app.test);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let said = printed(&run(command, b"").await);
+    only_the_receipt(app, role, &said).await;
+}
+
+async fn only_the_receipt(app: App, role: Role, said: &str) {
+    let sent = app.get("/v1/messages").await.json()["data"].clone();
+    assert_eq!(sent.as_array().unwrap().len(), 1, "{sent:#}");
+    assert_eq!(said, format!("{} delivered", sent[0]["id"].as_str().unwrap()));
+    let copies = app.get("/v1/sandbox/messages").await.json()["data"].clone();
+    assert_eq!((copies.as_array().unwrap().len(), &copies[0]["to"]), (1, &json!("ada@example.net")));
+    role.drop().await;
+    app.stop().await;
+}
+
+/// Whether `ready`; if it is not, it must be among what may be missing.
+fn is_ready(name: &str, ready: bool) -> bool {
+    let spared = std::env::var("MAILWRIGHT_WITHOUT_RUNTIMES").unwrap_or_default();
+    assert!(
+        ready || spared.split(',').any(|spared| spared.trim() == name),
+        "what docs/examples/outbox/{name} needs is missing: scripts/test installs it; MAILWRIGHT_WITHOUT_RUNTIMES={name} leaves it out"
+    );
+    ready
+}
+
+#[tokio::test]
+async fn the_outbox_runs_in_rust() {
+    let (app, role, url) = outbox().await;
+    let said = outbox_in_rust::run(&url, &format!("http://{}", app.address), &app.test).await.unwrap();
+    only_the_receipt(app, role, &said).await;
+}
+
+#[tokio::test]
+async fn the_outbox_runs_in_django() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/django/bin/python");
+    if is_ready("django", python.exists()) {
+        play_outbox("django", Command::new(python), "order.py").await;
+    }
+}
+
+#[tokio::test]
+async fn the_outbox_runs_in_rails() {
+    let gems = std::process::Command::new("ruby").args(["-e", "require 'active_record'; require 'pg'"]).output();
+    if is_ready("rails", gems.is_ok_and(|output| output.status.success())) {
+        play_outbox("rails", Command::new("ruby"), "order.rb").await;
+    }
+}
+
 #[test]
 fn every_folder_of_examples_is_run_and_named_in_their_readme() {
     let readme = std::fs::read_to_string(examples().join("README.md")).unwrap();
     for entry in std::fs::read_dir(examples()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let folder = entry.file_name().into_string().unwrap();
         assert!(
-            RUNTIMES.iter().any(|(known, _)| *known == folder),
+            folder == OUTBOX || RUNTIMES.iter().any(|(known, _)| *known == folder),
             "{folder}: say in RUNTIMES what runs it, and test it"
         );
         for file in std::fs::read_dir(entry.path()).unwrap() {

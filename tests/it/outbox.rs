@@ -50,6 +50,17 @@ impl Role {
         options.username(&self.name).password("secret").disable_statement_logging()
     }
 
+    /// As a program of another language takes it.
+    pub fn url(&self) -> String {
+        let (scheme, rest) = self.database.url.split_once("://").unwrap();
+        let rest = rest.split_once('@').map_or(rest, |(_, rest)| rest);
+        // A socket's directory is a host that every one of them understands.
+        let (place, socket) = rest.split_once("?host=").unwrap_or((rest, ""));
+        let (host, database) = place.split_once('/').unwrap();
+        let host = if socket.is_empty() { host.to_owned() } else { socket.replace('/', "%2F") };
+        format!("{scheme}://{}:secret@{host}/{database}", self.name)
+    }
+
     pub async fn connect(&self) -> PgConnection {
         self.options().connect().await.unwrap()
     }
@@ -299,7 +310,8 @@ async fn a_key_sends_once_here_and_over_http_and_two_transactions_wait_for_each_
         let (waited, ()) = within("the second transaction", async { tokio::join!(waiting, ending) }).await;
         assert_eq!(waited.unwrap() == first, end == "COMMIT");
     }
-    assert_eq!(app.database.count("SELECT count(*) FROM scheduled_messages").await, 4);
+    let all = "SELECT (SELECT count(*) FROM scheduled_messages) + (SELECT count(*) FROM messages)";
+    assert_eq!(app.database.count(all).await, 5);
     drop((conn, second));
     role.drop().await;
     app.stop().await;
