@@ -329,10 +329,7 @@ pub(super) fn options(fields: &mut Fields<'_>, limits: &Limits, base: Timestamp)
 }
 
 fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Vec<Tag> {
-    let at = fields.pointer("tags");
-    let given = fields.strings("tags", limits.tags).unwrap_or_default().into_iter().enumerate();
-    let parsed = given.map(|(index, text)| Tag::parse(text).map_err(|flaw| flaw.at(format!("{at}/{index}"))));
-    parsed.filter_map(|tag| tag.map_err(|fault| fields.faults.push(fault)).ok()).collect()
+    fields.parsed_strings("tags", limits.tags, Tag::parse).unwrap_or_default()
 }
 
 pub(super) fn metadata(fields: &mut Fields<'_>, limits: &Limits) -> Metadata {

@@ -134,6 +134,16 @@ impl<'f> Fields<'f> {
 
     /// A list of at most `limit` strings; items of another type are faults. A longer list is not looked at.
     pub fn strings(&mut self, name: &'static str, limit: usize) -> Option<Vec<String>> {
+        self.parsed_strings(name, limit, Ok)
+    }
+
+    /// The same, each of them parsed.
+    pub fn parsed_strings<T>(
+        &mut self,
+        name: &'static str,
+        limit: usize,
+        parse: impl Fn(String) -> Result<T, Flaw>,
+    ) -> Option<Vec<T>> {
         let items = self.list(name)?;
         if items.len() > limit {
             self.fault(name, FaultCode::TooMany, format!("{}; the limit is {limit}", items.len()));
@@ -143,7 +153,10 @@ impl<'f> Fields<'f> {
         let mut texts = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             match item {
-                Value::String(text) => texts.push(text),
+                Value::String(text) => match parse(text) {
+                    Ok(text) => texts.push(text),
+                    Err(flaw) => self.faults.push(flaw.at(format!("{at}/{index}"))),
+                },
                 other => self.faults.push(wrong_type(format!("{at}/{index}"), "a string", &other)),
             }
         }
