@@ -285,6 +285,10 @@ BEGIN
         faults := faults || mailwright.fault('/per_recipient', 'conflict',
             'enqueue makes one message: call it once for each recipient');
     END IF;
+    IF jsonb_typeof(request -> 'template') <> 'null' AND mailwright.value(request, 'raw') IS NULL THEN
+        faults := faults || mailwright.fault('/template', 'conflict',
+            'enqueue takes no template yet: give subject, text and html');
+    END IF;
     faults := faults || mailwright.text_faults(request, '', 'return_path');
     IF jsonb_typeof(request -> 'return_path') = 'string' AND author IS NOT NULL THEN
         IF mailwright.mailbox_flaw(request ->> 'return_path') IS NOT NULL THEN
@@ -375,7 +379,7 @@ CREATE FUNCTION mailwright.fields(is_raw boolean) RETURNS text[]
     AS $$
     SELECT ARRAY['send_at', 'raw', 'per_recipient', 'from', 'to', 'cc', 'bcc', 'reply_to', 'subject', 'text', 'html',
         'alternatives', 'attachments', 'headers', 'message_id', 'return_path', 'otp', 'auto_replies', 'tags', 'metadata',
-        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool'] || CASE WHEN is_raw THEN ARRAY['template'] ELSE '{}' END
+        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'template']
 $$;
 CREATE FUNCTION mailwright.grant_to(role_name text) RETURNS boolean
     LANGUAGE plpgsql
