@@ -419,7 +419,7 @@ fn bad_wholes() -> Vec<Value> {
         raw("From: a@example.org\r\nBcc: d@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n\r\nbody\r\n"),
         raw("From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n\r\nbody\nbare\r\n"),
         raw(&format!("From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n\r\n{far}\r\n")),
-        json!({"from": "a@example.org", "to": "b@example.net", "raw": "***", "subject": "s", "text": "t", "template": "x"}),
+        json!({"from": "a@example.org", "to": "b@example.net", "raw": "***", "subject": "s", "text": "t"}),
         json!({"from": "a@example.org", "to": "b@example.net", "raw": 7, "tags": 7}),
     ];
     let mut both = with("expires_at", json!("2020-01-01T00:00:00Z"));
