@@ -2,7 +2,9 @@
 
 pub mod dkim_keys;
 pub mod endpoints;
+pub mod erasures;
 pub mod keys;
 pub mod projects;
 pub mod quotas;
+pub mod retention;
 pub mod templates;
