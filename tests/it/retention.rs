@@ -44,8 +44,8 @@ async fn done(app: &App, key: &str, id: &str) -> Value {
     proof
 }
 
-/// How often the whole store names the address, in whatever form.
-fn named_in_dump(url: &str, address: &str) -> usize {
+/// Where the whole store names the address, in whatever form.
+fn named_in_dump(url: &str, address: &str) -> Vec<String> {
     let on_path =
         ["/usr/lib/postgresql", "/usr/local/pgsql"].iter().filter_map(|directory| std::fs::read_dir(directory).ok());
     let programs = on_path.flatten().map(|entry| entry.unwrap().path().join("bin/pg_dump"));
@@ -53,12 +53,9 @@ fn named_in_dump(url: &str, address: &str) -> usize {
     let dumped = std::process::Command::new(program).arg(url).output().expect("pg_dump, of postgresql-client");
     assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
     let text = String::from_utf8_lossy(&dumped.stdout).to_lowercase();
-    let hex: String = address.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let names: Vec<_> = text.lines().filter(|line| line.contains(address) || line.contains(&hex)).collect();
-    for line in &names {
-        eprintln!("{}", line.chars().take(300).collect::<String>());
-    }
-    names.len()
+    let hex = address.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let names = |line: &&str| line.contains(address) || line.contains(&hex);
+    text.lines().filter(names).map(|line| line.chars().take(300).collect()).collect()
 }
 
 /// Names the address in every place that a message has.
@@ -115,12 +112,13 @@ async fn an_erased_address_is_nowhere_in_the_store_and_the_proof_does_not_name_i
     let theirs = call(&app, &neighbour, "POST", "/v1/send", &message_to(ADDRESS)).await.json();
     app.database.until_count("SELECT count(*) FROM recipients WHERE settled_at IS NULL", 0).await;
     app.database.until_count("SELECT count(*) FROM webhook_jobs", 0).await;
-    assert!(named_in_dump(&app.database.url, ADDRESS) > 0);
+    assert!(named_in_dump(&app.database.url, ADDRESS).len() > 9);
 
     let ours = admin(&app, "shop").await;
     let id = erase(&app, &ours, "Forget.Me@gone.example").await;
     let proof = done(&app, &ours, &id).await;
-    for (what, least) in [("recipients", 3), ("message_bodies", 8), ("scheduled_messages", 1), ("idempotency_keys", 1)] {
+    for (what, least) in [("recipients", 3), ("message_bodies", 8), ("scheduled_messages", 1), ("idempotency_keys", 1)]
+    {
         assert!(proof["counts"][what].as_i64().unwrap() >= least, "{what}: {proof}");
     }
     assert_eq!(app.get(&format!("/v1/messages/{scheduled}")).await.status, 404);
@@ -131,7 +129,10 @@ async fn an_erased_address_is_nowhere_in_the_store_and_the_proof_does_not_name_i
     assert_eq!(status_of(&bounced, &place), "bounced");
     assert_eq!(app.get(&format!("/v1/messages/{}/raw", ids[0])).await.json()["type"], "/problems/body-not-kept");
     assert_eq!(app.message(&ids[2]).await["from"], place);
-    assert_eq!((&app.message(&ids[4]).await["metadata"], &app.message(&ids[5]).await["subject"]), (&json!({}), &json!("")));
+    assert_eq!(
+        (&app.message(&ids[4]).await["metadata"], &app.message(&ids[5]).await["subject"]),
+        (&json!({}), &json!(""))
+    );
     // What does not name it is as it was.
     assert_eq!(app.get(&format!("/v1/messages/{}/raw", ids[8])).await.status, 200);
     // A neighbour's mail is the neighbour's.
@@ -143,7 +144,7 @@ async fn an_erased_address_is_nowhere_in_the_store_and_the_proof_does_not_name_i
     let theirs = erase(&app, &their_admin, ADDRESS).await;
     let their_proof = done(&app, &their_admin, &theirs).await;
     assert_ne!(their_proof["address_hash"], proof["address_hash"], "the salt is the project's");
-    assert_eq!(named_in_dump(&app.database.url, ADDRESS), 0);
+    assert_eq!(named_in_dump(&app.database.url, ADDRESS), [""; 0]);
 
     // It stays suppressed, by its hash.
     let listed = app.get("/v1/suppressions").await.json();
@@ -177,9 +178,7 @@ async fn what_is_not_settled_is_cancelled_for_the_address_and_waited_for_otherwi
     app.settled(&tagged).await;
     let ours = admin(&app, "shop").await;
     let id = erase(&app, &ours, ADDRESS).await;
-    app.database
-        .until_count("SELECT count(*) FROM erasures_waiting w JOIN erasures e ON e.id = w.erasure_id", 1)
-        .await;
+    app.database.until_count("SELECT count(*) FROM erasures_waiting w JOIN erasures e ON e.id = w.erasure_id", 1).await;
     let cancelled = app.until(&own, "the erasure", |message| message["status"] != "processing").await;
     assert_eq!(cancelled["recipients"][0]["status"], "cancelled");
     assert!(app.get(&format!("/v1/messages/{shared}/raw")).await.text().contains(ADDRESS), "it is still owed");
@@ -221,7 +220,8 @@ async fn an_erasure_whose_process_was_killed_is_finished_by_another_and_no_log_n
     sqlx::query("SELECT 1 FROM recipients FOR UPDATE").execute(&mut *lock).await.unwrap();
     let body = json!({"address": ADDRESS}).to_string().into_bytes();
     assert_eq!(client.request("POST", "/v1/erasures", &headers, body).await.unwrap().status, 202);
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     within("the erasure to be in the middle", async {
         while database.count(waiting).await == 0 {
             tokio::task::yield_now().await;
@@ -235,7 +235,7 @@ async fn an_erasure_whose_process_was_killed_is_finished_by_another_and_no_log_n
     database.execute("UPDATE erasures SET look_at = 'epoch'").await;
     let server = start().await;
     database.until_count("SELECT count(*) FROM erasures WHERE finished_at IS NOT NULL", 1).await;
-    assert_eq!(named_in_dump(&database.url, ADDRESS), 0);
+    assert_eq!(named_in_dump(&database.url, ADDRESS), [""; 0]);
     server.kill().await;
     let log = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -267,7 +267,7 @@ async fn a_settled_message_is_erased_and_a_repetition_sends_nothing() {
         assert_eq!(app.get(&format!("/v1/messages/{id}{path}")).await.status, 404, "{path}");
     }
     assert_eq!(erase(id, "").await.status, 404);
-    assert_eq!(named_in_dump(&app.database.url, "a@example.net"), 0);
+    assert_eq!(named_in_dump(&app.database.url, "a@example.net"), [""; 0]);
     let again = app.call_as(&app.live, "POST", "/v1/send", &key, body).await;
     assert_eq!((again.status, again.header("idempotent-replayed"), &again.json()["id"]), (202, "true", &sent["id"]));
     assert!(!again.text().contains("a@example.net"));
@@ -325,7 +325,10 @@ async fn what_a_project_keeps_no_longer_is_purged_and_nothing_unsettled_ever() {
     let young = app.send(&message).await;
     app.settled(&young).await;
     app.database
-        .until_count(&format!("SELECT count(*) FROM events WHERE message_id IN ('{}', '{}')", uuid(&old), uuid(&told)), 1)
+        .until_count(
+            &format!("SELECT count(*) FROM events WHERE message_id IN ('{}', '{}')", uuid(&old), uuid(&told)),
+            1,
+        )
         .await;
     let kinds = format!(
         "SELECT (SELECT count(*) FROM message_bodies WHERE message_id = '{0}') \
