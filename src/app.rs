@@ -1,6 +1,7 @@
 //! The composition root: the only room that sees all others. It builds, starts and stops; it decides
 //! nothing about mail.
 
+mod keeping;
 mod plan;
 mod running;
 
@@ -26,16 +27,13 @@ use crate::handover::{Capacity, Handover};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
-use crate::recall::Recaller;
 use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
-use crate::store::schema::partitions::Retention;
 use crate::store::{Store, StoreClock, StoreError};
 use crate::submit::templates::Templates;
-use crate::submit::{Backlog, Door, DoorParts, Quotas, Scheduler, Writer, WriterParts};
+use crate::submit::{Backlog, Door, DoorParts, Quotas, Writer, WriterParts};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::{Cancellation, Expiry, Partitions, Rescue, Timekeeper, Upkeep};
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{Poster, PosterParts};
@@ -120,11 +118,7 @@ impl Service {
         }
         shutdown.keep("the timekeeper", common.timekeeper().run(shutdown.clone()));
         if plan.roles.contains(&Role::Upkeep) {
-            shutdown.keep("upkeep", common.upkeep(&config).run(shutdown.clone()));
-            shutdown.keep("the schedule", common.scheduler(&config, &door).run(shutdown.clone()));
-            shutdown.keep("cancellation", common.cancellation().run(shutdown.clone()));
-            shutdown.keep("expiry", common.expiry(&config).run(shutdown.clone()));
-            shutdown.keep("partitions", common.partitions(&config).run(shutdown.clone()));
+            common.start_upkeep(&config, &door, &shutdown);
         }
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
@@ -221,15 +215,7 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let door = Arc::new(Door::new(config, parts));
-        let recaller = Arc::new(Recaller {
-            store: self.store.clone(),
-            in_hand: Arc::clone(&self.in_hand),
-            owner: self.handover.owner,
-            deliveries: Arc::clone(&self.deliveries),
-            webhooks: Arc::clone(&self.webhooks),
-            clock: Arc::clone(&self.clock),
-            rng: Arc::clone(&self.rng),
-        });
+        let recaller = self.recaller();
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
         }
@@ -244,6 +230,7 @@ impl Common {
             quotas,
             store: self.store.clone(),
             limits: config.limits.clone(),
+            retention: config.retention.clone(),
             http: config.http.clone(),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
@@ -333,63 +320,6 @@ impl Common {
                 batch: config.queue.batch,
             },
             owner: self.handover.owner,
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-        }
-    }
-
-    fn upkeep(&self, config: &Config) -> Upkeep {
-        let rescue = Rescue {
-            store: self.store.clone(),
-            in_hand: Arc::clone(&self.in_hand),
-            owner: self.handover.owner,
-            lease: config.queue.lease.0,
-            grace: config.queue.lease.0.max(config.database.timeout.0 * 2),
-            deliveries: Arc::clone(&self.deliveries),
-            webhooks: Arc::clone(&self.webhooks),
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-            seen: crate::upkeep::Seen::default(),
-        };
-        let (rng, metrics) = (Arc::clone(&self.rng), Arc::clone(&self.metrics));
-        let (uploads, messages) = (config.retention.uploads.0, config.retention.messages.0);
-        Upkeep { store: self.store.clone(), rescue, uploads, messages, rng, metrics }
-    }
-
-    fn scheduler(&self, config: &Config, door: &Arc<Door>) -> Scheduler {
-        Scheduler {
-            store: self.store.clone(),
-            door: Arc::clone(door),
-            templates: Arc::clone(&self.templates),
-            limits: config.limits.clone(),
-            owner: self.handover.owner,
-        }
-    }
-
-    fn expiry(&self, config: &Config) -> Expiry {
-        Expiry {
-            store: self.store.clone(),
-            owner: self.handover.owner,
-            lease: config.queue.lease.0,
-            webhooks: Arc::clone(&self.webhooks),
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-        }
-    }
-
-    fn cancellation(&self) -> Cancellation {
-        let (webhooks, rng) = (Arc::clone(&self.webhooks), Arc::clone(&self.rng));
-        Cancellation { store: self.store.clone(), webhooks, rng, metrics: Arc::clone(&self.metrics) }
-    }
-
-    fn timekeeper(&self) -> Timekeeper {
-        Timekeeper { store: self.store.clone(), metrics: Arc::clone(&self.metrics) }
-    }
-
-    fn partitions(&self, config: &Config) -> Partitions {
-        Partitions {
-            store: self.store.clone(),
-            retention: Retention { messages: config.retention.messages.0, bodies: config.retention.bodies.0 },
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }

@@ -8,6 +8,7 @@
 mod auth;
 mod body;
 mod conversation;
+mod erasures;
 mod keys;
 pub(crate) mod listener;
 mod log;
@@ -18,6 +19,7 @@ mod peer;
 mod problem;
 mod projects;
 mod rate_limit;
+mod retention;
 mod sandbox;
 mod stats;
 mod suppressions;
@@ -36,7 +38,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -47,7 +49,7 @@ use problem::Problem;
 pub use problem::ProblemKind;
 
 use crate::auth::Auth;
-use crate::config::{Http, Limits};
+use crate::config::{Http, Limits, Retention};
 use crate::domain::clock::{Clock, Rng};
 use crate::recall::Recaller;
 use crate::store::Store;
@@ -69,6 +71,8 @@ pub(crate) struct Api {
     pub webhooks: Client,
     pub templates: Arc<Templates>,
     pub limits: Limits,
+    /// What the installation keeps.
+    pub retention: Retention,
     pub http: Http,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
@@ -105,6 +109,7 @@ fn routes() -> Vec<Route> {
         ("post", "/v1/messages/retry", post(messages::recall_many::retry)),
         ("get", "/v1/messages/{id}", get(messages::get::get)),
         ("patch", "/v1/messages/{id}", patch(messages::recall::edit)),
+        ("delete", "/v1/messages/{id}", delete(messages::erase::erase)),
         ("post", "/v1/messages/{id}/cancel", post(messages::recall::cancel)),
         ("post", "/v1/messages/{id}/retry", post(messages::recall::retry)),
         ("get", "/v1/messages/{id}/events", get(messages::events::events)),
@@ -150,6 +155,11 @@ fn routes() -> Vec<Route> {
         ("post", "/v1/templates/{id}/render", post(templates::render::render)),
         ("get", "/v1/templates/{id}/diff", get(templates::diff::diff)),
         ("get", "/v1/templates/{id}/audit", get(templates::audit::audit)),
+        ("get", "/v1/retention", get(retention::get::get)),
+        ("put", "/v1/retention", put(retention::put::put)),
+        ("post", "/v1/erasures", post(erasures::create::create)),
+        ("get", "/v1/erasures", get(erasures::list::list)),
+        ("get", "/v1/erasures/{id}", get(erasures::get::get)),
         ("get", "/v1/sandbox/messages", get(sandbox::list::list)),
         ("delete", "/v1/sandbox/messages", delete(sandbox::remove::all)),
         ("get", "/v1/sandbox/messages/{id}", get(sandbox::get::get)),
@@ -165,7 +175,7 @@ fn routes() -> Vec<Route> {
 
 /// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist, but
 /// for [`BY_PROJECT`].
-const WITH_QUERY: [(&str, &str); 22] = [
+const WITH_QUERY: [(&str, &str); 23] = [
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),
@@ -175,6 +185,7 @@ const WITH_QUERY: [(&str, &str); 22] = [
     ("get", "/v1/events/export"),
     ("get", "/v1/messages/export"),
     ("get", "/v1/messages"),
+    ("delete", "/v1/messages/{id}"),
     ("get", "/v1/messages/{id}/events"),
     ("get", "/v1/messages/{id}/attempts"),
     ("get", "/v1/webhooks"),
@@ -191,7 +202,7 @@ const WITH_QUERY: [(&str, &str); 22] = [
 ];
 
 /// What an operator may do for any project, named by the parameter `project`: operations below these read the query.
-const BY_PROJECT: [&str; 2] = ["/v1/keys", "/v1/webhooks"];
+const BY_PROJECT: [&str; 4] = ["/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
 
 /// Whether an operation reads the query itself.
 fn reads_query(method: &str, path: &str) -> bool {

@@ -57,6 +57,10 @@ impl Problem {
         Self::new(ProblemKind::TestOnly, detail)
     }
 
+    pub fn live_only() -> Self {
+        Self::new(ProblemKind::TestOnly, "this concerns live mail too, and needs a live credential")
+    }
+
     pub fn operator_only() -> Self {
         Self::new(ProblemKind::OperatorOnly, "this needs an operator's key (mailwright keys create --operator)")
     }
@@ -82,8 +86,13 @@ impl Problem {
     }
 
     pub fn body_not_kept() -> Self {
-        let detail = "the bytes of this message are older than `retention.bodies` and are no longer kept";
+        let detail = "the bytes of this message are older than they are kept for (`retention.bodies`, `GET /v1/retention`), or were erased";
         Self::new(ProblemKind::BodyNotKept, detail)
+    }
+
+    pub fn unsettled() -> Self {
+        let detail = "a recipient of the message is not settled: cancel it first, or say cancel=true; what has begun is settled soon";
+        Self::new(ProblemKind::Unsettled, detail)
     }
 
     pub fn not_composed() -> Self {

@@ -51,6 +51,7 @@ kinds! {
     Template TemplateId "tpl" Unsharded;
     /// A step in the life of a template.
     TemplateStep TemplateStepId "tps" Unsharded;
+    Erasure ErasureId "ers" Unsharded;
 }
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::ProjectId;
-use crate::domain::suppression::{Added, NewSuppression, Suppression};
+use crate::domain::suppression::{Added, NewSuppression, Suppression, SuppressionScope};
 use crate::shutdown::Shutdown;
+use crate::store::accounts::erasures::erased_form;
 use crate::store::mail::suppressed::Walk;
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -51,17 +52,43 @@ impl Suppressions {
     /// Whether nothing of this address is suppressed, as far as can be told without asking.
     pub fn has_surely_none(&self, project: ProjectId, address: &str) -> bool {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.is_some_and(|at| at.elapsed() < TRUSTED) && !self.filter.may_have(project, address)
+        let may_have = |form: &str| self.filter.may_have(project, form);
+        heard.is_some_and(|at| at.elapsed() < TRUSTED)
+            && !may_have(address)
+            && !may_have(&erased_form(project, address))
     }
 
-    /// The suppressions of these addresses, in lower case, of all scopes; of one mode or of both.
+    /// The suppressions of these addresses, in lower case, of all scopes; of one mode or of both. An address that was erased
+    /// is found by its hash.
     pub async fn find(
         &self,
         project: ProjectId,
         mode: Option<Mode>,
         addresses: &[String],
     ) -> Result<Vec<Suppression>, StoreError> {
-        self.store.find_suppressions(project, mode, addresses).await
+        let hashed: HashMap<_, _> = addresses.iter().map(|address| (erased_form(project, address), address)).collect();
+        let forms: Vec<_> = addresses.iter().chain(hashed.keys()).cloned().collect();
+        let mut found = self.store.find_suppressions(project, mode, &forms).await?;
+        for entry in &mut found {
+            // Whoever asks knows the address.
+            if let Some(address) = hashed.get(&entry.address) {
+                (*address).clone_into(&mut entry.address);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes the suppressions of these addresses, also those that are known by their hash alone; gives their number.
+    pub async fn delete_of(
+        &self,
+        project: ProjectId,
+        mode: Mode,
+        addresses: &[String],
+        scope: Option<&SuppressionScope>,
+    ) -> Result<u64, StoreError> {
+        let hashed = addresses.iter().map(|address| erased_form(project, address));
+        let forms: Vec<_> = addresses.iter().cloned().chain(hashed).collect();
+        self.store.delete_suppressions_of(project, mode, &forms, scope).await
     }
 
     /// Stores suppressions, and heeds them from now on. Of several of one address and scope the weightiest counts, of

@@ -2,8 +2,10 @@
 //! and policies past their use, days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
 mod cancel;
+mod erase;
 mod expiry;
 mod partitions;
+mod purge;
 mod rescue;
 mod timekeeper;
 
@@ -17,8 +19,10 @@ use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 pub use cancel::Cancellation;
+pub use erase::Erasing;
 pub use expiry::Expiry;
 pub use partitions::Partitions;
+pub use purge::Purge;
 pub use rescue::{Rescue, Seen};
 pub use timekeeper::Timekeeper;
 

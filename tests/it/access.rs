@@ -81,6 +81,14 @@ async fn make(app: &App, prefix: &str) -> String {
             let entry = app.post("/v1/suppressions", &json!({"email": "nobody@example.net"})).await;
             entry.json()["id"].as_str().unwrap().to_owned()
         }
+        "ers" => {
+            let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+            let body = json!({"address": "nobody@example.net"}).to_string().into_bytes();
+            let erasure = app.call_as(&admin, "POST", "/v1/erasures", &[], body).await.json();
+            let id = erasure["id"].as_str().unwrap().to_owned();
+            app.database.until_count("SELECT count(*) FROM erasures WHERE finished_at IS NOT NULL", 1).await;
+            id
+        }
         "upl" => {
             let authorization = format!("Bearer {}", app.live);
             let headers = [("authorization", authorization.as_str())];

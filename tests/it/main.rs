@@ -43,6 +43,7 @@ mod pooler;
 mod postfix;
 mod reading;
 mod requests;
+mod retention;
 mod schedule;
 mod sending;
 mod servers;

@@ -122,7 +122,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     assert_eq!(app.get("/v1/sandbox/messages?q=no-such-word").await.json()["data"], json!([]));
     answers.push(app.call_as(&app.live, "PATCH", &endpoint, &[], bytes(&json!({"enabled": false}))).await);
     answers.extend(asked_back(&app, &id).await);
-    for path in [&*upload_path, &endpoint, &copy, &suppression, "/v1/sandbox/messages"] {
+    for path in [&*upload_path, &endpoint, &copy, &suppression, "/v1/sandbox/messages", &message] {
         answers.push(app.call_as(&app.live, "DELETE", path, &[], Vec::new()).await);
     }
     for answer in answers.iter().filter(|answer| answer.header("content-type") == "application/json") {
@@ -138,6 +138,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
             "{\"format\":",
             "{\"review_required\":",
             "{\"since\":",
+            "{\"bodies\":",
         ];
         assert!(
             starts.iter().any(|start| answer.text().starts_with(start)),
@@ -162,7 +163,10 @@ async fn of_accounts(app: &App) -> Vec<Answer> {
     let key = call("POST", &format!("/v1/keys{of}"), &json!({"mode": "live", "scopes": ["send"]})).await;
     let at = format!("/v1/keys/{}", key.json()["id"].as_str().unwrap());
     let none = &json!({});
+    let erased = call("POST", &format!("/v1/erasures{of}"), &json!({"address": "ann@example.net"})).await;
+    let erasure = format!("/v1/erasures/{}", erased.json()["id"].as_str().unwrap());
     vec![
+        erased,
         call("GET", "/v1/projects", none).await,
         call("GET", &path, none).await,
         call("PATCH", &path, &json!({"suspended": true})).await,
@@ -171,6 +175,10 @@ async fn of_accounts(app: &App) -> Vec<Answer> {
         call("PATCH", &format!("{at}{of}"), &json!({"name": "k"})).await,
         call("POST", &format!("{at}/rotate{of}"), none).await,
         call("DELETE", &format!("{at}{of}"), none).await,
+        call("PUT", &format!("/v1/retention{of}"), &json!({"bodies": "7d", "events": 10})).await,
+        call("GET", &format!("/v1/retention{of}"), none).await,
+        call("GET", &format!("{erasure}{of}"), none).await,
+        call("GET", &format!("/v1/erasures{of}"), none).await,
         app.get_as(key.json()["key"].as_str().unwrap(), "/v1/limits").await,
         project,
         key,

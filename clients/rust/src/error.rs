@@ -91,6 +91,7 @@ kinds! {
     UnsupportedMediaType "/problems/unsupported-media-type",
     Validation "/problems/validation",
     IdempotencyKeyReused "/problems/idempotency-key-reused",
+    Unsettled "/problems/unsettled",
     Backlog "/problems/backlog",
     RateLimited "/problems/rate-limited",
     QuotaExceeded "/problems/quota-exceeded",

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod batch;
+pub mod erase;
 pub mod events;
 pub mod explain;
 pub mod get;

@@ -23,6 +23,7 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     Validation,
     IdempotencyKeyReused,
+    Unsettled,
     Backlog,
     RateLimited,
     QuotaExceeded,
@@ -32,7 +33,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
@@ -51,6 +52,7 @@ impl ProblemKind {
         Self::UnsupportedMediaType,
         Self::Validation,
         Self::IdempotencyKeyReused,
+        Self::Unsettled,
         Self::Backlog,
         Self::RateLimited,
         Self::QuotaExceeded,
@@ -80,6 +82,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::Validation => "validation",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::Unsettled => "unsettled",
             Self::Backlog => "backlog",
             Self::RateLimited => "rate-limited",
             Self::QuotaExceeded => "quota-exceeded",
@@ -107,6 +110,7 @@ impl ProblemKind {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unsettled => StatusCode::CONFLICT,
             Self::Backlog | Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -151,7 +155,8 @@ impl ProblemKind {
                  project is not told apart from what does not exist."
             }
             Self::BodyNotKept => {
-                "The message is known, and its bytes are older than the operator keeps them (retention.bodies)."
+                "The message is known, and its bytes are older than they are kept for (retention.bodies of the operator, bodies of \
+                 GET /v1/retention), or they were erased."
             }
             Self::MethodNotAllowed => {
                 "The address exists, and does not take that method. The documentation lists what it takes."
@@ -175,6 +180,10 @@ impl ProblemKind {
             Self::IdempotencyKeyReused => {
                 "The Idempotency-Key was used before with another body. Nothing was sent now. A new request needs a new key; a \
                  repeated one needs the same body."
+            }
+            Self::Unsettled => {
+                "A recipient of the message is not settled: it waits, or is being tried. Nothing was erased. Cancel the message \
+                 first, or erase it with cancel=true; what has begun is settled soon."
             }
             Self::Backlog => "Too many deliveries of this project wait already. Send again after Retry-After.",
             Self::RateLimited => {
@@ -217,6 +226,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => "Unsupported media type",
             Self::Validation => "The request is not valid",
             Self::IdempotencyKeyReused => "Idempotency key used before",
+            Self::Unsettled => "Not settled yet",
             Self::Backlog => "Too much is waiting",
             Self::RateLimited => "Too many at once",
             Self::QuotaExceeded => "A quota is used up",

@@ -28,6 +28,6 @@ pub async fn remove_many(State(api): Shared, authed: Authed, body: UnreadBody) -
     let scope = super::scope(&mut fields);
     fields.finish();
     sound(faults)?;
-    let deleted = api.store.delete_suppressions_of(caller.project, caller.mode, &addresses, scope.as_ref()).await?;
+    let deleted = api.suppressions.delete_of(caller.project, caller.mode, &addresses, scope.as_ref()).await?;
     Ok(ok_json(&DeletedView { deleted }))
 }

@@ -2,8 +2,10 @@
 
 pub mod dkim_keys;
 pub mod endpoints;
+pub mod erasures;
 pub mod keys;
 pub mod outbox;
 pub mod projects;
 pub mod quotas;
+pub mod retention;
 pub mod templates;

@@ -3,12 +3,15 @@
 pub mod accept;
 pub mod accepted;
 pub mod attempts;
+pub mod erase;
 pub mod events;
 pub mod idempotency;
 pub mod listing;
 pub mod log;
+pub mod mentions;
 pub mod messages;
 pub mod owed;
+pub mod purge;
 pub mod recipients;
 pub mod sandbox;
 pub mod scheduled;

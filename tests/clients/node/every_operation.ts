@@ -24,6 +24,7 @@ const made = {
   key: "",
   suppression: "",
   template: "",
+  erasure: "",
 };
 
 function given<Data>(answer: { data?: Data; error?: unknown; response: Response }): Data {
@@ -156,6 +157,15 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   exportSuppressions: () => client.GET("/v1/suppressions/export", { parseAs: "text" }),
   deleteSuppressions: () => client.POST("/v1/suppressions/delete", { body: { addresses: ["other@example.net"] } }),
   deleteSuppression: () => client.DELETE("/v1/suppressions/{id}", { params: { path: { id: made.suppression } } }),
+  getRetention: () => client.GET("/v1/retention", {}),
+  putRetention: () => client.PUT("/v1/retention", { body: { bodies: "7d", metadata: 20, events: null } }),
+  createErasure: async () => {
+    const answer = await client.POST("/v1/erasures", { body: { address: "forgotten@example.net" } });
+    made.erasure = given(answer).id;
+    return answer;
+  },
+  listErasures: () => client.GET("/v1/erasures", {}),
+  getErasure: () => client.GET("/v1/erasures/{id}", { params: { path: { id: made.erasure } } }),
   listSandboxMessages: () => client.GET("/v1/sandbox/messages", { params: { query: { q: "works" } } }),
   getSandboxMessage: () => client.GET("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
   updateTemplateSettings: () => client.PATCH("/v1/templates/settings", { body: { review_required: true } }),
@@ -211,6 +221,8 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     client.DELETE("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),
   deleteUpload: () => client.DELETE("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
   deleteWebhook: () => client.DELETE("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
+  eraseMessage: () =>
+    client.DELETE("/v1/messages/{id}", { params: { path: { id: made.message }, query: { cancel: true } } }),
   deleteSandboxMessage: () => client.DELETE("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
   clearSandboxMessages: () => client.DELETE("/v1/sandbox/messages", {}),
 };

@@ -1,0 +1,100 @@
+//! What keeps the house, put together: ticks, and what they need.
+
+use std::sync::Arc;
+
+use super::Common;
+use crate::config::Config;
+use crate::recall::Recaller;
+use crate::shutdown::Shutdown;
+use crate::store::schema::partitions::Retention;
+use crate::submit::{Door, Scheduler};
+use crate::upkeep::{Cancellation, Erasing, Expiry, Partitions, Purge, Rescue, Timekeeper, Upkeep};
+
+impl Common {
+    pub(super) fn start_upkeep(&self, config: &Config, door: &Arc<Door>, shutdown: &Shutdown) {
+        shutdown.keep("upkeep", self.upkeep(config).run(shutdown.clone()));
+        shutdown.keep("the schedule", self.scheduler(config, door).run(shutdown.clone()));
+        shutdown.keep("cancellation", self.cancellation().run(shutdown.clone()));
+        shutdown.keep("expiry", self.expiry(config).run(shutdown.clone()));
+        shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
+        shutdown.keep("the purge", self.purge().run(shutdown.clone()));
+        shutdown.keep("erasure", self.erasing().run(shutdown.clone()));
+    }
+
+    pub(super) fn recaller(&self) -> Arc<Recaller> {
+        Arc::new(Recaller {
+            store: self.store.clone(),
+            in_hand: Arc::clone(&self.in_hand),
+            owner: self.handover.owner,
+            deliveries: Arc::clone(&self.deliveries),
+            webhooks: Arc::clone(&self.webhooks),
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+        })
+    }
+
+    fn purge(&self) -> Purge {
+        Purge { store: self.store.clone(), rng: Arc::clone(&self.rng) }
+    }
+
+    fn erasing(&self) -> Erasing {
+        Erasing { store: self.store.clone(), recaller: self.recaller(), rng: Arc::clone(&self.rng) }
+    }
+
+    fn upkeep(&self, config: &Config) -> Upkeep {
+        let rescue = Rescue {
+            store: self.store.clone(),
+            in_hand: Arc::clone(&self.in_hand),
+            owner: self.handover.owner,
+            lease: config.queue.lease.0,
+            grace: config.queue.lease.0.max(config.database.timeout.0 * 2),
+            deliveries: Arc::clone(&self.deliveries),
+            webhooks: Arc::clone(&self.webhooks),
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+            seen: crate::upkeep::Seen::default(),
+        };
+        let (rng, metrics) = (Arc::clone(&self.rng), Arc::clone(&self.metrics));
+        let (uploads, messages) = (config.retention.uploads.0, config.retention.messages.0);
+        Upkeep { store: self.store.clone(), rescue, uploads, messages, rng, metrics }
+    }
+
+    fn scheduler(&self, config: &Config, door: &Arc<Door>) -> Scheduler {
+        Scheduler {
+            store: self.store.clone(),
+            door: Arc::clone(door),
+            templates: Arc::clone(&self.templates),
+            limits: config.limits.clone(),
+            owner: self.handover.owner,
+        }
+    }
+
+    fn expiry(&self, config: &Config) -> Expiry {
+        Expiry {
+            store: self.store.clone(),
+            owner: self.handover.owner,
+            lease: config.queue.lease.0,
+            webhooks: Arc::clone(&self.webhooks),
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn cancellation(&self) -> Cancellation {
+        let (webhooks, rng) = (Arc::clone(&self.webhooks), Arc::clone(&self.rng));
+        Cancellation { store: self.store.clone(), webhooks, rng, metrics: Arc::clone(&self.metrics) }
+    }
+
+    pub(super) fn timekeeper(&self) -> Timekeeper {
+        Timekeeper { store: self.store.clone(), metrics: Arc::clone(&self.metrics) }
+    }
+
+    fn partitions(&self, config: &Config) -> Partitions {
+        Partitions {
+            store: self.store.clone(),
+            retention: Retention { messages: config.retention.messages.0, bodies: config.retention.bodies.0 },
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+}
