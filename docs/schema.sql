@@ -1035,6 +1035,9 @@ CREATE FUNCTION mailwright.wrong_type(pointer text, wanted text, found jsonb) RE
         WHEN 'null' THEN 'null' WHEN 'boolean' THEN 'a boolean' WHEN 'number' THEN 'a number'
         WHEN 'string' THEN 'a string' WHEN 'array' THEN 'a list' ELSE 'an object' END)
 $$;
+CREATE FUNCTION public.mentions_address(content text, needle text, pattern text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE(((strpos(lower(content), needle) > 0) AND (lower(content) ~ pattern)), false);
 CREATE TABLE public.accepting_processes (
     id uuid NOT NULL,
     seen_at timestamp with time zone NOT NULL
@@ -1134,6 +1137,23 @@ CREATE TABLE public.dkim_keys (
     CONSTRAINT dkim_keys_algorithm CHECK ((algorithm = ANY (ARRAY['rsa-sha256'::text, 'ed25519-sha256'::text]))),
     CONSTRAINT dkim_keys_domain_form CHECK (((domain = lower(domain)) AND ((length(domain) >= 3) AND (length(domain) <= 253)))),
     CONSTRAINT dkim_keys_selector_form CHECK (((selector = lower(selector)) AND ((length(selector) >= 1) AND (length(selector) <= 63))))
+);
+CREATE TABLE public.erasures (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    address text,
+    hash text NOT NULL,
+    keep_suppressed boolean NOT NULL,
+    requested_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    mark uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    counts jsonb DEFAULT '{}'::jsonb NOT NULL,
+    look_at timestamp with time zone NOT NULL,
+    CONSTRAINT erasures_forgets_the_address CHECK (((address IS NULL) = (finished_at IS NOT NULL)))
+);
+CREATE TABLE public.erasures_waiting (
+    erasure_id uuid NOT NULL,
+    message_id uuid NOT NULL
 );
 CREATE TABLE public.events (
     shard integer NOT NULL,
@@ -1298,6 +1318,21 @@ CREATE TABLE public.recipients (
     CONSTRAINT recipients_status CHECK ((status = ANY (ARRAY['queued'::text, 'deferred'::text, 'delivered'::text, 'bounced'::text, 'expired'::text, 'suppressed'::text, 'cancelled'::text])))
 )
 PARTITION BY RANGE (message_id);
+CREATE TABLE public.retention (
+    project_id uuid NOT NULL,
+    kind text NOT NULL,
+    span_seconds bigint,
+    mark uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid NOT NULL,
+    look_at timestamp with time zone NOT NULL,
+    CONSTRAINT retention_kind CHECK ((kind = ANY (ARRAY['bodies'::text, 'metadata'::text, 'transcripts'::text, 'events'::text]))),
+    CONSTRAINT retention_span CHECK ((span_seconds >= 3600))
+);
+CREATE TABLE public.retention_held (
+    project_id uuid NOT NULL,
+    kind text NOT NULL,
+    message_id uuid NOT NULL,
+    look_at timestamp with time zone NOT NULL
+);
 CREATE TABLE public.sandbox_messages (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
@@ -1505,6 +1540,10 @@ ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_selector_key UNIQUE (project_id, domain, selector);
+ALTER TABLE ONLY public.erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.erasures_waiting
+    ADD CONSTRAINT erasures_waiting_pkey PRIMARY KEY (erasure_id, message_id);
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.idempotency_keys
@@ -1531,6 +1570,10 @@ ALTER TABLE ONLY public.quota_usage
     ADD CONSTRAINT quota_usage_pkey PRIMARY KEY (subject_id, quota, mode, period);
 ALTER TABLE ONLY public.recipients
     ADD CONSTRAINT recipients_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.retention_held
+    ADD CONSTRAINT retention_held_pkey PRIMARY KEY (project_id, kind, message_id);
+ALTER TABLE ONLY public.retention
+    ADD CONSTRAINT retention_pkey PRIMARY KEY (project_id, kind);
 ALTER TABLE ONLY public.sandbox_messages
     ADD CONSTRAINT sandbox_messages_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.scheduled_messages
@@ -1569,11 +1612,15 @@ CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_un
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
 CREATE INDEX deliveries_revoked ON public.deliveries USING btree (shard, lease_owner) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, ready, due_at) WHERE (lease_token IS NULL);
+CREATE INDEX erasures_by_project ON public.erasures USING btree (project_id, id DESC);
+CREATE INDEX erasures_pending ON public.erasures USING btree (look_at) WHERE (finished_at IS NULL);
 CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
 CREATE INDEX recipients_by_project_address ON ONLY public.recipients USING btree (project_id, split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
+CREATE INDEX retention_due ON public.retention USING btree (look_at) WHERE (span_seconds IS NOT NULL);
+CREATE INDEX retention_held_due ON public.retention_held USING btree (project_id, kind, look_at);
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
 CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
@@ -1598,8 +1645,12 @@ ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.erasures
+    ADD CONSTRAINT erasures_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.outbox_senders
     ADD CONSTRAINT outbox_senders_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.retention
+    ADD CONSTRAINT retention_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.template_settings
     ADD CONSTRAINT template_settings_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.template_versions
