@@ -98,7 +98,7 @@ async fn an_erased_address_is_nowhere_in_the_store_and_the_proof_does_not_name_i
         // The first is refused, and leaves a suppression.
         app.settled(ids.last().unwrap()).await;
     }
-    let key = [("idempotency-key", "welcome-forget.me@gone.example")];
+    let key = [("idempotency-key", "welcome:forget.me@gone.example")];
     let body = message_to("other@example.net").to_string().into_bytes();
     app.call_as(&app.live, "POST", "/v1/send", &key, body).await;
     let copy = call(&app, &app.test, "POST", "/v1/send", &message_to(ADDRESS)).await.json();
@@ -119,7 +119,7 @@ async fn an_erased_address_is_nowhere_in_the_store_and_the_proof_does_not_name_i
     let proof = done(&app, &ours, &id).await;
     for (what, least) in [("recipients", 3), ("message_bodies", 8), ("scheduled_messages", 1), ("idempotency_keys", 1)]
     {
-        assert!(proof["counts"][what].as_i64().unwrap() >= least, "{what}: {proof}");
+        assert!(proof["counts"][what].as_i64().unwrap_or(0) >= least, "{what}: {proof}");
     }
     assert_eq!(app.get(&format!("/v1/messages/{scheduled}")).await.status, 404);
     // States and counts stay; what named the address does not.
