@@ -147,7 +147,7 @@ mod tests {
         let file =
             json!({"filename": "ü.pdf", "content": "AAEC", "content_id": "logo", "content_type": "application/pdf"});
         let requests = [
-            json!({"from": "Ada <a@example.org>", "to": ["B, C <b@example.net>", "d@例え.jp"], "cc": "e@example.net",
+            json!({"from": "Ada <a@example.org>", "to": ["\"B, C\" <b@example.net>", "d@例え.jp"], "cc": "e@example.net",
                 "bcc": [{"email": "f@example.net", "name": "F \"x\""}], "reply_to": "r@example.org", "subject": "ß 😀",
                 "text": "t", "html": "<p>h", "attachments": [file], "headers": {"X-A": "1"}, "tags": ["t"],
                 "alternatives": [{"content_type": "text/calendar; method=REQUEST", "content": "BEGIN:VCALENDAR"}],

@@ -41,6 +41,7 @@ mod plans;
 mod policy;
 mod pooler;
 mod postfix;
+mod races;
 mod reading;
 mod requests;
 mod retention;
