@@ -59,3 +59,4 @@ CREATE TABLE erasures_waiting (
 CREATE FUNCTION mentions_address(content text, needle text, pattern text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN coalesce(strpos(lower(content), needle) > 0 AND lower(content) ~ pattern, false);
+REVOKE ALL ON FUNCTION mentions_address(text, text, text) FROM PUBLIC;

@@ -105,16 +105,15 @@ impl Store {
         .await
     }
 
-    /// A connection that makes things where the tables are. A role that is called `mailwright` finds the schema of the outbox
-    /// first, by the usual path's `"$user"`.
+    /// A connection that makes things where the tables are, or are to be. A role that is called `mailwright` finds the schema of
+    /// the outbox first, by the usual path's `"$user"`, as soon as a migration has made it.
     async fn connect_to_migrate(&self) -> Result<PgConnection, StoreError> {
         let mut conn = PgConnection::connect_with(&self.migration_options()).await.map_err(not_connected)?;
         sqlx::query!(
             r#"
             SELECT set_config('search_path', string_agg(quote_ident(s), ', '), false) AS path
             FROM unnest(current_schemas(false)) AS s
-            WHERE s <> 'mailwright' AND to_regclass('_sqlx_migrations') IS NOT NULL
-              AND to_regclass('mailwright._sqlx_migrations') IS NULL
+            WHERE s <> 'mailwright' AND to_regclass('mailwright._sqlx_migrations') IS NULL
             HAVING count(*) > 0
             "#
         )
