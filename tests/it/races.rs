@@ -1,10 +1,11 @@
 //! What many do at once, while processes die under them: one key makes one message, and what is large delays nobody.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::app::{Setup, message_to};
 use crate::support::database::Database;
@@ -12,7 +13,7 @@ use crate::support::http::Client;
 use crate::support::process::{Server, create_key};
 
 /// Asks until there is an answer that says what became of the request.
-async fn send_until_answered(address: &Mutex<String>, key: &str, number: usize, batch: bool) -> String {
+async fn send_until_answered(address: &mut watch::Receiver<String>, key: &str, number: usize, batch: bool) -> String {
     let mut message = message_to(&format!("u{number}@example.net"));
     let idempotency = format!("race-{number}");
     let (path, body) = if batch {
@@ -23,12 +24,12 @@ async fn send_until_answered(address: &Mutex<String>, key: &str, number: usize, 
     };
     let authorization = format!("Bearer {key}");
     loop {
-        let to = address.lock().unwrap().clone();
+        let to = address.borrow().clone();
         let mut headers = vec![("authorization", authorization.as_str()), ("content-type", "application/json")];
         if !batch {
             headers.push(("idempotency-key", &idempotency));
         }
-        let asked = Client::new(to).request("POST", path, &headers, body.to_string().into_bytes()).await;
+        let asked = Client::new(&to).request("POST", path, &headers, body.to_string().into_bytes()).await;
         match asked {
             Ok(answer) if answer.status == 202 => {
                 let answer: Value = answer.json();
@@ -37,7 +38,9 @@ async fn send_until_answered(address: &Mutex<String>, key: &str, number: usize, 
             }
             Ok(answer) => assert!([409, 429, 503].contains(&answer.status), "{}", answer.text()),
             // The process died; another one is on its way.
-            Err(_) => tokio::task::yield_now().await,
+            Err(_) => {
+                let _ = address.wait_for(|now| *now != to).await.unwrap();
+            }
         }
     }
 }
@@ -51,16 +54,16 @@ async fn racers_through_five_kills_get_one_message_for_each_key() {
     app.stop().await;
     let settings = [("delivery.route", "sandbox")];
     let mut server = Server::start(&database.url, &settings).await;
-    let address = Arc::new(Mutex::new(server.address.clone()));
+    let (address, moved) = watch::channel(server.address.clone());
     let mut racers = tokio::task::JoinSet::new();
     for racer in 0..8 {
-        let (address, key) = (Arc::clone(&address), key.clone());
+        let (mut address, key) = (moved.clone(), key.clone());
         racers.spawn(async move {
             let mut ids = HashMap::new();
             for number in 0..keys {
                 // Each in an order of its own; one of them by batches.
                 let number = (number * 7 + racer) % keys;
-                ids.insert(number, send_until_answered(&address, &key, number, racer == 7).await);
+                ids.insert(number, send_until_answered(&mut address, &key, number, racer == 7).await);
             }
             ids
         });
@@ -70,7 +73,7 @@ async fn racers_through_five_kills_get_one_message_for_each_key() {
         database.until_count(&format!("SELECT least(count(*), {so_far}) FROM messages"), so_far).await;
         server.kill().await;
         server = Server::start(&database.url, &settings).await;
-        address.lock().unwrap().clone_from(&server.address);
+        address.send_replace(server.address.clone());
     }
     let mut ids: HashMap<usize, HashSet<String>> = HashMap::new();
     for (number, id) in racers.join_all().await.into_iter().flatten() {
