@@ -221,10 +221,10 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     client.DELETE("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),
   deleteUpload: () => client.DELETE("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
   deleteWebhook: () => client.DELETE("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
-  eraseMessage: () =>
-    client.DELETE("/v1/messages/{id}", { params: { path: { id: made.message }, query: { cancel: true } } }),
   deleteSandboxMessage: () => client.DELETE("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
   clearSandboxMessages: () => client.DELETE("/v1/sandbox/messages", {}),
+  eraseMessage: () =>
+    client.DELETE("/v1/messages/{id}", { params: { path: { id: made.message }, query: { cancel: true } } }),
 };
 
 for (const [name, call] of Object.entries(calls)) {
