@@ -16,7 +16,7 @@ use crate::domain::lease::Lease;
 use crate::queue::{InHand, Revocation};
 use crate::shutdown::Shutdown;
 use crate::store::queue::recall::Recall;
-use crate::store::{OwnedConnection, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::wake::Wake;
 
 /// How long a process is waited for that has a delivery in hand.
@@ -56,53 +56,58 @@ impl Recaller {
         recipients: &[RecipientId],
         recall: Recall,
     ) -> Result<Vec<(RecipientId, Done)>, StoreError> {
-        let mut connection = self.store.connection();
-        let mut open: Vec<_> = recipients.to_vec();
+        let mut open = recipients.to_vec();
         let mut done = Vec::with_capacity(recipients.len());
         let end = Instant::now() + PATIENCE;
         loop {
-            let (changed, jobs) = connection.recall_unleased(message, &open, recall, &*self.rng).await?;
-            if jobs > 0 {
-                self.webhooks.ring(message.shard());
-            }
-            if !changed.is_empty() && recall != Recall::Cancel {
-                self.deliveries.ring(message.shard());
-            }
-            open.retain(|recipient| !changed.contains(recipient));
-            done.extend(changed.into_iter().map(|recipient| (recipient, Done::Done)));
+            self.change(message, &mut open, recall, &mut done).await?;
             // What is in hand is being tried already.
             if open.is_empty() || recall == Recall::Retry {
                 break;
             }
-            let asked = self.ask_back(&mut connection, message, &mut open).await?;
+            let was_put_back = self.ask_back(message, &mut open).await?;
             if open.is_empty() {
                 break;
             }
-            if !asked {
-                if Instant::now() >= end {
-                    connection.ask_no_more(message, &open).await?;
-                    break;
-                }
-                tokio::time::sleep(PAUSE).await;
+            if was_put_back {
+                continue;
             }
+            if Instant::now() >= end {
+                self.store.ask_no_more(message, &open).await?;
+                // What was put back at the last moment is in its row.
+                self.change(message, &mut open, recall, &mut done).await?;
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        // Put back at the last moment, it was asked no more: what is in its row by now is changed all the same.
-        let (changed, _) = connection.recall_unleased(message, &open, recall, &*self.rng).await?;
-        open.retain(|recipient| !changed.contains(recipient));
-        done.extend(changed.into_iter().map(|recipient| (recipient, Done::Done)));
         done.extend(open.into_iter().map(|recipient| (recipient, Done::TooLate)));
         Ok(done)
     }
 
-    /// Asks back what is in hand; what has begun, or is nowhere any more, leaves `open`. Says whether something was put back
-    /// here, so that there is no need to wait.
-    async fn ask_back(
+    /// Changes what nobody has in hand: it goes from `open` to `done`.
+    async fn change(
         &self,
-        connection: &mut OwnedConnection,
         message: MessageId,
         open: &mut Vec<RecipientId>,
-    ) -> Result<bool, StoreError> {
-        let held = connection.ask_back(message, open).await?;
+        recall: Recall,
+        done: &mut Vec<(RecipientId, Done)>,
+    ) -> Result<(), StoreError> {
+        let (changed, jobs) = self.store.recall_unleased(message, open, recall, &*self.rng).await?;
+        if jobs > 0 {
+            self.webhooks.ring(message.shard());
+        }
+        if !changed.is_empty() && recall != Recall::Cancel {
+            self.deliveries.ring(message.shard());
+        }
+        open.retain(|recipient| !changed.contains(recipient));
+        done.extend(changed.into_iter().map(|recipient| (recipient, Done::Done)));
+        Ok(())
+    }
+
+    /// Asks back what is in hand; what has begun, or is nowhere any more, leaves `open`. Says whether something was put back
+    /// here, so that there is no need to wait.
+    async fn ask_back(&self, message: MessageId, open: &mut Vec<RecipientId>) -> Result<bool, StoreError> {
+        let held = self.store.ask_back(message, open).await?;
         // What has no row ended; what has one without a lease was put back between the two questions.
         let mut still_open = Vec::with_capacity(held.len());
         let mut put_back = false;
@@ -141,17 +146,16 @@ impl Recaller {
 
     /// Answers those who ask back what this process has in hand, until the soft token falls.
     pub async fn answer(self: Arc<Self>, shutdown: Shutdown) {
-        let mut connection = self.store.connection();
         while shutdown.pause(LOOK).await {
-            if let Err(error) = self.answer_once(&mut connection).await {
+            if let Err(error) = self.answer_once().await {
                 tracing::debug!(%error, "who asks deliveries back is answered later");
             }
         }
     }
 
-    async fn answer_once(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
+    async fn answer_once(&self) -> Result<(), StoreError> {
         let mut begun = Vec::new();
-        for lease in connection.list_asked_back(self.owner).await? {
+        for lease in self.store.list_asked_back(self.owner).await? {
             match self.in_hand.revoke(lease.id) {
                 Revocation::Begun => begun.push(lease),
                 Revocation::Revoked => self.put_back(lease).await?,
@@ -159,6 +163,6 @@ impl Recaller {
                 Revocation::NotHere => {}
             }
         }
-        if begun.is_empty() { Ok(()) } else { connection.tell_begun(&begun).await }
+        if begun.is_empty() { Ok(()) } else { self.store.tell_begun(&begun).await }
     }
 }

@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::join_all;
 use serde_json::Value;
 use time::Date;
 use uuid::Uuid;
@@ -30,7 +29,7 @@ use crate::request::send::{Context, read};
 use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::mail::scheduled::{ScheduledRequest, StoredScheduled};
-use crate::store::{Store, StoreError};
+use crate::store::{OwnedConnection, Store, StoreError};
 
 /// How often the schedule is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -81,41 +80,37 @@ pub struct Scheduler {
 impl Scheduler {
     /// Looks at the schedule until the soft token falls.
     pub async fn run(self, shutdown: Shutdown) {
-        let mut connection = self.store.connection();
+        let mut connections = [(); AT_ONCE].map(|()| self.store.connection());
         while shutdown.pause(LOOK).await {
             if self.store.clock().is_far_off() {
                 continue;
             }
-            let worked = async {
-                let shards = connection.shards_with_scheduled_due().await?;
-                self.release_all(shards, &shutdown).await
-            };
-            if let Err(error) = worked.await {
+            if let Err(error) = self.tick(&mut connections, &shutdown).await {
                 tracing::warn!(%error, "scheduled mail waits for the store");
                 shutdown.pause(PAUSE).await;
             }
         }
     }
 
-    /// Sends what is due in these shards, several at once.
-    async fn release_all(&self, shards: Vec<Shard>, shutdown: &Shutdown) -> Result<(), StoreError> {
-        let mut waiting = shards.into_iter();
-        let mut running: FuturesUnordered<_> =
-            waiting.by_ref().take(AT_ONCE).map(|shard| self.release_shard(shard, shutdown)).collect();
-        let mut first = Ok(());
-        while let Some(ended) = running.next().await {
-            if let (Err(error), Ok(())) = (ended, &first) {
-                first = Err(error);
+    /// Sends what is due, several shards at once.
+    async fn tick(&self, connections: &mut [OwnedConnection; AT_ONCE], shutdown: &Shutdown) -> Result<(), StoreError> {
+        let due = Mutex::new(connections[0].shards_with_scheduled_due().await?);
+        let next = || due.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let release = connections.iter_mut().map(async |connection| {
+            while let Some(shard) = next() {
+                self.release_shard(connection, shard, shutdown).await?;
             }
-            if let (Some(shard), Ok(())) = (waiting.next(), &first) {
-                running.push(self.release_shard(shard, shutdown));
-            }
-        }
-        first
+            Ok(())
+        });
+        join_all(release).await.into_iter().collect()
     }
 
-    async fn release_shard(&self, shard: Shard, shutdown: &Shutdown) -> Result<(), StoreError> {
-        let mut connection = self.store.connection();
+    async fn release_shard(
+        &self,
+        connection: &mut OwnedConnection,
+        shard: Shard,
+        shutdown: &Shutdown,
+    ) -> Result<(), StoreError> {
         while !shutdown.soft.is_cancelled() {
             let claimed = connection.claim_scheduled(shard, self.owner, LEASE, BATCH).await?;
             let is_last = i64::try_from(claimed.len()).unwrap_or(BATCH) < BATCH;

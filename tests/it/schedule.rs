@@ -346,3 +346,31 @@ async fn what_is_scheduled_for_one_second_is_sent_once_through_a_kill_and_nothin
     second.kill().await;
     app.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_asked_back_uploaded_or_released_opens_no_session_of_its_own() {
+    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    let opened = async || {
+        let count = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+        app.database.count(count).await
+    };
+    // The pool, and what works by itself, have theirs.
+    let settled = app.send(&message_to("a@example.net")).await;
+    app.settled(&settled).await;
+    let before = opened().await;
+    for n in 0..40 {
+        let id = app.send(&later(&app, &format!("u{n}@example.net"), 600)).await;
+        cancel(&app, &id).await;
+        cancel(&app, &settled).await;
+        app.call_as(&app.live, "POST", "/v1/uploads?filename=a.txt", &[], vec![b'x'; n + 1]).await;
+    }
+    let due: Vec<_> = (0..64).map(|n| later(&app, &format!("d{n}@example.net"), 600)).collect();
+    for message in due {
+        app.send(&message).await;
+    }
+    app.clock.advance(Duration::from_mins(10));
+    app.database.until_count("SELECT count(*) FROM scheduled_messages", 0).await;
+    let opened = opened().await - before;
+    assert!(opened < 30, "{opened} sessions were opened");
+    app.stop().await;
+}

@@ -68,7 +68,7 @@ pub async fn create(
         idempotency_key: key.as_deref(),
         created_at: now,
     };
-    let (upload, status, is_repeated) = match api.store.connection().keep_upload(&upload).await? {
+    let (upload, status, is_repeated) = match api.store.keep_upload(&upload).await? {
         Uploaded::New(upload) => (upload, StatusCode::CREATED, false),
         Uploaded::Known(upload) => (upload, StatusCode::CREATED, key.is_some()),
         Uploaded::KeyReused => return Err(Problem::key_reused()),

@@ -75,12 +75,14 @@ impl UploadRow {
     }
 }
 
-impl OwnedConnection {
+impl Store {
     /// Keeps a file. The same file under the same name and type is the same upload.
-    pub async fn keep_upload(&mut self, upload: &NewUpload<'_>) -> Result<Uploaded, StoreError> {
-        on_connection!(self, "uploads.keep", conn, keep(conn, upload))
+    pub async fn keep_upload(&self, upload: &NewUpload<'_>) -> Result<Uploaded, StoreError> {
+        on_pool!(self, "uploads.keep", conn, keep(conn, upload))
     }
+}
 
+impl OwnedConnection {
     /// Removes uploads that were not used since, and contents that no upload names; at most `batch` of them.
     pub async fn retire_uploads(&mut self, unused_since: Timestamp, batch: i64) -> Result<u64, StoreError> {
         on_connection!(self, "uploads.retire", conn, retire(conn, unused_since, batch))

@@ -11,7 +11,7 @@ use crate::domain::id::{EventId, MessageId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
-use crate::store::{OwnedConnection, StoreError, on_connection};
+use crate::store::{Store, StoreError, on_pool};
 
 /// What is done with deliveries that nobody has in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,30 +33,30 @@ pub struct InHandElsewhere {
     pub has_begun: bool,
 }
 
-impl OwnedConnection {
+impl Store {
     /// Changes those of a message's deliveries that nobody has in hand; gives which, and the number of webhook jobs.
     pub async fn recall_unleased(
-        &mut self,
+        &self,
         message: MessageId,
         recipients: &[RecipientId],
         recall: Recall,
         rng: &dyn Rng,
     ) -> Result<(Vec<RecipientId>, u64), StoreError> {
         let ids: Vec<_> = recipients.iter().map(|recipient| recipient.uuid()).collect();
-        let (now, era) = (self.store.now(), self.store.era());
+        let (now, era) = (self.now(), self.era());
         match recall {
             Recall::Cancel => {
                 let events: Vec<_> = ids.iter().map(|_| EventId::new_in(message.shard(), now, rng).uuid()).collect();
-                on_connection!(self, "deliveries.cancel", conn, cancel(conn, message, (&ids, &events), (now, era)))
+                on_pool!(self, "deliveries.cancel", conn, cancel(conn, message, (&ids, &events), (now, era)))
             }
             Recall::Edit { due_at, expires_at } => {
                 let edited = (due_at, expires_at);
-                let ids = on_connection!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))?;
+                let ids = on_pool!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))?;
                 Ok((ids, 0))
             }
             Recall::Retry => {
                 let edited = (Some(now), None);
-                let ids = on_connection!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))?;
+                let ids = on_pool!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))?;
                 Ok((ids, 0))
             }
         }
@@ -64,30 +64,30 @@ impl OwnedConnection {
 
     /// Asks back those of a message's deliveries that somebody has in hand and has not begun; says where they stand.
     pub async fn ask_back(
-        &mut self,
+        &self,
         message: MessageId,
         recipients: &[RecipientId],
     ) -> Result<Vec<InHandElsewhere>, StoreError> {
         let ids: Vec<_> = recipients.iter().map(|recipient| recipient.uuid()).collect();
-        let now = self.store.now();
-        on_connection!(self, "deliveries.ask_back", conn, ask_back(conn, message, &ids, now))
+        let now = self.now();
+        on_pool!(self, "deliveries.ask_back", conn, ask_back(conn, message, &ids, now))
     }
 
     /// Asks back no more.
-    pub async fn ask_no_more(&mut self, message: MessageId, recipients: &[RecipientId]) -> Result<(), StoreError> {
+    pub async fn ask_no_more(&self, message: MessageId, recipients: &[RecipientId]) -> Result<(), StoreError> {
         let ids: Vec<_> = recipients.iter().map(|recipient| recipient.uuid()).collect();
-        on_connection!(self, "deliveries.ask_no_more", conn, ask_no_more(conn, message, &ids))
+        on_pool!(self, "deliveries.ask_no_more", conn, ask_no_more(conn, message, &ids))
     }
 
     /// The deliveries that this process has in hand, and that are asked back.
-    pub async fn list_asked_back(&mut self, owner: Uuid) -> Result<Vec<Lease>, StoreError> {
-        on_connection!(self, "deliveries.list_asked_back", conn, list_asked_back(conn, owner))
+    pub async fn list_asked_back(&self, owner: Uuid) -> Result<Vec<Lease>, StoreError> {
+        on_pool!(self, "deliveries.list_asked_back", conn, list_asked_back(conn, owner))
     }
 
     /// Says of deliveries that they have begun: who asks them back comes too late.
-    pub async fn tell_begun(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
-        let now = self.store.now();
-        on_connection!(self, "deliveries.tell_begun", conn, tell_begun(conn, leases, now))
+    pub async fn tell_begun(&self, leases: &[Lease]) -> Result<(), StoreError> {
+        let now = self.now();
+        on_pool!(self, "deliveries.tell_begun", conn, tell_begun(conn, leases, now))
     }
 }
 
