@@ -13,7 +13,8 @@ use crate::domain::quota::MailFate;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
-use crate::store::queue::cancel_project::{Unclaimed, Waiting};
+use crate::store::queue::cancel::Unclaimed;
+use crate::store::queue::cancel_project::Waiting;
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -125,11 +126,12 @@ impl Cancellation {
             return Ok(0);
         }
         let cancelled = connection.cancel_unclaimed(shard, deliveries, &*self.rng).await?;
-        self.metrics.settled.with_label_values(&[RecipientStatus::Cancelled.name()]).inc_by(cancelled.deliveries);
+        let count = cancelled.recipients.len() as u64;
+        self.metrics.settled.with_label_values(&[RecipientStatus::Cancelled.name()]).inc_by(count);
         if cancelled.webhook_jobs > 0 {
             self.webhooks.ring(shard);
         }
-        Ok(cancelled.deliveries)
+        Ok(count)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The queues: what is owed (deliveries) and what is to be said (webhook jobs), under leases. Claim, renew, settle, rescue.
 
+pub mod cancel;
 pub mod cancel_project;
 pub mod claims;
 pub mod deliveries;

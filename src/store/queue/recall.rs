@@ -1,15 +1,13 @@
 //! Deliveries that are asked back: cancelled, edited or tried at once, as long as MAIL has not left. What nobody has in hand
 //! is changed at once; whoever has one in hand is asked to put it back.
 
-use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::cancel::{Cancelled, Unclaimed};
 use crate::domain::clock::{Rng, Timestamp};
-use crate::domain::event::EventType;
-use crate::domain::id::{EventId, MessageId, RecipientId};
+use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::lease::Lease;
-use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
 use crate::store::{Store, StoreError, on_pool};
 
@@ -43,11 +41,13 @@ impl Store {
         rng: &dyn Rng,
     ) -> Result<(Vec<RecipientId>, u64), StoreError> {
         let ids: Vec<_> = recipients.iter().map(|recipient| recipient.uuid()).collect();
-        let (now, era) = (self.now(), self.era());
+        let now = self.now();
         match recall {
             Recall::Cancel => {
-                let events: Vec<_> = ids.iter().map(|_| EventId::new_in(message.shard(), now, rng).uuid()).collect();
-                on_pool!(self, "deliveries.cancel", conn, cancel(conn, message, (&ids, &events), (now, era)))
+                let deliveries: Vec<_> = ids.iter().map(|id| Unclaimed::of(*id, message.uuid())).collect();
+                let Cancelled { recipients, webhook_jobs } =
+                    self.cancel_unclaimed(message.shard(), &deliveries, rng).await?;
+                Ok((recipients, webhook_jobs))
             }
             Recall::Edit { due_at, expires_at } => {
                 let edited = (due_at, expires_at);
@@ -89,55 +89,6 @@ impl Store {
         let now = self.now();
         on_pool!(self, "deliveries.tell_begun", conn, tell_begun(conn, leases, now))
     }
-}
-
-async fn cancel(
-    conn: &mut PgConnection,
-    message: MessageId,
-    (ids, events): (&[Uuid], &[Uuid]),
-    (now, era): (Timestamp, i16),
-) -> Result<(Vec<RecipientId>, u64), StoreError> {
-    let rows = sqlx::query!(
-        r#"
-        WITH ended AS (
-            DELETE FROM deliveries d USING unnest($3::uuid[], $4::uuid[]) AS w (id, event_id)
-            WHERE d.shard = $1 AND d.id = w.id AND d.message_id = $2 AND d.lease_token IS NOT DISTINCT FROM NULL
-            RETURNING d.id, d.project_id, d.mode, w.event_id),
-        recipients_ AS (
-            UPDATE recipients r SET status = $5, settled_at = $6, events = r.events + 1
-            FROM ended g
-            WHERE r.shard = $1 AND r.message_id = $2 AND r.id = g.id AND r.settled_at IS NULL
-            RETURNING r.id, r.events, g.project_id, g.mode, g.event_id),
-        events_ AS (
-            INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data,
-                era, xid)
-            SELECT $1, r.event_id, r.project_id, $2, r.id, r.mode, r.events, $7, $6, $8, $9, pg_current_xact_id()
-            FROM recipients_ r),
-        jobs_ AS (
-            INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-            SELECT $1, md5(r.event_id::text || w.id::text)::uuid, w.id, $2, r.event_id, $6
-            FROM recipients_ r JOIN webhook_endpoints w ON w.project_id = r.project_id AND w.enabled
-                AND w.mode IN (r.mode, 'both')
-                AND ('*' = ANY (w.events) OR $7 = ANY (w.events))
-            WHERE w.tags = '{}' OR EXISTS (
-                SELECT 1 FROM messages m WHERE m.shard = $1 AND m.id = $2 AND m.tags ?| w.tags)
-            ON CONFLICT DO NOTHING RETURNING 1)
-        SELECT r.id AS "id!", (SELECT count(*) FROM jobs_) AS "jobs!" FROM recipients_ r
-        "#,
-        message.shard().value(),
-        message.uuid(),
-        ids,
-        events,
-        RecipientStatus::Cancelled.name(),
-        now,
-        EventType::Cancelled.name(),
-        json!({}),
-        era,
-    )
-    .fetch_all(conn)
-    .await?;
-    let jobs = rows.first().map_or(0, |row| row.jobs.unsigned_abs());
-    Ok((rows.into_iter().map(|row| RecipientId::from_uuid(row.id)).collect(), jobs))
 }
 
 async fn edit(

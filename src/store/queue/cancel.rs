@@ -1,0 +1,125 @@
+//! Cancelling: deliveries that nobody has in hand end, whoever wishes it. State, event and webhook jobs are one commit.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::clock::{Rng, Timestamp};
+use crate::domain::event::EventType;
+use crate::domain::id::{EventId, MessageId, RecipientId};
+use crate::domain::recipient::RecipientStatus;
+use crate::domain::shard::Shard;
+use crate::store::{OwnedConnection, Store, StoreError, bounds, on_connection, on_pool};
+
+/// A delivery that nobody has in hand.
+#[derive(Debug, Clone, Copy)]
+pub struct Unclaimed {
+    pub recipient: RecipientId,
+    pub message: MessageId,
+}
+
+impl Unclaimed {
+    pub(super) const fn of(id: Uuid, message: Uuid) -> Self {
+        Self { recipient: RecipientId::from_uuid(id), message: MessageId::from_uuid(message) }
+    }
+}
+
+/// What a cancelling commit wrote.
+#[derive(Debug, Clone, Default)]
+pub struct Cancelled {
+    /// Those whose deliveries ended.
+    pub recipients: Vec<RecipientId>,
+    pub webhook_jobs: u64,
+}
+
+/// When it is, and chance.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    now: Timestamp,
+    era: i16,
+    rng: &'a dyn Rng,
+}
+
+impl OwnedConnection {
+    /// Cancels those of some deliveries of one shard that nobody has in hand.
+    pub async fn cancel_unclaimed(
+        &mut self,
+        shard: Shard,
+        deliveries: &[Unclaimed],
+        rng: &dyn Rng,
+    ) -> Result<Cancelled, StoreError> {
+        let at = Moment { now: self.store.now(), era: self.store.era(), rng };
+        on_connection!(self, "deliveries.cancel", conn, cancel(conn, shard, deliveries, at))
+    }
+}
+
+impl Store {
+    /// Cancels those of some deliveries of one shard that nobody has in hand.
+    pub async fn cancel_unclaimed(
+        &self,
+        shard: Shard,
+        deliveries: &[Unclaimed],
+        rng: &dyn Rng,
+    ) -> Result<Cancelled, StoreError> {
+        let at = Moment { now: self.now(), era: self.era(), rng };
+        on_pool!(self, "deliveries.cancel", conn, cancel(conn, shard, deliveries, at))
+    }
+}
+
+async fn cancel(
+    conn: &mut PgConnection,
+    shard: Shard,
+    deliveries: &[Unclaimed],
+    at: Moment<'_>,
+) -> Result<Cancelled, StoreError> {
+    let Moment { now, era, rng } = at;
+    let events: Vec<_> = deliveries.iter().map(|_| EventId::new_in(shard, now, rng).uuid()).collect();
+    let messages: Vec<_> = deliveries.iter().map(|delivery| delivery.message.uuid()).collect();
+    let (first, last) = bounds(messages.iter().copied());
+    let rows = sqlx::query!(
+        r#"
+        WITH c AS MATERIALIZED (
+            SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS c (id, message_id, event_id)),
+        -- Found by key, as in settling; what somebody took in hand meanwhile is left to them.
+        ended AS (
+            DELETE FROM deliveries d USING c
+            WHERE d.shard = $1 AND d.id = c.id AND d.lease_token IS NOT DISTINCT FROM NULL
+            RETURNING d.project_id, d.mode, c.*),
+        recipients_ AS (
+            UPDATE recipients r SET status = $8, settled_at = $5, events = r.events + 1 FROM ended g
+            WHERE r.shard = $1 AND r.message_id = g.message_id AND r.id = g.id AND r.settled_at IS NULL
+              AND r.message_id BETWEEN $6 AND $7
+            RETURNING r.message_id, r.id, r.events, g.project_id, g.mode, g.event_id),
+        events_ AS (
+            INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data,
+                era, xid)
+            SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, r.events, $9, $5, '{}', $10, pg_current_xact_id()
+            FROM recipients_ r),
+        jobs_ AS (
+            INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
+            SELECT $1, md5(g.event_id::text || w.id::text)::uuid, w.id, g.message_id, g.event_id, $5
+            FROM ended g JOIN webhook_endpoints w ON w.project_id = g.project_id AND w.enabled
+                AND w.mode IN (g.mode, 'both')
+                AND ('*' = ANY (w.events) OR $9 = ANY (w.events))
+            WHERE w.tags = '{}' OR EXISTS (
+                SELECT 1 FROM messages m
+                WHERE m.shard = $1 AND m.id = g.message_id AND m.id BETWEEN $6 AND $7 AND m.tags ?| w.tags)
+            ON CONFLICT DO NOTHING RETURNING 1)
+        SELECT g.id AS "id!", (SELECT count(*) FROM jobs_) AS "jobs!" FROM ended g
+        "#,
+        shard.value(),
+        &deliveries.iter().map(|delivery| delivery.recipient.uuid()).collect::<Vec<_>>(),
+        &messages,
+        &events,
+        now,
+        first,
+        last,
+        RecipientStatus::Cancelled.name(),
+        EventType::Cancelled.name(),
+        era,
+    )
+    .fetch_all(conn)
+    .await?;
+    let webhook_jobs = rows.first().map_or(0, |row| row.jobs.unsigned_abs());
+    let recipients = rows.into_iter().map(|row| RecipientId::from_uuid(row.id)).collect();
+    Ok(Cancelled { recipients, webhook_jobs })
+}
