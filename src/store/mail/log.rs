@@ -75,6 +75,30 @@ pub struct ProjectLogPage {
     pub is_full: bool,
 }
 
+/// The last event that was read of a look.
+struct Read {
+    era: i16,
+    xid: String,
+    id: Uuid,
+}
+
+/// What a cursor says to a statement: the era and snapshot of what was seen, and what was read of the look behind it.
+fn positions(cursor: &LogCursor) -> (i16, Option<&str>, Read) {
+    let (era, snapshot) = cursor.seen.as_ref().map_or((0, None), |seen| (seen.era, Some(seen.snapshot.as_str())));
+    let none = || Read { era: -1, xid: "0".to_owned(), id: Uuid::nil() };
+    let read =
+        cursor.within.as_ref().map_or_else(none, |read| Read { era: read.era, xid: read.xid.to_string(), id: read.id });
+    (era, snapshot, read)
+}
+
+/// Where to go on behind a page of a look: behind its last event, or, when the look was read to its end, behind all of it.
+fn behind(cursor: &LogCursor, look: Look, last: Option<Read>) -> Result<LogCursor, StoreError> {
+    let Some(last) = last else { return Ok(LogCursor { seen: Some(look), within: None }) };
+    let xid = last.xid.parse().map_err(|_| StoreError::corrupt("events", "xid", last.id, &last.xid))?;
+    let within = Within { look, era: last.era, xid, id: last.id };
+    Ok(LogCursor { seen: cursor.seen.clone(), within: Some(within) })
+}
+
 struct Row {
     id: Uuid,
     era: i16,
@@ -97,13 +121,8 @@ impl Store {
         cursor: &LogCursor,
         limit: i64,
     ) -> Result<LogPage, StoreError> {
-        let look = match &cursor.within {
-            Some(within) => within.look.clone(),
-            None => self.look().await?,
-        };
-        let (seen_era, seen) = cursor.seen.as_ref().map_or((0, None), |seen| (seen.era, Some(seen.snapshot.as_str())));
-        let read = cursor.within.as_ref();
-        let (read_era, read_xid, read_id) = read.map_or((-1, 0, Uuid::nil()), |read| (read.era, read.xid, read.id));
+        let look = self.look_of(cursor).await?;
+        let (seen_era, seen, read) = positions(cursor);
         let rows = on_pool!(
             self,
             "events.read_log",
@@ -131,22 +150,17 @@ impl Store {
                 seen,
                 look.era,
                 look.snapshot,
-                read_era,
-                read_xid.to_string(),
-                read_id,
+                read.era,
+                read.xid,
+                read.id,
                 limit,
             )
             .fetch_all(conn)
         )?;
         let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let next = match rows.last().filter(|_| is_full) {
-            Some(last) => {
-                let xid = last.xid.parse().map_err(|_| StoreError::corrupt("events", "xid", last.id, &last.xid))?;
-                let within = Within { look, era: last.era, xid, id: last.id };
-                LogCursor { seen: cursor.seen.clone(), within: Some(within) }
-            }
-            None => LogCursor { seen: Some(look), within: None },
-        };
+        let last =
+            rows.last().filter(|_| is_full).map(|last| Read { era: last.era, xid: last.xid.clone(), id: last.id });
+        let next = behind(cursor, look, last)?;
         let events = rows.into_iter().map(Row::into_event).collect::<Result<_, _>>()?;
         Ok(LogPage { events, next })
     }
@@ -160,13 +174,8 @@ impl Store {
         cursor: &LogCursor,
         limit: i64,
     ) -> Result<ProjectLogPage, StoreError> {
-        let look = match &cursor.within {
-            Some(within) => within.look.clone(),
-            None => self.look().await?,
-        };
-        let (seen_era, seen) = cursor.seen.as_ref().map_or((0, None), |seen| (seen.era, Some(seen.snapshot.as_str())));
-        let read = cursor.within.as_ref();
-        let (read_era, read_xid, read_id) = read.map_or((-1, 0, Uuid::nil()), |read| (read.era, read.xid, read.id));
+        let look = self.look_of(cursor).await?;
+        let (seen_era, seen, read) = positions(cursor);
         let types: Vec<&str> = filter.types.iter().map(|event_type| event_type.name()).collect();
         let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
         let first = filter.since.map_or(Uuid::nil(), first_id_at);
@@ -208,9 +217,9 @@ impl Store {
                 seen,
                 look.era,
                 look.snapshot,
-                read_era,
-                read_xid.to_string(),
-                read_id,
+                read.era,
+                read.xid,
+                read.id,
                 limit,
                 first,
                 filter.mode.map(Mode::name),
@@ -219,14 +228,9 @@ impl Store {
             .fetch_all(conn)
         )?;
         let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let next = match rows.last().filter(|_| is_full) {
-            Some(last) => {
-                let xid = last.xid.parse().map_err(|_| StoreError::corrupt("events", "xid", last.id, &last.xid))?;
-                let within = Within { look, era: last.era, xid, id: last.id };
-                LogCursor { seen: cursor.seen.clone(), within: Some(within) }
-            }
-            None => LogCursor { seen: Some(look), within: None },
-        };
+        let last =
+            rows.last().filter(|_| is_full).map(|last| Read { era: last.era, xid: last.xid.clone(), id: last.id });
+        let next = behind(cursor, look, last)?;
         let events = rows.into_iter().map(|row| {
             let event_type = EventType::parse(&row.event_type);
             Ok(ProjectEvent {
@@ -251,6 +255,14 @@ impl Store {
             })
         });
         Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
+    }
+
+    /// The look that a reader is in the middle of, or one of now.
+    async fn look_of(&self, cursor: &LogCursor) -> Result<Look, StoreError> {
+        match &cursor.within {
+            Some(within) => Ok(within.look.clone()),
+            None => self.look().await,
+        }
     }
 
     /// What is visible now.
