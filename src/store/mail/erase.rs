@@ -4,11 +4,12 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::purge::{Standing, floor, shards, uuids};
+use super::mentions::drop_scheduled;
+use super::purge::{Standing, floor, shards, standing, uuids};
 use crate::domain::erasure::{ErasedCounts, Needle};
 use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::shard::Shard;
-use crate::store::{OwnedConnection, Store, StoreError, bounds, on_connection};
+use crate::store::{OwnedConnection, Store, StoreError, bounds, on_connection, on_pool};
 
 /// What became of a message that was to be erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,23 +42,33 @@ impl OwnedConnection {
 impl Store {
     /// Erases a settled message: its rows are removed, but for its events, which lose what they tell of.
     pub async fn erase_message(&self, project: ProjectId, id: MessageId) -> Result<Erased, StoreError> {
-        let mut connection = self.connection();
-        if connection.drop_scheduled(project, id).await? {
-            return Ok(Erased::Erased);
-        }
-        if self.find_message(project, id).await?.is_none() {
-            return Ok(Erased::Absent);
-        }
-        // What is settled stays so.
-        match connection.standing(&[id]).await?.first() {
-            Some((_, Standing::Settled(_))) => {}
-            Some((_, Standing::Unsettled)) => return Ok(Erased::Unsettled),
-            _ => return Ok(Erased::Absent),
-        }
-        let connection = &mut connection;
-        on_connection!(connection, "messages.erase", conn, erase_message(conn, id))?;
-        Ok(Erased::Erased)
+        on_pool!(self, "messages.erase", conn, erase_settled(conn, project, id))
     }
+}
+
+async fn erase_settled(conn: &mut PgConnection, project: ProjectId, id: MessageId) -> Result<Erased, StoreError> {
+    if drop_scheduled(conn, project, id).await? {
+        return Ok(Erased::Erased);
+    }
+    let own = sqlx::query_scalar!(
+        r#"SELECT 1 AS "one!" FROM messages WHERE shard = $1 AND id = $2 AND project_id = $3"#,
+        id.shard().value(),
+        id.uuid(),
+        project.uuid(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if own.is_none() {
+        return Ok(Erased::Absent);
+    }
+    // What is settled stays so.
+    match standing(conn, &[id]).await?.first() {
+        Some((_, Standing::Settled(_))) => {}
+        Some((_, Standing::Unsettled)) => return Ok(Erased::Unsettled),
+        _ => return Ok(Erased::Absent),
+    }
+    erase_message(conn, id).await?;
+    Ok(Erased::Erased)
 }
 
 async fn erase_message(conn: &mut PgConnection, id: MessageId) -> Result<(), StoreError> {
@@ -114,14 +125,15 @@ async fn erase_from(
 }
 
 /// Messages that one transaction is about.
-struct Run<'r> {
-    shards: &'r [i32],
-    ids: &'r [Uuid],
-    first: Uuid,
-    last: Uuid,
+pub(super) struct Run<'r> {
+    pub shards: &'r [i32],
+    pub ids: &'r [Uuid],
+    pub first: Uuid,
+    pub last: Uuid,
 }
 
-async fn erase_contents(conn: &mut PgConnection, run: &Run<'_>) -> Result<(u64, u64), StoreError> {
+/// Removes the bytes of messages, and their copies in the inbox.
+pub(super) async fn erase_contents(conn: &mut PgConnection, run: &Run<'_>) -> Result<(u64, u64), StoreError> {
     let row = sqlx::query!(
         r#"
         WITH copies AS (

@@ -1,6 +1,7 @@
 //! Where an address is named: in recipients, by their index; in anything else that is kept of messages, by reading it; and
 //! in what waits in the schedule.
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::purge::{floor, shards, uuids};
@@ -129,18 +130,22 @@ impl OwnedConnection {
 
     /// Takes a message out of the schedule; `false`: it is not there any more.
     pub async fn drop_scheduled(&mut self, project: ProjectId, id: MessageId) -> Result<bool, StoreError> {
-        let done = on_connection!(
-            self,
-            "scheduled_messages.drop",
-            conn,
-            sqlx::query!(
-                "DELETE FROM scheduled_messages WHERE shard = $1 AND id = $2 AND project_id = $3",
-                id.shard().value(),
-                id.uuid(),
-                project.uuid(),
-            )
-            .execute(conn)
-        )?;
-        Ok(done.rows_affected() == 1)
+        on_connection!(self, "scheduled_messages.drop", conn, drop_scheduled(conn, project, id))
     }
+}
+
+pub(super) async fn drop_scheduled(
+    conn: &mut PgConnection,
+    project: ProjectId,
+    id: MessageId,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "DELETE FROM scheduled_messages WHERE shard = $1 AND id = $2 AND project_id = $3",
+        id.shard().value(),
+        id.uuid(),
+        project.uuid(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -4,6 +4,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::erase::{Run, erase_contents};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::retention::RetentionKind;
@@ -51,36 +52,7 @@ impl OwnedConnection {
 
     /// How far each of some messages is.
     pub async fn standing(&mut self, messages: &[MessageId]) -> Result<Vec<(MessageId, Standing)>, StoreError> {
-        let (first, last) = bounds(messages.iter().map(|id| id.uuid()));
-        let rows = on_connection!(
-            self,
-            "messages.standing",
-            conn,
-            sqlx::query!(
-                r#"
-                SELECT w.id AS "id!", s.recipients AS "recipients!", s.last,
-                    s.unsettled > 0 OR EXISTS (
-                        SELECT 1 FROM scheduled_messages d WHERE d.shard = w.shard AND d.id = w.id) AS "is_unsettled!"
-                FROM unnest($1::int[], $2::uuid[]) AS w (shard, id), LATERAL (
-                    SELECT count(*) AS recipients, max(r.settled_at) AS last,
-                        count(*) FILTER (WHERE r.settled_at IS NULL OR EXISTS (
-                            SELECT 1 FROM deliveries d WHERE d.shard = r.shard AND d.id = r.id)) AS unsettled
-                    FROM recipients r
-                    WHERE r.shard = w.shard AND r.message_id = w.id AND r.message_id BETWEEN $3 AND $4) AS s
-                "#,
-                &shards(messages),
-                &uuids(messages),
-                first,
-                last,
-            )
-            .fetch_all(conn)
-        )?;
-        let standing = |is_unsettled: bool, last: Option<Timestamp>| match last {
-            _ if is_unsettled => Standing::Unsettled,
-            Some(last) => Standing::Settled(last),
-            None => Standing::Gone,
-        };
-        Ok(rows.into_iter().map(|row| (MessageId::from_uuid(row.id), standing(row.is_unsettled, row.last))).collect())
+        on_connection!(self, "messages.standing", conn, standing(conn, messages))
     }
 
     /// Removes one kind of what is kept of messages that are settled. Gives those of which something is left: events that
@@ -111,6 +83,38 @@ pub(super) fn floor(id: Uuid) -> Uuid {
     Uuid::from_u128(id.as_u128() >> 80 << 80)
 }
 
+pub(super) async fn standing(
+    conn: &mut PgConnection,
+    messages: &[MessageId],
+) -> Result<Vec<(MessageId, Standing)>, StoreError> {
+    let (first, last) = bounds(messages.iter().map(|id| id.uuid()));
+    let rows = sqlx::query!(
+        r#"
+        SELECT w.id AS "id!", s.recipients AS "recipients!", s.last,
+            s.unsettled > 0 OR EXISTS (
+                SELECT 1 FROM scheduled_messages d WHERE d.shard = w.shard AND d.id = w.id) AS "is_unsettled!"
+        FROM unnest($1::int[], $2::uuid[]) AS w (shard, id), LATERAL (
+            SELECT count(*) AS recipients, max(r.settled_at) AS last,
+                count(*) FILTER (WHERE r.settled_at IS NULL OR EXISTS (
+                    SELECT 1 FROM deliveries d WHERE d.shard = r.shard AND d.id = r.id)) AS unsettled
+            FROM recipients r
+            WHERE r.shard = w.shard AND r.message_id = w.id AND r.message_id BETWEEN $3 AND $4) AS s
+        "#,
+        &shards(messages),
+        &uuids(messages),
+        first,
+        last,
+    )
+    .fetch_all(conn)
+    .await?;
+    let standing = |is_unsettled: bool, last: Option<Timestamp>| match last {
+        _ if is_unsettled => Standing::Unsettled,
+        Some(last) => Standing::Settled(last),
+        None => Standing::Gone,
+    };
+    Ok(rows.into_iter().map(|row| (MessageId::from_uuid(row.id), standing(row.is_unsettled, row.last))).collect())
+}
+
 async fn purge(
     conn: &mut PgConnection,
     kind: RetentionKind,
@@ -121,21 +125,7 @@ async fn purge(
     let (first, last) = bounds(ids.iter().copied());
     match kind {
         RetentionKind::Bodies => {
-            sqlx::query!(
-                r#"
-                WITH copies AS (
-                    DELETE FROM sandbox_messages s USING unnest($1::int[], $2::uuid[]) AS w (shard, id)
-                    WHERE s.shard = w.shard AND s.message_id = w.id AND s.message_id BETWEEN $3 AND $4)
-                DELETE FROM message_bodies b USING unnest($1::int[], $2::uuid[]) AS w (shard, id)
-                WHERE b.shard = w.shard AND b.message_id = w.id AND b.message_id BETWEEN $3 AND $4
-                "#,
-                &shards,
-                &ids,
-                first,
-                last,
-            )
-            .execute(conn)
-            .await?;
+            erase_contents(conn, &Run { shards: &shards, ids: &ids, first, last }).await?;
         }
         RetentionKind::Metadata => {
             sqlx::query!(
