@@ -1,13 +1,14 @@
 //! Scheduled mail: when its time has come it goes through the ordinary door, composed, signed and dated then; cancelled, it
 //! goes the same way and ends there. What leaves the schedule becomes a message in the same commit, or stays.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::Value;
 use time::Date;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::content::NotMade;
@@ -58,6 +59,8 @@ pub enum Released {
     Gone,
     /// It cannot be sent as it was asked for.
     Refused(Refusal),
+    /// Something of ours is wrong with it: it stays in the schedule.
+    Failed,
 }
 
 /// What became of a wish to cancel.
@@ -125,9 +128,8 @@ impl Scheduler {
                     }
                 }
             }
-            let ids: Vec<_> = due.iter().map(|due| due.stored.id).collect();
-            let released = self.door.release(due).await.map_err(|error| StoreError::Away(error.to_string()))?;
-            for (id, released) in ids.into_iter().zip(released) {
+            for (due, released) in due.iter().zip(self.release(&due).await?) {
+                let id = due.stored.id;
                 if let Released::Refused(refusal) = released {
                     tracing::warn!(message.id = %id, %refusal, "a scheduled message cannot be sent");
                     connection.refuse_scheduled(id, &why(&refusal)).await?;
@@ -138,6 +140,26 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// Sends messages together; when one of them fails by a defect, one by one: it waits out its lease, and keeps nobody.
+    async fn release(&self, due: &[Due]) -> Result<Vec<Released>, StoreError> {
+        let away = |error: WriteError| StoreError::Away(error.to_string());
+        match self.door.release(due).await {
+            Err(WriteError::Failed(_)) => {}
+            released => return released.map_err(away),
+        }
+        let mut released = Vec::with_capacity(due.len());
+        for one in due {
+            match self.door.release(std::slice::from_ref(one)).await {
+                Err(WriteError::Failed(reason)) => {
+                    tracing::error!(message.id = %one.stored.id, reason, "a scheduled message failed; it is tried again");
+                    released.push(Released::Failed);
+                }
+                one => released.extend(one.map_err(away)?),
+            }
+        }
+        Ok(released)
     }
 
     async fn read(&self, request: ScheduledRequest) -> Result<Result<Due, Vec<Fault>>, StoreError> {
@@ -198,50 +220,52 @@ fn why(refusal: &Refusal) -> Value {
     }
 }
 
-/// Days whose partitions are known to be there.
+/// Days whose partitions were there a moment ago: one that is past its retention may be dropped.
 #[derive(Debug, Default)]
-pub struct KnownDays(Mutex<HashSet<Date>>);
+pub struct KnownDays(Mutex<HashMap<Date, Instant>>);
+
+/// How long a day that was there is believed to be.
+const DAY_BELIEVED: Duration = Duration::from_mins(1);
 
 impl KnownDays {
     /// Sees to it that a message of that instant can be stored.
     pub async fn ensure(&self, store: &Store, at: Timestamp) -> Result<(), StoreError> {
         let day = at.date();
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&day) {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().get(&day).is_some_and(|since| since.elapsed() < DAY_BELIEVED) {
             return Ok(());
         }
         store.ensure_day(day).await?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() > 400 {
-            known.clear();
-        }
-        known.insert(day);
+        let mut known = known();
+        known.retain(|_, since| since.elapsed() < DAY_BELIEVED);
+        known.insert(day, Instant::now());
         Ok(())
     }
 }
 
 impl Door {
     /// Sends messages whose time has come, and which lie in one shard.
-    pub async fn release(&self, due: Vec<Due>) -> Result<Vec<Released>, WriteError> {
+    pub async fn release(&self, due: &[Due]) -> Result<Vec<Released>, WriteError> {
         self.leave_schedule(due, RecipientStatus::Queued).await
     }
 
     /// Cancels a message that waits for its time: it becomes a message all of whose recipients are cancelled.
-    pub async fn cancel_scheduled(&self, due: Due) -> Result<Unscheduled, WriteError> {
-        let released = self.leave_schedule(vec![due], RecipientStatus::Cancelled).await?;
+    pub async fn cancel_scheduled(&self, due: &Due) -> Result<Unscheduled, WriteError> {
+        let released = self.leave_schedule(std::slice::from_ref(due), RecipientStatus::Cancelled).await?;
         Ok(match released.first() {
             Some(Released::Done) => Unscheduled::Cancelled,
             _ => Unscheduled::Gone,
         })
     }
 
-    async fn leave_schedule(&self, due: Vec<Due>, status: RecipientStatus) -> Result<Vec<Released>, WriteError> {
+    async fn leave_schedule(&self, due: &[Due], status: RecipientStatus) -> Result<Vec<Released>, WriteError> {
         let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
         let Some(shard) = due.first().map(|due| due.stored.id.shard()) else { return Ok(released) };
         for due in due {
             let at = due.stored.id.made_at();
             self.days.ensure(&self.parts.store, at).await.map_err(|error| WriteError::from(&error))?;
             let caller = Caller::of_schedule(due.stored.project, due.stored.mode);
-            let making = Making { due: Some(&due), ..Making::at(shard, now) };
+            let making = Making { due: Some(due), ..Making::at(shard, now) };
             match Box::pin(self.make(&caller, due.content.clone(), &making)).await {
                 Ok(made) => {
                     let mut message = made.message;

@@ -374,3 +374,34 @@ async fn what_is_asked_back_uploaded_or_released_opens_no_session_of_its_own() {
     assert!(opened < 30, "{opened} sessions were opened");
     app.stop().await;
 }
+
+#[tokio::test]
+async fn mail_that_fails_when_its_time_comes_keeps_nobody_elses() {
+    let sink = Sink::start().await;
+    let app = Setup::new().route_to(sink.address).set("dkim.cache", "1ms").start().await;
+    let neighbour = create_key(&app.database.url, "neighbour", "live", "").await;
+    let send = async |key: &str, domain: &str, n: usize| {
+        let mut message = later(&app, &format!("u{n}@example.net"), 600);
+        message["from"] = json!(format!("shop@{domain}"));
+        let answer = app.call_as(key, "POST", "/v1/send", &[], message.to_string().into_bytes()).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    };
+    for n in 0..30 {
+        send(&app.live, "broken.example", n).await;
+        send(&neighbour, "sound.example", n).await;
+    }
+    app.database
+        .execute(
+            "INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at) \
+             SELECT gen_random_uuid(), id, 'broken.example', 's', 'rsa-sha256', 'no key', now() FROM projects WHERE name = 'shop'",
+        )
+        .await;
+    app.clock.advance(Duration::from_mins(10));
+    let taken = sink.until_taken(30).await;
+    assert!(taken.iter().all(|copy| copy.sender == "shop@sound.example"));
+    // Once the key is gone, the others follow.
+    app.database.execute("DELETE FROM dkim_keys").await;
+    app.clock.advance(Duration::from_secs(6));
+    sink.until_taken(60).await;
+    app.stop().await;
+}

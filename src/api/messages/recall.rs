@@ -157,7 +157,7 @@ async fn wish_of_scheduled(api: &Api, caller: &Caller, message: &StoredMessage, 
             let due = read_request(&api.store, &api.templates, &api.limits, request).await?;
             // What was read when it was accepted is read again, unless rules were made narrower since.
             let due = due.map_err(Problem::validation)?;
-            let ended = api.door.cancel_scheduled(due).await.map_err(crate::submit::SubmitError::from)?;
+            let ended = api.door.cancel_scheduled(&due).await.map_err(crate::submit::SubmitError::from)?;
             Ok(ended == Unscheduled::Cancelled)
         }
     }
