@@ -238,26 +238,18 @@ impl Door {
     ) -> Result<Accepted, SubmitError> {
         let suppressed = self.mark_suppressed(caller, made.iter_mut().flat_map(Made::messages).collect()).await?;
         let to_store: Vec<_> = made.iter().map(|made| made.as_ref().ok().and_then(Made::to_store)).collect();
-        let (mut answers, mut places) = (Vec::with_capacity(made.len()), Vec::new());
-        for (index, made) in made.into_iter().enumerate() {
-            match made {
-                Ok(Made::New(item)) => {
-                    answers.push(Ok(answers::of_item(&item)));
-                    places.push(index);
-                    submission.items.push(item);
-                }
+        let mut answers = Vec::with_capacity(made.len());
+        for made in made {
+            let (answer, item) = match made {
+                Ok(Made::New(item)) => (Ok(answers::of_item(&item)), item),
                 Ok(Made::Before(ids)) => {
                     let before = self.load_item(&ids).await.map_err(|error| WriteError::from(&error))?;
-                    answers.push(Ok(before));
-                    submission.items.push(NewItem::default());
-                    places.push(index);
+                    (Ok(before), NewItem::default())
                 }
-                Err(refusal) => {
-                    answers.push(Err(refusal));
-                    submission.items.push(NewItem::default());
-                    places.push(index);
-                }
-            }
+                Err(refusal) => (Err(refusal), NewItem::default()),
+            };
+            answers.push(answer);
+            submission.items.push(item);
         }
         let count = submission.items.iter().map(|item| item.ids().count()).sum::<usize>();
         if count == 0 {
