@@ -14,6 +14,7 @@ pub use running::Ended;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use crate::api::{self, Api};
@@ -59,6 +60,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     shutdown: Shutdown,
     config: Config,
+    /// A service that is dropped without having been stopped ends at once, and keeps no session of the database.
+    _ends: [DropGuard; 2],
 }
 
 impl fmt::Debug for Service {
@@ -122,7 +125,8 @@ impl Service {
         }
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
-        Ok(Self { address, traffic, store, door, metrics, shutdown, config })
+        let ends = shutdown.end_on_drop();
+        Ok(Self { address, traffic, store, door, metrics, shutdown, config, _ends: ends })
     }
 }
 

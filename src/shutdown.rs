@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// How long what must not be dropped half way may go on after the hard token.
@@ -26,6 +26,11 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
+    /// What lets both tokens fall, the soft one first, when it is dropped.
+    pub fn end_on_drop(&self) -> [DropGuard; 2] {
+        [self.soft.clone().drop_guard(), self.hard.clone().drop_guard()]
+    }
+
     /// Runs a job until it ends or the hard token falls. What becomes of it is its own affair.
     pub fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
