@@ -1361,7 +1361,6 @@ CREATE TABLE public.scheduled_messages (
     version integer DEFAULT 1 NOT NULL,
     lease_owner uuid,
     lease_until timestamp with time zone,
-    refused jsonb,
     CONSTRAINT scheduled_messages_lease_is_whole CHECK (((lease_owner IS NULL) = (lease_until IS NULL))),
     CONSTRAINT scheduled_messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
 );
@@ -1624,8 +1623,8 @@ CREATE INDEX retention_held_due ON public.retention_held USING btree (project_id
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
 CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
+CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);
 CREATE INDEX scheduled_messages_of_project ON public.scheduled_messages USING btree (project_id, id DESC);
-CREATE INDEX scheduled_messages_waiting ON public.scheduled_messages USING btree (shard, send_at) WHERE (refused IS NULL);
 CREATE INDEX suppressions_changed ON public.suppressions USING btree (shard, updated_at);
 CREATE INDEX suppressions_expiring ON public.suppressions USING btree (shard, expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX suppressions_newest ON public.suppressions USING btree (shard, project_id, mode, id);

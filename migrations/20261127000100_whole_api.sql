@@ -30,12 +30,9 @@ ALTER TABLE scheduled_messages
     ADD COLUMN version         integer NOT NULL DEFAULT 1, -- counts its changes
     ADD COLUMN lease_owner     uuid,        -- the process that is sending it
     ADD COLUMN lease_until     timestamptz,
-    ADD COLUMN refused         jsonb,       -- why it could not be sent when its time came; it is never due again
     ADD CONSTRAINT scheduled_messages_lease_is_whole CHECK ((lease_owner IS NULL) = (lease_until IS NULL));
 CREATE INDEX scheduled_messages_of_project ON scheduled_messages (project_id, id DESC);
 CREATE INDEX scheduled_messages_by_batch ON scheduled_messages (project_id, batch_id) WHERE batch_id IS NOT NULL;
-CREATE INDEX scheduled_messages_waiting ON scheduled_messages (shard, send_at) WHERE refused IS NULL;
-DROP INDEX scheduled_messages_due;
 
 -- A delivery that is asked back: its process answers.
 CREATE INDEX deliveries_revoked ON deliveries (shard, lease_owner) WHERE revoked_at IS NOT NULL;

@@ -30,6 +30,7 @@ impl Common {
             webhooks: Arc::clone(&self.webhooks),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
         })
     }
 
@@ -55,8 +56,7 @@ impl Common {
             seen: crate::upkeep::Seen::default(),
         };
         let (rng, metrics) = (Arc::clone(&self.rng), Arc::clone(&self.metrics));
-        let (uploads, messages) = (config.retention.uploads.0, config.retention.messages.0);
-        Upkeep { store: self.store.clone(), rescue, uploads, messages, rng, metrics }
+        Upkeep { store: self.store.clone(), rescue, uploads: config.retention.uploads.0, rng, metrics }
     }
 
     fn scheduler(&self, config: &Config, door: &Arc<Door>) -> Scheduler {

@@ -23,7 +23,6 @@ impl EventType {
     /// The first event of a recipient that is born so.
     pub const fn of_birth(status: RecipientStatus) -> Self {
         match status {
-            RecipientStatus::Cancelled => Self::Cancelled,
             RecipientStatus::Suppressed => Self::Suppressed,
             _ => Self::Queued,
         }

@@ -13,10 +13,14 @@ use uuid::Uuid;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::lease::Lease;
+use crate::domain::recipient::RecipientStatus;
 use crate::queue::{InHand, Revocation};
 use crate::shutdown::Shutdown;
+use crate::store::mail::scheduled::StoredScheduled;
+use crate::store::mail::unsent::Unsent;
 use crate::store::queue::recall::Recall;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
 /// How long a process is waited for that has a delivery in hand.
@@ -46,6 +50,7 @@ pub struct Recaller {
     pub webhooks: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Recaller {
@@ -84,6 +89,20 @@ impl Recaller {
         Ok(done)
     }
 
+    /// Cancels a message that waits for its time; `false`: it does not any more.
+    pub async fn cancel_scheduled(&self, message: &StoredScheduled) -> Result<bool, StoreError> {
+        let ended = self.store.end_scheduled(&[message], &Unsent::Cancelled, &*self.rng).await?;
+        if ended.webhook_jobs > 0 {
+            self.webhooks.ring(message.id.shard());
+        }
+        self.count_cancelled(ended.recipients);
+        Ok(!ended.messages.is_empty())
+    }
+
+    fn count_cancelled(&self, recipients: u64) {
+        self.metrics.settled.with_label_values(&[RecipientStatus::Cancelled.name()]).inc_by(recipients);
+    }
+
     /// Changes what nobody has in hand: it goes from `open` to `done`.
     async fn change(
         &self,
@@ -96,7 +115,9 @@ impl Recaller {
         if jobs > 0 {
             self.webhooks.ring(message.shard());
         }
-        if !changed.is_empty() && recall != Recall::Cancel {
+        if recall == Recall::Cancel {
+            self.count_cancelled(changed.len() as u64);
+        } else if !changed.is_empty() {
             self.deliveries.ring(message.shard());
         }
         open.retain(|recipient| !changed.contains(recipient));

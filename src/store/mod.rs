@@ -37,6 +37,7 @@ use crate::config::Database;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::shard::Shard;
 use crate::telemetry::metrics::Metrics;
+use schema::days::KnownDays;
 
 /// The way to Postgres, shared by everything in the process.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Store {
     clock: Arc<StoreClock>,
     /// The era of the event log that is written now; see [`schema::eras`].
     era: Arc<AtomicI16>,
+    /// Days that were prepared a moment ago.
+    days: Arc<KnownDays>,
     metrics: Arc<Metrics>,
 }
 
@@ -86,6 +89,7 @@ impl Store {
             max_shards_per_tx: config.max_shards_per_tx,
             clock,
             era: Arc::default(),
+            days: Arc::default(),
             metrics,
         })
     }

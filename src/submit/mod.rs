@@ -29,7 +29,7 @@ pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
 pub use making::Rehearsed;
 pub use quota::{Charge, Denied, Quotas, Spent, Standing, Usage};
-pub use release::{Due, Released, Scheduler, Unscheduled, read_request};
+pub use release::{Due, Released, Scheduler};
 pub use submission::{
     Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
     SubmitError, Wanted,
@@ -52,7 +52,6 @@ use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use content::NotMade;
 use making::{MadeMessage, Making};
-use release::KnownDays;
 use signing::Signing;
 
 /// How long an idempotency key is remembered.
@@ -71,7 +70,6 @@ pub struct Door {
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
-    days: KnownDays,
     /// Whether a message lies in the shard of its idempotency key: where a transaction may not touch all shards.
     follows_key: bool,
 }
@@ -96,7 +94,6 @@ impl Door {
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,
-            days: KnownDays::default(),
             follows_key: config.database.max_shards_per_tx < SHARDS.len(),
             parts,
         }

@@ -1,14 +1,10 @@
-//! Scheduled mail: when its time has come it goes through the ordinary door, composed, signed and dated then; cancelled, it
-//! goes the same way and ends there. What leaves the schedule becomes a message in the same commit, or stays.
+//! Scheduled mail: when its time has come it goes through the ordinary door, composed, signed and dated then. What leaves the
+//! schedule becomes a message in the same commit, or stays; what cannot be sent as it was asked for is one that bounced.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::Value;
-use time::Date;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::content::NotMade;
@@ -18,11 +14,9 @@ use super::templates::Templates;
 use super::{Door, Refusal, WriteError};
 use crate::config::Limits;
 use crate::domain::access::Caller;
-use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Expiry};
 use crate::domain::fault::Fault;
 use crate::domain::message::{NewItem, NewSubmission};
-use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
 use crate::request::found::{Found, uploads_of};
 use crate::request::json::{JsonError, object};
@@ -30,6 +24,7 @@ use crate::request::send::{Context, read};
 use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::mail::scheduled::{ScheduledRequest, StoredScheduled};
+use crate::store::mail::unsent::Unsent;
 use crate::store::{OwnedConnection, Store, StoreError};
 
 /// How often the schedule is looked at.
@@ -61,14 +56,6 @@ pub enum Released {
     Refused(Refusal),
     /// Something of ours is wrong with it: it stays in the schedule.
     Failed,
-}
-
-/// What became of a wish to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unscheduled {
-    Cancelled,
-    /// It left the schedule first, or was changed meanwhile.
-    Gone,
 }
 
 /// What sends scheduled mail.
@@ -119,20 +106,15 @@ impl Scheduler {
             let is_last = i64::try_from(claimed.len()).unwrap_or(BATCH) < BATCH;
             let mut due = Vec::with_capacity(claimed.len());
             for request in claimed {
-                let id = request.stored.id;
+                let stored = request.stored.clone();
                 match self.read(request).await? {
                     Ok(message) => due.push(message),
-                    Err(faults) => {
-                        tracing::warn!(message.id = %id, faults = faults.len(), "a scheduled message cannot be sent");
-                        connection.refuse_scheduled(id, &why(&Refusal::Faulty(faults))).await?;
-                    }
+                    Err(faults) => self.door.refuse(&stored, &Refusal::Faulty(faults)).await?,
                 }
             }
             for (due, released) in due.iter().zip(self.release(&due).await?) {
-                let id = due.stored.id;
                 if let Released::Refused(refusal) = released {
-                    tracing::warn!(message.id = %id, %refusal, "a scheduled message cannot be sent");
-                    connection.refuse_scheduled(id, &why(&refusal)).await?;
+                    self.door.refuse(&due.stored, &refusal).await?;
                 }
             }
             if is_last {
@@ -209,69 +191,39 @@ pub async fn read_request(
     Ok(Ok(Due { stored, content }))
 }
 
-/// Why a message was not sent, as status shows it.
-fn why(refusal: &Refusal) -> Value {
+/// Why a message was not sent, as status and events show it.
+fn why(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Faulty(faults) => {
             let told: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).collect();
-            serde_json::json!({"detail": told.join("; "), "errors": faults})
+            told.join("; ")
         }
-        other => serde_json::json!({"detail": other.to_string()}),
-    }
-}
-
-/// Days whose partitions were there a moment ago: one that is past its retention may be dropped.
-#[derive(Debug, Default)]
-pub struct KnownDays(Mutex<HashMap<Date, Instant>>);
-
-/// How long a day that was there is believed to be.
-const DAY_BELIEVED: Duration = Duration::from_mins(1);
-
-impl KnownDays {
-    /// Sees to it that a message of that instant can be stored.
-    pub async fn ensure(&self, store: &Store, at: Timestamp) -> Result<(), StoreError> {
-        let day = at.date();
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().get(&day).is_some_and(|since| since.elapsed() < DAY_BELIEVED) {
-            return Ok(());
-        }
-        store.ensure_day(day).await?;
-        let mut known = known();
-        known.retain(|_, since| since.elapsed() < DAY_BELIEVED);
-        known.insert(day, Instant::now());
-        Ok(())
+        other => other.to_string(),
     }
 }
 
 impl Door {
     /// Sends messages whose time has come, and which lie in one shard.
+    /// Ends a message that cannot be sent as it was asked for.
+    async fn refuse(&self, stored: &StoredScheduled, refusal: &Refusal) -> Result<(), StoreError> {
+        tracing::warn!(message.id = %stored.id, %refusal, "a scheduled message cannot be sent");
+        let unsent = Unsent::NotSendable(why(refusal));
+        let ended = self.parts.store.end_scheduled(&[stored], &unsent, &*self.parts.rng).await?;
+        self.parts.metrics.settled.with_label_values(&[unsent.status().name()]).inc_by(ended.recipients);
+        Ok(())
+    }
+
     pub async fn release(&self, due: &[Due]) -> Result<Vec<Released>, WriteError> {
-        self.leave_schedule(due, RecipientStatus::Queued).await
-    }
-
-    /// Cancels a message that waits for its time: it becomes a message all of whose recipients are cancelled.
-    pub async fn cancel_scheduled(&self, due: &Due) -> Result<Unscheduled, WriteError> {
-        let released = self.leave_schedule(std::slice::from_ref(due), RecipientStatus::Cancelled).await?;
-        Ok(match released.first() {
-            Some(Released::Done) => Unscheduled::Cancelled,
-            _ => Unscheduled::Gone,
-        })
-    }
-
-    async fn leave_schedule(&self, due: &[Due], status: RecipientStatus) -> Result<Vec<Released>, WriteError> {
         let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
         let Some(shard) = due.first().map(|due| due.stored.id.shard()) else { return Ok(released) };
         for due in due {
             let at = due.stored.id.made_at();
-            self.days.ensure(&self.parts.store, at).await.map_err(|error| WriteError::from(&error))?;
+            self.parts.store.ensure_day(at.date()).await.map_err(|error| WriteError::from(&error))?;
             let caller = Caller::of_schedule(due.stored.project, due.stored.mode);
             let making = Making { due: Some(due), ..Making::at(shard, now) };
             match Box::pin(self.make(&caller, due.content.clone(), &making)).await {
                 Ok(made) => {
                     let mut message = made.message;
-                    for recipient in &mut message.recipients {
-                        recipient.status = status;
-                    }
                     self.mark_suppressed(&caller, vec![&mut message]).await?;
                     let from_schedule = Some(due.stored.version);
                     items.push(NewItem { messages: vec![message], from_schedule, ..NewItem::default() });

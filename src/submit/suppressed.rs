@@ -37,8 +37,7 @@ impl Door {
         let mut marked = 0;
         for message in &mut messages {
             let NewMessage { tags, recipients, .. } = &mut **message;
-            // One that is cancelled stays so.
-            for recipient in recipients.iter_mut().filter(|recipient| recipient.status == RecipientStatus::Queued) {
+            for recipient in recipients {
                 let Some(entries) = by_address.get(&recipient.address.folded()) else { continue };
                 // Messages have no stream in this version.
                 let covers = |entry: &&Suppression| entry.scope.covers(tags.iter().map(Tag::as_str), None);

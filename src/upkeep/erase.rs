@@ -194,11 +194,9 @@ impl Work<'_> {
     fn is_named_in(&self, scheduled: &ScheduledRequest) -> bool {
         let stored = &scheduled.stored;
         let summary = serde_json::to_string(&stored.summary).unwrap_or_default();
-        let refused = stored.refused.as_ref().map(ToString::to_string).unwrap_or_default();
         let texts = [
             String::from_utf8_lossy(&scheduled.request).into_owned(),
             summary,
-            refused,
             stored.tags.to_string(),
             stored.key.clone().unwrap_or_default(),
         ];

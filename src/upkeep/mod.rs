@@ -39,9 +39,8 @@ const BATCH: i64 = 200;
 pub struct Upkeep {
     pub store: Store,
     pub rescue: Rescue,
-    /// How long uploads are kept that nobody names, and messages that could not be sent.
+    /// How long uploads are kept that nobody names.
     pub uploads: Duration,
-    pub messages: Duration,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -93,7 +92,6 @@ impl Upkeep {
             connection.prune_suppressions(BATCH).await?;
             let now = self.store.clock().now();
             while connection.retire_uploads(now - self.uploads, BATCH).await? == BATCH.unsigned_abs() {}
-            connection.prune_refused_scheduled(now - self.messages, BATCH).await?;
         }
         if tick.is_multiple_of(PRUNE_EVERY) {
             self.store.prune_tls_counts().await?;

@@ -62,7 +62,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "recall", "wake", "shutdown"]),
     ("request", &["domain", "config", "compose"]),
-    ("recall", &["domain", "store", "queue", "wake", "shutdown"]),
+    ("recall", &["domain", "store", "queue", "wake", "shutdown", "telemetry"]),
     (
         "api",
         &[

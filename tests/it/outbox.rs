@@ -725,6 +725,8 @@ async fn what_only_the_program_can_judge_is_refused_when_it_is_read_and_says_why
     let app = Setup::new().paused().start().await;
     let role = Role::granted(&app.database, "live").await;
     let mut conn = role.connect().await;
+    let endpoint = json!({"url": "http://127.0.0.1:9/hook", "events": ["message.bounced"]});
+    assert_eq!(app.post("/v1/webhooks", &endpoint).await.status, 201);
     let pool = enqueue(&mut conn, &with("ip_pool", json!("no-such")), "").await.unwrap();
     let idn = enqueue(&mut conn, &message_to("a@xn--a.example"), "").await.unwrap();
     for (id, word) in [(pool, "no pool"), (idn, "malformed domain")] {
@@ -735,8 +737,21 @@ async fn what_only_the_program_can_judge_is_refused_when_it_is_read_and_says_why
         })
         .await;
         let told = app.message(&id).await;
-        assert!(told.to_string().contains(word), "{told}");
+        let (recipient, recipients) = (&told["recipients"][0], told["recipients"].as_array().unwrap().len());
+        assert_eq!((&recipient["status"], &recipient["last_reply"]["class"]), (&json!("bounced"), &json!("not_sendable")));
+        assert!(recipient["last_reply"]["text"].as_str().unwrap().contains(word), "{told}");
+        let events = app.events(&id).await;
+        assert_eq!(events.len(), recipients, "{events:?}");
+        let [event, ..] = &*events else { unreachable!() };
+        assert_eq!((&event["type"], &event["sequence"]), (&json!("message.bounced"), &json!(1)));
+        assert!(event.to_string().contains(word), "{event}");
+        let raw = app.get(&format!("/v1/messages/{id}/raw")).await.json();
+        assert_eq!(raw["type"], "/problems/body-not-kept");
     }
+    let jobs = "SELECT count(*) FROM webhook_jobs j JOIN events e ON e.id = j.event_id WHERE e.type = 'message.bounced'";
+    let events = app.database.count("SELECT count(*) FROM events").await;
+    assert_eq!(app.database.count(jobs).await, events, "one for each");
+    assert_eq!(app.database.count("SELECT count(*) FROM scheduled_messages").await, 0);
     drop(conn);
     role.drop().await;
     app.stop().await;

@@ -25,8 +25,8 @@ pub async fn erase(
     let message = super::find(&api, &caller, &id).await?;
     let id = message.id;
     match &message.scheduled {
-        // It is never sent by itself, or is wished away: it leaves the schedule as if it had not been there.
-        Some(scheduled) if cancel || scheduled.refused.is_some() => {}
+        // It is wished away: it leaves the schedule as if it had not been there.
+        Some(_) if cancel => {}
         Some(_) => return Err(Problem::unsettled()),
         None if cancel => {
             wish(&api, &caller, message, Wish::Cancel).await?;

@@ -19,9 +19,8 @@ use crate::domain::recipient::{Counts, RecipientStatus};
 use crate::recall::Done;
 use crate::request::fields::Fields;
 use crate::store::mail::messages::StoredMessage;
-use crate::store::mail::scheduled::ScheduledChange;
+use crate::store::mail::scheduled::{ScheduledChange, StoredScheduled};
 use crate::store::queue::recall::Recall;
-use crate::submit::{Unscheduled, read_request};
 
 /// The schema `Recalled`: what became of a wish, recipient by recipient.
 #[derive(Serialize)]
@@ -124,10 +123,8 @@ const LOOKS: usize = 3;
 pub async fn wish(api: &Api, caller: &Caller, message: StoredMessage, wish: Wish) -> Result<RecalledView, Problem> {
     let mut message = message;
     for _ in 0..LOOKS {
-        if message.scheduled.as_ref().is_none_or(|scheduled| scheduled.refused.is_some()) {
-            break;
-        }
-        if wish_of_scheduled(api, caller, &message, wish).await? {
+        let Some(scheduled) = &message.scheduled else { break };
+        if wish_of_scheduled(api, caller, scheduled, wish).await? {
             let found = api.store.find_message(caller.project, message.id).await?.ok_or_else(Problem::not_found)?;
             return view(api, &found, |_| wish.word()).await;
         }
@@ -144,23 +141,16 @@ pub async fn wish(api: &Api, caller: &Caller, message: StoredMessage, wish: Wish
     view(api, &found, |id| if done.contains(&(id, Done::Done)) { wish.word() } else { "too_late" }).await
 }
 
-/// `false`: it is not in the schedule any more as it was.
-async fn wish_of_scheduled(api: &Api, caller: &Caller, message: &StoredMessage, wish: Wish) -> Result<bool, Problem> {
-    match wish {
-        Wish::Edit(change) => Ok(api.store.change_scheduled(caller.project, message.id, change).await?),
+/// `false`: it is not in the schedule any more.
+async fn wish_of_scheduled(api: &Api, caller: &Caller, message: &StoredScheduled, wish: Wish) -> Result<bool, Problem> {
+    Ok(match wish {
+        Wish::Edit(change) => api.store.change_scheduled(caller.project, message.id, change).await?,
         Wish::Retry => {
             let change = ScheduledChange { send_at: Some(api.clock.now()), expires_at: None };
-            Ok(api.store.change_scheduled(caller.project, message.id, change).await?)
+            api.store.change_scheduled(caller.project, message.id, change).await?
         }
-        Wish::Cancel => {
-            let Some(request) = api.store.find_scheduled(caller.project, message.id).await? else { return Ok(false) };
-            let due = read_request(&api.store, &api.templates, &api.limits, request).await?;
-            // What was read when it was accepted is read again, unless rules were made narrower since.
-            let due = due.map_err(Problem::validation)?;
-            let ended = api.door.cancel_scheduled(&due).await.map_err(crate::submit::SubmitError::from)?;
-            Ok(ended == Unscheduled::Cancelled)
-        }
-    }
+        Wish::Cancel => api.recaller.cancel_scheduled(message).await?,
+    })
 }
 
 async fn view(

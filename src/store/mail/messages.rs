@@ -31,7 +31,7 @@ pub struct StoredMessage {
     /// The caller's own key.
     pub key: Option<String>,
     pub template: Option<String>,
-    /// It waits for its time, or could not be sent when that had come.
+    /// It waits for its time.
     pub scheduled: Option<Box<StoredScheduled>>,
 }
 

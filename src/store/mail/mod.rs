@@ -18,4 +18,5 @@ pub mod scheduled;
 pub mod stats;
 pub mod suppressed;
 pub mod suppressions;
+pub mod unsent;
 pub mod uploads;

@@ -4,7 +4,7 @@ use super::scheduled::StoredScheduled;
 use std::collections::HashMap;
 
 use crate::domain::address::Address;
-use crate::domain::class::{Class, OwnClass};
+use crate::domain::class::Class;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::ScheduledRecipient;
@@ -36,25 +36,17 @@ pub struct StoredReply {
 }
 
 impl StoredRecipient {
-    /// Those of a message that waits for its time, or could not be sent.
+    /// Those of a message that waits for its time.
     pub fn of_scheduled(scheduled: &StoredScheduled) -> Vec<Self> {
-        let refused = scheduled.refused.as_ref();
-        let status = if refused.is_some() { RecipientStatus::Bounced } else { RecipientStatus::Scheduled };
         let of_one = |recipient: &ScheduledRecipient| Self {
             id: recipient.id,
             kind: RecipientKind::parse(&recipient.kind).unwrap_or(RecipientKind::To),
             address: recipient.email.clone(),
-            status,
+            status: RecipientStatus::Scheduled,
             attempts: 0,
-            settled_at: refused.map(|_| scheduled.send_at),
-            next_attempt_at: refused.is_none().then_some(scheduled.send_at),
-            last_reply: refused.map(|why| StoredReply {
-                code: None,
-                enhanced: None,
-                text: why["detail"].as_str().map(str::to_owned),
-                host: None,
-                class: OwnClass::NotSendable.into(),
-            }),
+            settled_at: None,
+            next_attempt_at: Some(scheduled.send_at),
+            last_reply: None,
         };
         scheduled.summary.recipients.iter().map(of_one).collect()
     }

@@ -28,8 +28,6 @@ pub struct StoredScheduled {
     pub key: Option<String>,
     pub batch: Option<BatchId>,
     pub template: Option<String>,
-    /// Why it could not be sent when its time had come.
-    pub refused: Option<serde_json::Value>,
 }
 
 /// A message of the schedule, with what was asked for.
@@ -60,7 +58,6 @@ pub(super) struct ScheduledRow {
     pub idempotency_key: Option<String>,
     pub batch_id: Option<Uuid>,
     pub template: Option<String>,
-    pub refused: Option<serde_json::Value>,
     pub request: Vec<u8>,
 }
 
@@ -89,7 +86,6 @@ impl ScheduledRow {
             key: self.idempotency_key,
             batch: self.batch_id.map(BatchId::from_uuid),
             template: self.template,
-            refused: self.refused,
         };
         Ok(ScheduledRequest { stored, request })
     }
@@ -113,16 +109,6 @@ impl OwnedConnection {
         let now = self.store.now();
         on_connection!(self, "scheduled_messages.claim", conn, claim(conn, shard, owner, (now, span), limit))
     }
-
-    /// Notes why a message cannot be sent: it is never due again.
-    pub async fn refuse_scheduled(&mut self, id: MessageId, why: &serde_json::Value) -> Result<(), StoreError> {
-        on_connection!(self, "scheduled_messages.refuse", conn, refuse(conn, id, why))
-    }
-
-    /// Removes refused messages that are older than their retention; at most `batch`.
-    pub async fn prune_refused_scheduled(&mut self, before: Timestamp, batch: i64) -> Result<u64, StoreError> {
-        on_connection!(self, "scheduled_messages.prune", conn, prune(conn, before, batch))
-    }
 }
 
 async fn shards_due(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Shard>, StoreError> {
@@ -131,7 +117,7 @@ async fn shards_due(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Shard
         r#"
         SELECT s.shard AS "shard!" FROM unnest($1::int[]) AS s (shard), LATERAL (
             SELECT 1 FROM scheduled_messages d
-            WHERE d.shard = s.shard AND d.refused IS NULL AND d.send_at <= $2
+            WHERE d.shard = s.shard AND d.send_at <= $2
               AND (d.lease_until IS NULL OR d.lease_until <= $2)
             ORDER BY d.send_at LIMIT 1) AS due
         "#,
@@ -155,13 +141,13 @@ async fn claim(
         r#"
         WITH due AS MATERIALIZED (
             SELECT d.id FROM scheduled_messages d
-            WHERE d.shard = $1 AND d.refused IS NULL AND d.send_at <= $3::timestamptz
+            WHERE d.shard = $1 AND d.send_at <= $3::timestamptz
               AND (d.lease_until IS NULL OR d.lease_until <= $3)
             ORDER BY d.send_at LIMIT $5 FOR UPDATE SKIP LOCKED)
         UPDATE scheduled_messages s SET lease_owner = $2, lease_until = $3 + make_interval(secs => $4)
         FROM due WHERE s.shard = $1 AND s.id = due.id
         RETURNING s.id, s.project_id, s.mode, s.send_at, s.created_at, s.expires_at, s.version, s.summary, s.tags,
-            s.idempotency_key, s.batch_id, s.template, s.refused, s.request
+            s.idempotency_key, s.batch_id, s.template, s.request
         "#,
         shard.value(),
         owner,
@@ -174,37 +160,8 @@ async fn claim(
     rows.into_iter().map(ScheduledRow::decode).collect()
 }
 
-async fn refuse(conn: &mut PgConnection, id: MessageId, why: &serde_json::Value) -> Result<(), StoreError> {
-    sqlx::query!(
-        r#"
-        UPDATE scheduled_messages SET refused = $3, lease_owner = NULL, lease_until = NULL
-        WHERE shard = $1 AND id = $2
-        "#,
-        id.shard().value(),
-        id.uuid(),
-        why,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn prune(conn: &mut PgConnection, before: Timestamp, batch: i64) -> Result<u64, StoreError> {
-    let done = sqlx::query!(
-        r#"
-        DELETE FROM scheduled_messages WHERE (shard, id) IN (
-            SELECT shard, id FROM scheduled_messages WHERE refused IS NOT NULL AND send_at < $1 LIMIT $2)
-        "#,
-        before,
-        batch,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
 impl Store {
-    /// The project's message with that id, if it waits for its time, or could not be sent when that had come.
+    /// The project's message with that id, if it waits for its time.
     pub async fn find_scheduled(
         &self,
         project: ProjectId,
@@ -218,7 +175,7 @@ impl Store {
                 ScheduledRow,
                 r#"
                 SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
-                    batch_id, template, refused, request
+                    batch_id, template, request
                 FROM scheduled_messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),
@@ -245,7 +202,7 @@ impl Store {
                 r#"
                 UPDATE scheduled_messages SET send_at = COALESCE($4, send_at), expires_at = COALESCE($5, expires_at),
                     version = version + 1, lease_owner = NULL, lease_until = NULL
-                WHERE shard = $1 AND id = $2 AND project_id = $3 AND refused IS NULL
+                WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),
                 id.uuid(),

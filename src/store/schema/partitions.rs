@@ -105,7 +105,10 @@ impl Store {
     /// Makes what is missing of one day's partitions: a message that was scheduled lies in the day for which it was, also
     /// when it is sent or cancelled on another.
     pub async fn ensure_day(&self, day: Date) -> Result<(), StoreError> {
-        self.unhurried("partitions.ensure_day", async {
+        if self.days.is_known(day) {
+            return Ok(());
+        }
+        let made = self.unhurried("partitions.ensure_day", async {
             let mut conn = self.connect_unhurried().await?;
             sqlx::query!("SELECT pg_advisory_lock($1)", MAKING).fetch_one(&mut conn).await?;
             for table in &WIDE {
@@ -115,8 +118,10 @@ impl Store {
                 }
             }
             Ok(conn.close().await?)
-        })
-        .await
+        });
+        made.await?;
+        self.days.learn(day);
+        Ok(())
     }
 
     /// How many days after today are prepared in every table; -1 when not even today is.

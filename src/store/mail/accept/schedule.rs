@@ -28,7 +28,7 @@ pub(super) async fn take(
     let taken: HashSet<Uuid> = sqlx::query_scalar!(
         r#"
         DELETE FROM scheduled_messages s USING unnest($2::uuid[], $3::int[]) AS d (id, version)
-        WHERE s.shard = $1 AND s.id = d.id AND s.version = d.version AND s.refused IS NULL
+        WHERE s.shard = $1 AND s.id = d.id AND s.version = d.version
         RETURNING s.id
         "#,
         shard,
