@@ -1,7 +1,7 @@
 //! Mail of projects that were suspended and whose mail is to be cancelled: what nobody has in hand ends, in batches.
 //!
-//! What is ready is looked for at each tick; what waits for its time is walked through once, and otherwise ends when its
-//! time comes. What is in hand is finished by whoever has it, and ends here if it was put off.
+//! What is ready, or scheduled, is looked for at each tick; what waits for its next try is walked through once, and otherwise
+//! ends when its time comes. What is in hand is finished by whoever has it, and ends here if it was put off.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,9 +13,10 @@ use crate::domain::quota::MailFate;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
+use crate::store::mail::unsent::Unsent;
 use crate::store::queue::cancel::Unclaimed;
 use crate::store::queue::cancel_project::Waiting;
-use crate::store::{OwnedConnection, Store, StoreError};
+use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -60,6 +61,7 @@ impl Cancellation {
         walked.retain(|project| cancelled.contains(project));
         for project in &cancelled {
             self.cancel_ready(connection, *project, shutdown).await?;
+            self.cancel_scheduled(connection, *project, shutdown).await?;
         }
         let news: HashSet<_> = cancelled.difference(walked).copied().collect();
         if !news.is_empty() {
@@ -87,6 +89,26 @@ impl Cancellation {
                 if is_done || shutdown.soft.is_cancelled() {
                     break;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    async fn cancel_scheduled(
+        &self,
+        connection: &mut OwnedConnection,
+        project: ProjectId,
+        shutdown: &Shutdown,
+    ) -> Result<(), StoreError> {
+        while !shutdown.soft.is_cancelled() {
+            let found = connection.scheduled_of(project, i64::try_from(BATCH).unwrap_or(1)).await?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            for run in by_shard(found, 1, |message| message.id.shard()) {
+                let ended =
+                    self.store.end_scheduled(&run.iter().collect::<Vec<_>>(), &Unsent::Cancelled, &*self.rng).await?;
+                self.tell(run[0].id.shard(), ended.recipients, ended.webhook_jobs);
             }
         }
         Ok(())
@@ -127,11 +149,15 @@ impl Cancellation {
         }
         let cancelled = connection.cancel_unclaimed(shard, deliveries, &*self.rng).await?;
         let count = cancelled.recipients.len() as u64;
-        self.metrics.settled.with_label_values(&[RecipientStatus::Cancelled.name()]).inc_by(count);
-        if cancelled.webhook_jobs > 0 {
+        self.tell(shard, count, cancelled.webhook_jobs);
+        Ok(count)
+    }
+
+    fn tell(&self, shard: Shard, recipients: u64, webhook_jobs: u64) {
+        self.metrics.settled.with_label_values(&[RecipientStatus::Cancelled.name()]).inc_by(recipients);
+        if webhook_jobs > 0 {
             self.webhooks.ring(shard);
         }
-        Ok(count)
     }
 }
 

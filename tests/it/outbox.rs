@@ -738,7 +738,10 @@ async fn what_only_the_program_can_judge_is_refused_when_it_is_read_and_says_why
         .await;
         let told = app.message(&id).await;
         let (recipient, recipients) = (&told["recipients"][0], told["recipients"].as_array().unwrap().len());
-        assert_eq!((&recipient["status"], &recipient["last_reply"]["class"]), (&json!("bounced"), &json!("not_sendable")));
+        assert_eq!(
+            (&recipient["status"], &recipient["last_reply"]["class"]),
+            (&json!("bounced"), &json!("not_sendable"))
+        );
         assert!(recipient["last_reply"]["text"].as_str().unwrap().contains(word), "{told}");
         let events = app.events(&id).await;
         assert_eq!(events.len(), recipients, "{events:?}");
@@ -748,7 +751,8 @@ async fn what_only_the_program_can_judge_is_refused_when_it_is_read_and_says_why
         let raw = app.get(&format!("/v1/messages/{id}/raw")).await.json();
         assert_eq!(raw["type"], "/problems/body-not-kept");
     }
-    let jobs = "SELECT count(*) FROM webhook_jobs j JOIN events e ON e.id = j.event_id WHERE e.type = 'message.bounced'";
+    let jobs =
+        "SELECT count(*) FROM webhook_jobs j JOIN events e ON e.id = j.event_id WHERE e.type = 'message.bounced'";
     let events = app.database.count("SELECT count(*) FROM events").await;
     assert_eq!(app.database.count(jobs).await, events, "one for each");
     assert_eq!(app.database.count("SELECT count(*) FROM scheduled_messages").await, 0);

@@ -672,6 +672,9 @@ async fn cancelled_mail_ends_whether_it_is_ready_or_waits_and_its_endpoints_hear
     let first = app.send(&to_many(3)).await;
     let second = app.send(&message_to("b@example.net")).await;
     let held = app.send(&message_to("c@example.net")).await;
+    let mut later = message_to("e@example.net");
+    later["send_at"] = json!(rfc3339(app.clock.now() + std::time::Duration::from_hours(48)));
+    let later = app.send(&later).await;
     let other = send_as(&app, &neighbour, &message_to("d@example.net")).await.json()["id"].clone();
     let hex = |id: &str| id.strip_prefix("msg_").unwrap().to_owned();
     database
@@ -691,6 +694,10 @@ async fn cancelled_mail_ends_whether_it_is_ready_or_waits_and_its_endpoints_hear
         let last = events.last().unwrap();
         assert_eq!((&last["type"], &last["sequence"]), (&json!("message.cancelled"), &json!(2)));
     }
+    let scheduled = app.settled(&later).await;
+    assert_eq!(scheduled["status"], "cancelled", "{scheduled:#}");
+    let events = app.events(&later).await;
+    assert_eq!((events.len(), &events[0]["type"], &events[0]["sequence"]), (1, &json!("message.cancelled"), &json!(1)));
     assert_eq!(app.message(&held).await["recipients"][0]["status"], "sending", "somebody has it in hand");
     // It is put off, and ends then.
     database
@@ -701,7 +708,7 @@ async fn cancelled_mail_ends_whether_it_is_ready_or_waits_and_its_endpoints_hear
     assert_eq!(app.get_as(&neighbour, &path).await.json()["status"], "queued");
     assert_eq!(database.count("SELECT count(*) FROM deliveries").await, 1);
     let _webhooks = Setup::new().on(&database).roles(&[Role::Webhooks]).start().await;
-    let hooks = receiver.until(5).await;
+    let hooks = receiver.until(6).await;
     assert!(hooks.iter().all(|hook| hook.kind() == "message.cancelled"));
 }
 

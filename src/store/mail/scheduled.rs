@@ -45,7 +45,7 @@ pub struct ScheduledChange {
     pub expires_at: Option<Timestamp>,
 }
 
-pub(super) struct ScheduledRow {
+pub(in crate::store) struct ScheduledRow {
     pub id: Uuid,
     pub project_id: Uuid,
     pub mode: String,

@@ -6,6 +6,7 @@ use super::cancel::Unclaimed;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ProjectId;
 use crate::domain::shard::Shard;
+use crate::store::mail::scheduled::{ScheduledRow, StoredScheduled};
 use crate::store::{OwnedConnection, StoreError, on_connection};
 
 /// One that waits for its time.
@@ -30,6 +31,11 @@ impl OwnedConnection {
         limit: i64,
     ) -> Result<Vec<Unclaimed>, StoreError> {
         on_connection!(self, "deliveries.list_ready_of", conn, ready_of(conn, shard, project, limit))
+    }
+
+    /// The first of what a project has in the schedule, without what was asked for.
+    pub async fn scheduled_of(&mut self, project: ProjectId, limit: i64) -> Result<Vec<StoredScheduled>, StoreError> {
+        on_connection!(self, "scheduled_messages.list_of", conn, scheduled_of(conn, project, limit))
     }
 
     /// What waits for its time in one shard, from `from` on, whosever it is.
@@ -81,6 +87,26 @@ async fn ready_of(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| Unclaimed::of(row.id, row.message_id)).collect())
+}
+
+async fn scheduled_of(
+    conn: &mut PgConnection,
+    project: ProjectId,
+    limit: i64,
+) -> Result<Vec<StoredScheduled>, StoreError> {
+    let rows = sqlx::query_as!(
+        ScheduledRow,
+        r#"
+    SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
+        batch_id, template, ''::bytea AS "request!"
+    FROM scheduled_messages WHERE project_id = $1 ORDER BY id LIMIT $2
+    "#,
+        project.uuid(),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| Ok(row.decode()?.stored)).collect()
 }
 
 async fn waiting_from(
