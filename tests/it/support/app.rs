@@ -224,6 +224,18 @@ impl App {
         found.unwrap_or(0.0)
     }
 
+    /// Waits until a metric has that value: it is counted behind the commit that shows in the store.
+    pub async fn until_metric(&self, line: &str, wanted: f64) {
+        let mut last = f64::NAN;
+        let reached = async {
+            while (last - wanted).abs() >= 0.1 || last.is_nan() {
+                last = self.metric(line).await;
+            }
+        };
+        let is_reached = tokio::time::timeout(super::PATIENCE, reached).await.is_ok();
+        assert!(is_reached, "{line}: {last}, not {wanted}");
+    }
+
     /// Waits until the processes that deliver already have made room for this one.
     pub async fn until_delivering(&self) {
         within("the service to deliver", async {
