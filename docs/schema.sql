@@ -356,7 +356,7 @@ BEGIN
     END IF;
     own_id := regexp_replace(mailwright.trimmed(request ->> 'message_id'), '^<(.*)>$', '\1');
     INSERT INTO public.scheduled_messages (shard, id, project_id, mode, send_at, request, tags, created_at, summary, expires_at,
-        idempotency_key)
+        idempotency_key, charged)
     VALUES (mailwright.shard(shard_index), id, sender.project_id, mode, times.send_at,
         convert_to((request - ARRAY['send_at', 'expires_at', 'ttl_seconds'])::text, 'UTF8'),
         COALESCE(mailwright.value(request, 'tags'), '[]'), date_trunc('milliseconds', now),
@@ -365,7 +365,7 @@ BEGIN
             'priority', CASE request ->> 'priority' WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END,
             'metadata', jsonb_strip_nulls(COALESCE(mailwright.value(request, 'metadata'), '{}')),
             'recipients', mailwright.recipients(recipients, times.send_at, shard_index)),
-        times.expires_at, substr(own_key, length(mode) + 2));
+        times.expires_at, substr(own_key, length(mode) + 2), false);
     RETURN mailwright.written('msg', id);
 END $_$;
 COMMENT ON FUNCTION mailwright.enqueue(message jsonb, project text, mode text, idempotency_key text, send_at timestamp with time zone) IS 'Sends a message if and when the transaction commits. The message is a SendRequest of openapi.yaml; gives its id. See docs/outbox.md.';
@@ -1359,6 +1359,7 @@ CREATE TABLE public.scheduled_messages (
     batch_id uuid,
     template text,
     version integer DEFAULT 1 NOT NULL,
+    charged boolean DEFAULT true NOT NULL,
     lease_owner uuid,
     lease_until timestamp with time zone,
     CONSTRAINT scheduled_messages_lease_is_whole CHECK (((lease_owner IS NULL) = (lease_until IS NULL))),
@@ -1624,6 +1625,7 @@ CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING b
 CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
 CREATE INDEX scheduled_messages_due ON public.scheduled_messages USING btree (shard, send_at);
+CREATE INDEX scheduled_messages_in_turns ON public.scheduled_messages USING btree (shard, project_id, send_at);
 CREATE INDEX scheduled_messages_of_project ON public.scheduled_messages USING btree (project_id, id DESC);
 CREATE INDEX suppressions_changed ON public.suppressions USING btree (shard, updated_at);
 CREATE INDEX suppressions_expiring ON public.suppressions USING btree (shard, expires_at) WHERE (expires_at IS NOT NULL);

@@ -28,10 +28,12 @@ ALTER TABLE scheduled_messages
     ADD COLUMN batch_id        uuid,
     ADD COLUMN template        text,
     ADD COLUMN version         integer NOT NULL DEFAULT 1, -- counts its changes
+    ADD COLUMN charged         boolean NOT NULL DEFAULT true, -- to its project's quotas, when it was accepted
     ADD COLUMN lease_owner     uuid,        -- the process that is sending it
     ADD COLUMN lease_until     timestamptz,
     ADD CONSTRAINT scheduled_messages_lease_is_whole CHECK ((lease_owner IS NULL) = (lease_until IS NULL));
 CREATE INDEX scheduled_messages_of_project ON scheduled_messages (project_id, id DESC);
+CREATE INDEX scheduled_messages_in_turns ON scheduled_messages (shard, project_id, send_at);
 CREATE INDEX scheduled_messages_by_batch ON scheduled_messages (project_id, batch_id) WHERE batch_id IS NOT NULL;
 
 -- A delivery that is asked back: its process answers.

@@ -1030,7 +1030,7 @@ BEGIN
     END IF;
     own_id := regexp_replace(mailwright.trimmed(request ->> 'message_id'), '^<(.*)>$', '\1');
     INSERT INTO {tables}.scheduled_messages (shard, id, project_id, mode, send_at, request, tags, created_at, summary, expires_at,
-        idempotency_key)
+        idempotency_key, charged)
     VALUES (mailwright.shard(shard_index), id, sender.project_id, mode, times.send_at,
         convert_to((request - ARRAY['send_at', 'expires_at', 'ttl_seconds'])::text, 'UTF8'),
         COALESCE(mailwright.value(request, 'tags'), '[]'), date_trunc('milliseconds', now),
@@ -1039,7 +1039,7 @@ BEGIN
             'priority', CASE request ->> 'priority' WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END,
             'metadata', jsonb_strip_nulls(COALESCE(mailwright.value(request, 'metadata'), '{}')),
             'recipients', mailwright.recipients(recipients, times.send_at, shard_index)),
-        times.expires_at, substr(own_key, length(mode) + 2));
+        times.expires_at, substr(own_key, length(mode) + 2), false);
     RETURN mailwright.written('msg', id);
 END $$
 $enqueue$]

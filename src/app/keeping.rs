@@ -66,6 +66,7 @@ impl Common {
             templates: Arc::clone(&self.templates),
             limits: config.limits.clone(),
             owner: self.handover.owner,
+            held: crate::submit::Held::default(),
         }
     }
 

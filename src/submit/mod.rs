@@ -16,6 +16,7 @@ mod making;
 mod places;
 mod quota;
 mod release;
+mod schedule;
 mod signing;
 mod submission;
 mod suppressed;
@@ -29,7 +30,8 @@ pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
 pub use making::Rehearsed;
 pub use quota::{Charge, Denied, Quotas, Spent, Standing, Usage};
-pub use release::{Due, Released, Scheduler};
+pub use release::{Due, Released};
+pub use schedule::{Held, Scheduler};
 pub use submission::{
     Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
     SubmitError, Wanted,

@@ -1,15 +1,10 @@
 //! Scheduled mail: when its time has come it goes through the ordinary door, composed, signed and dated then. What leaves the
 //! schedule becomes a message in the same commit, or stays; what cannot be sent as it was asked for is one that bounced.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use futures_util::future::join_all;
-use uuid::Uuid;
-
 use super::content::NotMade;
 use super::filling::fill;
 use super::making::Making;
+use super::quota::{Charge, Denied};
 use super::templates::Templates;
 use super::{Door, Refusal, WriteError};
 use crate::config::Limits;
@@ -17,26 +12,13 @@ use crate::domain::access::Caller;
 use crate::domain::draft::{Content, Expiry};
 use crate::domain::fault::Fault;
 use crate::domain::message::{NewItem, NewSubmission};
-use crate::domain::shard::Shard;
 use crate::request::found::{Found, uploads_of};
 use crate::request::json::{JsonError, object};
 use crate::request::send::{Context, read};
-use crate::shutdown::Shutdown;
 use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::mail::scheduled::{ScheduledRequest, StoredScheduled};
 use crate::store::mail::unsent::Unsent;
-use crate::store::{OwnedConnection, Store, StoreError};
-
-/// How often the schedule is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// Messages that are made and written together.
-const BATCH: i64 = 100;
-/// Shards that are worked at together: composing takes the processor, writing the store.
-const AT_ONCE: usize = 4;
-/// How long a message belongs to the process that is sending it.
-const LEASE: Duration = Duration::from_secs(5);
-/// Wait after the store did not answer.
-const PAUSE: Duration = Duration::from_secs(1);
+use crate::store::{Store, StoreError};
 
 /// A message that leaves the schedule.
 #[derive(Debug, Clone)]
@@ -58,99 +40,8 @@ pub enum Released {
     Failed,
 }
 
-/// What sends scheduled mail.
-pub struct Scheduler {
-    pub store: Store,
-    pub door: Arc<Door>,
-    pub templates: Arc<Templates>,
-    pub limits: Limits,
-    pub owner: Uuid,
-}
-
-impl Scheduler {
-    /// Looks at the schedule until the soft token falls.
-    pub async fn run(self, shutdown: Shutdown) {
-        let mut connections = [(); AT_ONCE].map(|()| self.store.connection());
-        while shutdown.pause(LOOK).await {
-            if self.store.clock().is_far_off() {
-                continue;
-            }
-            if let Err(error) = self.tick(&mut connections, &shutdown).await {
-                tracing::warn!(%error, "scheduled mail waits for the store");
-                shutdown.pause(PAUSE).await;
-            }
-        }
-    }
-
-    /// Sends what is due, several shards at once.
-    async fn tick(&self, connections: &mut [OwnedConnection; AT_ONCE], shutdown: &Shutdown) -> Result<(), StoreError> {
-        let due = Mutex::new(connections[0].shards_with_scheduled_due().await?);
-        let next = || due.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let release = connections.iter_mut().map(async |connection| {
-            while let Some(shard) = next() {
-                self.release_shard(connection, shard, shutdown).await?;
-            }
-            Ok(())
-        });
-        join_all(release).await.into_iter().collect()
-    }
-
-    async fn release_shard(
-        &self,
-        connection: &mut OwnedConnection,
-        shard: Shard,
-        shutdown: &Shutdown,
-    ) -> Result<(), StoreError> {
-        while !shutdown.soft.is_cancelled() {
-            let claimed = connection.claim_scheduled(shard, self.owner, LEASE, BATCH).await?;
-            let is_last = i64::try_from(claimed.len()).unwrap_or(BATCH) < BATCH;
-            let mut due = Vec::with_capacity(claimed.len());
-            for request in claimed {
-                let stored = request.stored.clone();
-                match self.read(request).await? {
-                    Ok(message) => due.push(message),
-                    Err(faults) => self.door.refuse(&stored, &Refusal::Faulty(faults)).await?,
-                }
-            }
-            for (due, released) in due.iter().zip(self.release(&due).await?) {
-                if let Released::Refused(refusal) = released {
-                    self.door.refuse(&due.stored, &refusal).await?;
-                }
-            }
-            if is_last {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends messages together; when one of them fails by a defect, one by one: it waits out its lease, and keeps nobody.
-    async fn release(&self, due: &[Due]) -> Result<Vec<Released>, StoreError> {
-        let away = |error: WriteError| StoreError::Away(error.to_string());
-        match self.door.release(due).await {
-            Err(WriteError::Failed(_)) => {}
-            released => return released.map_err(away),
-        }
-        let mut released = Vec::with_capacity(due.len());
-        for one in due {
-            match self.door.release(std::slice::from_ref(one)).await {
-                Err(WriteError::Failed(reason)) => {
-                    tracing::error!(message.id = %one.stored.id, reason, "a scheduled message failed; it is tried again");
-                    released.push(Released::Failed);
-                }
-                one => released.extend(one.map_err(away)?),
-            }
-        }
-        Ok(released)
-    }
-
-    async fn read(&self, request: ScheduledRequest) -> Result<Result<Due, Vec<Fault>>, StoreError> {
-        read_request(&self.store, &self.templates, &self.limits, request).await
-    }
-}
-
 /// Reads what was asked for, when it is wanted: the language is the same as that of requests.
-pub async fn read_request(
+pub(super) async fn read_request(
     store: &Store,
     templates: &Templates,
     limits: &Limits,
@@ -203,9 +94,18 @@ fn why(refusal: &Refusal) -> String {
 }
 
 impl Door {
-    /// Sends messages whose time has come, and which lie in one shard.
+    /// Charges a message that nobody was charged for to its project.
+    pub(super) async fn charge(&self, caller: &Caller, recipients: u64, bytes: u64) -> Result<Charge, Denied> {
+        if self.parts.backlog.check(caller.project).is_err() {
+            return Err(Denied::Unknown("the queue is full".to_owned()));
+        }
+        let mut charge = self.parts.quotas.admit_one(caller, recipients).await?;
+        charge.fit(&[Some(bytes)]).await?;
+        Ok(charge)
+    }
+
     /// Ends a message that cannot be sent as it was asked for.
-    async fn refuse(&self, stored: &StoredScheduled, refusal: &Refusal) -> Result<(), StoreError> {
+    pub(super) async fn refuse(&self, stored: &StoredScheduled, refusal: &Refusal) -> Result<(), StoreError> {
         tracing::warn!(message.id = %stored.id, %refusal, "a scheduled message cannot be sent");
         let unsent = Unsent::NotSendable(why(refusal));
         let ended = self.parts.store.end_scheduled(&[stored], &unsent, &*self.parts.rng).await?;
@@ -213,6 +113,7 @@ impl Door {
         Ok(())
     }
 
+    /// Sends messages whose time has come, and which lie in one shard.
     pub async fn release(&self, due: &[Due]) -> Result<Vec<Released>, WriteError> {
         let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
         let Some(shard) = due.first().map(|due| due.stored.id.shard()) else { return Ok(released) };

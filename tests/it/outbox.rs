@@ -793,6 +793,51 @@ async fn mail_of_a_suspended_project_waits_until_it_may_be_sent() {
     accepting.stop().await;
 }
 
+#[tokio::test]
+async fn what_a_transaction_sends_counts_and_waits_for_its_projects_quotas() {
+    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    let operator = create_operator_key(&app.database.url).await;
+    let role = Role::granted(&app.database, "live").await;
+    role.grant("neighbour", &[]).await;
+    let mut conn = role.connect().await;
+    let shop = app.get_as(&operator, "/v1/projects").await.json()["data"].as_array().unwrap().clone();
+    let shop = shop.iter().find(|project| project["name"] == "shop").unwrap()["id"].as_str().unwrap().to_owned();
+    let limit = async |recipients: u64| {
+        let body = json!({"limits": {"recipients_per_day": recipients}}).to_string().into_bytes();
+        let answer = app.call_as(&operator, "PATCH", &format!("/v1/projects/{shop}"), &[], body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    limit(3).await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let message = message_to(&format!("r{n}@example.net"));
+        ids.push(enqueue(&mut conn, &message, ", project => 'shop'").await.unwrap());
+    }
+    let waiting = "SELECT count(*) FROM scheduled_messages";
+    app.database.until_count(waiting, 2).await;
+    // Nobody else waits with them.
+    let other = message_to("other@example.net");
+    enqueue(&mut conn, &other, ", project => 'neighbour'").await.unwrap();
+    app.database.until_count("SELECT count(*) FROM recipients WHERE status = 'delivered'", 4).await;
+    assert_eq!(app.database.count(waiting).await, 2);
+    let used = app.get("/v1/limits").await.json()["usage"][0]["used"].clone();
+    assert_eq!(used, 3);
+    // What waits counts when it is sent, and can be cancelled until then.
+    let mut states = Vec::new();
+    for id in &ids {
+        states.push(app.message(id).await["status"].as_str().unwrap().to_owned());
+    }
+    let scheduled = states.iter().position(|state| state == "scheduled").unwrap();
+    let cancelled = app.post(&format!("/v1/messages/{}/cancel", ids[scheduled]), &json!({})).await.json();
+    assert_eq!(cancelled["recipients"][0]["result"], "cancelled");
+    limit(4).await;
+    app.database.until_count(waiting, 0).await;
+    app.database.until_count("SELECT count(*) FROM recipients WHERE status = 'delivered'", 5).await;
+    drop(conn);
+    role.drop().await;
+    app.stop().await;
+}
+
 async fn paused(database: &Database) -> Server {
     let arguments = ["serve", "--paused", "--set", "http.listen=127.0.0.1:0"];
     Server::from_command(command(&database.url, &arguments)).await

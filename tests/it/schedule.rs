@@ -405,3 +405,39 @@ async fn mail_that_fails_when_its_time_comes_keeps_nobody_elses() {
     sink.until_taken(60).await;
     app.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_scheduled_much_for_one_instant_keeps_no_neighbours() {
+    let database = Arc::new(Database::new().await);
+    let api = Setup::new().on(&database).paused().roles(&[Role::Api]).start().await;
+    let neighbour = create_key(&database.url, "neighbour", "live", "").await;
+    let batch = async |key: &str, range: std::ops::Range<usize>| {
+        let messages: Vec<_> = range.map(|n| later(&api, &format!("u{n}@example.net"), 600)).collect();
+        let body = json!({"messages": messages}).to_string().into_bytes();
+        let answer = api.call_as(key, "POST", "/v1/send/batch", &[], body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    };
+    for part in 0..4 {
+        batch(&api.live, part * 500..part * 500 + 500).await;
+    }
+    // The neighbour's is the last of all, in a shard of its own and in one of the noisy project's.
+    batch(&neighbour, 0..3).await;
+    let beside = "INSERT INTO scheduled_messages (shard, id, project_id, mode, send_at, request, tags, created_at, summary)
+        SELECT n.shard, n.id, t.project_id, t.mode, t.send_at + interval '1 second', t.request, t.tags, t.created_at, t.summary
+        FROM (SELECT * FROM scheduled_messages ORDER BY send_at DESC LIMIT 1) AS t,
+            (SELECT shard, overlay(id::text placing '0000' from 25 for 4)::uuid AS id FROM scheduled_messages
+             WHERE shard = (SELECT shard FROM scheduled_messages GROUP BY shard ORDER BY count(*) DESC LIMIT 1)
+             ORDER BY id DESC LIMIT 1) AS n";
+    database.execute(beside).await;
+    assert_eq!(database.count("SELECT count(*) FROM scheduled_messages").await, 2004);
+    let upkeep = Setup::new().on(&database).paused().roles(&[Role::Api, Role::Upkeep]).start().await;
+    upkeep.clock.advance(Duration::from_mins(11));
+    database.until_count("SELECT count(*) FROM scheduled_messages", 0).await;
+    let before = "SELECT count(*) FROM events e JOIN projects p ON p.id = e.project_id
+        WHERE p.name = 'shop' AND e.xid < (
+            SELECT max(n.xid) FROM events n JOIN projects p ON p.id = n.project_id WHERE p.name = 'neighbour')";
+    let before = database.count(before).await;
+    assert!(before <= 800, "{before} of a neighbour's 2,000 were released before the last of these");
+    upkeep.stop().await;
+    api.stop().await;
+}

@@ -264,7 +264,7 @@ impl Store {
                 ScheduledRow,
                 r#"
                 SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
-                    batch_id, template, ''::bytea AS "request!"
+                    batch_id, template, charged, ''::bytea AS "request!"
                 FROM scheduled_messages
                 WHERE project_id = $1 AND id >= $2 AND id < $3 AND ($4::uuid[] IS NULL OR id = ANY ($4))
                   AND ($6::uuid IS NULL OR batch_id = $6)

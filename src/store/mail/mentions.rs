@@ -116,7 +116,7 @@ impl OwnedConnection {
                 ScheduledRow,
                 r#"
                 SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
-                    batch_id, template, request
+                    batch_id, template, charged, request
                 FROM scheduled_messages WHERE project_id = $1 AND id > $2 ORDER BY id LIMIT $3
                 "#,
                 project.uuid(),

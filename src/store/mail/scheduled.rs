@@ -1,5 +1,6 @@
 //! Mail that waits for its time: found when it is due, read, changed, and told of like any other message.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct StoredScheduled {
     pub key: Option<String>,
     pub batch: Option<BatchId>,
     pub template: Option<String>,
+    /// Its project was charged for it when it was accepted.
+    pub is_charged: bool,
 }
 
 /// A message of the schedule, with what was asked for.
@@ -58,6 +61,7 @@ pub(in crate::store) struct ScheduledRow {
     pub idempotency_key: Option<String>,
     pub batch_id: Option<Uuid>,
     pub template: Option<String>,
+    pub charged: bool,
     pub request: Vec<u8>,
 }
 
@@ -86,6 +90,7 @@ impl ScheduledRow {
             key: self.idempotency_key,
             batch: self.batch_id.map(BatchId::from_uuid),
             template: self.template,
+            is_charged: self.charged,
         };
         Ok(ScheduledRequest { stored, request })
     }
@@ -98,16 +103,25 @@ impl OwnedConnection {
         on_connection!(self, "scheduled_messages.find_due", conn, shards_due(conn, now))
     }
 
-    /// Takes a lease of messages of one shard whose time has come, the first first.
+    /// Takes a lease of messages of one shard whose time has come: projects in turns, of each the first first.
     pub async fn claim_scheduled(
         &mut self,
         shard: Shard,
-        owner: Uuid,
-        span: Duration,
+        (owner, span): (Uuid, Duration),
+        without: &HashSet<ProjectId>,
         limit: i64,
     ) -> Result<Vec<ScheduledRequest>, StoreError> {
         let now = self.store.now();
-        on_connection!(self, "scheduled_messages.claim", conn, claim(conn, shard, owner, (now, span), limit))
+        let lease = (owner, now, span);
+        on_connection!(self, "scheduled_messages.claim", conn, claim(conn, shard, lease, without, limit))
+    }
+
+    /// Gives leases back: the messages stay due.
+    pub async fn put_back_scheduled(&mut self, shard: Shard, owner: Uuid, ids: &[MessageId]) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        on_connection!(self, "scheduled_messages.put_back", conn, put_back(conn, shard, owner, ids))
     }
 }
 
@@ -132,32 +146,64 @@ async fn shards_due(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Shard
 async fn claim(
     conn: &mut PgConnection,
     shard: Shard,
-    owner: Uuid,
-    (now, span): (Timestamp, Duration),
+    (owner, now, span): (Uuid, Timestamp, Duration),
+    without: &HashSet<ProjectId>,
     limit: i64,
 ) -> Result<Vec<ScheduledRequest>, StoreError> {
     let rows = sqlx::query_as!(
         ScheduledRow,
         r#"
-        WITH due AS MATERIALIZED (
-            SELECT d.id FROM scheduled_messages d
-            WHERE d.shard = $1 AND d.send_at <= $3::timestamptz
-              AND (d.lease_until IS NULL OR d.lease_until <= $3)
-            ORDER BY d.send_at LIMIT $5 FOR UPDATE SKIP LOCKED)
+        WITH RECURSIVE
+        -- Whoever has something in the schedule: one index probe each.
+        p AS (
+            (SELECT d.project_id FROM scheduled_messages d WHERE d.shard = $1 ORDER BY d.project_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT d.project_id FROM scheduled_messages d WHERE d.shard = $1 AND d.project_id > p.project_id
+                    ORDER BY d.project_id LIMIT 1)
+            FROM p WHERE p.project_id IS NOT NULL),
+        turns AS MATERIALIZED (
+            SELECT d.id FROM p, LATERAL (
+                SELECT d.id, d.send_at, row_number() OVER (ORDER BY d.send_at) AS turn FROM (
+                    SELECT d.id, d.send_at FROM scheduled_messages d
+                    WHERE d.shard = $1 AND d.project_id = p.project_id AND d.send_at <= $3::timestamptz
+                      AND (d.lease_until IS NULL OR d.lease_until <= $3)
+                    ORDER BY d.send_at LIMIT $5) AS d) AS d
+            WHERE p.project_id <> ALL ($6::uuid[])
+            ORDER BY d.turn, d.send_at LIMIT $5),
+        due AS MATERIALIZED (
+            SELECT d.id FROM scheduled_messages d JOIN turns t ON t.id = d.id
+            WHERE d.shard = $1 AND (d.lease_until IS NULL OR d.lease_until <= $3)
+            FOR UPDATE OF d SKIP LOCKED)
         UPDATE scheduled_messages s SET lease_owner = $2, lease_until = $3 + make_interval(secs => $4)
         FROM due WHERE s.shard = $1 AND s.id = due.id
         RETURNING s.id, s.project_id, s.mode, s.send_at, s.created_at, s.expires_at, s.version, s.summary, s.tags,
-            s.idempotency_key, s.batch_id, s.template, s.request
+            s.idempotency_key, s.batch_id, s.template, s.charged, s.request
         "#,
         shard.value(),
         owner,
         now,
         span.as_secs_f64(),
         limit,
+        &without.iter().map(|project| project.uuid()).collect::<Vec<_>>(),
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(ScheduledRow::decode).collect()
+}
+
+async fn put_back(conn: &mut PgConnection, shard: Shard, owner: Uuid, ids: &[MessageId]) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE scheduled_messages SET lease_owner = NULL, lease_until = NULL
+        WHERE shard = $1 AND id = ANY ($2) AND lease_owner = $3
+        "#,
+        shard.value(),
+        &ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
+        owner,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 impl Store {
@@ -175,7 +221,7 @@ impl Store {
                 ScheduledRow,
                 r#"
                 SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
-                    batch_id, template, request
+                    batch_id, template, charged, request
                 FROM scheduled_messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),

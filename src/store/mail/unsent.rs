@@ -104,7 +104,7 @@ async fn end(
             DELETE FROM scheduled_messages s USING unnest($2::uuid[], $3::text[]) AS e (id, sender)
             WHERE s.shard = $1::int AND s.id = e.id
             RETURNING s.*, e.sender),
-        messages_ AS (
+        unsent_ AS (
             INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size,
                 created_at, expires_at, message_id, batch_id, idempotency_key, template, send_at)
             SELECT $1, s.id, s.project_id, s.mode, s.sender, COALESCE(s.summary ->> 'author', ''),

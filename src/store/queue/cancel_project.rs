@@ -98,7 +98,7 @@ async fn scheduled_of(
         ScheduledRow,
         r#"
     SELECT id, project_id, mode, send_at, created_at, expires_at, version, summary, tags, idempotency_key,
-        batch_id, template, ''::bytea AS "request!"
+        batch_id, template, charged, ''::bytea AS "request!"
     FROM scheduled_messages WHERE project_id = $1 ORDER BY id LIMIT $2
     "#,
         project.uuid(),

@@ -108,8 +108,7 @@ impl Quotas {
         if let Some(suspension) = &caller.suspension {
             return Err(Denied::Suspended(suspension.reason.clone()));
         }
-        let limits = limits_of(caller);
-        let mut charge = Charge::new(Arc::clone(self), limits);
+        let mut charge = Charge::new(Arc::clone(self), limits_of(caller));
         if charge.is_free() {
             return Ok(charge);
         }
@@ -121,6 +120,14 @@ impl Quotas {
         charge
             .count(wanted().map(|contents| contents.iter().map(|content| content.recipient_count() as u64).sum()))
             .await?;
+        Ok(charge)
+    }
+
+    /// Charges one message, all or nothing.
+    pub async fn admit_one(self: &Arc<Self>, caller: &Caller, recipients: u64) -> Result<Charge, Denied> {
+        let mut charge = Charge::new(Arc::clone(self), limits_of(caller));
+        charge.pace(1)?;
+        charge.count(std::iter::once(recipients)).await?;
         Ok(charge)
     }
 
