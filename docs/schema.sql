@@ -203,6 +203,7 @@ DECLARE
     sender record;
     read record;
     times record;
+    template record;
     faults jsonb := '[]';
     recipients jsonb := '[]';
     request jsonb := message;
@@ -285,10 +286,6 @@ BEGIN
         faults := faults || mailwright.fault('/per_recipient', 'conflict',
             'enqueue makes one message: call it once for each recipient');
     END IF;
-    IF jsonb_typeof(request -> 'template') <> 'null' AND mailwright.value(request, 'raw') IS NULL THEN
-        faults := faults || mailwright.fault('/template', 'conflict',
-            'enqueue takes no template yet: give subject, text and html');
-    END IF;
     faults := faults || mailwright.text_faults(request, '', 'return_path');
     IF jsonb_typeof(request -> 'return_path') = 'string' AND author IS NOT NULL THEN
         IF mailwright.mailbox_flaw(request ->> 'return_path') IS NOT NULL THEN
@@ -304,12 +301,22 @@ BEGIN
     END IF;
     faults := faults || mailwright.option_faults(request);
     uploads := mailwright.uploads_of(request, sender.project_id, mode);
-    IF mailwright.value(request, 'raw') IS NOT NULL THEN
+    SELECT * INTO template FROM mailwright.read_template(request, sender.project_id, mode);
+    IF template.label IS NOT NULL AND template.faults = '[]' THEN
+        faults := faults || mailwright.content_faults(
+            CASE WHEN mailwright.value(request, 'subject') IS NULL THEN request || '{"subject": ""}' ELSE request END
+            || '{"text": ""}', uploads);
+        request := jsonb_set(request, '{template,version}', to_jsonb(template.version));
+    ELSIF mailwright.value(request, 'raw') IS NOT NULL THEN
         faults := faults || mailwright.raw_faults(request, author ->> 'email');
     ELSE
         faults := faults || mailwright.content_faults(request, uploads);
     END IF;
     faults := faults || mailwright.unknown_faults(request, '', mailwright.fields(mailwright.value(request, 'raw') IS NOT NULL));
+    IF template.faults <> '[]' THEN
+        -- As over HTTP: without its content there is nothing else to judge.
+        faults := template.faults;
+    END IF;
     IF faults = '[]' THEN
         SELECT p.recipients_per_message AS most, count(*) AS n INTO read
         FROM public.projects AS p, (SELECT DISTINCT lower(r ->> 'email') FROM jsonb_array_elements(recipients) AS r) AS boxes
@@ -356,7 +363,7 @@ BEGIN
     END IF;
     own_id := regexp_replace(mailwright.trimmed(request ->> 'message_id'), '^<(.*)>$', '\1');
     INSERT INTO public.scheduled_messages (shard, id, project_id, mode, send_at, request, tags, created_at, summary, expires_at,
-        idempotency_key, charged)
+        idempotency_key, template, charged)
     VALUES (mailwright.shard(shard_index), id, sender.project_id, mode, times.send_at,
         convert_to((request - ARRAY['send_at', 'expires_at', 'ttl_seconds'])::text, 'UTF8'),
         COALESCE(mailwright.value(request, 'tags'), '[]'), date_trunc('milliseconds', now),
@@ -365,7 +372,7 @@ BEGIN
             'priority', CASE request ->> 'priority' WHEN 'high' THEN 0 WHEN 'low' THEN 2 ELSE 1 END,
             'metadata', jsonb_strip_nulls(COALESCE(mailwright.value(request, 'metadata'), '{}')),
             'recipients', mailwright.recipients(recipients, times.send_at, shard_index)),
-        times.expires_at, substr(own_key, length(mode) + 2), false);
+        times.expires_at, substr(own_key, length(mode) + 2), template.label, false);
     RETURN mailwright.written('msg', id);
 END $_$;
 COMMENT ON FUNCTION mailwright.enqueue(message jsonb, project text, mode text, idempotency_key text, send_at timestamp with time zone) IS 'Sends a message if and when the transaction commits. The message is a SendRequest of openapi.yaml; gives its id. See docs/outbox.md.';
@@ -771,6 +778,90 @@ BEGIN
         WHERE jsonb_typeof(i.item) <> 'object';
     END IF;
 END $$;
+CREATE FUNCTION mailwright.read_template(message jsonb, project uuid, mode text, OUT faults jsonb, OUT version integer, OUT label text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    AS $_$
+DECLARE
+    given jsonb := mailwright.value(message, 'template');
+    own_id text;
+    own_alias text;
+    wanted integer;
+    field text;
+    found record;
+BEGIN
+    faults := '[]';
+    IF given IS NULL THEN
+        RETURN;
+    ELSIF jsonb_typeof(given) <> 'object' THEN
+        faults := mailwright.wrong_type('/template', 'an object', given);
+        RETURN;
+    END IF;
+    FOREACH field IN ARRAY ARRAY['text', 'html', 'raw'] LOOP
+        IF mailwright.value(message, field) IS NOT NULL THEN
+            faults := faults || mailwright.fault('/' || field, 'conflict',
+                'the template gives the content; leave out ' || field || ' or template');
+        END IF;
+    END LOOP;
+    FOREACH field IN ARRAY ARRAY['id', 'alias', 'locale'] LOOP
+        faults := faults || mailwright.text_faults(given, '/template', field);
+    END LOOP;
+    own_id := CASE jsonb_typeof(given -> 'id') WHEN 'string' THEN given ->> 'id' END;
+    own_alias := CASE jsonb_typeof(given -> 'alias') WHEN 'string' THEN given ->> 'alias' END;
+    IF (own_id IS NULL) = (own_alias IS NULL) THEN
+        faults := faults || mailwright.fault('/template/alias', 'required', 'give id or alias, and not both');
+    ELSIF own_id !~ '^tpl_[0-9a-f]{32}$' THEN
+        faults := faults || mailwright.fault('/template/id', 'unknown_template', 'there is no template with that id');
+    ELSIF own_alias !~ '^[a-z0-9][a-z0-9._-]{0,63}$' THEN
+        faults := faults || mailwright.fault('/template/alias', 'invalid_alias',
+            'must have 1 to 64 lower-case letters, digits, ''-'', ''_'' and ''.'', and begin with a letter or digit');
+    ELSIF own_alias IN ('settings', 'starters') OR starts_with(own_alias, 'tpl_') THEN
+        faults := faults || mailwright.fault('/template/alias', 'invalid_alias',
+            'is a word with a meaning of its own: choose another');
+    END IF;
+    IF mailwright.value(given, 'version') IS NOT NULL THEN
+        IF jsonb_typeof(given -> 'version') <> 'number' OR (given ->> 'version')::numeric % 1 <> 0 THEN
+            faults := faults || mailwright.wrong_type('/template/version', 'a whole number', given -> 'version');
+        ELSIF (given ->> 'version')::numeric NOT BETWEEN 1 AND 2147483647 THEN
+            faults := faults || mailwright.fault('/template/version', 'unknown_version',
+                'there is no such version: the first one is 1');
+        ELSE
+            wanted := (given ->> 'version')::numeric;
+        END IF;
+    END IF;
+    IF jsonb_typeof(given -> 'locale') = 'string' AND (length(given ->> 'locale') > 35
+        OR given ->> 'locale' !~ '^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$')
+    THEN
+        faults := faults || mailwright.fault('/template/locale', 'invalid_locale',
+            'must be a language tag such as en, pt-BR or zh-Hans');
+    END IF;
+    IF mailwright.value(given, 'variables') IS NOT NULL THEN
+        IF jsonb_typeof(given -> 'variables') <> 'object' THEN
+            faults := faults || mailwright.wrong_type('/template/variables', 'an object', given -> 'variables');
+        ELSIF octet_length(mailwright.canonical(given -> 'variables')) > 262144 THEN
+            faults := faults || mailwright.fault('/template/variables', 'too_long', 'the limit is 262144 bytes');
+        END IF;
+    END IF;
+    faults := faults || mailwright.unknown_faults(given, '/template', ARRAY['id', 'alias', 'version', 'locale', 'variables']);
+    IF faults <> '[]' THEN
+        RETURN;
+    END IF;
+    label := COALESCE(own_id, own_alias);
+    SELECT t.kind, v.number, v.state INTO found FROM public.templates AS t
+    LEFT JOIN public.template_versions AS v ON v.template_id = t.id AND v.number = COALESCE(wanted, t.published_version)
+    WHERE t.project_id = read_template.project AND t.mode = read_template.mode
+        AND (t.id = substr(own_id, 5)::uuid OR t.alias = own_alias);
+    version := found.number;
+    faults := CASE
+        WHEN found.kind IS DISTINCT FROM 'message' THEN mailwright.fault('/template', 'unknown_template',
+            'there is no template ''' || label || ''' that can be sent')
+        WHEN version IS NULL AND wanted IS NOT NULL THEN mailwright.fault('/template', 'unknown_version',
+            '''' || label || ''' has no version ' || wanted)
+        WHEN version IS NULL THEN mailwright.fault('/template', 'unknown_version',
+            '''' || label || ''' was never published')
+        WHEN mode = 'live' AND found.state <> 'approved' THEN mailwright.fault('/template', 'unknown_version',
+            'version ' || version || ' of ''' || label || ''' was never published')
+        ELSE '[]' END;
+END $_$;
 CREATE FUNCTION mailwright.read_times(message jsonb, now timestamp with time zone, OUT send_at timestamp with time zone, OUT expires_at timestamp with time zone, OUT faults jsonb) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -985,7 +1076,7 @@ $$;
 CREATE FUNCTION mailwright.weight(message jsonb, OUT bytes bigint, OUT heaviest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     AS $$
-    SELECT sum(w.n), (array_agg(w.at ORDER BY w.n DESC))[1] FROM (
+    SELECT COALESCE(sum(w.n), 0), (array_agg(w.at ORDER BY w.n DESC))[1] FROM (
         SELECT '/' || f.name AS at, octet_length(message ->> f.name) * f.share AS n
         FROM (VALUES ('text', 1.0), ('html', 1.0), ('raw', 0.75)) AS f (name, share) WHERE message ->> f.name IS NOT NULL
         UNION ALL

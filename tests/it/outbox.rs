@@ -390,8 +390,71 @@ fn with(name: &str, value: Value) -> Value {
 fn bad_requests() -> Vec<Value> {
     let mut requests = bad_wholes();
     requests.extend(bad_addresses());
+    requests.extend(bad_templates());
     requests.extend(bad_files().into_iter().chain(bad_values()).map(|(name, value)| with(name, value)));
     requests
+}
+
+fn with_template(template: Value) -> Value {
+    json!({"from": "a@example.org", "to": "b@example.net", "template": template})
+}
+
+fn bad_templates() -> Vec<Value> {
+    let mut requests: Vec<_> = [
+        json!("welcome"),
+        json!({}),
+        json!({"alias": "welcome", "id": "tpl_0"}),
+        json!({"id": "welcome"}),
+        json!({"id": format!("tpl_{}", "0".repeat(32))}),
+        json!({"alias": 5}),
+        json!({"alias": "Welcome"}),
+        json!({"alias": "settings"}),
+        json!({"alias": "tpl_x"}),
+        json!({"alias": "nobodys"}),
+        json!({"alias": "draft"}),
+        json!({"alias": "base"}),
+        json!({"alias": "welcome", "version": 7}),
+        json!({"alias": "welcome", "version": 2}),
+        json!({"alias": "welcome", "version": 0}),
+        json!({"alias": "welcome", "version": 1.5}),
+        json!({"alias": "welcome", "version": "1"}),
+        json!({"alias": "welcome", "locale": "englishlanguage"}),
+        json!({"alias": "welcome", "locale": 1}),
+        json!({"alias": "welcome", "variables": []}),
+        json!({"alias": "welcome", "variables": {"name": "x".repeat(262_144)}}),
+        json!({"alias": "welcome", "varables": {}}),
+    ]
+    .map(with_template)
+    .into();
+    for (name, value) in [("text", json!("x")), ("html", json!("x")), ("subject", json!(5)), ("to", json!("x"))] {
+        let mut request = with_template(json!({"alias": "welcome", "variables": {"name": "Ada"}}));
+        request[name] = value;
+        requests.push(request);
+    }
+    requests
+}
+
+/// Templates of the project `shop`: one that can be sent and has a draft, one that was never published, and a layout.
+async fn make_templates(app: &App) {
+    for (alias, kind, text) in
+        [("welcome", "message", "Hello {{ name }}."), ("draft", "message", "x"), ("base", "layout", "x")]
+    {
+        let parts = json!({"subject": "Welcome", "text": text});
+        let parts = if kind == "layout" { json!({"text": text}) } else { parts };
+        let body = json!({"alias": alias, "name": alias, "kind": kind, "locales": {"en": parts}});
+        let made = app.post("/v1/templates", &body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        if alias != "draft" {
+            assert_eq!(app.post(&format!("/v1/templates/{alias}/publish"), &json!({})).await.status, 200);
+        }
+    }
+    change_welcome(app, "Changed, {{ name }}.").await;
+}
+
+async fn change_welcome(app: &App, text: &str) {
+    let body = json!({"locales": {"en": {"subject": "Welcome", "text": text}}}).to_string().into_bytes();
+    let changed = app.call_as(&app.live, "PATCH", "/v1/templates/welcome", &[], body).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
 }
 
 fn bad_wholes() -> Vec<Value> {
@@ -585,6 +648,7 @@ async fn what_the_api_refuses_is_refused_at_the_same_places_for_the_same_reasons
     let app = Setup::new().paused().start().await;
     let role = Role::granted(&app.database, "live").await;
     let mut conn = role.connect().await;
+    make_templates(&app).await;
     let (mut different, mut refused) = (Vec::new(), 0);
     for request in bad_requests() {
         let answer = app.post("/v1/send", &request).await;
@@ -833,6 +897,34 @@ async fn what_a_transaction_sends_counts_and_waits_for_its_projects_quotas() {
     limit(4).await;
     app.database.until_count(waiting, 0).await;
     app.database.until_count("SELECT count(*) FROM recipients WHERE status = 'delivered'", 5).await;
+    drop(conn);
+    role.drop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_template_is_the_version_of_the_call_and_what_it_lacks_is_told() {
+    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    make_templates(&app).await;
+    let role = Role::granted(&app.database, "live").await;
+    let mut conn = role.connect().await;
+    let named = with_template(json!({"alias": "welcome", "variables": {"name": "Ada"}}));
+    let now = enqueue(&mut conn, &named, "").await.unwrap();
+    let later = enqueue(&mut conn, &named, ", send_at => now() + interval '1 hour'").await.unwrap();
+    let lacking = enqueue(&mut conn, &with_template(json!({"alias": "welcome"})), "").await.unwrap();
+    app.settled(&now).await;
+    assert_eq!(app.post("/v1/templates/welcome/publish", &json!({})).await.status, 200);
+    app.clock.advance(Duration::from_mins(61));
+    for id in [&now, &later] {
+        let sent = app.settled(id).await;
+        assert_eq!((&sent["status"], &sent["template"]), (&json!("delivered"), &json!("welcome")), "{sent}");
+        let raw = app.get(&format!("/v1/messages/{id}/raw")).await.text();
+        assert!(raw.contains("Subject: Welcome\r\n") && raw.contains("Hello Ada."), "{raw}");
+    }
+    let failed = app.settled(&lacking).await;
+    let reply = &failed["recipients"][0]["last_reply"];
+    assert_eq!(reply["class"], "not_sendable");
+    assert!(reply["text"].as_str().unwrap().contains("/template/variables/name"), "{reply}");
     drop(conn);
     role.drop().await;
     app.stop().await;
