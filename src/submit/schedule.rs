@@ -109,7 +109,7 @@ impl Scheduler {
         }
     }
 
-    /// Sends a batch of each of these shards, several at once; gives the number of messages.
+    /// Sends a batch of each of these shards, several at once; gives the number of messages that left the schedule.
     async fn take_turns(
         &self,
         connections: &mut [OwnedConnection; AT_ONCE],
@@ -130,6 +130,7 @@ impl Scheduler {
     async fn send_batch(&self, connection: &mut OwnedConnection, shard: Shard) -> Result<usize, StoreError> {
         let mut held = self.held.projects();
         let claimed = connection.claim_scheduled(shard, (self.owner, LEASE), &held, BATCH).await?;
+        let count = claimed.len();
         let (mut due, mut charges, mut put_back) = (Vec::new(), Vec::new(), Vec::new());
         let mut terms = Terms::new();
         for request in claimed {
@@ -159,7 +160,6 @@ impl Scheduler {
             }
         }
         connection.put_back_scheduled(shard, self.owner, &put_back).await?;
-        let sent = due.len();
         charges.iter_mut().flatten().for_each(Charge::begin);
         let released = self.release(&due).await?;
         for ((due, charge), released) in due.iter().zip(charges).zip(released) {
@@ -171,7 +171,7 @@ impl Scheduler {
                 charge.settle(&Ok(Stored::Accepted(vec![stored])));
             }
         }
-        Ok(sent)
+        Ok(count - put_back.len())
     }
 
     /// Charges a message to its project, or says how long that is to wait.

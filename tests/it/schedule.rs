@@ -390,6 +390,11 @@ async fn mail_that_fails_when_its_time_comes_keeps_nobody_elses() {
         send(&app.live, "broken.example", n).await;
         send(&neighbour, "sound.example", n).await;
     }
+    // In each shard there is one that cannot even be read.
+    let unreadable = "INSERT INTO scheduled_messages (shard, id, project_id, mode, send_at, request, tags, created_at, summary)
+        SELECT DISTINCT ON (shard) shard, overlay(id::text placing '0000' from 25 for 4)::uuid, project_id, mode, send_at,
+            request, tags, created_at, '{\"size\": \"?\"}' FROM scheduled_messages ORDER BY shard, id";
+    app.database.execute(unreadable).await;
     app.database
         .execute(
             "INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at) \
@@ -403,6 +408,8 @@ async fn mail_that_fails_when_its_time_comes_keeps_nobody_elses() {
     app.database.execute("DELETE FROM dkim_keys").await;
     app.clock.advance(Duration::from_secs(6));
     sink.until_taken(60).await;
+    let left = app.database.count("SELECT count(*) FROM scheduled_messages WHERE summary <> '{\"size\": \"?\"}'").await;
+    assert_eq!(left, 0);
     app.stop().await;
 }
 
