@@ -80,6 +80,9 @@ impl Erasing {
             work.empty_schedule().await?;
         }
         self.cancel(work).await?;
+        if work.turn.mark.is_nil() {
+            work.erase_own().await?;
+        }
         while work.turn.mark != WHOLE {
             if shutdown.soft.is_cancelled() {
                 return Ok(());
@@ -110,7 +113,8 @@ impl Erasing {
         let limit = i64::try_from(STEP).unwrap_or(i64::MAX);
         loop {
             let range = (after, work.before);
-            let owed = work.connection.unsettled_of_address(work.turn.project, &work.needle, range, limit).await?;
+            let (project, wanted) = (work.turn.project, (&work.needle, true));
+            let owed = work.connection.recipients_of_address(project, wanted, range, limit).await?;
             for (message, recipient) in &owed {
                 let done = self.recaller.recall(*message, &[*recipient], Recall::Cancel).await?;
                 work.count("cancelled", u64::from(done.contains(&(*recipient, Done::Done))));
@@ -201,6 +205,28 @@ impl Work<'_> {
             stored.key.clone().unwrap_or_default(),
         ];
         stored.created_at < self.before && texts.iter().any(|text| self.needle.is_in(text))
+    }
+
+    /// Erases the address from the messages that went to it, which are found by their index: whatever the project keeps beside
+    /// them, they are first.
+    async fn erase_own(&mut self) -> Result<(), StoreError> {
+        let (mut after, limit) = (Uuid::nil(), i64::try_from(STEP).unwrap_or(i64::MAX));
+        loop {
+            let range = (after, self.before);
+            let found = self.connection.recipients_of_address(self.turn.project, (&self.needle, false), range, limit);
+            let mut messages: Vec<_> = found.await?.into_iter().map(|(message, _)| message).collect();
+            let is_last = messages.len() < STEP;
+            messages.dedup();
+            after = messages.last().map_or(after, |last| last.uuid());
+            let mut waiting = Vec::new();
+            for run in by_shard(messages, self.connection.max_shards_per_tx(), |id| id.shard()) {
+                waiting.extend(self.erase_settled(run).await?.0);
+            }
+            self.connection.advance_erasure(&self.turn, &waiting, None).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
     }
 
     /// Looks through the next messages, and erases the address from those that name it and are settled.

@@ -13,25 +13,25 @@ use crate::store::schema::partitions::first_id_at;
 use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
 impl OwnedConnection {
-    /// The next recipients with that address that are not settled, of messages after that one that were accepted before
+    /// The next recipients with that address, all or the unsettled ones, of messages after that one that were accepted before
     /// `before`.
-    pub async fn unsettled_of_address(
+    pub async fn recipients_of_address(
         &mut self,
         project: ProjectId,
-        needle: &Needle,
+        (needle, unsettled_only): (&Needle, bool),
         (after, before): (Uuid, Timestamp),
         limit: i64,
     ) -> Result<Vec<(MessageId, RecipientId)>, StoreError> {
         let domain = needle.text.rsplit_once('@').map_or("", |(_, domain)| domain);
         let rows = on_connection!(
             self,
-            "recipients.list_unsettled_of_address",
+            "recipients.list_of_address",
             conn,
             sqlx::query!(
                 r#"
                 SELECT r.message_id, r.id FROM recipients r
                 WHERE r.project_id = $1 AND split_part(r.address, '@', -1) = $2 AND lower(r.address) = $3
-                  AND r.message_id > $4 AND r.message_id < $5 AND r.settled_at IS NULL
+                  AND r.message_id > $4 AND r.message_id < $5 AND (r.settled_at IS NULL OR NOT $7)
                 ORDER BY r.message_id LIMIT $6
                 "#,
                 project.uuid(),
@@ -40,6 +40,7 @@ impl OwnedConnection {
                 after,
                 first_id_at(before),
                 limit,
+                unsettled_only,
             )
             .fetch_all(conn)
         )?;
