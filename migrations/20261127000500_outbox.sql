@@ -18,6 +18,13 @@ CREATE TABLE outbox_senders (
     CONSTRAINT outbox_senders_modes CHECK (modes <@ ARRAY['live', 'test'] AND cardinality(modes) >= 1)
 );
 
+-- The limits of the installation that releases, which says them when it starts: requests are judged by the same ones.
+CREATE TABLE outbox_limits (
+    name text   NOT NULL,
+    most bigint NOT NULL,
+    CONSTRAINT outbox_limits_pkey PRIMARY KEY (name)
+);
+
 -- For the rest of this session, which may have made a place for `mailwright` in its path, things are made where they were.
 SELECT set_config('search_path', (SELECT string_agg(quote_ident(s), ', ') FROM unnest(current_schemas(false)) AS s), false);
 CREATE SCHEMA IF NOT EXISTS mailwright;
@@ -345,7 +352,7 @@ END $$;
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The parts of a message
 -- ---------------------------------------------------------------------------------------------------------------------
-CREATE FUNCTION mailwright.header_faults(message jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION mailwright.header_faults(message jsonb, most integer) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     given jsonb := mailwright.value(message, 'headers');
     faults jsonb := '[]';
@@ -357,9 +364,9 @@ BEGIN
         RETURN '[]';
     ELSIF jsonb_typeof(given) <> 'object' THEN
         RETURN mailwright.wrong_type('/headers', 'an object', given);
-    ELSIF (SELECT count(*) FROM jsonb_object_keys(given)) > 50 THEN
+    ELSIF (SELECT count(*) FROM jsonb_object_keys(given)) > most THEN
         RETURN mailwright.fault('/headers', 'too_many',
-            (SELECT count(*) FROM jsonb_object_keys(given)) || '; the limit is 50');
+            (SELECT count(*) FROM jsonb_object_keys(given)) || '; the limit is ' || most);
     END IF;
     FOR item IN SELECT h.key AS name, h.value, lower(h.key COLLATE "C") AS folded
         FROM jsonb_each(given) AS h WHERE h.value <> 'null' ORDER BY h.key COLLATE "C"
@@ -498,12 +505,12 @@ BEGIN
 END $$;
 
 -- Subject, texts, files, headers: what a composed message has in itself. `uploads` are the files that it names, by their ids.
-CREATE FUNCTION mailwright.content_faults(message jsonb, uploads jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION mailwright.content_faults(message jsonb, uploads jsonb, limits jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     faults jsonb := mailwright.required_faults(message, '', 'subject', 'must be given; it may be empty')
         || mailwright.text_faults(message, '', 'text') || mailwright.text_faults(message, '', 'html')
         || mailwright.text_faults(message, '', 'message_id') || mailwright.text_faults(message, '', 'auto_replies')
-        || mailwright.header_faults(message);
+        || mailwright.header_faults(message, (limits ->> 'headers')::integer);
     subject text := CASE jsonb_typeof(message -> 'subject') WHEN 'string' THEN message ->> 'subject' END;
     own_id text := CASE jsonb_typeof(message -> 'message_id') WHEN 'string' THEN mailwright.trimmed(message ->> 'message_id') END;
     otp jsonb := mailwright.value(message, 'otp');
@@ -527,7 +534,7 @@ BEGIN
     LOOP
         faults := faults || mailwright.alternative_faults(item.item, item.at);
     END LOOP;
-    SELECT * INTO read FROM mailwright.read_objects(message, 'attachments', 100);
+    SELECT * INTO read FROM mailwright.read_objects(message, 'attachments', (limits ->> 'attachments')::integer);
     faults := faults || read.faults;
     FOR item IN SELECT i.item, '/attachments/' || i.n - 1 AS at FROM jsonb_array_elements(read.items) WITH ORDINALITY AS i (item, n)
         WHERE jsonb_typeof(i.item) = 'object'
@@ -616,7 +623,7 @@ BEGIN
 END $$;
 
 -- Tags, metadata, and what is asked of the way.
-CREATE FUNCTION mailwright.option_faults(message jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     faults jsonb := mailwright.text_faults(message, '', 'priority') || mailwright.text_faults(message, '', 'tls')
         || mailwright.text_faults(message, '', 'ip_pool');
@@ -627,8 +634,8 @@ DECLARE
 BEGIN
     IF jsonb_typeof(tags) <> 'array' THEN
         faults := faults || mailwright.wrong_type('/tags', 'a list', tags);
-    ELSIF jsonb_array_length(tags) > 10 THEN
-        faults := faults || mailwright.fault('/tags', 'too_many', jsonb_array_length(tags) || '; the limit is 10');
+    ELSIF jsonb_array_length(tags) > (limits ->> 'tags')::integer THEN
+        faults := faults || mailwright.fault('/tags', 'too_many', jsonb_array_length(tags) || '; the limit is ' || (limits ->> 'tags'));
     ELSIF tags IS NOT NULL THEN
         FOR item IN SELECT t.tag, '/tags/' || t.n - 1 AS at FROM jsonb_array_elements(tags) WITH ORDINALITY AS t (tag, n) LOOP
             IF jsonb_typeof(item.tag) <> 'string' THEN
@@ -650,8 +657,8 @@ BEGIN
         END LOOP;
         SELECT sum(octet_length(m.key) + octet_length(m.value #>> '{}')) INTO bytes
         FROM jsonb_each(metadata) AS m WHERE jsonb_typeof(m.value) = 'string';
-        IF bytes > 10240 THEN
-            faults := faults || mailwright.fault('/metadata', 'too_long', bytes || ' bytes; the limit is 10240');
+        IF bytes > (limits ->> 'metadata')::bigint THEN
+            faults := faults || mailwright.fault('/metadata', 'too_long', bytes || ' bytes; the limit is ' || (limits ->> 'metadata'));
         END IF;
     END IF;
     IF jsonb_typeof(message -> 'priority') = 'string' AND message ->> 'priority' NOT IN ('high', 'normal', 'low') THEN
@@ -798,6 +805,13 @@ DECLARE
     definition text;
 BEGIN
     FOREACH definition IN ARRAY ARRAY[
+$limits$
+-- The limits of a message, as the service said them when it started last; until then the defaults.
+CREATE FUNCTION mailwright.limits() RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT '{"recipients": 1000, "message": 26214400, "attachments": 100, "tags": 10, "metadata": 10240, "headers": 50}'
+        || COALESCE(jsonb_object_agg(l.name, l.most), '{}') FROM {tables}.outbox_limits AS l
+$$
+$limits$,
 $uploads$
 -- The files that a message names by `upload_id`: their names, types and bytes, by that id. A test credential sees test uploads.
 CREATE FUNCTION mailwright.uploads_of(message jsonb, project uuid, mode text) RETURNS jsonb LANGUAGE sql STABLE AS $$
@@ -962,6 +976,7 @@ DECLARE
     read record;
     times record;
     template record;
+    limits CONSTANT jsonb := mailwright.limits();
     faults jsonb := '[]';
     recipients jsonb := '[]';
     request jsonb := message;
@@ -1031,16 +1046,16 @@ BEGIN
     END IF;
     made := '';
     FOREACH field IN ARRAY ARRAY['to', 'cc', 'bcc'] LOOP
-        SELECT * INTO read FROM mailwright.read_addresses(request, field, 1000);
+        SELECT * INTO read FROM mailwright.read_addresses(request, field, (limits ->> 'recipients')::integer);
         recipients := recipients || read.boxes;
         faults := faults || read.faults;
         made := made || (read.faults <> '[]')::text;
     END LOOP;
     IF jsonb_array_length(recipients) = 0 AND strpos(made, 'true') = 0 THEN
         faults := faults || mailwright.fault('/to', 'required', 'at least one of to, cc and bcc must name a recipient');
-    ELSIF jsonb_array_length(recipients) > 1000 THEN
+    ELSIF jsonb_array_length(recipients) > (limits ->> 'recipients')::integer THEN
         faults := faults || mailwright.fault('/to', 'too_many_recipients',
-            jsonb_array_length(recipients) || ' recipients; the limit is 1000');
+            jsonb_array_length(recipients) || ' recipients; the limit is ' || (limits ->> 'recipients'));
     END IF;
     IF mailwright.value(request, 'per_recipient') IS NOT NULL THEN
         faults := faults || mailwright.fault('/per_recipient', 'conflict',
@@ -1059,18 +1074,18 @@ BEGIN
                 || ' or at a subdomain of it, as the domain of ''from'' is');
         END IF;
     END IF;
-    faults := faults || mailwright.option_faults(request);
+    faults := faults || mailwright.option_faults(request, limits);
     uploads := mailwright.uploads_of(request, sender.project_id, mode);
     SELECT * INTO template FROM mailwright.read_template(request, sender.project_id, mode);
     IF template.label IS NOT NULL AND template.faults = '[]' THEN
         faults := faults || mailwright.content_faults(
             CASE WHEN mailwright.value(request, 'subject') IS NULL THEN request || '{"subject": ""}' ELSE request END
-            || '{"text": ""}', uploads);
+            || '{"text": ""}', uploads, limits);
         request := jsonb_set(request, '{template,version}', to_jsonb(template.version));
     ELSIF mailwright.value(request, 'raw') IS NOT NULL THEN
         faults := faults || mailwright.raw_faults(request, author ->> 'email');
     ELSE
-        faults := faults || mailwright.content_faults(request, uploads);
+        faults := faults || mailwright.content_faults(request, uploads, limits);
     END IF;
     faults := faults || mailwright.unknown_faults(request, '', mailwright.fields(mailwright.value(request, 'raw') IS NOT NULL));
     IF template.faults <> '[]' THEN
@@ -1087,9 +1102,9 @@ BEGIN
         END IF;
         request := mailwright.with_uploads(request, uploads);
         SELECT * INTO read FROM mailwright.weight(request);
-        IF read.bytes > 26214400 THEN
+        IF read.bytes > (limits ->> 'message')::bigint THEN
             faults := faults || mailwright.fault(read.heaviest, 'message_too_large',
-                'the composed message has at least ' || read.bytes || ' bytes; the limit is 26214400');
+                'the composed message has at least ' || read.bytes || ' bytes; the limit is ' || (limits ->> 'message'));
         END IF;
     END IF;
     IF faults <> '[]' THEN

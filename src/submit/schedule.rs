@@ -76,8 +76,11 @@ impl Scheduler {
     /// Looks at the schedule until the soft token falls.
     pub async fn run(self, shutdown: Shutdown) {
         let mut connections = [(); AT_ONCE].map(|()| self.store.connection());
-        let mut wait = LOOK;
+        let (mut wait, mut are_limits_told) = (LOOK, false);
         while shutdown.pause(wait).await {
+            if !are_limits_told {
+                are_limits_told = self.tell_limits().await;
+            }
             if self.store.clock().is_far_off() {
                 continue;
             }
@@ -90,6 +93,21 @@ impl Scheduler {
                 }
             };
         }
+    }
+
+    /// Tells transactions of users' own what their messages are judged by; `false`: it is to be told again.
+    async fn tell_limits(&self) -> bool {
+        let Limits { recipients, message, attachments, tags, metadata, headers, .. } = &self.limits;
+        let limits = [
+            ("recipients", *recipients),
+            ("message", message.0),
+            ("attachments", *attachments),
+            ("tags", *tags),
+            ("metadata", metadata.0),
+            ("headers", *headers),
+        ];
+        let told = self.store.put_outbox_limits(&limits).await;
+        told.inspect_err(|error| tracing::debug!(%error, "the limits are told to the outbox later")).is_ok()
     }
 
     /// Sends what is due; `false`: what is left is of projects that may not send now.

@@ -643,6 +643,20 @@ fn bad_values() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// How the faults of a request differ here and over HTTP, if they do.
+async fn differ(app: &App, conn: &mut PgConnection, request: &Value) -> Option<String> {
+    let answer = app.post("/v1/send", request).await;
+    let wanted: BTreeSet<_> = answer.faults().into_iter().collect();
+    assert!([202, 422].contains(&answer.status), "{request}: {}", answer.text());
+    let found = match enqueue(conn, request, "").await {
+        Ok(_) => BTreeSet::new(),
+        Err(why) if why.state == "22023" => why.faults,
+        Err(why) => panic!("{request}: {why:?}"),
+    };
+    let shown: String = request.to_string().chars().take(300).collect();
+    (found != wanted).then(|| format!("{shown}\n    API {wanted:?}\n    SQL {found:?}"))
+}
+
 #[tokio::test]
 async fn what_the_api_refuses_is_refused_at_the_same_places_for_the_same_reasons() {
     let app = Setup::new().paused().start().await;
@@ -651,19 +665,31 @@ async fn what_the_api_refuses_is_refused_at_the_same_places_for_the_same_reasons
     make_templates(&app).await;
     let (mut different, mut refused) = (Vec::new(), 0);
     for request in bad_requests() {
-        let answer = app.post("/v1/send", &request).await;
-        let wanted: BTreeSet<_> = answer.faults().into_iter().collect();
-        assert!([202, 422].contains(&answer.status), "{request}: {}", answer.text());
-        let found = match enqueue(&mut conn, &request, "").await {
-            Ok(_) => BTreeSet::new(),
-            Err(why) if why.state == "22023" => why.faults,
-            Err(why) => panic!("{request}: {why:?}"),
-        };
-        refused += usize::from(!found.is_empty());
-        if found != wanted {
-            let shown: String = request.to_string().chars().take(300).collect();
-            different.push(format!("{shown}\n    API {wanted:?}\n    SQL {found:?}"));
-        }
+        different.extend(differ(&app, &mut conn, &request).await);
+        refused += usize::from(enqueue(&mut conn, &request, "").await.is_err());
+    }
+    // The limits are those of the installation.
+    drop(conn);
+    role.drop().await;
+    app.stop().await;
+    let small = [("recipients", 2), ("tags", 1), ("headers", 1), ("attachments", 1), ("metadata", 9)];
+    let setup =
+        small.iter().fold(Setup::new().paused(), |setup, (name, most)| setup.set(&format!("limits.{name}"), most));
+    let app = setup.set("limits.message", 3000).start().await;
+    app.database.until_count("SELECT count(*) FROM outbox_limits", 6).await;
+    let role = Role::granted(&app.database, "live").await;
+    let mut conn = role.connect().await;
+    let file = json!({"filename": "a", "content": "aGVsbG8"});
+    for (name, value) in [
+        ("to", json!(["a@x.test", "b@x.test", "c@x.test"])),
+        ("tags", json!(["a", "b"])),
+        ("headers", json!({"X-A": "1", "X-B": "2"})),
+        ("attachments", json!([file, file])),
+        ("metadata", json!({"key": "0123456"})),
+        ("text", json!("x".repeat(3001))),
+        ("tags", json!(["a"])),
+    ] {
+        different.extend(differ(&app, &mut conn, &with(name, value)).await);
     }
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
     assert!(refused > 150, "{refused}");

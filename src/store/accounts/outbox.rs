@@ -1,5 +1,5 @@
-//! Which roles of the database may enqueue mail by the SQL function `mailwright.enqueue`. Written by operators only; read by
-//! the function itself.
+//! What the SQL function `mailwright.enqueue` goes by: which roles of the database may enqueue mail, as operators say, and the
+//! limits of a message, as the service says.
 
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
@@ -54,6 +54,26 @@ impl Store {
             .fetch_optional(conn)
         )?;
         Ok(granted.is_some())
+    }
+
+    /// Says what enqueued messages are judged by.
+    pub async fn put_outbox_limits(&self, limits: &[(&str, usize)]) -> Result<(), StoreError> {
+        let most = limits.iter().map(|(_, most)| i64::try_from(*most).unwrap_or(i64::MAX));
+        on_pool!(
+            self,
+            "outbox_limits.put",
+            conn,
+            sqlx::query!(
+                r#"
+                INSERT INTO outbox_limits AS l (name, most) SELECT * FROM unnest($1::text[], $2::bigint[])
+                ON CONFLICT (name) DO UPDATE SET most = excluded.most WHERE l.most <> excluded.most
+                "#,
+                &limits.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>(),
+                &most.collect::<Vec<_>>(),
+            )
+            .execute(conn)
+        )?;
+        Ok(())
     }
 
     /// Takes back what a role was granted for a project, and the function with the last project. `false`: nothing was granted.
