@@ -1608,6 +1608,12 @@ CREATE TABLE public.webhook_endpoints (
     CONSTRAINT webhook_endpoints_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text, 'both'::text]))),
     CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64)))
 );
+CREATE TABLE public.webhook_feeder (
+    is_current boolean DEFAULT true NOT NULL,
+    owner uuid NOT NULL,
+    until timestamp with time zone NOT NULL,
+    CONSTRAINT webhook_feeder_is_one_row CHECK (is_current)
+);
 CREATE TABLE public.webhook_jobs (
     shard integer NOT NULL,
     id uuid NOT NULL,
@@ -1624,6 +1630,12 @@ CREATE TABLE public.webhook_jobs (
     CONSTRAINT webhook_jobs_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='500', autovacuum_vacuum_cost_delay='0');
+CREATE TABLE public.webhook_positions (
+    endpoint_id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    "position" text NOT NULL,
+    fed_until timestamp with time zone NOT NULL
+);
 ALTER TABLE ONLY public.accepting_processes
     ADD CONSTRAINT accepting_processes_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.api_keys
@@ -1708,8 +1720,12 @@ ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.webhook_feeder
+    ADD CONSTRAINT webhook_feeder_pkey PRIMARY KEY (is_current);
 ALTER TABLE ONLY public.webhook_jobs
     ADD CONSTRAINT webhook_jobs_pkey PRIMARY KEY (shard, id);
+ALTER TABLE ONLY public.webhook_positions
+    ADD CONSTRAINT webhook_positions_pkey PRIMARY KEY (endpoint_id);
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
@@ -1742,6 +1758,7 @@ CREATE UNIQUE INDEX uploads_same ON public.uploads USING btree (project_id, mode
 CREATE INDEX uploads_unused ON public.uploads USING btree (last_used_at);
 CREATE INDEX webhook_deliveries_by_endpoint ON ONLY public.webhook_deliveries USING btree (endpoint_id, event_id DESC);
 CREATE INDEX webhook_endpoints_by_project ON public.webhook_endpoints USING btree (project_id, id DESC);
+CREATE INDEX webhook_jobs_by_endpoint ON public.webhook_jobs USING btree (endpoint_id);
 CREATE INDEX webhook_jobs_by_event ON public.webhook_jobs USING btree (shard, event_id);
 CREATE INDEX webhook_jobs_by_message ON public.webhook_jobs USING btree (shard, message_id);
 CREATE INDEX webhook_jobs_due ON public.webhook_jobs USING btree (shard, due_at, id) WHERE (lease_token IS NULL);
@@ -1764,3 +1781,5 @@ ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.webhook_positions
+    ADD CONSTRAINT webhook_positions_endpoint_fkey FOREIGN KEY (endpoint_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE;

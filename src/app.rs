@@ -37,7 +37,7 @@ use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 use crate::webhook::post::Client;
-use crate::webhook::{Poster, PosterParts};
+use crate::webhook::{Feeder, Poster, PosterParts};
 
 /// Why a service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,10 @@ struct Common {
     rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
     deliveries: Arc<Wake>,
+    /// Rung for webhook jobs.
     webhooks: Arc<Wake>,
+    /// Rung for events that were written.
+    events: Arc<Wake>,
     handover: Arc<Handover>,
     /// The deliveries that this process has in hand.
     in_hand: Arc<InHand>,
@@ -176,6 +179,7 @@ impl Common {
             metrics,
             deliveries,
             webhooks: Arc::default(),
+            events: Arc::default(),
             in_hand: Arc::default(),
             templates,
             handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
@@ -202,7 +206,7 @@ impl Common {
         let parts = WriterParts {
             backlog: Arc::clone(&backlog),
             handover: Arc::clone(&self.handover),
-            webhooks: Arc::clone(&self.webhooks),
+            events: Arc::clone(&self.events),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
@@ -255,7 +259,7 @@ impl Common {
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {
         let parts = SettlerParts {
             suppressions: Arc::clone(&self.suppressions),
-            webhooks: Arc::clone(&self.webhooks),
+            events: Arc::clone(&self.events),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
@@ -306,6 +310,14 @@ impl Common {
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
+        let feeder = Feeder {
+            store: self.store.clone(),
+            owner: self.handover.owner,
+            events: Arc::clone(&self.events),
+            jobs: Arc::clone(&self.webhooks),
+            poll: config.queue.poll.0,
+        };
+        shutdown.keep("the feeder of webhooks", feeder.run(shutdown.clone()));
         let poster = Arc::new(Poster::new(&config.webhooks, parts).map_err(StartError::Config)?);
         self.runner(poster, &self.webhooks, config).start(shutdown);
         Ok(())

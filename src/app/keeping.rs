@@ -27,7 +27,7 @@ impl Common {
             in_hand: Arc::clone(&self.in_hand),
             owner: self.handover.owner,
             deliveries: Arc::clone(&self.deliveries),
-            webhooks: Arc::clone(&self.webhooks),
+            events: Arc::clone(&self.events),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
@@ -75,15 +75,15 @@ impl Common {
             store: self.store.clone(),
             owner: self.handover.owner,
             lease: config.queue.lease.0,
-            webhooks: Arc::clone(&self.webhooks),
+            events: Arc::clone(&self.events),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         }
     }
 
     fn cancellation(&self) -> Cancellation {
-        let (webhooks, rng) = (Arc::clone(&self.webhooks), Arc::clone(&self.rng));
-        Cancellation { store: self.store.clone(), webhooks, rng, metrics: Arc::clone(&self.metrics) }
+        let (events, rng) = (Arc::clone(&self.events), Arc::clone(&self.rng));
+        Cancellation { store: self.store.clone(), events, rng, metrics: Arc::clone(&self.metrics) }
     }
 
     pub(super) fn timekeeper(&self) -> Timekeeper {

@@ -8,10 +8,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::domain::clock::Rng;
 use crate::domain::delivery::Settlement;
+use crate::domain::id::RecipientId;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::recipient::RecipientStatus;
 use crate::shutdown::Shutdown;
-use crate::store::queue::settle::Settled;
 use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
@@ -43,8 +43,8 @@ pub struct Settler {
 pub struct SettlerParts {
     /// Take what a server said of an address.
     pub suppressions: Arc<Suppressions>,
-    /// Rung for webhook jobs that were written.
-    pub webhooks: Arc<Wake>,
+    /// Rung for events that were written.
+    pub events: Arc<Wake>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -236,7 +236,7 @@ impl Task {
                 let is_written = |entry: &Entry| written.contains(&entry.settlement.attempt);
                 let (written, part): (Vec<_>, Vec<_>) = part.into_iter().partition(is_written);
                 let settlements: Vec<_> = written.iter().map(|entry| &entry.settlement).collect();
-                self.count(&settlements, &Settled { lost: HashSet::new(), webhook_jobs: settlements.len() as u64 });
+                self.count(&settlements, &HashSet::new());
                 finish(written);
                 Ok(part)
             }
@@ -247,11 +247,11 @@ impl Task {
         }
     }
 
-    fn count(&self, settlements: &[&Settlement], settled: &Settled) {
+    /// `lost`: those whose lease was no longer ours.
+    fn count(&self, settlements: &[&Settlement], lost: &HashSet<RecipientId>) {
         if settlements.is_empty() {
             return;
         }
-        let Settled { lost, webhook_jobs } = settled;
         let metrics = &self.parts.metrics;
         metrics.settle_batch.observe(settlements.len() as f64);
         metrics.leases_lost.with_label_values(&["deliveries"]).inc_by(lost.len() as u64);
@@ -267,9 +267,7 @@ impl Task {
                 tracing::warn!(message.id = %settlement.delivery.message, delivery.id = %settlement.delivery.recipient, "an outcome came after its lease had run out");
                 continue;
             }
-            if *webhook_jobs > 0 {
-                self.parts.webhooks.ring(settlement.delivery.lease.shard);
-            }
+            self.parts.events.ring(settlement.delivery.lease.shard);
             let status = settlement.transition.status;
             if status.is_settled() {
                 metrics.settled.with_label_values(&[status.name()]).inc();

@@ -1,5 +1,6 @@
 //! What becomes of a webhook.
 
+use super::access::Mode;
 use super::words::words;
 
 words! {
@@ -16,5 +17,12 @@ words! {
         Live = "live",
         Test = "test",
         Both = "both",
+    }
+}
+
+impl EndpointMode {
+    /// Whether it hears of mail of that mode.
+    pub fn covers(self, mode: Mode) -> bool {
+        self == Self::Both || self.name() == mode.name()
     }
 }

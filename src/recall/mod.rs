@@ -47,7 +47,7 @@ pub struct Recaller {
     pub in_hand: Arc<InHand>,
     pub owner: Uuid,
     pub deliveries: Arc<Wake>,
-    pub webhooks: Arc<Wake>,
+    pub events: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
@@ -92,9 +92,7 @@ impl Recaller {
     /// Cancels a message that waits for its time; `false`: it does not any more.
     pub async fn cancel_scheduled(&self, message: &StoredScheduled) -> Result<bool, StoreError> {
         let ended = self.store.end_scheduled(&[message], &Unsent::Cancelled, &*self.rng).await?;
-        if ended.webhook_jobs > 0 {
-            self.webhooks.ring(message.id.shard());
-        }
+        self.events.ring(message.id.shard());
         self.count_cancelled(ended.recipients);
         Ok(!ended.messages.is_empty())
     }
@@ -111,11 +109,9 @@ impl Recaller {
         recall: Recall,
         done: &mut Vec<(RecipientId, Done)>,
     ) -> Result<(), StoreError> {
-        let (changed, jobs) = self.store.recall_unleased(message, open, recall, &*self.rng).await?;
-        if jobs > 0 {
-            self.webhooks.ring(message.shard());
-        }
+        let changed = self.store.recall_unleased(message, open, recall, &*self.rng).await?;
         if recall == Recall::Cancel {
+            self.events.ring(message.shard());
             self.count_cancelled(changed.len() as u64);
         } else if !changed.is_empty() {
             self.deliveries.ring(message.shard());

@@ -103,6 +103,11 @@ impl Store {
         self.clock.now()
     }
 
+    /// How many shards one transaction may touch.
+    pub const fn max_shards_per_tx(&self) -> usize {
+        self.max_shards_per_tx
+    }
+
     fn era(&self) -> i16 {
         self.era.load(Ordering::Acquire)
     }

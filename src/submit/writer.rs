@@ -174,7 +174,7 @@ struct Task {
     commits: Arc<Commits>,
     handover: Arc<Handover>,
     backlog: Arc<Backlog>,
-    webhooks: Arc<Wake>,
+    events: Arc<Wake>,
     rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
 }
@@ -183,7 +183,7 @@ struct Task {
 pub struct WriterParts {
     pub handover: Arc<Handover>,
     pub backlog: Arc<Backlog>,
-    pub webhooks: Arc<Wake>,
+    pub events: Arc<Wake>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -219,7 +219,7 @@ impl Writer {
                 commits: Arc::clone(&commits),
                 handover: Arc::clone(&parts.handover),
                 backlog: Arc::clone(&parts.backlog),
-                webhooks: Arc::clone(&parts.webhooks),
+                events: Arc::clone(&parts.events),
                 rng: Arc::clone(&parts.rng),
                 metrics: Arc::clone(&parts.metrics),
             };
@@ -351,34 +351,28 @@ impl Task {
         let is_leased = |id: &Uuid| permits.contains_key(id);
         let since = Instant::now();
         let birth = Birth { owner: self.handover.owner, token, span: self.handover.span, is_leased: &is_leased };
-        let written = match self.connection.accept(batch, &birth, &*self.rng).await {
-            Ok(written) => written,
+        let stored = match self.connection.accept(batch, &birth, &*self.rng).await {
+            Ok(stored) => stored,
             Err(error) => {
                 // Nothing was delivered in these places: that says nothing of how fast their lanes are.
                 permits.into_values().for_each(Permit::give_up);
                 return Err(error);
             }
         };
-        for (submission, stored) in batch.iter().zip(&written.stored) {
+        for (submission, stored) in batch.iter().zip(&stored) {
             let Stored::Accepted(items) = stored else { continue };
             let fresh = submission.items.iter().zip(items).filter(|(_, stored)| **stored == ItemStored::Accepted);
             for message in fresh.flat_map(|(item, _)| &item.messages) {
-                self.pass_on(message, (token, since), &mut permits, written.webhook_jobs > 0);
+                self.pass_on(message, (token, since), &mut permits);
             }
         }
         // Those of requests that were answered before.
         permits.into_values().for_each(Permit::give_up);
-        Ok(written.stored)
+        Ok(stored)
     }
 
     /// Gives an accepted message's deliveries to this process, or says where they wait.
-    fn pass_on(
-        &self,
-        message: &NewMessage,
-        (token, since): (Uuid, Instant),
-        permits: &mut HashMap<Uuid, Permit>,
-        has_jobs: bool,
-    ) {
+    fn pass_on(&self, message: &NewMessage, (token, since): (Uuid, Instant), permits: &mut HashMap<Uuid, Permit>) {
         let shard = message.id.shard();
         for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
             let id = recipient.id.uuid();
@@ -406,9 +400,7 @@ impl Task {
             let carried = self.handover.carry(reverse_path, &recipient.address, &message.raw, since);
             self.handover.hand_over(PlacedDelivery { delivery, permit, carried });
         }
-        if has_jobs {
-            self.webhooks.ring(shard);
-        }
+        self.events.ring(shard);
     }
 }
 

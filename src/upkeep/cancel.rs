@@ -32,7 +32,7 @@ const STEP: Duration = Duration::from_micros(1);
 /// What ticks.
 pub struct Cancellation {
     pub store: Store,
-    pub webhooks: Arc<Wake>,
+    pub events: Arc<Wake>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -108,7 +108,7 @@ impl Cancellation {
             for run in by_shard(found, 1, |message| message.id.shard()) {
                 let ended =
                     self.store.end_scheduled(&run.iter().collect::<Vec<_>>(), &Unsent::Cancelled, &*self.rng).await?;
-                self.tell(run[0].id.shard(), ended.recipients, ended.webhook_jobs);
+                self.tell(run[0].id.shard(), ended.recipients);
             }
         }
         Ok(())
@@ -148,16 +148,14 @@ impl Cancellation {
             return Ok(0);
         }
         let cancelled = connection.cancel_unclaimed(shard, deliveries, &*self.rng).await?;
-        let count = cancelled.recipients.len() as u64;
-        self.tell(shard, count, cancelled.webhook_jobs);
+        let count = cancelled.len() as u64;
+        self.tell(shard, count);
         Ok(count)
     }
 
-    fn tell(&self, shard: Shard, recipients: u64, webhook_jobs: u64) {
+    fn tell(&self, shard: Shard, recipients: u64) {
         self.metrics.settled.with_label_values(&[RecipientStatus::Cancelled.name()]).inc_by(recipients);
-        if webhook_jobs > 0 {
-            self.webhooks.ring(shard);
-        }
+        self.events.ring(shard);
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Expiry {
     pub owner: Uuid,
     /// How long the lease lasts under which they are ended.
     pub lease: Duration,
-    pub webhooks: Arc<Wake>,
+    pub events: Arc<Wake>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -66,7 +66,7 @@ impl Expiry {
             return Ok(0);
         }
         // Should this not be written, their leases run out.
-        let settled = connection.settle_deliveries(&ended.iter().collect::<Vec<_>>(), &*self.rng).await?;
+        connection.settle_deliveries(&ended.iter().collect::<Vec<_>>(), &*self.rng).await?;
         for settlement in &ended {
             let status = settlement.transition.status.name();
             self.metrics.settled.with_label_values(&[status]).inc();
@@ -75,9 +75,7 @@ impl Expiry {
             let delivery = &settlement.delivery;
             tracing::info!(message.id = %delivery.message, delivery.id = %delivery.recipient, status, attempts = delivery.lease.attempt, "a delivery ended");
         }
-        if settled.webhook_jobs > 0 {
-            self.webhooks.ring(shard);
-        }
+        self.events.ring(shard);
         Ok(i64::try_from(ended.len()).unwrap_or(BATCH))
     }
 

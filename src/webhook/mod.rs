@@ -1,12 +1,15 @@
-//! Webhooks: the outbox's jobs, signed and posted, under the same queue law as deliveries.
+//! Webhooks: [`feeder`] reads the event log for each endpoint and makes jobs, which are signed and posted under the same queue
+//! law as deliveries.
 //!
 //! [`payload`] writes the body, [`sign`] signs it (Standard Webhooks 1.0), [`post`] carries it over HTTP to an
 //! address that was judged after resolving, [`worker`] decides what follows. A slow endpoint holds up
 //! nobody: calls are bounded per endpoint.
 
+mod feeder;
 pub mod payload;
 pub mod post;
 pub mod sign;
 mod worker;
 
+pub use feeder::Feeder;
 pub use worker::{Poster, PosterParts};

@@ -24,6 +24,8 @@ use crate::wake::Wake;
 
 /// Wait before the store is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
+/// How long a job of a disabled endpoint waits: enabling it makes it due.
+const PARKED: Duration = Duration::from_hours(24 * 365);
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
@@ -74,7 +76,7 @@ impl Poster {
     /// Calls the endpoint and says what follows.
     async fn call(&self, job: &LeasedJob, loaded: &LoadedJob) -> JobSettlement {
         if !loaded.enabled {
-            return self.settlement(job, JobNext::Failed, None, "the endpoint is disabled");
+            return self.settlement(job, JobNext::Due(self.now() + PARKED), None, "the endpoint is disabled");
         }
         let Ok(target) = Target::parse(&loaded.url) else {
             return self.settlement(job, JobNext::Failed, None, "the URL cannot be used");

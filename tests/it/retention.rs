@@ -310,12 +310,14 @@ async fn what_a_project_keeps_no_longer_is_purged_and_nothing_unsettled_ever() {
     ));
     let scheduled = app.send(&later).await;
     // One is owed again, and of another an endpoint is still to be told.
+    let endpoint = json!({"url": "http://127.0.0.1:9/", "events": ["message.expired"]});
+    assert_eq!(app.post("/v1/webhooks", &endpoint).await.status, 201);
     app.database
         .execute(&format!(
             "UPDATE recipients SET status = 'queued', settled_at = NULL WHERE message_id = '{}'; \
              INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at) \
-             SELECT shard, gen_random_uuid(), gen_random_uuid(), message_id, id, 'infinity' FROM events \
-             WHERE message_id = '{}' AND type = 'message.queued'; \
+             SELECT e.shard, gen_random_uuid(), w.id, e.message_id, e.id, 'infinity' FROM events e, webhook_endpoints w \
+             WHERE message_id = '{}' AND e.type = 'message.queued'; \
              UPDATE attempts SET transcript = 'said'",
             uuid(&open),
             uuid(&told),

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
+use crate::domain::log::LogCursor;
 use crate::domain::webhook::{EndpointMode, WebhookStatus};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
@@ -45,27 +46,39 @@ impl Store {
         secret: &[u8],
         limit: i64,
     ) -> Result<bool, StoreError> {
-        let done = on_pool!(self, "endpoints.insert", conn, sqlx::query!(
-            r#"
-            INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled, disabled_reason,
-                created_at, mode)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12
-            WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
+        // It hears of what is committed from now on.
+        let position = LogCursor { seen: Some(self.look().await?), within: None }.to_string();
+        let done = on_pool!(
+            self,
+            "endpoints.insert",
+            conn,
+            sqlx::query!(
+                r#"
+            WITH endpoint AS (
+                INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled,
+                    disabled_reason, created_at, mode)
+                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12
+                WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
+                RETURNING id, project_id, created_at)
+            INSERT INTO webhook_positions (endpoint_id, project_id, position, fed_until)
+            SELECT e.id, e.project_id, $13, e.created_at FROM endpoint e
             "#,
-            endpoint.id.uuid(),
-            project.uuid(),
-            endpoint.url,
-            &endpoint.events,
-            &endpoint.tags,
-            endpoint.description,
-            secret,
-            endpoint.enabled,
-            endpoint.disabled_reason,
-            endpoint.created_at,
-            limit,
-            endpoint.mode.name(),
-        )
-        .execute(conn))?;
+                endpoint.id.uuid(),
+                project.uuid(),
+                endpoint.url,
+                &endpoint.events,
+                &endpoint.tags,
+                endpoint.description,
+                secret,
+                endpoint.enabled,
+                endpoint.disabled_reason,
+                endpoint.created_at,
+                limit,
+                endpoint.mode.name(),
+                position,
+            )
+            .execute(conn)
+        )?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -138,14 +151,19 @@ impl Store {
         Ok(self.select_endpoints(project, only, Some(id), None, 1).await?.pop())
     }
 
-    /// Writes what may change of an endpoint; enabling clears its record of failures.
+    /// Writes what may change of an endpoint; enabling clears its record of failures, and makes due what waited for it.
     pub async fn update_endpoint(&self, project: ProjectId, endpoint: &Endpoint) -> Result<bool, StoreError> {
+        let now = self.now();
         let done = on_pool!(
             self,
             "endpoints.update",
             conn,
             sqlx::query!(
                 r#"
+                WITH jobs AS (
+                    UPDATE webhook_jobs j SET due_at = LEAST(j.due_at, $10) FROM webhook_endpoints w
+                    WHERE w.id = $2 AND w.project_id = $1 AND NOT w.enabled AND $7 AND j.endpoint_id = w.id
+                      AND j.lease_token IS NULL)
                 UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7,
                     disabled_reason = $8, mode = $9, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END
                 WHERE project_id = $1 AND id = $2
@@ -159,6 +177,7 @@ impl Store {
                 endpoint.enabled,
                 endpoint.disabled_reason,
                 endpoint.mode.name(),
+                now,
             )
             .execute(conn)
         )?;

@@ -1,5 +1,4 @@
-//! The accepting commit: idempotency keys, messages, bodies, recipients, deliveries, first events and their webhook
-//! jobs. All messages of a commit lie in one shard, and their statement says so: one node can answer it.
+//! The accepting commit: idempotency keys, messages, bodies, recipients, deliveries, first events. All messages of a commit lie in one shard, and their statement says so: one node can answer it.
 
 mod keys;
 mod schedule;
@@ -58,14 +57,6 @@ pub struct Birth<'a> {
     pub is_leased: &'a (dyn Fn(&Uuid) -> bool + Sync),
 }
 
-/// What a commit wrote.
-#[derive(Debug)]
-pub struct Written {
-    /// In order of the batch.
-    pub stored: Vec<Stored>,
-    pub webhook_jobs: u64,
-}
-
 impl OwnedConnection {
     /// Stores a batch in one transaction, in order of the batch. Its messages lie in one shard, and no key stands twice.
     /// On any error nothing is stored.
@@ -74,7 +65,7 @@ impl OwnedConnection {
         batch: &[NewSubmission],
         birth: &Birth<'_>,
         rng: &dyn Rng,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Vec<Stored>, StoreError> {
         let context = Context { birth, now: self.store.now(), era: self.store.era(), rng };
         on_connection!(self, "messages.accept", conn, accept(conn, batch, &context))
     }
@@ -92,13 +83,15 @@ async fn accept(
     conn: &mut PgConnection,
     batch: &[NewSubmission],
     context: &Context<'_>,
-) -> Result<Written, StoreError> {
+) -> Result<Vec<Stored>, StoreError> {
     let all_new = |submission: &NewSubmission| Stored::Accepted(vec![ItemStored::Accepted; submission.items.len()]);
     // Without keys and schedules one statement is the whole transaction.
     if batch.iter().all(is_plain) {
         let all: Vec<_> = batch.iter().flat_map(NewSubmission::messages).collect();
-        let webhook_jobs = if all.is_empty() { 0 } else { insert(conn, &all, context).await? };
-        return Ok(Written { stored: batch.iter().map(all_new).collect(), webhook_jobs });
+        if !all.is_empty() {
+            insert(conn, &all, context).await?;
+        }
+        return Ok(batch.iter().map(all_new).collect());
     }
     let mut tx = conn.begin().await?;
     let mut stored = keys::claim(&mut tx, batch, context.now).await?;
@@ -112,10 +105,12 @@ async fn accept(
             scheduled.extend(&item.scheduled);
         }
     }
-    let webhook_jobs = if fresh.is_empty() { 0 } else { insert(&mut tx, &fresh, context).await? };
+    if !fresh.is_empty() {
+        insert(&mut tx, &fresh, context).await?;
+    }
     schedule::insert(&mut tx, &scheduled).await?;
     tx.commit().await?;
-    Ok(Written { stored, webhook_jobs })
+    Ok(stored)
 }
 
 /// Whether it makes messages, and asks nothing of what is there.
@@ -173,7 +168,6 @@ struct RecipientColumns<'m> {
     event_id: Vec<Uuid>,
     event_type: Vec<&'static str>,
     created_at: Vec<Timestamp>,
-    tags: Vec<serde_json::Value>,
     reply_text: Vec<Option<String>>,
     reply_class: Vec<Option<&'static str>>,
     data: Vec<serde_json::Value>,
@@ -246,7 +240,6 @@ impl<'m> RecipientColumns<'m> {
             self.event_id.push(EventId::new_in(shard, context.now, context.rng).uuid());
             self.event_type.push(EventType::of_birth(recipient.status).name());
             self.created_at.push(message.send_at.map_or(message.created_at, |_| context.now));
-            self.tags.push(as_json(&message.tags));
             let why = recipient.suppressed.as_ref();
             self.reply_text.push(why.map(Suppressed::text));
             self.reply_class.push(why.map(|_| OwnClass::Suppressed.name()));
@@ -256,17 +249,15 @@ impl<'m> RecipientColumns<'m> {
 }
 
 /// Messages and all that belongs to them, in one statement: a round trip for each table would cost more than the rows.
-/// Returns the number of webhook jobs: one for each enabled endpoint of the project that wants the type and the tags;
-/// their ids follow from event and endpoint.
 #[expect(clippy::too_many_lines, reason = "one statement, with a clause and an argument on each line")]
-async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Context<'_>) -> Result<u64, StoreError> {
+async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Context<'_>) -> Result<(), StoreError> {
     let (mut m, mut r) = (MessageColumns::default(), RecipientColumns::default());
     for message in batch {
         m.push(message);
         r.push_all(message, context);
     }
     let shard = batch.first().map_or(Shard::of_low_bits(0), |message| message.id.shard());
-    let jobs = sqlx::query_scalar!(
+    sqlx::query!(
         r#"
         WITH
         messages_ AS (
@@ -276,7 +267,7 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
             SELECT $1::int, * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[],
                 $14::text[], $15::text[], $43::text[], $45::uuid[], $46::text[], $47::timestamptz[],
-                $51::text[])),
+                $37::text[])),
         bodies_ AS (
             INSERT INTO message_bodies (shard, message_id, raw)
             SELECT $1, * FROM unnest($2::uuid[], $16::bytea[])),
@@ -285,9 +276,9 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
             SELECT * FROM unnest($17::uuid[], $18::uuid[], $19::uuid[], $20::text[], $21::smallint[], $22::text[],
                 $23::text[], $24::text[], $25::text[], $26::timestamptz[], $27::text[], $28::smallint[], $29::int[],
                 $30::timestamptz[], $31::text[], $32::text[], $33::bool[], $34::uuid[], $35::text[], $36::timestamptz[],
-                $37::jsonb[], $44::text[], $48::text[], $49::text[], $50::jsonb[])
+                $44::text[], $48::text[], $49::text[], $50::jsonb[])
             AS r (id, message_id, project_id, mode, position, kind, address, return_path, status, settled_at, next_hop,
-                priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, tags, places,
+                priority, size, give_up_at, tls, ip_pool, is_leased, event_id, event_type, created_at, places,
                 reply_text, reply_class, data)),
         recipients_ AS (
             INSERT INTO recipients (shard, project_id, message_id, id, position, kind, address, return_path, places, status,
@@ -303,22 +294,11 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
                 $38::timestamptz, r.tls, r.ip_pool, r.is_leased::int, CASE WHEN r.is_leased THEN $39::uuid END,
                 CASE WHEN r.is_leased THEN $40::uuid END,
                 CASE WHEN r.is_leased THEN $38 + make_interval(secs => $41) END
-            FROM r WHERE r.settled_at IS NULL),
-        events_ AS (
-            INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data,
-                era, xid)
-            SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, 1, r.event_type, r.created_at, r.data, $42,
-                pg_current_xact_id()
-            FROM r),
-        jobs_ AS (
-            INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-            SELECT $1, md5(r.event_id::text || w.id::text)::uuid, w.id, r.message_id, r.event_id, $38
-            FROM r JOIN webhook_endpoints w ON w.project_id = r.project_id AND w.enabled
-                AND w.mode IN (r.mode, 'both')
-                AND ('*' = ANY (w.events) OR r.event_type = ANY (w.events))
-            WHERE w.tags = '{}' OR r.tags ?| w.tags
-            ON CONFLICT DO NOTHING RETURNING 1)
-        SELECT count(*) AS "jobs!" FROM jobs_
+            FROM r WHERE r.settled_at IS NULL)
+        INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
+        SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, 1, r.event_type, r.created_at, r.data, $42,
+            pg_current_xact_id()
+        FROM r
         "#,
         shard.value(),
         &m.id,
@@ -356,7 +336,7 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         &r.event_id,
         &r.event_type as &[&str],
         &r.created_at,
-        &r.tags,
+        &m.template as &[Option<&str>],
         context.now,
         context.birth.owner,
         context.birth.token,
@@ -370,9 +350,8 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         &r.reply_text as &[Option<String>],
         &r.reply_class as &[Option<&str>],
         &r.data,
-        &m.template as &[Option<&str>],
     )
-    .fetch_one(conn)
+    .execute(conn)
     .await?;
-    Ok(jobs.unsigned_abs())
+    Ok(())
 }

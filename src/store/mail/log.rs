@@ -266,7 +266,7 @@ impl Store {
     }
 
     /// What is visible now.
-    async fn look(&self) -> Result<Look, StoreError> {
+    pub(in crate::store) async fn look(&self) -> Result<Look, StoreError> {
         let era = self.era();
         let snapshot = on_pool!(
             self,

@@ -170,7 +170,13 @@ async fn purge_events(
         r#"
         DELETE FROM events e USING unnest($1::int[], $2::uuid[]) AS w (shard, id)
         WHERE e.shard = w.shard AND e.message_id = w.id AND e.id >= $3 AND e.occurred_at <= $4
-          AND NOT EXISTS (SELECT 1 FROM webhook_jobs j WHERE j.shard = e.shard AND j.event_id = e.id)
+          AND NOT EXISTS (
+            SELECT 1 FROM webhook_jobs j JOIN webhook_endpoints w ON w.id = j.endpoint_id AND w.enabled
+            WHERE j.shard = e.shard AND j.event_id = e.id)
+          -- What was not turned into jobs yet is owed as well.
+          AND NOT EXISTS (
+            SELECT 1 FROM webhook_positions p JOIN webhook_endpoints w ON w.id = p.endpoint_id AND w.enabled
+            WHERE p.project_id = e.project_id AND p.fed_until <= e.occurred_at + make_interval(mins => 5))
         "#,
         shards,
         ids,

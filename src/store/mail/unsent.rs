@@ -1,5 +1,5 @@
 //! Leaving the schedule without having been sent: cancelled, or refused when the time had come. The message then is one
-//! without a body, all of whose recipients are settled; row, events and webhook jobs are one commit.
+//! without a body, all of whose recipients are settled; row and events are one commit.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -30,7 +30,6 @@ pub struct EndedScheduled {
     pub messages: Vec<MessageId>,
     /// The recipients of those.
     pub recipients: u64,
-    pub webhook_jobs: u64,
 }
 
 impl Unsent {
@@ -114,7 +113,7 @@ async fn end(
                 s.send_at
             FROM ended s),
         r AS MATERIALIZED (
-            SELECT u.*, s.project_id, s.mode, s.tags
+            SELECT u.*, s.project_id, s.mode
             FROM unnest($4::uuid[], $5::uuid[], $6::smallint[], $7::text[], $8::text[], $9::text[], $10::uuid[])
                 AS u (message_id, id, position, kind, address, places, event_id)
             JOIN ended s ON s.id = u.message_id),
@@ -127,16 +126,8 @@ async fn end(
                 era, xid)
             SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, 1, $15, $12, $16::jsonb, $17,
                 pg_current_xact_id()
-            FROM r),
-        jobs_ AS (
-            INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-            SELECT $1, md5(r.event_id::text || w.id::text)::uuid, w.id, r.message_id, r.event_id, $12
-            FROM r JOIN webhook_endpoints w ON w.project_id = r.project_id AND w.enabled
-                AND w.mode IN (r.mode, 'both')
-                AND ('*' = ANY (w.events) OR $15 = ANY (w.events))
-            WHERE w.tags = '{}' OR r.tags ?| w.tags
-            ON CONFLICT DO NOTHING RETURNING 1)
-        SELECT s.id, (SELECT count(*) FROM r) AS "recipients!", (SELECT count(*) FROM jobs_) AS "jobs!" FROM ended s
+            FROM r)
+        SELECT s.id, (SELECT count(*) FROM r) AS "recipients!" FROM ended s
         "#,
         shard.value(),
         &messages.iter().map(|message| message.id.uuid()).collect::<Vec<_>>(),
@@ -161,7 +152,6 @@ async fn end(
     let count = |number: Option<i64>| number.map_or(0, i64::unsigned_abs);
     Ok(EndedScheduled {
         recipients: count(rows.first().map(|row| row.recipients)),
-        webhook_jobs: count(rows.first().map(|row| row.jobs)),
         messages: rows.into_iter().map(|row| MessageId::from_uuid(row.id)).collect(),
     })
 }

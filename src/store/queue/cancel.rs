@@ -1,4 +1,4 @@
-//! Cancelling: deliveries that nobody has in hand end, whoever wishes it. State, event and webhook jobs are one commit.
+//! Cancelling: deliveries that nobody has in hand end, whoever wishes it. State and event are one commit.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -23,14 +23,6 @@ impl Unclaimed {
     }
 }
 
-/// What a cancelling commit wrote.
-#[derive(Debug, Clone, Default)]
-pub struct Cancelled {
-    /// Those whose deliveries ended.
-    pub recipients: Vec<RecipientId>,
-    pub webhook_jobs: u64,
-}
-
 /// When it is, and chance.
 #[derive(Clone, Copy)]
 struct Moment<'a> {
@@ -40,26 +32,26 @@ struct Moment<'a> {
 }
 
 impl OwnedConnection {
-    /// Cancels those of some deliveries of one shard that nobody has in hand.
+    /// Cancels those of some deliveries of one shard that nobody has in hand; gives whose they were.
     pub async fn cancel_unclaimed(
         &mut self,
         shard: Shard,
         deliveries: &[Unclaimed],
         rng: &dyn Rng,
-    ) -> Result<Cancelled, StoreError> {
+    ) -> Result<Vec<RecipientId>, StoreError> {
         let at = Moment { now: self.store.now(), era: self.store.era(), rng };
         on_connection!(self, "deliveries.cancel", conn, cancel(conn, shard, deliveries, at))
     }
 }
 
 impl Store {
-    /// Cancels those of some deliveries of one shard that nobody has in hand.
+    /// Cancels those of some deliveries of one shard that nobody has in hand; gives whose they were.
     pub async fn cancel_unclaimed(
         &self,
         shard: Shard,
         deliveries: &[Unclaimed],
         rng: &dyn Rng,
-    ) -> Result<Cancelled, StoreError> {
+    ) -> Result<Vec<RecipientId>, StoreError> {
         let at = Moment { now: self.now(), era: self.era(), rng };
         on_pool!(self, "deliveries.cancel", conn, cancel(conn, shard, deliveries, at))
     }
@@ -70,12 +62,12 @@ async fn cancel(
     shard: Shard,
     deliveries: &[Unclaimed],
     at: Moment<'_>,
-) -> Result<Cancelled, StoreError> {
+) -> Result<Vec<RecipientId>, StoreError> {
     let Moment { now, era, rng } = at;
     let events: Vec<_> = deliveries.iter().map(|_| EventId::new_in(shard, now, rng).uuid()).collect();
     let messages: Vec<_> = deliveries.iter().map(|delivery| delivery.message.uuid()).collect();
     let (first, last) = bounds(messages.iter().copied());
-    let rows = sqlx::query!(
+    let rows = sqlx::query_scalar!(
         r#"
         WITH c AS MATERIALIZED (
             SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS c (id, message_id, event_id)),
@@ -93,18 +85,8 @@ async fn cancel(
             INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data,
                 era, xid)
             SELECT $1, r.event_id, r.project_id, r.message_id, r.id, r.mode, r.events, $9, $5, '{}', $10, pg_current_xact_id()
-            FROM recipients_ r),
-        jobs_ AS (
-            INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-            SELECT $1, md5(g.event_id::text || w.id::text)::uuid, w.id, g.message_id, g.event_id, $5
-            FROM ended g JOIN webhook_endpoints w ON w.project_id = g.project_id AND w.enabled
-                AND w.mode IN (g.mode, 'both')
-                AND ('*' = ANY (w.events) OR $9 = ANY (w.events))
-            WHERE w.tags = '{}' OR EXISTS (
-                SELECT 1 FROM messages m
-                WHERE m.shard = $1 AND m.id = g.message_id AND m.id BETWEEN $6 AND $7 AND m.tags ?| w.tags)
-            ON CONFLICT DO NOTHING RETURNING 1)
-        SELECT g.id AS "id!", (SELECT count(*) FROM jobs_) AS "jobs!" FROM ended g
+            FROM recipients_ r)
+        SELECT g.id AS "id!" FROM ended g
         "#,
         shard.value(),
         &deliveries.iter().map(|delivery| delivery.recipient.uuid()).collect::<Vec<_>>(),
@@ -119,7 +101,5 @@ async fn cancel(
     )
     .fetch_all(conn)
     .await?;
-    let webhook_jobs = rows.first().map_or(0, |row| row.jobs.unsigned_abs());
-    let recipients = rows.into_iter().map(|row| RecipientId::from_uuid(row.id)).collect();
-    Ok(Cancelled { recipients, webhook_jobs })
+    Ok(rows.into_iter().map(RecipientId::from_uuid).collect())
 }

@@ -9,4 +9,5 @@ pub mod floors;
 pub mod leases;
 pub mod recall;
 pub mod settle;
+pub mod webhook_feed;
 pub mod webhook_jobs;

@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::cancel::{Cancelled, Unclaimed};
+use super::cancel::Unclaimed;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::lease::Lease;
@@ -32,32 +32,28 @@ pub struct InHandElsewhere {
 }
 
 impl Store {
-    /// Changes those of a message's deliveries that nobody has in hand; gives which, and the number of webhook jobs.
+    /// Changes those of a message's deliveries that nobody has in hand; gives which.
     pub async fn recall_unleased(
         &self,
         message: MessageId,
         recipients: &[RecipientId],
         recall: Recall,
         rng: &dyn Rng,
-    ) -> Result<(Vec<RecipientId>, u64), StoreError> {
+    ) -> Result<Vec<RecipientId>, StoreError> {
         let ids: Vec<_> = recipients.iter().map(|recipient| recipient.uuid()).collect();
         let now = self.now();
         match recall {
             Recall::Cancel => {
                 let deliveries: Vec<_> = ids.iter().map(|id| Unclaimed::of(*id, message.uuid())).collect();
-                let Cancelled { recipients, webhook_jobs } =
-                    self.cancel_unclaimed(message.shard(), &deliveries, rng).await?;
-                Ok((recipients, webhook_jobs))
+                self.cancel_unclaimed(message.shard(), &deliveries, rng).await
             }
             Recall::Edit { due_at, expires_at } => {
                 let edited = (due_at, expires_at);
-                let ids = on_pool!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))?;
-                Ok((ids, 0))
+                on_pool!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))
             }
             Recall::Retry => {
                 let edited = (Some(now), None);
-                let ids = on_pool!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))?;
-                Ok((ids, 0))
+                on_pool!(self, "deliveries.edit", conn, edit(conn, message, &ids, edited, now))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Settling: what a try led to, written in one commit. Attempt, state, event and webhook jobs, or a lease that was lost.
+//! Settling: what a try led to, written in one commit. Attempt, state and event, or a lease that was lost.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,29 +13,22 @@ use crate::domain::id::{AttemptId, EventId, RecipientId};
 use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
-/// What a settling commit wrote.
-#[derive(Debug)]
-pub struct Settled {
-    /// Recipients whose lease was no longer ours: of those only the attempt is recorded.
-    pub lost: HashSet<RecipientId>,
-    pub webhook_jobs: u64,
-}
-
 impl OwnedConnection {
-    /// Writes what tries led to: attempts, states, events and webhook jobs, in one commit.
+    /// Writes what tries led to: attempts, states and events, in one commit. Gives the recipients whose lease was no longer
+    /// ours: of those only the attempt is recorded.
     pub async fn settle_deliveries(
         &mut self,
         settlements: &[&Settlement],
         rng: &dyn Rng,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<HashSet<RecipientId>, StoreError> {
         let (now, era) = (self.store.now(), self.store.era());
         let mut columns = Columns::default();
         for settlement in settlements {
             columns.push(settlement, rng);
         }
-        let (ours, webhook_jobs) = on_connection!(self, "deliveries.settle", conn, settle(conn, &columns, now, era))?;
+        let ours = on_connection!(self, "deliveries.settle", conn, settle(conn, &columns, now, era))?;
         let recipients = settlements.iter().map(|settlement| settlement.delivery.recipient);
-        Ok(Settled { lost: recipients.filter(|recipient| !ours.contains(&recipient.uuid())).collect(), webhook_jobs })
+        Ok(recipients.filter(|recipient| !ours.contains(&recipient.uuid())).collect())
     }
 }
 
@@ -165,16 +158,16 @@ fn event_data(report: &AttemptReport, attempt: i32) -> serde_json::Value {
 }
 
 /// One statement is the whole transaction: a round trip for each table would cost more than the rows. Returns the
-/// deliveries that were ours, and the number of webhook jobs.
+/// deliveries that were ours.
 #[expect(clippy::too_many_lines, reason = "one statement, with a clause and an argument on each line")]
 async fn settle(
     conn: &mut PgConnection,
     columns: &Columns<'_>,
     now: Timestamp,
     era: i16,
-) -> Result<(HashSet<Uuid>, u64), StoreError> {
+) -> Result<HashSet<Uuid>, StoreError> {
     let (first, last) = bounds(columns.message_id.iter().copied());
-    let rows = sqlx::query!(
+    let rows = sqlx::query_scalar!(
         r#"
         WITH
         -- One row a settlement.
@@ -229,18 +222,8 @@ async fn settle(
                 era, xid)
             SELECT r.shard, r.event_id, r.project_id, r.message_id, r.id, r.mode, r.events, r.event_type, r.finished_at,
                 r.data, $33, pg_current_xact_id()
-            FROM recipients_ r),
-        jobs_ AS (
-            INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-            SELECT o.shard, md5(o.event_id::text || w.id::text)::uuid, w.id, o.message_id, o.event_id, $34
-            FROM ours o JOIN webhook_endpoints w ON w.project_id = o.project_id AND w.enabled
-                AND w.mode IN (o.mode, 'both')
-                AND ('*' = ANY (w.events) OR o.event_type = ANY (w.events))
-            WHERE w.tags = '{}' OR EXISTS (
-                SELECT 1 FROM messages m
-                WHERE m.shard = o.shard AND m.id = o.message_id AND m.id BETWEEN $31 AND $32 AND m.tags ?| w.tags)
-            ON CONFLICT DO NOTHING RETURNING 1)
-        SELECT o.id AS "id!", (SELECT count(*) FROM jobs_) AS "jobs!" FROM ours o
+            FROM recipients_ r)
+        SELECT o.id AS "id!" FROM ours o
         "#,
         &columns.shard,
         &columns.id,
@@ -280,6 +263,5 @@ async fn settle(
     )
     .fetch_all(conn)
     .await?;
-    let webhook_jobs = rows.first().map_or(0, |row| row.jobs.unsigned_abs());
-    Ok((rows.into_iter().map(|row| row.id).collect(), webhook_jobs))
+    Ok(rows.into_iter().collect())
 }

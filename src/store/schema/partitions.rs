@@ -258,8 +258,8 @@ async fn drop_marked(conn: &mut PgConnection, table: &Wide, retired: &mut Retire
 
 /// Whether a delivery or a webhook job of a message with an id from `lower` to `upper` is still owed, or the webhook of
 /// an event with such an id: an event may be days younger than its message. A delivery's id has the same millisecond as
-/// its message's. Deliveries are asked first: the commit that settles one writes its jobs, so that none can pass between
-/// the two questions.
+/// its message's. Deliveries are asked first, and then whether an enabled endpoint lags so far behind that it was not told yet:
+/// none can pass between the questions.
 async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> Result<bool, StoreError> {
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
@@ -274,11 +274,30 @@ async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> R
             return Ok(true);
         }
     }
+    let lags = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT 1 FROM webhook_positions p JOIN webhook_endpoints w ON w.id = p.endpoint_id AND w.enabled
+            WHERE p.fed_until < now() - interval '1 hour'
+              AND p.fed_until < to_timestamp(('x' || left(replace($1::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+                + interval '5 days') AS "lags!"
+        "#,
+        upper.to_string(),
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if lags {
+        return Ok(true);
+    }
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
             r#"
-            SELECT EXISTS (SELECT 1 FROM webhook_jobs WHERE shard = $1 AND message_id >= $2 AND message_id < $3)
-                OR EXISTS (SELECT 1 FROM webhook_jobs WHERE shard = $1 AND event_id >= $2 AND event_id < $3) AS "found!"
+            SELECT EXISTS (
+                SELECT 1 FROM webhook_jobs j JOIN webhook_endpoints w ON w.id = j.endpoint_id AND w.enabled
+                WHERE j.shard = $1 AND j.message_id >= $2 AND j.message_id < $3)
+            OR EXISTS (
+                SELECT 1 FROM webhook_jobs j JOIN webhook_endpoints w ON w.id = j.endpoint_id AND w.enabled
+                WHERE j.shard = $1 AND j.event_id >= $2 AND j.event_id < $3) AS "found!"
             "#,
             shard.value(),
             lower,

@@ -1,0 +1,228 @@
+//! From the event log to webhook jobs: each endpoint has a position, and what is behind it is turned into jobs, a bounded number
+//! at a time. One process does it at a time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
+use crate::domain::log::LogCursor;
+use crate::domain::shard::Shard;
+use crate::domain::webhook::EndpointMode;
+use crate::store::{Store, StoreError, decoded, on_pool};
+
+/// An enabled endpoint, and where it stands in the log.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    pub endpoint: EndpointId,
+    pub project: ProjectId,
+    pub mode: EndpointMode,
+    /// `*`: all.
+    pub events: Vec<String>,
+    /// Empty: all.
+    pub tags: Vec<String>,
+    /// The text of a [`LogCursor`], as it is stored.
+    pub position: String,
+}
+
+impl Feed {
+    pub fn cursor(&self) -> Result<LogCursor, StoreError> {
+        let corrupt = |_| StoreError::corrupt("webhook_positions", "position", self.endpoint, &self.position);
+        self.position.parse().map_err(corrupt)
+    }
+}
+
+/// A call that an endpoint is owed.
+#[derive(Debug, Clone, Copy)]
+pub struct NewJob {
+    pub endpoint: EndpointId,
+    pub message: MessageId,
+    pub event: EventId,
+}
+
+impl Store {
+    /// Whether this process is the one that turns events into jobs, for `span` from now on.
+    pub async fn hold_feeder(&self, owner: Uuid, span: Duration) -> Result<bool, StoreError> {
+        let now = self.now();
+        let held = on_pool!(
+            self,
+            "webhook_feeder.hold",
+            conn,
+            sqlx::query!(
+                "UPDATE webhook_feeder SET owner = $1, until = $3 WHERE owner = $1 OR until <= $2",
+                owner,
+                now,
+                now + span,
+            )
+            .execute(conn)
+        )?;
+        Ok(held.rows_affected() == 1)
+    }
+
+    /// Lets another process turn events into jobs.
+    pub async fn leave_feeder(&self, owner: Uuid) -> Result<(), StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "webhook_feeder.leave",
+            conn,
+            sqlx::query!("UPDATE webhook_feeder SET until = $2 WHERE owner = $1", owner, now).execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// The endpoints that are enabled.
+    pub async fn list_feeds(&self) -> Result<Vec<Feed>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "webhook_positions.list",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT p.endpoint_id, p.project_id, p.position, w.mode, w.events, w.tags
+                FROM webhook_positions p JOIN webhook_endpoints w ON w.id = p.endpoint_id WHERE w.enabled
+                ORDER BY p.endpoint_id
+                "#,
+            )
+            .fetch_all(conn)
+        )?;
+        let feeds = rows.into_iter().map(|row| {
+            let mode = EndpointMode::parse(&row.mode);
+            Ok(Feed {
+                endpoint: EndpointId::from_uuid(row.endpoint_id),
+                project: ProjectId::from_uuid(row.project_id),
+                mode: decoded(mode, ("webhook_endpoints", "mode"), row.endpoint_id, &row.mode)?,
+                events: row.events,
+                tags: row.tags,
+                position: row.position,
+            })
+        });
+        feeds.collect()
+    }
+
+    /// Which of these positions of projects have events behind them in these shards: an index probe for each and shard.
+    pub async fn with_news(
+        &self,
+        positions: &[(ProjectId, LogCursor)],
+        shards: &[Shard],
+    ) -> Result<Vec<usize>, StoreError> {
+        let seen = |position: &(ProjectId, LogCursor)| position.1.seen.clone();
+        let found = on_pool!(
+            self,
+            "events.find_news",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                SELECT p.n AS "n!" FROM unnest($1::uuid[], $2::smallint[], $3::text[])
+                    WITH ORDINALITY AS p (project_id, era, snapshot, n)
+                WHERE EXISTS (SELECT 1 FROM unnest($4::int[]) AS s (shard), LATERAL (
+                    SELECT 1 FROM events e
+                    WHERE e.shard = s.shard AND e.project_id = p.project_id
+                      AND (e.era, e.xid) >= (p.era, COALESCE(pg_snapshot_xmin(p.snapshot::pg_snapshot), '0'::xid8))
+                      AND (p.snapshot IS NULL OR e.era > p.era
+                        OR NOT pg_visible_in_snapshot(e.xid, p.snapshot::pg_snapshot))
+                    LIMIT 1) AS found)
+                "#,
+                &positions.iter().map(|(project, _)| project.uuid()).collect::<Vec<_>>(),
+                &positions.iter().map(|p| seen(p).map_or(0, |seen| seen.era)).collect::<Vec<i16>>(),
+                &positions.iter().map(|p| seen(p).map(|seen| seen.snapshot)).collect::<Vec<_>>() as &[Option<String>],
+                &shards.iter().map(|shard| shard.value()).collect::<Vec<_>>(),
+            )
+            .fetch_all(conn)
+        )?;
+        Ok(found.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect())
+    }
+
+    /// How many calls each of these endpoints is owed, counted up to `most`.
+    pub async fn count_jobs(
+        &self,
+        endpoints: &[EndpointId],
+        most: i64,
+    ) -> Result<HashMap<EndpointId, usize>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "webhook_jobs.count_of_endpoints",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT e.id AS "id!", c.count AS "count!" FROM unnest($1::uuid[]) AS e (id), LATERAL (
+                    SELECT count(*) FROM (SELECT 1 FROM webhook_jobs j WHERE j.endpoint_id = e.id LIMIT $2) AS j) AS c
+                "#,
+                &endpoints.iter().map(|endpoint| endpoint.uuid()).collect::<Vec<_>>(),
+                most,
+            )
+            .fetch_all(conn)
+        )?;
+        let count = |count: i64| usize::try_from(count).unwrap_or_default();
+        Ok(rows.into_iter().map(|row| (EndpointId::from_uuid(row.id), count(row.count))).collect())
+    }
+
+    /// Writes jobs; those that are there already stay as they are.
+    pub async fn insert_jobs(&self, jobs: &[NewJob]) -> Result<(), StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "webhook_jobs.insert",
+            conn,
+            sqlx::query!(
+                r#"
+                INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
+                SELECT j.shard, md5(j.event_id::text || j.endpoint_id::text)::uuid, j.endpoint_id, j.message_id, j.event_id, $5
+                FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) AS j (shard, endpoint_id, message_id, event_id)
+                ON CONFLICT DO NOTHING
+                "#,
+                &jobs.iter().map(|job| job.event.shard().value()).collect::<Vec<_>>(),
+                &jobs.iter().map(|job| job.endpoint.uuid()).collect::<Vec<_>>(),
+                &jobs.iter().map(|job| job.message.uuid()).collect::<Vec<_>>(),
+                &jobs.iter().map(|job| job.event.uuid()).collect::<Vec<_>>(),
+                now,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// Notes that all that happened before `fed_until` is behind these endpoints.
+    pub async fn note_fed(&self, endpoints: &[EndpointId], fed_until: Timestamp) -> Result<(), StoreError> {
+        on_pool!(
+            self,
+            "webhook_positions.note",
+            conn,
+            sqlx::query!(
+                "UPDATE webhook_positions SET fed_until = $2 WHERE endpoint_id = ANY ($1)",
+                &endpoints.iter().map(|endpoint| endpoint.uuid()).collect::<Vec<_>>(),
+                fed_until,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// Moves endpoints from one position to the next. `fed_until`: all that happened before is behind them.
+    pub async fn advance_feeds(
+        &self,
+        endpoints: &[EndpointId],
+        (from, to): (&str, &LogCursor),
+        fed_until: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        on_pool!(
+            self,
+            "webhook_positions.advance",
+            conn,
+            sqlx::query!(
+                r#"
+                UPDATE webhook_positions SET position = $3, fed_until = COALESCE($4, fed_until)
+                WHERE endpoint_id = ANY ($1) AND position = $2
+                "#,
+                &endpoints.iter().map(|endpoint| endpoint.uuid()).collect::<Vec<_>>(),
+                from,
+                to.to_string(),
+                fed_until,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+}

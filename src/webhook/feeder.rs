@@ -1,0 +1,180 @@
+//! Turns events into webhook jobs, endpoint by endpoint from its position in the log. An endpoint that takes nothing keeps its
+//! position and a bounded number of jobs, whatever happens in its project; one that is enabled again goes on from there.
+//!
+//! Endpoints of a project that stand at the same position are fed by one reading. One process feeds at a time; the calls are
+//! made by all.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::domain::clock::Clock;
+use crate::domain::id::{EndpointId, ProjectId};
+use crate::domain::log::LogCursor;
+use crate::domain::shard::Shard;
+use crate::shutdown::Shutdown;
+use crate::store::mail::log::{LogFilter, ProjectEvent};
+use crate::store::queue::webhook_feed::{Feed, NewJob};
+use crate::store::{Store, StoreError, by_shard};
+use crate::wake::Wake;
+
+/// Jobs that an endpoint may have before no more are made for it.
+const JOBS_MOST: usize = 500;
+/// Events of one reading.
+const PAGE: i64 = 500;
+/// How long the process that feeds is taken to live without a sign.
+const LEASE: Duration = Duration::from_secs(5);
+/// How often it gives one.
+const BEAT: Duration = Duration::from_secs(1);
+/// The least time between two rounds: events that come together are read together.
+const GAP: Duration = Duration::from_millis(20);
+/// How often it is noted of endpoints without news that there are none.
+const NOTE: Duration = Duration::from_secs(10);
+/// Wait after the store did not answer.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What feeds.
+pub struct Feeder {
+    pub store: Store,
+    pub owner: Uuid,
+    /// Rung when events were written.
+    pub events: Arc<Wake>,
+    /// Rung for jobs.
+    pub jobs: Arc<Wake>,
+    /// How often it is looked at what other processes wrote.
+    pub poll: Duration,
+}
+
+/// When what was done last.
+#[derive(Default)]
+struct Times {
+    /// This process said that it feeds.
+    beat: Option<Instant>,
+    /// All shards were looked through.
+    looked: Option<Instant>,
+    noted: Option<Instant>,
+}
+
+fn is_over(last: Option<Instant>, span: Duration) -> bool {
+    last.is_none_or(|at| at.elapsed() >= span)
+}
+
+/// Endpoints of one project at one position.
+type Group = Vec<Feed>;
+
+impl Feeder {
+    /// Feeds until the soft token falls.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut times = Times::default();
+        loop {
+            tokio::select! {
+                () = shutdown.soft.cancelled() => break,
+                () = self.events.rung() => {}
+                () = tokio::time::sleep(self.poll) => {}
+            }
+            if let Err(error) = self.feed(&mut times, &shutdown).await {
+                tracing::debug!(%error, "webhooks are made later");
+                times = Times::default();
+                shutdown.pause(PAUSE).await;
+            }
+            shutdown.pause(GAP).await;
+        }
+        if times.beat.is_some() {
+            let _ = self.store.leave_feeder(self.owner).await;
+        }
+    }
+
+    /// Feeds all that can be fed: now and then all shards are looked through, else those that this process wrote to.
+    async fn feed(&self, times: &mut Times, shutdown: &Shutdown) -> Result<(), StoreError> {
+        let rung = self.events.take();
+        let is_whole = is_over(times.looked, self.poll);
+        let mut shards = if is_whole { Shard::all().collect() } else { rung };
+        while !shutdown.soft.is_cancelled() {
+            if is_over(times.beat, BEAT) {
+                times.beat = self.store.hold_feeder(self.owner, LEASE).await?.then(Instant::now);
+            }
+            if times.beat.is_none() {
+                return Ok(());
+            }
+            let is_noted = is_whole && is_over(times.noted, NOTE);
+            let more = self.round(&shards, is_noted).await?;
+            times.noted = if is_noted { Some(Instant::now()) } else { times.noted };
+            if !more {
+                break;
+            }
+            // What is not read to its end may lie in any shard.
+            shards = Shard::all().collect();
+        }
+        times.looked = if is_whole { Some(Instant::now()) } else { times.looked };
+        Ok(())
+    }
+
+    /// One reading for each group with news; `true`: there is more.
+    async fn round(&self, shards: &[Shard], is_noted: bool) -> Result<bool, StoreError> {
+        let mut groups: BTreeMap<(ProjectId, String), Group> = BTreeMap::new();
+        for feed in self.store.list_feeds().await? {
+            groups.entry((feed.project, feed.position.clone())).or_default().push(feed);
+        }
+        let mut standing = Vec::with_capacity(groups.len());
+        for group in groups.into_values() {
+            // One that cannot be read keeps nobody else's.
+            match group[0].cursor() {
+                Ok(cursor) => standing.push((group, cursor)),
+                Err(error) => tracing::error!(%error, "an endpoint has no position that can be read"),
+            }
+        }
+        let began = self.store.clock().now();
+        let asked: Vec<_> = standing.iter().map(|(group, cursor)| (group[0].project, cursor.clone())).collect();
+        let news: HashSet<_> = self.store.with_news(&asked, shards).await?.into_iter().collect();
+        let (mut more, mut quiet) = (false, Vec::new());
+        for (at, (group, cursor)) in standing.into_iter().enumerate() {
+            if cursor.within.is_some() || news.contains(&at) {
+                more |= self.feed_group(group, &cursor).await?;
+            } else {
+                quiet.extend(group.into_iter().map(|feed| feed.endpoint));
+            }
+        }
+        if is_noted {
+            self.store.note_fed(&quiet, began).await?;
+        }
+        Ok(more)
+    }
+
+    /// Makes the jobs of one reading; `true`: there is more to read at once.
+    async fn feed_group(&self, mut group: Group, cursor: &LogCursor) -> Result<bool, StoreError> {
+        let ids = |group: &Group| group.iter().map(|feed| feed.endpoint).collect::<Vec<EndpointId>>();
+        let most = i64::try_from(JOBS_MOST).unwrap_or(i64::MAX);
+        let waiting = self.store.count_jobs(&ids(&group), most).await?;
+        group.retain(|feed| waiting.get(&feed.endpoint).copied().unwrap_or_default() < JOBS_MOST);
+        let Some(first) = group.first() else { return Ok(false) };
+        let began = self.store.clock().now();
+        let page = self.store.read_project_log(first.project, &LogFilter::default(), cursor, PAGE).await?;
+        let jobs = page.events.iter().flat_map(|event| {
+            let wanting = group.iter().filter(|feed| wants(feed, event));
+            wanting.map(|feed| NewJob { endpoint: feed.endpoint, message: event.message, event: event.id })
+        });
+        let runs = by_shard(jobs.collect(), self.store.max_shards_per_tx(), |job: &NewJob| job.event.shard());
+        for run in runs {
+            self.store.insert_jobs(&run).await?;
+            for shard in run.iter().map(|job| job.event.shard()) {
+                self.jobs.ring(shard);
+            }
+        }
+        // A look that was read to its end saw all that was committed before it began.
+        let fed_until = page.next.within.is_none().then_some(began);
+        self.store.advance_feeds(&ids(&group), (&first.position, &page.next), fed_until).await?;
+        Ok(page.is_full)
+    }
+}
+
+/// Whether an endpoint asked for an event. One whose message is gone has nothing to tell.
+fn wants(feed: &Feed, event: &ProjectEvent) -> bool {
+    let Some(message) = &event.of_message else { return false };
+    let has_type = feed.events.iter().any(|name| name == "*" || name == event.event_type.name());
+    let tags = message.tags.as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_tag = feed.tags.is_empty() || tags.iter().any(|tag| feed.tags.iter().any(|wanted| tag == wanted.as_str()));
+    has_type && has_tag && feed.mode.covers(event.mode)
+}
