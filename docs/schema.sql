@@ -1763,6 +1763,7 @@ CREATE INDEX webhook_jobs_by_event ON public.webhook_jobs USING btree (shard, ev
 CREATE INDEX webhook_jobs_by_message ON public.webhook_jobs USING btree (shard, message_id);
 CREATE INDEX webhook_jobs_due ON public.webhook_jobs USING btree (shard, due_at, id) WHERE (lease_token IS NULL);
 CREATE INDEX webhook_jobs_leased ON public.webhook_jobs USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
+CREATE INDEX webhook_jobs_ready ON public.webhook_jobs USING btree (shard, endpoint_id, due_at) WHERE (lease_token IS NULL);
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.dkim_keys

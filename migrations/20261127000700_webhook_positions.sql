@@ -27,5 +27,7 @@ CREATE TABLE webhook_feeder (
 );
 INSERT INTO webhook_feeder (owner, until) VALUES ('00000000-0000-0000-0000-000000000000', 'epoch');
 
+-- Endpoints take turns.
+CREATE INDEX webhook_jobs_ready ON webhook_jobs (shard, endpoint_id, due_at) WHERE lease_token IS NULL;
 -- What an endpoint holds is bounded, and counted by this.
 CREATE INDEX webhook_jobs_by_endpoint ON webhook_jobs (endpoint_id);

@@ -318,7 +318,7 @@ impl Common {
             poll: config.queue.poll.0,
         };
         shutdown.keep("the feeder of webhooks", feeder.run(shutdown.clone()));
-        let poster = Arc::new(Poster::new(&config.webhooks, parts).map_err(StartError::Config)?);
+        let poster = Arc::new(Poster::new(&config.webhooks, parts, shutdown).map_err(StartError::Config)?);
         self.runner(poster, &self.webhooks, config).start(shutdown);
         Ok(())
     }
@@ -357,6 +357,11 @@ impl Common {
     }
 
     fn client(&self, config: &Config) -> Client {
-        Client { resolver: self.resolver.clone(), tls: self.tls.clone(), timeout: config.webhooks.timeout.0 }
+        Client {
+            resolver: self.resolver.clone(),
+            tls: self.tls.clone(),
+            timeout: config.webhooks.timeout.0,
+            kept: Arc::default(),
+        }
     }
 }

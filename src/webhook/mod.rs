@@ -3,11 +3,14 @@
 //!
 //! [`payload`] writes the body, [`sign`] signs it (Standard Webhooks 1.0), [`post`] carries it over HTTP to an
 //! address that was judged after resolving, [`worker`] decides what follows. A slow endpoint holds up
-//! nobody: calls are bounded per endpoint.
+//! nobody: [`places`] bounds calls by endpoint and project.
 
 mod feeder;
+mod kept;
 pub mod payload;
+mod places;
 pub mod post;
+mod settler;
 pub mod sign;
 mod worker;
 

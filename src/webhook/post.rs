@@ -2,15 +2,17 @@
 //! no proxy, a deadline over all of it, and little of the answer read.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 
+use super::kept::Kept;
 use crate::domain::clock::Timestamp;
 use crate::net::connect::connect;
 use crate::net::dns::Resolver;
@@ -96,6 +98,7 @@ pub struct Client {
     pub resolver: Resolver,
     pub tls: TlsConfigs,
     pub timeout: Duration,
+    pub kept: Arc<Kept>,
 }
 
 impl Client {
@@ -122,27 +125,39 @@ impl Client {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Posted, String> {
-        let stream = connect(&self.resolver, &self.tls, &target.host, target.port, target.tls).await?;
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(ANSWER_MAX).handshake(TokioIo::new(stream)).await.map_err(text)?;
         let request = request(target, headers, body)?;
-        let call = async {
-            let answer = sender.send_request(request).await.map_err(text)?;
-            let status = answer.status().as_u16();
-            let retry_after = answer.headers().get(RETRY_AFTER).and_then(self::retry_after);
-            // Read a little, so that the endpoint sees its answer taken; what it holds is of no interest.
-            let _ = tokio::time::timeout(ANSWER_WAIT, Limited::new(answer.into_body(), ANSWER_MAX).collect()).await;
-            Ok(Posted::Answered { status, retry_after })
-        };
-        tokio::pin!(connection);
-        tokio::pin!(call);
-        tokio::select! {
-            posted = &mut call => posted,
-            ended = &mut connection => match ended {
-                Ok(()) => call.await,
-                Err(error) => Err(text(error)),
-            },
+        if let Some(sender) = self.kept.take(target) {
+            match self.ask(target, sender, request.clone()).await {
+                // It was closed while nothing was under way: that says nothing of the endpoint.
+                Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
+                asked => return asked.map_err(text),
+            }
         }
+        let stream = connect(&self.resolver, &self.tls, &target.host, target.port, target.tls).await?;
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(ANSWER_MAX).handshake(TokioIo::new(stream)).await.map_err(text)?;
+        // It ends with its sender, or when the endpoint closes it.
+        tokio::spawn(connection);
+        self.ask(target, sender, request).await.map_err(text)
+    }
+
+    /// One call on a connection, which is kept if the answer was read to its end.
+    async fn ask(
+        &self,
+        target: &Target,
+        mut sender: SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Posted, hyper::Error> {
+        sender.ready().await?;
+        let answer = sender.send_request(request).await?;
+        let status = answer.status().as_u16();
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(self::retry_after);
+        // Read a little, so that the endpoint sees its answer taken; what it holds is of no interest.
+        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect();
+        if let Ok(Ok(_)) = tokio::time::timeout(ANSWER_WAIT, body).await {
+            self.kept.put(target, sender);
+        }
+        Ok(Posted::Answered { status, retry_after })
     }
 }
 

@@ -1,6 +1,5 @@
 //! One webhook job: load, sign, post, decide, settle.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +7,9 @@ use tokio::sync::Notify;
 use tracing::Span;
 use uuid::Uuid;
 
+use super::places::Places;
 use super::post::{Client, Posted, RetryAfter, Target};
+use super::settler::Settler;
 use super::{payload, sign};
 use crate::config::Webhooks;
 use crate::domain::clock::{Clock, Rng, Timestamp};
@@ -16,6 +17,7 @@ use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
 use crate::queue::{Claiming, Gate, Work};
+use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
 use crate::store::queue::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
 use crate::store::{OwnedConnection, Store, StoreError};
@@ -34,9 +36,7 @@ pub struct Poster {
     store: Store,
     client: Client,
     schedule: Schedule,
-    concurrency: usize,
-    per_endpoint: usize,
-    disable_after: Duration,
+    settler: Settler,
     calls: Arc<Calls>,
     wake: Arc<Wake>,
     clock: Arc<dyn Clock>,
@@ -56,16 +56,14 @@ pub struct PosterParts {
 }
 
 impl Poster {
-    pub fn new(config: &Webhooks, parts: PosterParts) -> Result<Self, String> {
+    pub fn new(config: &Webhooks, parts: PosterParts, shutdown: &Shutdown) -> Result<Self, String> {
         Ok(Self {
-            store: parts.store,
             client: parts.client,
             schedule: Schedule::new(config.retry.0.clone(), Jitter::DEFAULT)
                 .map_err(|error| format!("webhooks.retry: {error}"))?,
-            concurrency: config.concurrency,
-            per_endpoint: config.per_endpoint,
-            disable_after: config.disable_after.0,
-            calls: Arc::default(),
+            settler: Settler::start(parts.store.clone(), Arc::clone(&parts.metrics), config.disable_after.0, shutdown),
+            store: parts.store,
+            calls: Arc::new(Calls::new(config.concurrency, config.per_endpoint)),
             wake: parts.wake,
             clock: parts.clock,
             rng: parts.rng,
@@ -146,19 +144,6 @@ impl Poster {
     async fn load(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
         until_it_answers!(STORE_PAUSE, "a webhook job to be read", self.store.load_job(job))
     }
-
-    async fn settle(&self, settlement: &JobSettlement) {
-        let settle = || self.store.settle_job(settlement, self.disable_after);
-        match until_it_answers!(STORE_PAUSE, "a webhook's result to be written", settle()) {
-            Ok(true) => {}
-            Ok(false) => self.metrics.leases_lost.with_label_values(&[Self::NAME]).inc(),
-            Err(error) => tracing::error!(%error, "a webhook's result was refused; its lease will run out"),
-        }
-    }
-
-    fn full(&self) -> Vec<Uuid> {
-        self.calls.map().iter().filter(|(_, count)| **count >= self.per_endpoint).map(|(id, _)| *id).collect()
-    }
 }
 
 impl Work for Poster {
@@ -172,13 +157,13 @@ impl Work for Poster {
     }
 
     fn available(&self) -> usize {
-        self.concurrency.saturating_sub(self.calls.map().values().sum())
+        self.calls.places().available()
     }
 
     async fn idle(&self) {
         loop {
             let ended = self.calls.ended.notified();
-            if self.calls.map().is_empty() {
+            if self.calls.places().is_empty() {
                 return;
             }
             ended.await;
@@ -189,7 +174,7 @@ impl Work for Poster {
         connection.shards_with_due_jobs().await
     }
 
-    /// Claims few at a time: with one endpoint in a claim at most its bound and one claim are in hand.
+    /// Claims few of each endpoint at a time, of those that have a place. What has none after all goes back.
     async fn claim(
         &self,
         connection: &mut OwnedConnection,
@@ -197,22 +182,27 @@ impl Work for Poster {
         claiming: Claiming,
     ) -> Result<(Vec<Call>, Vec<Shard>), StoreError> {
         let Some(shard) = shards.first().copied() else { return Ok((Vec::new(), Vec::new())) };
-        let full = self.full();
-        let limit = claiming.limit.min(self.per_endpoint);
-        let Claiming { owner, token, span, .. } = claiming;
-        let claimed = connection.claim_jobs(shard, &Claim { owner, token, span, limit, full: &full }).await?;
-        let more = if claimed.len() == limit { vec![shard] } else { Vec::new() };
-        let mut calls = self.calls.map();
-        for job in &claimed {
-            *calls.entry(job.endpoint.uuid()).or_default() += 1;
+        let Claiming { owner, token, span, limit } = claiming;
+        let claim = {
+            let places = self.calls.places();
+            let (full, full_projects) = (places.full_endpoints(), places.full_projects());
+            Claim { owner, token, span, limit: limit.min(places.available()), each: places.each(), full, full_projects }
+        };
+        let claimed = connection.claim_jobs(shard, &claim).await?;
+        let more = if claimed.is_empty() { Vec::new() } else { vec![shard] };
+        let (mut calls, mut without) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for job in claimed {
+            match Call::begin(&self.calls, &self.wake, job) {
+                Ok(call) => calls.push(call),
+                Err(job) => without.push(job.lease),
+            }
         }
-        drop(calls);
-        let under_way = |job| Call { calls: Arc::clone(&self.calls), wake: Arc::clone(&self.wake), job };
-        Ok((claimed.into_iter().map(under_way).collect(), more))
+        connection.put_back_jobs(&without).await?;
+        Ok((calls, more))
     }
 
     fn is_holding_back(&self) -> bool {
-        !self.calls.map().is_empty()
+        !self.calls.places().is_empty()
     }
 
     async fn renew(
@@ -228,7 +218,7 @@ impl Work for Poster {
         tracing::info_span!("webhook", message.id = %message, event.id = %event, endpoint.id = %endpoint, attempt = lease.attempt)
     }
 
-    async fn perform(&self, call: Call, gate: Arc<Gate>) {
+    async fn perform(&self, mut call: Call, gate: Arc<Gate>) {
         let job = &call.job;
         let settlement = match self.load(job).await {
             Ok(Some(_)) if !gate.begin() => return,
@@ -239,41 +229,49 @@ impl Work for Poster {
                 return;
             }
         };
-        self.settle(&settlement).await;
+        call.succeeded = Some(settlement.next == JobNext::Succeeded);
+        self.settler.settle(settlement).await;
     }
 }
 
-/// A job under our lease; its endpoint's place is free again when this is dropped.
+/// A job under our lease; its place is free again when this is dropped.
 pub struct Call {
     job: LeasedJob,
     calls: Arc<Calls>,
     wake: Arc<Wake>,
+    /// What its endpoint has shown; `None`: nothing.
+    succeeded: Option<bool>,
 }
 
-/// Calls under way, by endpoint.
-#[derive(Default)]
+/// Calls under way.
 struct Calls {
-    by_endpoint: Mutex<HashMap<Uuid, usize>>,
+    places: Mutex<Places>,
     ended: Notify,
 }
 
 impl Calls {
-    fn map(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
-        self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(most: usize, unproven: usize) -> Self {
+        Self { places: Mutex::new(Places::new(most, unproven)), ended: Notify::new() }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    /// A call, if there is a place for it.
+    fn begin(calls: &Arc<Calls>, wake: &Arc<Wake>, job: LeasedJob) -> Result<Self, LeasedJob> {
+        if !calls.places().begin(job.endpoint, job.project) {
+            return Err(job);
+        }
+        Ok(Self { job, calls: Arc::clone(calls), wake: Arc::clone(wake), succeeded: None })
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let endpoint = self.job.endpoint.uuid();
-        let mut calls = self.calls.map();
-        if let Some(count) = calls.get_mut(&endpoint) {
-            *count -= 1;
-            if *count == 0 {
-                calls.remove(&endpoint);
-            }
-        }
-        drop(calls);
+        self.calls.places().end(self.job.endpoint, self.job.project, self.succeeded);
         self.calls.ended.notify_waiters();
         self.wake.nudge();
     }

@@ -59,7 +59,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
             "shutdown",
         ],
     ),
-    ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake"]),
+    ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake", "shutdown"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "recall", "wake", "shutdown"]),
     ("request", &["domain", "config", "compose"]),
     ("recall", &["domain", "store", "queue", "wake", "shutdown", "telemetry"]),

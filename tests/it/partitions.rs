@@ -308,7 +308,9 @@ async fn a_day_with_an_unsettled_webhook_job_is_kept_whole_and_does_not_keep_oth
     assert!(retired.failed.is_empty(), "{:?}", retired.failed);
     assert_eq!((retired.dropped, retired.kept), (all("three"), all("first")));
     // Nor is a day dropped of which an endpoint that lags behind was not told yet; one that is disabled holds nothing.
-    database.execute("DELETE FROM webhook_jobs; UPDATE webhook_positions SET fed_until = now() - interval '41 days'").await;
+    database
+        .execute("DELETE FROM webhook_jobs; UPDATE webhook_positions SET fed_until = now() - interval '41 days'")
+        .await;
     assert_eq!(retire(&database, day).await.kept, all("first"));
     database.execute("UPDATE webhook_endpoints SET enabled = false, disabled_reason = 'test'").await;
     assert_eq!(retire(&database, day).await.dropped, all("first"));

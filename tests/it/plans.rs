@@ -249,8 +249,8 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
             format!(
                 "{shard}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
                  {tls}, {text}, {bytes}, {new}, {new}, {projects}, {live}, {rank}, {to}, {text}, {text}, {queued}, {never}, \
-                 {text}, {rank}, {size}, {now}, {tls}, {text}, {leased}, {new}, {text}, {now}, {json}, now(), '{max}', \
-                 '{max}', 30, 1, {text}, {text}, {new}, {text}, {never}, {text}, {text}, {json}, {text}"
+                 {text}, {rank}, {size}, {now}, {tls}, {text}, {leased}, {new}, {text}, {now}, {text}, now(), '{max}', \
+                 '{max}', 30, 1, {text}, {text}, {new}, {text}, {never}, {text}, {text}, {json}"
             ),
         ),
         statement(

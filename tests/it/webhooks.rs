@@ -2,9 +2,11 @@
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use mailwright::app::Role;
 use serde_json::{Value, json};
 
 use crate::support::app::{App, Setup, message_to};
+use crate::support::process::create_key;
 use crate::support::receiver::{Hook, Receiver};
 use crate::support::sink::Sink;
 
@@ -230,4 +232,81 @@ async fn a_webhook_host_has_whatever_name_its_zone_gives_it() {
     assert_eq!(app.post("/v1/webhooks", &json!({"url": url})).await.status, 201);
     app.send(&message_to("a@example.net")).await;
     receiver.until(1).await;
+}
+
+#[tokio::test]
+async fn what_is_accepted_writes_nothing_for_endpoints_and_what_they_hold_is_bounded() {
+    let receiver = Receiver::scripted(|_| None).await;
+    let database = std::sync::Arc::new(crate::support::database::Database::new().await);
+    let accepting = Setup::new().on(&database).paused().start().await;
+    for _ in 0..50 {
+        endpoint(&accepting, &receiver, json!({"events": ["*"]})).await;
+    }
+    let mut message = message_to("x@example.net");
+    message["to"] = json!((0..1000).map(|n| format!("r{n}@example.net")).collect::<Vec<_>>());
+    accepting.send(&message).await;
+    accepting.send(&message).await;
+    assert_eq!(database.count("SELECT count(*) FROM webhook_jobs").await, 0);
+    // All of them hang: each holds a little, and has its place in the log.
+    let webhooks = Setup::new().on(&database).roles(&[Role::Webhooks]).start().await;
+    let endpoints = "SELECT count(DISTINCT endpoint_id) FROM webhook_jobs";
+    database.until_count(endpoints, 50).await;
+    receiver.until(50).await;
+    let most = "SELECT max(n) FROM (SELECT count(*) AS n FROM webhook_jobs GROUP BY endpoint_id) AS e";
+    let most = database.count(most).await;
+    assert!(most < 1000, "{most} of 2,000");
+    // A neighbour's endpoint hears at once, whatever they hold.
+    let neighbour = create_key(&database.url, "neighbour", "live", "").await;
+    let quiet = Receiver::start().await;
+    let body = json!({"url": quiet.url(), "events": ["message.queued"]}).to_string().into_bytes();
+    assert_eq!(accepting.call_as(&neighbour, "POST", "/v1/webhooks", &[], body).await.status, 201);
+    for n in 0..20 {
+        let message = message_to(&format!("n{n}@example.net")).to_string().into_bytes();
+        assert_eq!(accepting.call_as(&neighbour, "POST", "/v1/send", &[], message).await.status, 202);
+        quiet.until(n + 1).await;
+    }
+    webhooks.stop().await;
+    accepting.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_enabled_again_hears_of_what_happened_meanwhile() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::start().await;
+    let made = endpoint(&app, &receiver, json!({"events": ["message.delivered"]})).await;
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let enable = async |enabled: bool| {
+        let body = json!({"enabled": enabled}).to_string().into_bytes();
+        assert_eq!(app.call_as(&app.live, "PATCH", &path, &[], body).await.status, 200);
+    };
+    let before = app.send(&message_to("a@example.net")).await;
+    receiver.until(1).await;
+    enable(false).await;
+    let mut ids = vec![before];
+    for n in 0..5 {
+        let id = app.send(&message_to(&format!("m{n}@example.net"))).await;
+        app.settled(&id).await;
+        ids.push(id);
+    }
+    enable(true).await;
+    let hooks = receiver.until(6).await;
+    let told: std::collections::BTreeSet<_> =
+        hooks.iter().map(|hook| hook.json()["data"]["message_id"].to_string()).collect();
+    assert_eq!(told, ids.iter().map(|id| json!(id).to_string()).collect());
+    assert_eq!(hooks.len(), 6);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_an_endpoint_keeps_open_is_used_again() {
+    let (app, _sink) = start().await;
+    let receiver = Receiver::start().await;
+    endpoint(&app, &receiver, json!({"events": ["message.queued"]})).await;
+    for n in 0..10 {
+        app.send(&message_to(&format!("m{n}@example.net"))).await;
+        receiver.until(n + 1).await;
+        app.database.until_count("SELECT count(*) FROM webhook_jobs", 0).await;
+    }
+    assert!(receiver.connections() < 4, "{} connections for ten calls", receiver.connections());
+    app.stop().await;
 }

@@ -159,7 +159,6 @@ fn event_data(report: &AttemptReport, attempt: i32) -> serde_json::Value {
 
 /// One statement is the whole transaction: a round trip for each table would cost more than the rows. Returns the
 /// deliveries that were ours.
-#[expect(clippy::too_many_lines, reason = "one statement, with a clause and an argument on each line")]
 async fn settle(
     conn: &mut PgConnection,
     columns: &Columns<'_>,

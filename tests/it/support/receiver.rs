@@ -1,6 +1,7 @@
 //! An HTTP server that webhooks are posted to.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -43,6 +45,7 @@ struct Shared {
     script: Box<Script>,
     hooks: Mutex<Vec<Hook>>,
     came: watch::Sender<usize>,
+    connections: AtomicUsize,
 }
 
 /// A running receiver.
@@ -59,12 +62,26 @@ impl Receiver {
     }
 
     pub async fn scripted(script: impl Fn(usize) -> Option<Response> + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared { script: Box::new(script), hooks: Mutex::default(), came: watch::channel(0).0 });
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            hooks: Mutex::default(),
+            came: watch::channel(0).0,
+            connections: AtomicUsize::new(0),
+        });
         let router = Router::new().fallback(take).with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let counting = Arc::clone(&shared);
+        let listener = listener.tap_io(move |_| {
+            counting.connections.fetch_add(1, Ordering::Relaxed);
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, shared }
+    }
+
+    /// How often it was connected to.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     pub fn url(&self) -> String {
