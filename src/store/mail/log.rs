@@ -91,6 +91,22 @@ fn positions(cursor: &LogCursor) -> (i16, Option<&str>, Read) {
     (era, snapshot, read)
 }
 
+/// Which transactions a look did not see: those that were under way, and those that began later. The texts of a `pg_snapshot`
+/// name them, so that what was seen between is not read again, however long a transaction goes on.
+pub(in crate::store) struct Unseen {
+    pub under_way: Vec<String>,
+    pub from: String,
+}
+
+impl Unseen {
+    pub fn of(cursor: &LogCursor) -> Self {
+        let mut parts = cursor.seen.as_ref().map_or("", |seen| &seen.snapshot).splitn(3, ':').skip(1);
+        let from = parts.next().unwrap_or("0").to_owned();
+        let under_way = parts.next().unwrap_or_default().split(',').filter(|xid| !xid.is_empty());
+        Self { under_way: under_way.map(str::to_owned).collect(), from }
+    }
+}
+
 /// Where to go on behind a page of a look: behind its last event, or, when the look was read to its end, behind all of it.
 fn behind(cursor: &LogCursor, look: Look, last: Option<Read>) -> Result<LogCursor, StoreError> {
     let Some(last) = last else { return Ok(LogCursor { seen: Some(look), within: None }) };
@@ -175,7 +191,8 @@ impl Store {
         limit: i64,
     ) -> Result<ProjectLogPage, StoreError> {
         let look = self.look_of(cursor).await?;
-        let (seen_era, seen, read) = positions(cursor);
+        let (seen_era, _, read) = positions(cursor);
+        let unseen = Unseen::of(cursor);
         let types: Vec<&str> = filter.types.iter().map(|event_type| event_type.name()).collect();
         let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
         let first = filter.since.map_or(Uuid::nil(), first_id_at);
@@ -187,25 +204,39 @@ impl Store {
                 r#"
                 WITH page AS MATERIALIZED (
                     SELECT found.* FROM unnest($1::int[]) AS s (shard), LATERAL (
-                        SELECT e.shard, e.id, e.era, e.xid, e.message_id, e.recipient_id, e.mode, e.sequence, e.type,
-                            e.occurred_at, e.data
-                        FROM events e
-                        WHERE e.shard = s.shard AND e.project_id = $2
-                          AND (e.era, e.xid) >=
-                              ($3::smallint, COALESCE(pg_snapshot_xmin($4::text::pg_snapshot), '0'::xid8))
-                          AND (e.era < $5::smallint OR e.era = $5 AND pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
-                          AND NOT (e.era = $3 AND $4::text IS NOT NULL
-                              AND pg_visible_in_snapshot(e.xid, $4::text::pg_snapshot))
-                          AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
-                          AND e.id >= $11
-                          AND ($12::text IS NULL OR e.mode = $12)
-                          AND ($13::text[] = '{}' OR e.type = ANY ($13))
+                        SELECT * FROM (
+                            -- What was under way at the last look: a few transactions, however long ago they began.
+                            (SELECT e.shard, e.id, e.era, e.xid, e.message_id, e.recipient_id, e.mode, e.sequence, e.type,
+                                e.occurred_at, e.data
+                            FROM events e
+                            WHERE e.shard = s.shard AND e.project_id = $2 AND e.era = $3
+                              AND e.xid = ANY ($4::text[]::xid8[])
+                              AND (e.era < $5::smallint OR pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
+                              AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
+                              AND e.id >= $11
+                              AND ($12::text IS NULL OR e.mode = $12)
+                              AND ($13::text[] = '{}' OR e.type = ANY ($13))
+                            ORDER BY e.era, e.xid, e.id LIMIT $10)
+                            UNION ALL
+                            -- What began behind it.
+                            (SELECT e.shard, e.id, e.era, e.xid, e.message_id, e.recipient_id, e.mode, e.sequence, e.type,
+                                e.occurred_at, e.data
+                            FROM events e
+                            WHERE e.shard = s.shard AND e.project_id = $2
+                              AND (e.era, e.xid) >= ($3::smallint, $14::text::xid8)
+                              AND (e.era < $5 OR e.era = $5 AND pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
+                              AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
+                              AND e.id >= $11
+                              AND ($12::text IS NULL OR e.mode = $12)
+                              AND ($13::text[] = '{}' OR e.type = ANY ($13))
+                            ORDER BY e.era, e.xid, e.id LIMIT $10)) AS e
                         ORDER BY e.era, e.xid, e.id LIMIT $10) AS found
                     ORDER BY found.era, found.xid, found.id LIMIT $10)
-                SELECT p.id, p.era, p.xid::text AS "xid!", p.message_id, p.recipient_id, p.mode, p.sequence,
-                    p.type AS event_type, p.occurred_at, p.data, r.address AS "address?", r.kind AS "kind?",
-                    r.position AS "position?", m.author AS "author?", m.subject AS "subject?", m.tags AS "tags?",
-                    m.metadata AS "metadata?", m.idempotency_key
+                SELECT p.id AS "id!", p.era AS "era!", p.xid::text AS "xid!", p.message_id AS "message_id!",
+                    p.recipient_id AS "recipient_id!", p.mode AS "mode!", p.sequence AS "sequence!",
+                    p.type AS "event_type!", p.occurred_at AS "occurred_at!", p.data AS "data!", r.address AS "address?",
+                    r.kind AS "kind?", r.position AS "position?", m.author AS "author?", m.subject AS "subject?",
+                    m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key
                 FROM page p
                 LEFT JOIN recipients r ON r.shard = p.shard AND r.message_id = p.message_id AND r.id = p.recipient_id
                 LEFT JOIN messages m ON m.shard = p.shard AND m.id = p.message_id
@@ -214,7 +245,7 @@ impl Store {
                 &shards,
                 project.uuid(),
                 seen_era,
-                seen,
+                &unseen.under_way,
                 look.era,
                 look.snapshot,
                 read.era,
@@ -224,6 +255,7 @@ impl Store {
                 first,
                 filter.mode.map(Mode::name),
                 &types as &[&str],
+                unseen.from,
             )
             .fetch_all(conn)
         )?;

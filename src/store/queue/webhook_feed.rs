@@ -11,6 +11,7 @@ use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
 use crate::domain::log::LogCursor;
 use crate::domain::shard::Shard;
 use crate::domain::webhook::EndpointMode;
+use crate::store::mail::log::Unseen;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An enabled endpoint, and where it stands in the log.
@@ -108,26 +109,30 @@ impl Store {
         positions: &[(ProjectId, LogCursor)],
         shards: &[Shard],
     ) -> Result<Vec<usize>, StoreError> {
-        let seen = |position: &(ProjectId, LogCursor)| position.1.seen.clone();
+        let unseen = || positions.iter().map(|(_, cursor)| Unseen::of(cursor));
         let found = on_pool!(
             self,
             "events.find_news",
             conn,
             sqlx::query_scalar!(
                 r#"
-                SELECT p.n AS "n!" FROM unnest($1::uuid[], $2::smallint[], $3::text[])
-                    WITH ORDINALITY AS p (project_id, era, snapshot, n)
-                WHERE EXISTS (SELECT 1 FROM unnest($4::int[]) AS s (shard), LATERAL (
+                SELECT p.n AS "n!" FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[])
+                    WITH ORDINALITY AS p (project_id, era, since, under_way, n)
+                WHERE EXISTS (SELECT 1 FROM unnest($5::int[]) AS s (shard), LATERAL (
                     SELECT 1 FROM events e
-                    WHERE e.shard = s.shard AND e.project_id = p.project_id
-                      AND (e.era, e.xid) >= (p.era, COALESCE(pg_snapshot_xmin(p.snapshot::pg_snapshot), '0'::xid8))
-                      AND (p.snapshot IS NULL OR e.era > p.era
-                        OR NOT pg_visible_in_snapshot(e.xid, p.snapshot::pg_snapshot))
-                    LIMIT 1) AS found)
+                    WHERE e.shard = s.shard AND e.project_id = p.project_id AND (e.era, e.xid) >= (p.era, p.since::xid8)
+                    LIMIT 1) AS began_later)
+                OR EXISTS (SELECT 1 FROM unnest($5::int[]) AS s (shard), LATERAL (
+                    SELECT 1 FROM events e
+                    WHERE e.shard = s.shard AND e.project_id = p.project_id AND e.era = p.era
+                      AND e.xid = ANY (p.under_way::xid8[])
+                    LIMIT 1) AS was_under_way)
                 "#,
                 &positions.iter().map(|(project, _)| project.uuid()).collect::<Vec<_>>(),
-                &positions.iter().map(|p| seen(p).map_or(0, |seen| seen.era)).collect::<Vec<i16>>(),
-                &positions.iter().map(|p| seen(p).map(|seen| seen.snapshot)).collect::<Vec<_>>() as &[Option<String>],
+                &positions.iter().map(|(_, at)| at.seen.as_ref().map_or(0, |seen| seen.era)).collect::<Vec<i16>>(),
+                &unseen().map(|unseen| unseen.from).collect::<Vec<_>>(),
+                // An array of arrays would have to be square: each list travels as its text.
+                &unseen().map(|unseen| format!("{{{}}}", unseen.under_way.join(","))).collect::<Vec<_>>(),
                 &shards.iter().map(|shard| shard.value()).collect::<Vec<_>>(),
             )
             .fetch_all(conn)
