@@ -51,11 +51,24 @@ pub struct Feeder {
 /// When what was done last.
 #[derive(Default)]
 struct Times {
-    /// This process said that it feeds.
-    beat: Option<Instant>,
+    /// It was asked whether this process may feed.
+    asked: Option<Instant>,
+    is_ours: bool,
+    /// No endpoint was enabled.
+    is_idle: bool,
     /// All shards were looked through.
     looked: Option<Instant>,
     noted: Option<Instant>,
+}
+
+/// What came of looking at all endpoints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// None is enabled.
+    Nobody,
+    Done,
+    /// There is more to read at once.
+    More,
 }
 
 fn is_over(last: Option<Instant>, span: Duration) -> bool {
@@ -82,7 +95,7 @@ impl Feeder {
             }
             shutdown.pause(GAP).await;
         }
-        if times.beat.is_some() {
+        if times.is_ours {
             let _ = self.store.leave_feeder(self.owner).await;
         }
     }
@@ -91,18 +104,24 @@ impl Feeder {
     async fn feed(&self, times: &mut Times, shutdown: &Shutdown) -> Result<(), StoreError> {
         let rung = self.events.take();
         let is_whole = is_over(times.looked, self.poll);
+        // While nobody wants to hear, nothing is read but now and then, and then all.
+        if times.is_idle && !is_whole {
+            return Ok(());
+        }
         let mut shards = if is_whole { Shard::all().collect() } else { rung };
         while !shutdown.soft.is_cancelled() {
-            if is_over(times.beat, BEAT) {
-                times.beat = self.store.hold_feeder(self.owner, LEASE).await?.then(Instant::now);
+            if is_over(times.asked, BEAT) {
+                times.asked = Some(Instant::now());
+                times.is_ours = self.store.hold_feeder(self.owner, LEASE).await?;
             }
-            if times.beat.is_none() {
+            if !times.is_ours {
                 return Ok(());
             }
             let is_noted = is_whole && is_over(times.noted, NOTE);
-            let more = self.round(&shards, is_noted).await?;
+            let round = self.round(&shards, is_noted).await?;
             times.noted = if is_noted { Some(Instant::now()) } else { times.noted };
-            if !more {
+            times.is_idle = round == Round::Nobody;
+            if round != Round::More {
                 break;
             }
             // What is not read to its end may lie in any shard.
@@ -112,8 +131,8 @@ impl Feeder {
         Ok(())
     }
 
-    /// One reading for each group with news; `true`: there is more.
-    async fn round(&self, shards: &[Shard], is_noted: bool) -> Result<bool, StoreError> {
+    /// One reading for each group with news.
+    async fn round(&self, shards: &[Shard], is_noted: bool) -> Result<Round, StoreError> {
         let mut groups: BTreeMap<(ProjectId, String), Group> = BTreeMap::new();
         for feed in self.store.list_feeds().await? {
             groups.entry((feed.project, feed.position.clone())).or_default().push(feed);
@@ -125,6 +144,9 @@ impl Feeder {
                 Ok(cursor) => standing.push((group, cursor)),
                 Err(error) => tracing::error!(%error, "an endpoint has no position that can be read"),
             }
+        }
+        if standing.is_empty() {
+            return Ok(Round::Nobody);
         }
         let began = self.store.clock().now();
         let asked: Vec<_> = standing.iter().map(|(group, cursor)| (group[0].project, cursor.clone())).collect();
@@ -140,7 +162,7 @@ impl Feeder {
         if is_noted {
             self.store.note_fed(&quiet, began).await?;
         }
-        Ok(more)
+        Ok(if more { Round::More } else { Round::Done })
     }
 
     /// Makes the jobs of one reading; `true`: there is more to read at once.
