@@ -113,6 +113,9 @@ impl Feeder {
             if is_over(times.asked, BEAT) {
                 times.asked = Some(Instant::now());
                 times.is_ours = self.store.hold_feeder(self.owner, LEASE).await?;
+                if times.is_ours {
+                    self.store.adopt_endpoints().await?;
+                }
             }
             if !times.is_ours {
                 return Ok(());

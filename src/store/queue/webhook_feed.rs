@@ -62,6 +62,29 @@ impl Store {
         Ok(held.rows_affected() == 1)
     }
 
+    /// Gives a position to endpoints that have none: a process of an earlier version made them. They hear of what is committed
+    /// from now on; what was before, that process wrote jobs for.
+    pub async fn adopt_endpoints(&self) -> Result<(), StoreError> {
+        let (era, now) = (self.era(), self.now());
+        on_pool!(
+            self,
+            "webhook_positions.adopt",
+            conn,
+            sqlx::query!(
+                r#"
+                INSERT INTO webhook_positions (endpoint_id, project_id, position, fed_until)
+                SELECT w.id, w.project_id, $1::smallint || '.' || translate(pg_current_snapshot()::text, ':,', '-_') || '~', $2
+                FROM webhook_endpoints w WHERE NOT EXISTS (SELECT 1 FROM webhook_positions p WHERE p.endpoint_id = w.id)
+                ON CONFLICT DO NOTHING
+                "#,
+                era,
+                now,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
     /// Lets another process turn events into jobs.
     pub async fn leave_feeder(&self, owner: Uuid) -> Result<(), StoreError> {
         let now = self.now();
