@@ -188,8 +188,9 @@ impl Feeder {
                 self.jobs.ring(shard);
             }
         }
-        // A look that was read to its end saw all that was committed before it began.
-        let fed_until = page.next.within.is_none().then_some(began);
+        // A look that was read to its end saw all that was committed before it began: one that goes on began long ago.
+        let is_whole_look = cursor.within.is_none() && page.next.within.is_none();
+        let fed_until = is_whole_look.then_some(began);
         self.store.advance_feeds(&ids(&group), (&first.position, &page.next), fed_until).await?;
         Ok(page.is_full)
     }
