@@ -10,8 +10,8 @@
 //!                  parse   compose   (1 commit       rows     leases   routing,       │ reply
 //!                          sign       for many)                        lane, session  ▼
 //!       202 after COMMIT ◄───────────────┘             ▲               classify ─► settler (1 commit for many)
-//!                                                      └── state + attempt + event + webhook jobs ◄──┘
-//!       your endpoint ◄─ signed POST ◄─ webhook ◄─ queue ◄─ webhook jobs
+//!                                                      └── state + attempt + event ◄─────────────────┘
+//!       your endpoint ◄─ signed POST ◄─ webhook ◄─ queue ◄─ webhook jobs ◄─ feeder ◄─ events
 //! ```
 //!
 //! `SendRequest → Draft → NewMessage → (rows) → LeasedDelivery → AttemptReport → Settlement → (rows) → LeasedJob`:

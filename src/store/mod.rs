@@ -34,7 +34,7 @@ use queue::floors::DeliveryFloors;
 pub use queue::leases::{Spared, Window};
 
 use crate::config::Database;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::shard::Shard;
 use crate::telemetry::metrics::Metrics;
 use schema::days::KnownDays;
@@ -55,6 +55,14 @@ pub struct Store {
     /// Days that were prepared a moment ago.
     days: Arc<KnownDays>,
     metrics: Arc<Metrics>,
+}
+
+/// When it is, the log's era, and chance.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    now: Timestamp,
+    era: i16,
+    rng: &'a dyn Rng,
 }
 
 /// Options of a connection. The error names what is wrong with the URL, which may hold a password and is not told.
@@ -110,6 +118,11 @@ impl Store {
 
     fn era(&self) -> i16 {
         self.era.load(Ordering::Acquire)
+    }
+
+    /// What events that are written now are made of.
+    fn moment<'a>(&self, rng: &'a dyn Rng) -> Moment<'a> {
+        Moment { now: self.now(), era: self.era(), rng }
     }
 
     /// A connection of the caller's own, for work in transactions.

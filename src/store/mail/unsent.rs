@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use super::scheduled::StoredScheduled;
 use crate::domain::class::OwnClass;
-use crate::domain::clock::{Rng, Timestamp};
+use crate::domain::clock::Rng;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId};
 use crate::domain::message::ScheduledRecipient;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
-use crate::store::{Store, StoreError, on_pool};
+use crate::store::{Moment, Store, StoreError, on_pool};
 
 /// Why a message is not sent.
 #[derive(Debug, Clone)]
@@ -76,23 +76,16 @@ impl Store {
         for message in messages {
             self.ensure_day(message.id.made_at().date()).await?;
         }
-        let at = Moment { now: self.now(), era: self.era(), rng };
-        on_pool!(self, "scheduled_messages.end", conn, end(conn, (shard, messages), unsent, &at))
+        let at = self.moment(rng);
+        on_pool!(self, "scheduled_messages.end", conn, end(conn, (shard, messages), unsent, at))
     }
-}
-
-/// When it is, and chance.
-struct Moment<'a> {
-    now: Timestamp,
-    era: i16,
-    rng: &'a dyn Rng,
 }
 
 async fn end(
     conn: &mut PgConnection,
     (shard, messages): (Shard, &[&StoredScheduled]),
     unsent: &Unsent,
-    at: &Moment<'_>,
+    at: Moment<'_>,
 ) -> Result<EndedScheduled, StoreError> {
     let all = || messages.iter().flat_map(|m| (0..).zip(&m.summary.recipients).map(|(at, r)| (m.id, at, r)));
     let each = |of: fn(&ScheduledRecipient) -> &str| all().map(|(.., r)| of(r)).collect::<Vec<_>>();

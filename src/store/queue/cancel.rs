@@ -3,12 +3,12 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::clock::{Rng, Timestamp};
+use crate::domain::clock::Rng;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, RecipientId};
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::Shard;
-use crate::store::{OwnedConnection, Store, StoreError, bounds, on_connection, on_pool};
+use crate::store::{Moment, OwnedConnection, Store, StoreError, bounds, on_connection, on_pool};
 
 /// A delivery that nobody has in hand.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +23,6 @@ impl Unclaimed {
     }
 }
 
-/// When it is, and chance.
-#[derive(Clone, Copy)]
-struct Moment<'a> {
-    now: Timestamp,
-    era: i16,
-    rng: &'a dyn Rng,
-}
-
 impl OwnedConnection {
     /// Cancels those of some deliveries of one shard that nobody has in hand; gives whose they were.
     pub async fn cancel_unclaimed(
@@ -39,7 +31,7 @@ impl OwnedConnection {
         deliveries: &[Unclaimed],
         rng: &dyn Rng,
     ) -> Result<Vec<RecipientId>, StoreError> {
-        let at = Moment { now: self.store.now(), era: self.store.era(), rng };
+        let at = self.store.moment(rng);
         on_connection!(self, "deliveries.cancel", conn, cancel(conn, shard, deliveries, at))
     }
 }
@@ -52,7 +44,7 @@ impl Store {
         deliveries: &[Unclaimed],
         rng: &dyn Rng,
     ) -> Result<Vec<RecipientId>, StoreError> {
-        let at = Moment { now: self.now(), era: self.era(), rng };
+        let at = self.moment(rng);
         on_pool!(self, "deliveries.cancel", conn, cancel(conn, shard, deliveries, at))
     }
 }

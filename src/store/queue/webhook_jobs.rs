@@ -1,5 +1,5 @@
-//! The outbox of webhooks: jobs are written in the statement that writes their event (accepting, settling), and are
-//! a queue under the same law as deliveries.
+//! What endpoints are being told: jobs that the feeder made of events ([`webhook_feed`](super::webhook_feed)), a queue under the
+//! same law as deliveries.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
