@@ -1588,6 +1588,7 @@ CREATE TABLE public.webhook_deliveries (
     response_code smallint,
     detail text NOT NULL,
     settled_at timestamp with time zone NOT NULL,
+    tries jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT webhook_deliveries_status CHECK ((status = ANY (ARRAY['succeeded'::text, 'failed'::text])))
 )
 PARTITION BY RANGE (message_id);
@@ -1604,9 +1605,12 @@ CREATE TABLE public.webhook_endpoints (
     failing_since timestamp with time zone,
     created_at timestamp with time zone NOT NULL,
     mode text DEFAULT 'both'::text NOT NULL,
+    signing_seed bytea NOT NULL,
+    stalled_at timestamp with time zone,
     CONSTRAINT webhook_endpoints_disabled_has_reason CHECK ((enabled = (disabled_reason IS NULL))),
     CONSTRAINT webhook_endpoints_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text, 'both'::text]))),
-    CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64)))
+    CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64))),
+    CONSTRAINT webhook_endpoints_signing_seed_length CHECK ((octet_length(signing_seed) = 32))
 );
 CREATE TABLE public.webhook_feeder (
     is_current boolean DEFAULT true NOT NULL,
@@ -1626,15 +1630,35 @@ CREATE TABLE public.webhook_jobs (
     lease_token uuid,
     lease_until timestamp with time zone,
     rescued smallint DEFAULT 0 NOT NULL,
+    tries jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT webhook_jobs_lease_is_whole CHECK ((((lease_token IS NULL) = (lease_until IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
     CONSTRAINT webhook_jobs_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='500', autovacuum_vacuum_cost_delay='0');
+CREATE TABLE public.webhook_old_secrets (
+    endpoint_id uuid NOT NULL,
+    secret bytea NOT NULL,
+    signing_seed bytea NOT NULL,
+    until timestamp with time zone NOT NULL
+);
 CREATE TABLE public.webhook_positions (
     endpoint_id uuid NOT NULL,
     project_id uuid NOT NULL,
     "position" text NOT NULL,
     fed_until timestamp with time zone NOT NULL
+);
+CREATE TABLE public.webhook_replays (
+    id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    event_ids uuid[] NOT NULL,
+    since timestamp with time zone,
+    until timestamp with time zone NOT NULL,
+    types text[] NOT NULL,
+    only_failed boolean NOT NULL,
+    "position" text NOT NULL,
+    events bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone
 );
 ALTER TABLE ONLY public.accepting_processes
     ADD CONSTRAINT accepting_processes_pkey PRIMARY KEY (id);
@@ -1724,8 +1748,12 @@ ALTER TABLE ONLY public.webhook_feeder
     ADD CONSTRAINT webhook_feeder_pkey PRIMARY KEY (is_current);
 ALTER TABLE ONLY public.webhook_jobs
     ADD CONSTRAINT webhook_jobs_pkey PRIMARY KEY (shard, id);
+ALTER TABLE ONLY public.webhook_old_secrets
+    ADD CONSTRAINT webhook_old_secrets_pkey PRIMARY KEY (endpoint_id, secret);
 ALTER TABLE ONLY public.webhook_positions
     ADD CONSTRAINT webhook_positions_pkey PRIMARY KEY (endpoint_id);
+ALTER TABLE ONLY public.webhook_replays
+    ADD CONSTRAINT webhook_replays_pkey PRIMARY KEY (endpoint_id, id);
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
@@ -1757,13 +1785,15 @@ CREATE UNIQUE INDEX uploads_key ON public.uploads USING btree (project_id, mode,
 CREATE UNIQUE INDEX uploads_same ON public.uploads USING btree (project_id, mode, sha256, filename, content_type);
 CREATE INDEX uploads_unused ON public.uploads USING btree (last_used_at);
 CREATE INDEX webhook_deliveries_by_endpoint ON ONLY public.webhook_deliveries USING btree (endpoint_id, event_id DESC);
+CREATE INDEX webhook_deliveries_failed ON ONLY public.webhook_deliveries USING btree (endpoint_id, event_id DESC) WHERE (status = 'failed'::text);
 CREATE INDEX webhook_endpoints_by_project ON public.webhook_endpoints USING btree (project_id, id DESC);
-CREATE INDEX webhook_jobs_by_endpoint ON public.webhook_jobs USING btree (endpoint_id);
+CREATE INDEX webhook_jobs_by_endpoint ON public.webhook_jobs USING btree (endpoint_id, event_id DESC);
 CREATE INDEX webhook_jobs_by_event ON public.webhook_jobs USING btree (shard, event_id);
 CREATE INDEX webhook_jobs_by_message ON public.webhook_jobs USING btree (shard, message_id);
 CREATE INDEX webhook_jobs_due ON public.webhook_jobs USING btree (shard, due_at, id) WHERE (lease_token IS NULL);
 CREATE INDEX webhook_jobs_leased ON public.webhook_jobs USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX webhook_jobs_ready ON public.webhook_jobs USING btree (shard, endpoint_id, due_at) WHERE (lease_token IS NULL);
+CREATE INDEX webhook_replays_running ON public.webhook_replays USING btree (endpoint_id, id) WHERE (done_at IS NULL);
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.dkim_keys
@@ -1782,5 +1812,9 @@ ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.webhook_old_secrets
+    ADD CONSTRAINT webhook_old_secrets_endpoint_fkey FOREIGN KEY (endpoint_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE;
 ALTER TABLE ONLY public.webhook_positions
     ADD CONSTRAINT webhook_positions_endpoint_fkey FOREIGN KEY (endpoint_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE;
+ALTER TABLE ONLY public.webhook_replays
+    ADD CONSTRAINT webhook_replays_endpoint_fkey FOREIGN KEY (endpoint_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE;

@@ -245,6 +245,7 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
             body_kib: Arc::new(Semaphore::new(config.http.body_bytes_in_flight.0 >> 10)),
             waiting: Semaphore::new(64),
+            testing: Arc::default(),
         };
         let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
         let metrics = Arc::clone(&self.metrics);
@@ -306,6 +307,7 @@ impl Common {
             store: self.store.clone(),
             client: self.client(config),
             wake: Arc::clone(&self.webhooks),
+            events: Arc::clone(&self.events),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
@@ -316,6 +318,9 @@ impl Common {
             events: Arc::clone(&self.events),
             jobs: Arc::clone(&self.webhooks),
             poll: config.queue.poll.0,
+            stalled_after: config.webhooks.stalled_after.0,
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
         };
         shutdown.keep("the feeder of webhooks", feeder.run(shutdown.clone()));
         let poster = Arc::new(Poster::new(&config.webhooks, parts, shutdown).map_err(StartError::Config)?);

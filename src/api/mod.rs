@@ -81,6 +81,8 @@ pub(crate) struct Api {
     pub body_kib: Arc<Semaphore>,
     /// Turns of those who wait for events.
     pub waiting: Semaphore,
+    /// Test calls of endpoints that are under way.
+    pub testing: Arc<webhooks::test::Testing>,
 }
 
 type Shared = State<Arc<Api>>;
@@ -116,12 +118,18 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/messages/{id}/attempts", get(messages::attempts::attempts)),
         ("get", "/v1/messages/{id}/explain", get(messages::explain::explain)),
         ("get", "/v1/messages/{id}/raw", get(messages::raw::raw)),
+        ("get", "/v1/messages/{id}/webhooks", get(messages::webhooks::webhooks)),
         ("post", "/v1/webhooks", post(webhooks::create::create)),
         ("get", "/v1/webhooks", get(webhooks::list::list)),
         ("get", "/v1/webhooks/{id}", get(webhooks::get::get)),
         ("patch", "/v1/webhooks/{id}", patch(webhooks::update::update)),
         ("delete", "/v1/webhooks/{id}", delete(webhooks::remove::remove)),
+        ("post", "/v1/webhooks/{id}/rotate-secret", post(webhooks::rotate_secret::rotate_secret)),
+        ("post", "/v1/webhooks/{id}/test", post(webhooks::test::test)),
         ("get", "/v1/webhooks/{id}/deliveries", get(webhooks::deliveries::deliveries)),
+        ("get", "/v1/webhooks/{id}/deliveries/{event}", get(webhooks::delivery::delivery)),
+        ("post", "/v1/webhooks/{id}/replay", post(webhooks::replay::replay)),
+        ("get", "/v1/webhooks/{id}/replays", get(webhooks::replays::replays)),
         ("get", "/v1/suppressions", get(suppressions::list::list)),
         ("post", "/v1/suppressions", post(suppressions::add::add)),
         ("post", "/v1/suppressions/check", post(suppressions::check::check)),

@@ -148,6 +148,7 @@ settings! {
         timeout: Span = secs(15), "Deadline of one webhook call.";
         concurrency: usize = 128, "Most webhook calls at once. One project has at most half of them, and less as others come.";
         per_endpoint: usize = 8, "Most calls at once to an endpoint that has shown nothing; one that answers gets more, one that fails half as many.";
+        stalled_after: Span = Span(Duration::from_mins(10)), "An endpoint whose calls only fail for this long is stalled: an event, a metric and a log line say so.";
         disable_after: Span = Span(Duration::from_hours(120)), "An endpoint that only fails for this long is disabled.";
     }
     retention: Retention {

@@ -7,7 +7,7 @@ use super::recipient::RecipientStatus;
 use super::words::words;
 
 words! {
-    /// What happened to a recipient.
+    /// What happened: to a recipient, or to an endpoint of webhooks.
     pub enum EventType {
         Queued = "message.queued",
         Deferred = "message.deferred",
@@ -16,10 +16,20 @@ words! {
         Expired = "message.expired",
         Cancelled = "message.cancelled",
         Suppressed = "message.suppressed",
+        /// Nothing that an endpoint was told for a while was answered well.
+        EndpointStalled = "webhook.stalled",
+        EndpointDisabled = "webhook.disabled",
+        /// Told by request, and in no log.
+        EndpointTest = "webhook.test",
     }
 }
 
 impl EventType {
+    /// Whether it is about an endpoint of webhooks, and no message.
+    pub const fn is_of_endpoint(self) -> bool {
+        matches!(self, Self::EndpointStalled | Self::EndpointDisabled | Self::EndpointTest)
+    }
+
     /// The first event of a recipient that is born so.
     pub const fn of_birth(status: RecipientStatus) -> Self {
         match status {

@@ -42,6 +42,7 @@ kinds! {
     Endpoint EndpointId "whk" Unsharded;
     /// Follows from event and endpoint.
     WebhookDelivery WebhookDeliveryId "whd" Unsharded;
+    Replay ReplayId "rpl" Unsharded;
     Key KeyId "key" Unsharded;
     Project ProjectId "prj" Unsharded;
     DkimKey DkimKeyId "dkm" Unsharded;

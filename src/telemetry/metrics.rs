@@ -88,6 +88,7 @@ metrics! {
     smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");
     smtp_connects: IntCounterVec = counters("mailwright_smtp_connects_total", "SMTP sessions opened, by result.", &["result"]);
     webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);
+    webhooks_stalled: IntGauge = gauge("mailwright_webhook_endpoints_stalled", "Enabled endpoints whose calls only fail for a while; 0 in processes that do not feed.");
     store_seconds: HistogramVec = statement_seconds("mailwright_store_statement_seconds", "Time of a statement or transaction, waiting for a connection included, by its name.", &["statement"]);
     clock_offset_seconds: Gauge = decimal("mailwright_clock_offset_seconds", "By how much this machine's wall clock is ahead of the store's.");
     store_errors: IntCounterVec = counters("mailwright_store_errors_total", "Statements that failed, by kind.", &["kind"]);

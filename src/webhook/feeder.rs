@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Rng};
 use crate::domain::id::{EndpointId, ProjectId};
 use crate::domain::log::LogCursor;
 use crate::domain::shard::Shard;
@@ -19,6 +19,7 @@ use crate::shutdown::Shutdown;
 use crate::store::mail::log::{LogFilter, ProjectEvent};
 use crate::store::queue::webhook_feed::{Feed, NewJob};
 use crate::store::{Store, StoreError, by_shard};
+use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
 /// Jobs that an endpoint may have before no more are made for it.
@@ -31,6 +32,8 @@ const LEASE: Duration = Duration::from_secs(5);
 const BEAT: Duration = Duration::from_secs(1);
 /// The least time between two rounds: events that come together are read together.
 const GAP: Duration = Duration::from_millis(20);
+/// The same while an endpoint waits for room: everything is looked at then.
+const BEHIND_GAP: Duration = Duration::from_millis(100);
 /// How often it is noted of endpoints without news that there are none.
 const NOTE: Duration = Duration::from_secs(10);
 /// Wait after the store did not answer.
@@ -46,6 +49,10 @@ pub struct Feeder {
     pub jobs: Arc<Wake>,
     /// How often it is looked at what other processes wrote.
     pub poll: Duration,
+    /// How long the calls of an endpoint may only fail before it is said to be stalled.
+    pub stalled_after: Duration,
+    pub rng: Arc<dyn Rng>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// When what was done last.
@@ -56,17 +63,21 @@ struct Times {
     is_ours: bool,
     /// No endpoint was enabled.
     is_idle: bool,
+    /// An endpoint had as many jobs as it may: there is more for it once some are done.
+    is_behind: bool,
     /// All shards were looked through.
     looked: Option<Instant>,
     noted: Option<Instant>,
 }
 
 /// What came of looking at all endpoints.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Round {
     /// None is enabled.
     Nobody,
     Done,
+    /// There is more to read once jobs are done.
+    Behind,
     /// There is more to read at once.
     More,
 }
@@ -93,7 +104,7 @@ impl Feeder {
                 times = Times::default();
                 shutdown.pause(PAUSE).await;
             }
-            shutdown.pause(GAP).await;
+            shutdown.pause(if times.is_behind { BEHIND_GAP } else { GAP }).await;
         }
         if times.is_ours {
             let _ = self.store.leave_feeder(self.owner).await;
@@ -108,22 +119,25 @@ impl Feeder {
         if times.is_idle && !is_whole {
             return Ok(());
         }
-        let mut shards = if is_whole { Shard::all().collect() } else { rung };
+        let mut shards = if is_whole || times.is_behind { Shard::all().collect() } else { rung };
         while !shutdown.soft.is_cancelled() {
             if is_over(times.asked, BEAT) {
                 times.asked = Some(Instant::now());
                 times.is_ours = self.store.hold_feeder(self.owner, LEASE).await?;
                 if times.is_ours {
                     self.store.adopt_endpoints().await?;
+                    self.note_stalled().await?;
                 }
             }
             if !times.is_ours {
+                self.metrics.webhooks_stalled.set(0);
                 return Ok(());
             }
             let is_noted = is_whole && is_over(times.noted, NOTE);
             let round = self.round(&shards, is_noted).await?;
             times.noted = if is_noted { Some(Instant::now()) } else { times.noted };
             times.is_idle = round == Round::Nobody;
+            times.is_behind = round == Round::Behind;
             if round != Round::More {
                 break;
             }
@@ -154,10 +168,10 @@ impl Feeder {
         let began = self.store.clock().now();
         let asked: Vec<_> = standing.iter().map(|(group, cursor)| (group[0].project, cursor.clone())).collect();
         let news: HashSet<_> = self.store.with_news(&asked, shards).await?.into_iter().collect();
-        let (mut more, mut quiet) = (false, Vec::new());
+        let (mut round, mut quiet) = (self.feed_replays().await?, Vec::new());
         for (at, (group, cursor)) in standing.into_iter().enumerate() {
             if cursor.within.is_some() || news.contains(&at) {
-                more |= self.feed_group(group, &cursor).await?;
+                round = round.max(self.feed_group(group, &cursor).await?);
             } else {
                 quiet.extend(group.into_iter().map(|feed| feed.endpoint));
             }
@@ -165,16 +179,26 @@ impl Feeder {
         if is_noted {
             self.store.note_fed(&quiet, began).await?;
         }
-        Ok(if more { Round::More } else { Round::Done })
+        Ok(round)
     }
 
-    /// Makes the jobs of one reading; `true`: there is more to read at once.
-    async fn feed_group(&self, mut group: Group, cursor: &LogCursor) -> Result<bool, StoreError> {
+    /// Says which endpoints do not answer any more, once each.
+    async fn note_stalled(&self) -> Result<(), StoreError> {
+        for endpoint in self.store.note_stalled(self.stalled_after, &*self.rng).await? {
+            let id = EndpointId::from_uuid(endpoint.id);
+            tracing::warn!(endpoint.id = %id, since = ?endpoint.failing_since, "an endpoint of webhooks is stalled");
+        }
+        self.metrics.webhooks_stalled.set(self.store.count_stalled().await?);
+        Ok(())
+    }
+
+    /// Makes the jobs of one reading.
+    async fn feed_group(&self, mut group: Group, cursor: &LogCursor) -> Result<Round, StoreError> {
         let ids = |group: &Group| group.iter().map(|feed| feed.endpoint).collect::<Vec<EndpointId>>();
-        let most = i64::try_from(JOBS_MOST).unwrap_or(i64::MAX);
-        let waiting = self.store.count_jobs(&ids(&group), most).await?;
-        group.retain(|feed| waiting.get(&feed.endpoint).copied().unwrap_or_default() < JOBS_MOST);
-        let Some(first) = group.first() else { return Ok(false) };
+        let whole = group.len();
+        let full = self.full(&ids(&group), JOBS_MOST).await?;
+        group.retain(|feed| !full.contains(&feed.endpoint));
+        let Some(first) = group.first() else { return Ok(Round::Behind) };
         let began = self.store.clock().now();
         let page = self.store.read_project_log(first.project, &LogFilter::default(), cursor, PAGE).await?;
         let jobs = page.events.iter().flat_map(|event| {
@@ -184,23 +208,46 @@ impl Feeder {
         let runs = by_shard(jobs.collect(), self.store.max_shards_per_tx(), |job: &NewJob| job.event.shard());
         for run in runs {
             self.store.insert_jobs(&run).await?;
-            for shard in run.iter().map(|job| job.event.shard()) {
-                self.jobs.ring(shard);
-            }
+            self.ring(&run);
         }
         // A look that was read to its end saw all that was committed before it began: one that goes on began long ago.
         let is_whole_look = cursor.within.is_none() && page.next.within.is_none();
         let fed_until = is_whole_look.then_some(began);
         self.store.advance_feeds(&ids(&group), (&first.position, &page.next), fed_until).await?;
-        Ok(page.is_full)
+        Ok(match page.is_full {
+            true => Round::More,
+            false if group.len() < whole => Round::Behind,
+            false => Round::Done,
+        })
+    }
+
+    /// Those that have so many jobs or more.
+    pub(super) async fn full(&self, endpoints: &[EndpointId], most: usize) -> Result<HashSet<EndpointId>, StoreError> {
+        let waiting = self.store.count_jobs(endpoints, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+        Ok(waiting.into_iter().filter(|(_, count)| *count >= most).map(|(endpoint, _)| endpoint).collect())
+    }
+
+    pub(super) fn ring(&self, jobs: &[NewJob]) {
+        for job in jobs {
+            self.jobs.ring(job.event.shard());
+        }
     }
 }
 
 /// Whether an endpoint asked for an event. One whose message is gone has nothing to tell.
 fn wants(feed: &Feed, event: &ProjectEvent) -> bool {
-    let Some(message) = &event.of_message else { return false };
     let has_type = feed.events.iter().any(|name| name == "*" || name == event.event_type.name());
-    let tags = message.tags.as_array().map(Vec::as_slice).unwrap_or_default();
-    let has_tag = feed.tags.is_empty() || tags.iter().any(|tag| feed.tags.iter().any(|wanted| tag == wanted.as_str()));
-    has_type && has_tag && feed.mode.covers(event.mode)
+    has_type && has_tag(&feed.tags, event) && feed.mode.covers(event.mode)
+}
+
+/// Whether an event has one of these tags, if any are asked for. What is not of a message has none.
+pub(super) fn has_tag(wanted: &[String], event: &ProjectEvent) -> bool {
+    match &event.of_message {
+        None => event.event_type.is_of_endpoint() && wanted.is_empty(),
+        Some(_) if wanted.is_empty() => true,
+        Some(message) => {
+            let tags = message.tags.as_array().map(Vec::as_slice).unwrap_or_default();
+            tags.iter().any(|tag| wanted.iter().any(|wanted| tag == wanted.as_str()))
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod kept;
 pub mod payload;
 mod places;
 pub mod post;
+mod replays;
+pub mod sample;
 mod settler;
 pub mod sign;
 mod worker;

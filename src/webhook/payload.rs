@@ -7,30 +7,102 @@ use crate::domain::access::Mode;
 use crate::domain::clock::rfc3339;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, RecipientId};
-use crate::store::queue::webhook_jobs::{LeasedJob, LoadedJob};
+use crate::store::mail::log::{EventMessage, ProjectEvent};
 
 /// The schema `WebhookPayload`.
 #[derive(Serialize)]
-struct PayloadView<'j> {
+struct PayloadView<'e> {
     #[serde(rename = "type")]
     event_type: EventType,
     timestamp: String,
-    data: PayloadDataView<'j>,
+    data: EventDataView<'e>,
 }
 
-/// The schema `WebhookPayloadData`.
+/// What an event says, to endpoints and in the log.
 #[derive(Serialize)]
-struct PayloadDataView<'j> {
+#[serde(untagged)]
+pub enum EventDataView<'e> {
+    Message(Box<MessageDataView<'e>>),
+    Endpoint(EndpointDataView<'e>),
+}
+
+/// The schemas `WebhookPayloadData` and `ProjectEventData`.
+#[derive(Serialize)]
+pub struct MessageDataView<'e> {
     event_id: EventId,
     message_id: MessageId,
     recipient_id: RecipientId,
     mode: Mode,
-    email: &'j str,
     sequence: i32,
     #[serde(flatten)]
-    report: ReportView<'j>,
-    tags: &'j Value,
-    metadata: &'j Value,
+    of_message: Option<OfMessageView<'e>>,
+    #[serde(flatten)]
+    report: ReportView<'e>,
+}
+
+/// What is left out once the message is past its retention.
+#[derive(Serialize)]
+struct OfMessageView<'e> {
+    email: &'e str,
+    kind: &'e str,
+    position: i16,
+    from: &'e str,
+    subject: &'e str,
+    tags: &'e Value,
+    metadata: &'e Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'e str>,
+}
+
+/// The schema `EndpointEventData`.
+#[derive(Serialize)]
+pub struct EndpointDataView<'e> {
+    event_id: EventId,
+    mode: Mode,
+    webhook_id: &'e str,
+    url: &'e str,
+    reason: &'e str,
+    failing_since: Option<&'e str>,
+}
+
+impl<'e> EventDataView<'e> {
+    pub fn of(event: &'e ProjectEvent) -> Self {
+        if event.event_type.is_of_endpoint() {
+            let text = |name: &str| event.data[name].as_str();
+            return Self::Endpoint(EndpointDataView {
+                event_id: event.id,
+                mode: event.mode,
+                webhook_id: text("webhook_id").unwrap_or_default(),
+                url: text("url").unwrap_or_default(),
+                reason: text("reason").unwrap_or_default(),
+                failing_since: text("failing_since"),
+            });
+        }
+        Self::Message(Box::new(MessageDataView {
+            event_id: event.id,
+            message_id: event.message,
+            recipient_id: event.recipient,
+            mode: event.mode,
+            sequence: event.sequence,
+            of_message: event.of_message.as_ref().map(OfMessageView::of),
+            report: ReportView::of(&event.data),
+        }))
+    }
+}
+
+impl<'e> OfMessageView<'e> {
+    fn of(message: &'e EventMessage) -> Self {
+        Self {
+            email: &message.email,
+            kind: &message.kind,
+            position: message.position,
+            from: &message.author,
+            subject: &message.subject,
+            tags: &message.tags,
+            metadata: &message.metadata,
+            idempotency_key: message.key.as_deref(),
+        }
+    }
 }
 
 /// The try that an event reports; `message.queued` reports none.
@@ -94,22 +166,12 @@ impl<'r> ReplyView<'r> {
     }
 }
 
-/// The same bytes for every try of a job.
-pub fn body(job: &LeasedJob, loaded: &LoadedJob) -> Vec<u8> {
+/// The same bytes for every try.
+pub fn body(event: &ProjectEvent) -> Vec<u8> {
     let payload = PayloadView {
-        event_type: loaded.event_type,
-        timestamp: rfc3339(loaded.occurred_at),
-        data: PayloadDataView {
-            event_id: job.event,
-            message_id: job.message,
-            recipient_id: loaded.recipient,
-            mode: loaded.mode,
-            email: &loaded.email,
-            sequence: loaded.sequence,
-            report: ReportView::of(&loaded.data),
-            tags: &loaded.tags,
-            metadata: &loaded.metadata,
-        },
+        event_type: event.event_type,
+        timestamp: rfc3339(event.occurred_at),
+        data: EventDataView::of(event),
     };
     serde_json::to_vec(&payload).unwrap_or_default()
 }

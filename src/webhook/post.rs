@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use super::kept::Kept;
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Timestamp, rfc3339};
+use crate::domain::webhook::{ANSWER_KEPT, WebhookTry, kept_answer};
 use crate::net::connect::connect;
 use crate::net::dns::Resolver;
 use crate::net::dns_error::DnsError;
@@ -23,6 +25,9 @@ use crate::net::tls::TlsConfigs;
 const ANSWER_MAX: usize = 64 << 10;
 /// The status is the answer; its body is not waited for any longer.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// Characters of why there was no answer.
+const DETAIL_MAX: usize = 500;
 
 /// A URL that webhooks may be sent to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +92,32 @@ pub enum Posted {
     Answered {
         status: u16,
         retry_after: Option<RetryAfter>,
+        /// The beginning of its body, as far as it came.
+        body: Vec<u8>,
     },
     /// No answer: in words.
     Failed(String),
+}
+
+impl Posted {
+    /// What is kept of a call that began then.
+    pub fn as_try(&self, (at, began): (Timestamp, Instant)) -> WebhookTry {
+        let (response_code, detail, answer) = match self {
+            Self::Answered { status, body, .. } if (200..300).contains(status) => {
+                (Some(*status), String::new(), &body[..])
+            }
+            Self::Answered { status: 410, body, .. } => (Some(410), "410 Gone".to_owned(), &body[..]),
+            Self::Answered { status, body, .. } => (Some(*status), format!("answered {status}"), &body[..]),
+            Self::Failed(why) => (None, why.replace('\0', " ").chars().take(DETAIL_MAX).collect(), &[][..]),
+        };
+        WebhookTry {
+            at: rfc3339(at),
+            response_code,
+            duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
+            detail,
+            answer: kept_answer(answer),
+        }
+    }
 }
 
 /// What posts.
@@ -152,13 +180,29 @@ impl Client {
         let answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get(RETRY_AFTER).and_then(self::retry_after);
-        // Read a little, so that the endpoint sees its answer taken; what it holds is of no interest.
-        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect();
-        if let Ok(Ok(_)) = tokio::time::timeout(ANSWER_WAIT, body).await {
+        // Read a little, so that the endpoint sees its answer taken; its beginning is kept for whoever looks for a fault.
+        let mut body = Vec::new();
+        if let Ok(true) = tokio::time::timeout(ANSWER_WAIT, read(answer.into_body(), &mut body)).await {
             self.kept.put(target, sender);
         }
-        Ok(Posted::Answered { status, retry_after })
+        Ok(Posted::Answered { status, retry_after, body })
     }
+}
+
+/// Reads an answer's body, and keeps its beginning; whether that was all, and not too long.
+async fn read(mut body: Incoming, beginning: &mut Vec<u8>) -> bool {
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        let Some(data) = frame.data_ref() else { continue };
+        let room = ANSWER_KEPT.saturating_sub(beginning.len());
+        beginning.extend_from_slice(&data[..data.len().min(room)]);
+        length += data.len();
+        if length > ANSWER_MAX {
+            return false;
+        }
+    }
+    true
 }
 
 fn text(error: impl std::fmt::Display) -> String {

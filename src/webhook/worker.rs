@@ -4,18 +4,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::Span;
 use uuid::Uuid;
 
 use super::places::Places;
 use super::post::{Client, Posted, RetryAfter, Target};
-use super::settler::Settler;
+use super::settler::{Settler, SettlerParts};
 use super::{payload, sign};
 use crate::config::Webhooks;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
 use crate::domain::shard::Shard;
+use crate::domain::webhook::WebhookTry;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
@@ -50,6 +52,8 @@ pub struct PosterParts {
     pub client: Client,
     /// Nudged when a call ends.
     pub wake: Arc<Wake>,
+    /// Nudged when jobs left the queue: there is room for others.
+    pub events: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
@@ -61,7 +65,16 @@ impl Poster {
             client: parts.client,
             schedule: Schedule::new(config.retry.0.clone(), Jitter::DEFAULT)
                 .map_err(|error| format!("webhooks.retry: {error}"))?,
-            settler: Settler::start(parts.store.clone(), Arc::clone(&parts.metrics), config.disable_after.0, shutdown),
+            settler: Settler::start(
+                SettlerParts {
+                    store: parts.store.clone(),
+                    events: parts.events,
+                    rng: Arc::clone(&parts.rng),
+                    metrics: Arc::clone(&parts.metrics),
+                    disable_after: config.disable_after.0,
+                },
+                shutdown,
+            ),
             store: parts.store,
             calls: Arc::new(Calls::new(config.concurrency, config.per_endpoint)),
             wake: parts.wake,
@@ -79,29 +92,18 @@ impl Poster {
         let Ok(target) = Target::parse(&loaded.url) else {
             return self.settlement(job, JobNext::Failed, None, "the URL cannot be used");
         };
-        let body = payload::body(job, loaded);
-        let id = job.event.to_string();
-        let timestamp = self.clock.now().unix_timestamp();
-        let headers = [
-            ("content-type", "application/json".to_owned()),
-            ("user-agent", concat!("Mailwright/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ("webhook-signature", sign::signature(&loaded.secret, &id, timestamp, &body)),
-            ("webhook-id", id),
-            ("webhook-timestamp", timestamp.to_string()),
-        ];
-        match self.client.post(&target, &headers, body).await {
-            Posted::Answered { status, .. } if (200..300).contains(&status) => {
-                self.settlement(job, JobNext::Succeeded, Some(status), "")
-            }
-            Posted::Answered { status: 410, .. } => JobSettlement {
-                disable: Some("the endpoint answered 410 Gone"),
-                ..self.settlement(job, JobNext::Failed, Some(410), "410 Gone")
-            },
-            Posted::Answered { status, retry_after } => {
-                self.settlement(job, self.next_try(job, retry_after), Some(status), &format!("answered {status}"))
-            }
-            Posted::Failed(why) => self.settlement(job, self.next_try(job, None), None, &why),
-        }
+        let body = payload::body(&loaded.event);
+        let headers = sign::headers(&loaded.secrets, &job.event.to_string(), self.clock.now().unix_timestamp(), &body);
+        let began = (self.now(), Instant::now());
+        let posted = self.client.post(&target, &headers, body).await;
+        let made = posted.as_try(began);
+        let (next, disable) = match &posted {
+            Posted::Answered { status, .. } if (200..300).contains(status) => (JobNext::Succeeded, None),
+            Posted::Answered { status: 410, .. } => (JobNext::Failed, Some("the endpoint answered 410 Gone")),
+            Posted::Answered { retry_after, .. } => (self.next_try(job, *retry_after), None),
+            Posted::Failed(_) => (self.next_try(job, None), None),
+        };
+        JobSettlement { disable, ..self.settlement(job, next, Some(made), "") }
     }
 
     /// The next try by the schedule, later if the endpoint asked for it; the end after the last one.
@@ -124,7 +126,8 @@ impl Poster {
         self.clock.now()
     }
 
-    fn settlement(&self, job: &LeasedJob, next: JobNext, response_code: Option<u16>, detail: &str) -> JobSettlement {
+    /// `why`: of what was not called.
+    fn settlement(&self, job: &LeasedJob, next: JobNext, made: Option<WebhookTry>, why: &str) -> JobSettlement {
         let result = match next {
             JobNext::Succeeded => "succeeded",
             JobNext::Due(_) => "retried",
@@ -134,8 +137,8 @@ impl Poster {
         JobSettlement {
             job: job.clone(),
             next,
-            response_code,
-            detail: detail.chars().take(500).collect(),
+            detail: made.as_ref().map_or_else(|| why.to_owned(), |made| made.detail.clone()),
+            made,
             disable: None,
             finished_at: self.now(),
         }

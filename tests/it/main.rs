@@ -56,4 +56,5 @@ mod tenancy;
 mod time;
 mod tls;
 mod upgrade;
+mod webhook_log;
 mod webhooks;

@@ -51,6 +51,28 @@ async fn asked_back(app: &App, id: &str) -> Vec<Answer> {
     answers
 }
 
+/// What is asked of an endpoint that was told of a message.
+async fn answers_of_endpoint(app: &App, endpoint: &str, message: &str) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for (path, body) in [
+        ("rotate-secret", json!({"overlap_seconds": 60})),
+        ("test", json!({"type": "message.bounced"})),
+        ("replay", json!({"since": "2026-01-01T00:00:00Z"})),
+    ] {
+        answers.push(app.call_as(&app.test, "POST", &format!("{endpoint}/{path}"), &[], bytes(&body)).await);
+    }
+    let event = app.events(message).await[0]["id"].as_str().unwrap().to_owned();
+    for path in [
+        &format!("{endpoint}/deliveries"),
+        &format!("{endpoint}/deliveries/{event}"),
+        &format!("{endpoint}/replays"),
+        &format!("/v1/messages/{message}/webhooks"),
+    ] {
+        answers.push(app.get(path).await);
+    }
+    answers
+}
+
 #[tokio::test]
 async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     let app = App::start().await;
@@ -68,6 +90,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         assert!(body.starts_with("{\"type\":\"message.") && body.contains("\"data\":{\"event_id\":"), "{body}");
     }
     app.database.until_count("SELECT count(*) FROM webhook_deliveries", 2).await;
+    let asked = answers_of_endpoint(&app, &endpoint, &id).await;
     let mut other = message_to("ann@example.net");
     (other["subject"], other["text"]) = (json!("Other"), json!("Words"));
     other["attachments"] = json!([{"upload_id": null, "filename": "b.txt", "content": "Yg=="}]);
@@ -100,7 +123,6 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         &upload_path,
         "/v1/webhooks",
         &endpoint,
-        &format!("{endpoint}/deliveries"),
         "/v1/sandbox/messages",
         &copy,
         "/v1/suppressions",
@@ -115,6 +137,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     ] {
         answers.push(app.get(path).await);
     }
+    answers.extend(asked);
     answers.extend(of_accounts(&app).await);
     answers.extend(answers_of_templates(&app).await);
     assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
@@ -129,6 +152,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
         let starts = [
             "{\"id\":\"",
             "{\"batch_id\":\"",
+            "{\"event_id\":\"",
             "{\"data\":[",
             "{\"status\":\"",
             "{\"body_bytes\":",

@@ -91,7 +91,7 @@ async fn an_erased_address_is_nowhere_in_the_store_and_the_proof_does_not_name_i
         .await;
     let app = Setup::new().route_to(sink.address).start().await;
     let echo = Receiver::scripted(|_| Some((StatusCode::BAD_REQUEST, format!("not {ADDRESS}")).into_response())).await;
-    app.post("/v1/webhooks", &json!({"url": echo.url()})).await;
+    app.post("/v1/webhooks", &json!({"url": echo.url(), "events": ["message.bounced"]})).await;
     let mut ids = Vec::new();
     for message in messages_that_name_it() {
         ids.push(app.send(&message).await);

@@ -160,6 +160,9 @@ async fn the_checks_of_the_tables_know_the_words_of_the_vocabulary_and_no_others
     // A rate by the second is kept in memory.
     let mut counted = names!(Quota);
     counted.retain(|name| *name != Quota::MessagesPerSecond.name());
+    // What is pending is a job.
+    let mut ended = names!(WebhookStatus);
+    ended.retain(|name| *name != WebhookStatus::Pending.name());
     for (constraint, mut words) in [
         ("api_keys_mode", modes()),
         ("attempts_outcome", names!(OutcomeKind)),
@@ -179,7 +182,7 @@ async fn the_checks_of_the_tables_know_the_words_of_the_vocabulary_and_no_others
         ("scheduled_messages_mode", modes()),
         ("tls_reports_policy_type", names!(TlsPolicyType)),
         ("tls_reports_result", names!(TlsResult)),
-        ("webhook_deliveries_status", names!(WebhookStatus)),
+        ("webhook_deliveries_status", ended),
         ("webhook_endpoints_mode", names!(EndpointMode)),
     ] {
         let mut listed: Vec<String> = sqlx::query_scalar(

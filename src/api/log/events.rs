@@ -30,6 +30,7 @@ pub fn asked(params: &mut Params, caller: &Caller) -> (LogFilter, LogCursor) {
         mode: caller.sees_only(),
         types: params.all("type", "a type of event such as message.delivered", EventType::parse),
         since: params.parsed("since", "an RFC 3339 instant", parse_rfc3339),
+        until: None,
     };
     (filter, cursor.unwrap_or_default())
 }

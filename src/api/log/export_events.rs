@@ -85,6 +85,7 @@ async fn page(
 }
 
 fn csv(event: &ProjectEvent, cursor: &str) -> String {
+    let of_message = |id: String| if event.event_type.is_of_endpoint() { String::new() } else { id };
     let number = |value: &serde_json::Value| value.as_i64().map(|number| number.to_string()).unwrap_or_default();
     let reply = &event.data["reply"];
     csv_line([
@@ -93,8 +94,8 @@ fn csv(event: &ProjectEvent, cursor: &str) -> String {
         event.event_type.name(),
         &rfc3339(event.occurred_at),
         event.mode.name(),
-        &event.message.to_string(),
-        &event.recipient.to_string(),
+        &of_message(event.message.to_string()),
+        &of_message(event.recipient.to_string()),
         event.of_message.as_ref().map_or("", |message| &message.email),
         &event.sequence.to_string(),
         &number(&event.data["attempt"]),

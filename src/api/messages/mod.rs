@@ -12,6 +12,7 @@ pub mod recall;
 pub mod recall_many;
 pub mod send;
 pub(super) mod sending;
+pub mod webhooks;
 
 use crate::api::Api;
 use crate::api::problem::Problem;

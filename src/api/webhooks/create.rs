@@ -17,16 +17,22 @@ use crate::api::{Shared, ok_json};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::EndpointId;
-use crate::domain::webhook::EndpointMode;
+use crate::domain::webhook::{EndpointMode, Secret};
 use crate::store::accounts::endpoints::Endpoint;
 use crate::webhook::sign;
 
 /// The schema `WebhookEndpointWithSecret`.
 #[derive(Serialize)]
-struct EndpointWithSecretView<'e> {
+pub(super) struct EndpointWithSecretView<'e> {
     #[serde(flatten)]
     endpoint: EndpointView<'e>,
     secret: String,
+}
+
+impl<'e> EndpointWithSecretView<'e> {
+    pub fn of(endpoint: &'e Endpoint, secret: &Secret) -> Self {
+        Self { endpoint: EndpointView::of(endpoint), secret: sign::secret_text(secret) }
+    }
 }
 
 /// Makes an endpoint; the answer carries the secret, once.
@@ -42,6 +48,7 @@ pub async fn create(
     let body = body.object(&api).await?;
     let now = api.clock.now();
     let change = Change::read(&api, &caller, body.map, true).await?;
+    let secret = Secret::new(&*api.rng);
     let endpoint = Endpoint {
         id: EndpointId::new(now, &*api.rng),
         mode: change.mode.unwrap_or(match caller.mode {
@@ -55,18 +62,17 @@ pub async fn create(
         enabled: change.enabled.unwrap_or(true),
         disabled_reason: (change.enabled == Some(false)).then(|| DISABLED.to_owned()),
         failing_since: None,
+        stalled_at: None,
+        signing_seed: secret.seed.clone(),
         created_at: now,
     };
-    let mut secret = [0; sign::SECRET_BYTES];
-    api.rng.fill(&mut secret);
     let limit = api.limits.webhooks;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     if !api.store.insert_endpoint(caller.project, &endpoint, &secret, most).await? {
         let detail = format!("the project has {limit} webhook endpoints, which is the limit");
         return Err(Problem::validation(vec![Fault::new("", FaultCode::TooManyWebhooks, detail)]));
     }
-    let view = EndpointWithSecretView { endpoint: EndpointView::of(&endpoint), secret: sign::secret_text(&secret) };
-    let mut response = ok_json(&view);
+    let mut response = ok_json(&EndpointWithSecretView::of(&endpoint, &secret));
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/webhooks/{}", endpoint.id)) {
         response.headers_mut().insert(LOCATION, location);

@@ -10,49 +10,64 @@ use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
-use crate::domain::id::{EventId, MessageId, WebhookDeliveryId};
-use crate::domain::webhook::WebhookStatus;
-use crate::store::accounts::endpoints::EndpointDelivery;
+use crate::domain::event::EventType;
+use crate::domain::id::{EndpointId, EventId, MessageId, WebhookDeliveryId};
+use crate::domain::webhook::{WebhookStatus, WebhookTry};
+use crate::store::queue::webhook_log::{DeliveryFilter, EndpointDelivery};
 
 /// The schema `WebhookDelivery`.
 #[derive(Serialize)]
-struct DeliveryView<'d> {
+pub struct DeliveryView<'d> {
     id: WebhookDeliveryId,
     status: WebhookStatus,
+    webhook_id: EndpointId,
+    url: &'d str,
     event_id: EventId,
-    message_id: MessageId,
+    event_type: Option<EventType>,
+    message_id: Option<MessageId>,
     attempts: i32,
     response_code: Option<i16>,
     detail: &'d str,
-    settled_at: String,
+    next_try_at: Option<String>,
+    settled_at: Option<String>,
+    tries: &'d [WebhookTry],
 }
 
-/// Finished webhooks, newest event first.
+/// What the endpoint was told and is being told, newest event first.
 pub async fn deliveries(
     State(api): Shared,
     authed: Authed,
     PathId(id): PathId,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let (project, cursor, limit) = (params.project(), params.cursor(), params.limit());
+    let (project, before, limit) = (params.project(), params.cursor(), params.limit());
+    let status = params.parsed("status", "pending, succeeded or failed", WebhookStatus::parse);
+    let event = params.parsed("event_id", "an event's id (evt_…)", EventId::parse);
     params.finish()?;
     let caller = authed.acting(Scope::Webhooks, &api, project).await?;
     let endpoint = super::find(&api, &caller, &id).await?;
-    let rows = api.store.list_endpoint_deliveries(endpoint.id, cursor, limit.rows()).await?;
+    let filter = DeliveryFilter { status, event, before };
+    let rows = api.store.list_endpoint_deliveries(endpoint.id, filter, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, DeliveryView::of, |row| row.event.to_string())))
 }
 
 impl<'d> DeliveryView<'d> {
-    fn of(row: &'d EndpointDelivery) -> Self {
+    pub fn of(row: &'d EndpointDelivery) -> Self {
+        let is_of_endpoint = row.event_type.is_some_and(EventType::is_of_endpoint);
         Self {
             id: WebhookDeliveryId::from_uuid(row.id),
             status: row.status,
+            webhook_id: row.endpoint,
+            url: &row.url,
             event_id: row.event,
-            message_id: row.message,
+            event_type: row.event_type,
+            message_id: (!is_of_endpoint).then_some(row.message),
             attempts: row.attempts,
             response_code: row.response_code,
             detail: &row.detail,
-            settled_at: rfc3339(row.settled_at),
+            next_try_at: row.next_try_at.map(rfc3339),
+            settled_at: row.settled_at.map(rfc3339),
+            tries: &row.tries,
         }
     }
 }

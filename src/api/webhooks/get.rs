@@ -13,6 +13,7 @@ use crate::domain::clock::rfc3339;
 use crate::domain::id::EndpointId;
 use crate::domain::webhook::EndpointMode;
 use crate::store::accounts::endpoints::Endpoint;
+use crate::webhook::sign;
 
 /// The schema `WebhookEndpoint`.
 #[derive(Serialize)]
@@ -26,6 +27,8 @@ pub(super) struct EndpointView<'e> {
     enabled: bool,
     disabled_reason: Option<&'e str>,
     failing_since: Option<String>,
+    stalled_since: Option<String>,
+    public_key: String,
     created_at: String,
 }
 
@@ -55,6 +58,8 @@ impl<'e> EndpointView<'e> {
             enabled: endpoint.enabled,
             disabled_reason: endpoint.disabled_reason.as_deref(),
             failing_since: endpoint.failing_since.map(rfc3339),
+            stalled_since: endpoint.stalled_at.map(rfc3339),
+            public_key: sign::public_key(&endpoint.signing_seed),
             created_at: rfc3339(endpoint.created_at),
         }
     }

@@ -3,9 +3,14 @@
 mod change;
 pub mod create;
 pub mod deliveries;
+pub mod delivery;
 pub mod get;
 pub mod list;
 pub mod remove;
+pub mod replay;
+pub mod replays;
+pub mod rotate_secret;
+pub mod test;
 pub mod update;
 
 use crate::api::Api;

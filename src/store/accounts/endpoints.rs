@@ -1,16 +1,14 @@
 //! Webhook endpoints: configuration, by project.
 
-use uuid::Uuid;
-
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
+use crate::domain::id::{EndpointId, ProjectId};
 use crate::domain::log::LogCursor;
-use crate::domain::webhook::{EndpointMode, WebhookStatus};
+use crate::domain::webhook::{EndpointMode, Secret};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An endpoint as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoint {
     pub id: EndpointId,
     pub mode: EndpointMode,
@@ -21,20 +19,11 @@ pub struct Endpoint {
     pub enabled: bool,
     pub disabled_reason: Option<String>,
     pub failing_since: Option<Timestamp>,
+    /// Since when it is said of it that it does not answer.
+    pub stalled_at: Option<Timestamp>,
+    /// The private key of Ed25519.
+    pub signing_seed: Vec<u8>,
     pub created_at: Timestamp,
-}
-
-/// One finished webhook job.
-#[derive(Debug)]
-pub struct EndpointDelivery {
-    pub id: Uuid,
-    pub event: EventId,
-    pub message: MessageId,
-    pub status: WebhookStatus,
-    pub attempts: i32,
-    pub response_code: Option<i16>,
-    pub detail: String,
-    pub settled_at: Timestamp,
 }
 
 impl Store {
@@ -43,7 +32,7 @@ impl Store {
         &self,
         project: ProjectId,
         endpoint: &Endpoint,
-        secret: &[u8],
+        secret: &Secret,
         limit: i64,
     ) -> Result<bool, StoreError> {
         // It hears of what is committed from now on.
@@ -56,8 +45,8 @@ impl Store {
                 r#"
             WITH endpoint AS (
                 INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled,
-                    disabled_reason, created_at, mode)
-                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12
+                    disabled_reason, created_at, mode, signing_seed)
+                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $14
                 WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
                 RETURNING id, project_id, created_at)
             INSERT INTO webhook_positions (endpoint_id, project_id, position, fed_until)
@@ -69,13 +58,14 @@ impl Store {
                 &endpoint.events,
                 &endpoint.tags,
                 endpoint.description,
-                secret,
+                &secret.hmac,
                 endpoint.enabled,
                 endpoint.disabled_reason,
                 endpoint.created_at,
                 limit,
                 endpoint.mode.name(),
                 position,
+                &secret.seed,
             )
             .execute(conn)
         )?;
@@ -107,7 +97,8 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-            SELECT id, mode, url, events, tags, description, enabled, disabled_reason, failing_since, created_at
+            SELECT id, mode, url, events, tags, description, enabled, disabled_reason, failing_since, stalled_at,
+                signing_seed, created_at
             FROM webhook_endpoints
             WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
               AND ($5::text IS NULL OR mode = $5)
@@ -135,6 +126,8 @@ impl Store {
                     enabled: row.enabled,
                     disabled_reason: row.disabled_reason,
                     failing_since: row.failing_since,
+                    stalled_at: row.stalled_at,
+                    signing_seed: row.signing_seed,
                     created_at: row.created_at,
                 })
             })
@@ -165,7 +158,8 @@ impl Store {
                     WHERE w.id = $2 AND w.project_id = $1 AND NOT w.enabled AND $7 AND j.endpoint_id = w.id
                       AND j.lease_token IS NULL)
                 UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7,
-                    disabled_reason = $8, mode = $9, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END
+                    disabled_reason = $8, mode = $9, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END,
+                    stalled_at = CASE WHEN $7 AND enabled THEN stalled_at END
                 WHERE project_id = $1 AND id = $2
                 "#,
                 project.uuid(),
@@ -194,44 +188,5 @@ impl Store {
                 .execute(conn)
         )?;
         Ok(done.rows_affected() == 1)
-    }
-
-    /// Finished jobs of an endpoint, newest event first.
-    pub async fn list_endpoint_deliveries(
-        &self,
-        endpoint: EndpointId,
-        before: Option<EventId>,
-        limit: i64,
-    ) -> Result<Vec<EndpointDelivery>, StoreError> {
-        let rows = on_pool!(
-            self,
-            "webhook_deliveries.list",
-            conn,
-            sqlx::query!(
-                r#"
-            SELECT id, event_id, message_id, status, attempts, response_code, detail, settled_at FROM webhook_deliveries
-            WHERE endpoint_id = $1 AND ($2::uuid IS NULL OR event_id < $2) ORDER BY event_id DESC LIMIT $3
-            "#,
-                endpoint.uuid(),
-                before.map(EventId::uuid),
-                limit,
-            )
-            .fetch_all(conn)
-        )?;
-        rows.into_iter()
-            .map(|row| {
-                let status = WebhookStatus::parse(&row.status);
-                Ok(EndpointDelivery {
-                    id: row.id,
-                    event: EventId::from_uuid(row.event_id),
-                    message: MessageId::from_uuid(row.message_id),
-                    status: decoded(status, ("webhook_deliveries", "status"), row.id, &row.status)?,
-                    attempts: row.attempts,
-                    response_code: row.response_code,
-                    detail: row.detail,
-                    settled_at: row.settled_at,
-                })
-            })
-            .collect()
     }
 }

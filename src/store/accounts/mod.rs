@@ -1,6 +1,7 @@
 //! Accounts: projects, API keys, DKIM keys, webhook endpoints and templates. Small, read-mostly, never written on the hot path.
 
 pub mod dkim_keys;
+pub mod endpoint_secrets;
 pub mod endpoints;
 pub mod erasures;
 pub mod keys;

@@ -232,11 +232,23 @@ async fn erase_events(conn: &mut PgConnection, run: &Run<'_>, needle: &Needle) -
 
 /// What endpoints answered, which may repeat what they were told.
 async fn erase_answers(conn: &mut PgConnection, run: &Run<'_>, needle: &Needle) -> Result<u64, StoreError> {
+    sqlx::query!(
+        r#"
+        UPDATE webhook_jobs j SET tries = '[]' FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
+        WHERE j.shard = w.shard AND j.message_id = w.id AND mentions_address(j.tries::text, $3, $4)
+        "#,
+        run.shards,
+        run.ids,
+        needle.text,
+        needle.pattern,
+    )
+    .execute(&mut *conn)
+    .await?;
     let done = sqlx::query!(
         r#"
-        UPDATE webhook_deliveries d SET detail = '' FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
+        UPDATE webhook_deliveries d SET detail = '', tries = '[]' FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
         WHERE d.shard = w.shard AND d.message_id = w.id AND d.message_id BETWEEN $3 AND $4
-          AND mentions_address(d.detail, $5, $6)
+          AND mentions_address(concat_ws(' ', d.detail, d.tries), $5, $6)
         "#,
         run.shards,
         run.ids,

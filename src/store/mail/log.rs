@@ -1,5 +1,6 @@
 //! The event log, read in the order of commits. See [`domain::log`](crate::domain::log) for what a position is.
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::access::Mode;
@@ -37,6 +38,8 @@ pub struct LogFilter {
     /// Empty: all.
     pub types: Vec<EventType>,
     pub since: Option<Timestamp>,
+    /// Only what happened before.
+    pub until: Option<Timestamp>,
 }
 
 /// An event of a project, with what its message says of itself as long as that is kept.
@@ -51,6 +54,13 @@ pub struct ProjectEvent {
     pub occurred_at: Timestamp,
     pub data: serde_json::Value,
     pub of_message: Option<EventMessage>,
+}
+
+impl ProjectEvent {
+    /// Whether all is there that it tells: of a message that is gone there is nothing left to tell.
+    pub const fn is_whole(&self) -> bool {
+        self.of_message.is_some() || self.event_type.is_of_endpoint()
+    }
 }
 
 /// What an event tells of its message and recipient.
@@ -196,11 +206,13 @@ impl Store {
         let types: Vec<&str> = filter.types.iter().map(|event_type| event_type.name()).collect();
         let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
         let first = filter.since.map_or(Uuid::nil(), first_id_at);
+        let end = filter.until.map_or(Uuid::max(), first_id_at);
         let rows = on_pool!(
             self,
             "events.read_project_log",
             conn,
-            sqlx::query!(
+            sqlx::query_as!(
+                ProjectEventRow,
                 r#"
                 WITH page AS MATERIALIZED (
                     SELECT found.* FROM unnest($1::int[]) AS s (shard), LATERAL (
@@ -213,7 +225,7 @@ impl Store {
                               AND e.xid = ANY ($4::text[]::xid8[])
                               AND (e.era < $5::smallint OR pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
                               AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
-                              AND e.id >= $11
+                              AND e.id >= $11 AND e.id < $15
                               AND ($12::text IS NULL OR e.mode = $12)
                               AND ($13::text[] = '{}' OR e.type = ANY ($13))
                             ORDER BY e.era, e.xid, e.id LIMIT $10)
@@ -226,7 +238,7 @@ impl Store {
                               AND (e.era, e.xid) >= ($3::smallint, $14::text::xid8)
                               AND (e.era < $5 OR e.era = $5 AND pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
                               AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
-                              AND e.id >= $11
+                              AND e.id >= $11 AND e.id < $15
                               AND ($12::text IS NULL OR e.mode = $12)
                               AND ($13::text[] = '{}' OR e.type = ANY ($13))
                             ORDER BY e.era, e.xid, e.id LIMIT $10)) AS e
@@ -256,6 +268,7 @@ impl Store {
                 filter.mode.map(Mode::name),
                 &types as &[&str],
                 unseen.from,
+                end,
             )
             .fetch_all(conn)
         )?;
@@ -263,30 +276,18 @@ impl Store {
         let last =
             rows.last().filter(|_| is_full).map(|last| Read { era: last.era, xid: last.xid.clone(), id: last.id });
         let next = behind(cursor, look, last)?;
-        let events = rows.into_iter().map(|row| {
-            let event_type = EventType::parse(&row.event_type);
-            Ok(ProjectEvent {
-                id: EventId::from_uuid(row.id),
-                message: MessageId::from_uuid(row.message_id),
-                recipient: RecipientId::from_uuid(row.recipient_id),
-                mode: decoded(Mode::parse(&row.mode), ("events", "mode"), row.id, &row.mode)?,
-                sequence: row.sequence,
-                event_type: decoded(event_type, ("events", "type"), row.id, &row.event_type)?,
-                occurred_at: row.occurred_at,
-                data: row.data,
-                of_message: row.author.map(|author| EventMessage {
-                    email: row.address.unwrap_or_default(),
-                    kind: row.kind.unwrap_or_default(),
-                    position: row.position.unwrap_or_default(),
-                    author,
-                    subject: row.subject.unwrap_or_default(),
-                    tags: row.tags.unwrap_or_default(),
-                    metadata: row.metadata.unwrap_or_default(),
-                    key: row.idempotency_key,
-                }),
-            })
-        });
+        let events = rows.into_iter().map(ProjectEventRow::decode);
         Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
+    }
+
+    /// One event of a project.
+    pub async fn find_event(
+        &self,
+        project: ProjectId,
+        message: MessageId,
+        event: EventId,
+    ) -> Result<Option<ProjectEvent>, StoreError> {
+        on_pool!(self, "events.find", conn, find_event(conn, project, message, event))
     }
 
     /// The look that a reader is in the middle of, or one of now.
@@ -307,6 +308,82 @@ impl Store {
             sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(conn)
         )?;
         Ok(Look { era, snapshot })
+    }
+}
+
+/// One event of a project, found by its key.
+pub(in crate::store) async fn find_event(
+    conn: &mut PgConnection,
+    project: ProjectId,
+    message: MessageId,
+    event: EventId,
+) -> Result<Option<ProjectEvent>, StoreError> {
+    let row = sqlx::query_as!(
+        ProjectEventRow,
+        r#"
+        SELECT e.id, e.era, e.xid::text AS "xid!", e.message_id, e.recipient_id, e.mode, e.sequence, e.type AS event_type,
+            e.occurred_at, e.data, r.address AS "address?", r.kind AS "kind?", r.position AS "position?",
+            m.author AS "author?", m.subject AS "subject?", m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key
+        FROM events e
+        LEFT JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
+        LEFT JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
+        WHERE e.shard = $1 AND e.message_id = $2 AND e.id = $3 AND e.project_id = $4
+        "#,
+        event.shard().value(),
+        message.uuid(),
+        event.uuid(),
+        project.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(ProjectEventRow::decode).transpose()
+}
+
+/// An event, joined with its message and recipient.
+struct ProjectEventRow {
+    pub id: Uuid,
+    pub era: i16,
+    pub xid: String,
+    pub message_id: Uuid,
+    pub recipient_id: Uuid,
+    pub mode: String,
+    pub sequence: i32,
+    pub event_type: String,
+    pub occurred_at: Timestamp,
+    pub data: serde_json::Value,
+    pub address: Option<String>,
+    pub kind: Option<String>,
+    pub position: Option<i16>,
+    pub author: Option<String>,
+    pub subject: Option<String>,
+    pub tags: Option<serde_json::Value>,
+    pub metadata: Option<serde_json::Value>,
+    pub idempotency_key: Option<String>,
+}
+
+impl ProjectEventRow {
+    pub fn decode(self) -> Result<ProjectEvent, StoreError> {
+        let event_type = EventType::parse(&self.event_type);
+        Ok(ProjectEvent {
+            id: EventId::from_uuid(self.id),
+            message: MessageId::from_uuid(self.message_id),
+            recipient: RecipientId::from_uuid(self.recipient_id),
+            mode: decoded(Mode::parse(&self.mode), ("events", "mode"), self.id, &self.mode)?,
+            sequence: self.sequence,
+            event_type: decoded(event_type, ("events", "type"), self.id, &self.event_type)?,
+            occurred_at: self.occurred_at,
+            data: self.data,
+            of_message: self.author.map(|author| EventMessage {
+                email: self.address.unwrap_or_default(),
+                kind: self.kind.unwrap_or_default(),
+                position: self.position.unwrap_or_default(),
+                author,
+                subject: self.subject.unwrap_or_default(),
+                tags: self.tags.unwrap_or_default(),
+                metadata: self.metadata.unwrap_or_default(),
+                key: self.idempotency_key,
+            }),
+        })
     }
 }
 

@@ -80,7 +80,10 @@ impl OwnedConnection {
                    OR EXISTS (
                     SELECT 1 FROM webhook_deliveries d
                     WHERE d.shard = m.shard AND d.message_id = m.id AND d.message_id BETWEEN $3 AND $4
-                      AND mentions_address(d.detail, $6, $7))
+                      AND mentions_address(concat_ws(' ', d.detail, d.tries), $6, $7))
+                   OR EXISTS (
+                    SELECT 1 FROM webhook_jobs j
+                    WHERE j.shard = m.shard AND j.message_id = m.id AND mentions_address(j.tries::text, $6, $7))
                    OR EXISTS (
                     SELECT 1 FROM message_bodies b
                     WHERE b.shard = m.shard AND b.message_id = m.id AND b.message_id BETWEEN $3 AND $4

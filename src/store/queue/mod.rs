@@ -9,5 +9,8 @@ pub mod floors;
 pub mod leases;
 pub mod recall;
 pub mod settle;
+pub mod webhook_events;
 pub mod webhook_feed;
 pub mod webhook_jobs;
+pub mod webhook_log;
+pub mod webhook_replays;

@@ -9,14 +9,15 @@ use uuid::Uuid;
 
 use super::floors::Floors;
 use super::leases::{Rescued, Spared, Window, lease_statements};
-use crate::domain::access::Mode;
-use crate::domain::clock::Timestamp;
+use super::webhook_events::{EndpointInTrouble, insert_endpoint_events};
+use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
-use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId, RecipientId};
+use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
-use crate::domain::webhook::WebhookStatus;
-use crate::store::{OwnedConnection, Store, StoreError, decoded, on_connection, on_pool};
+use crate::domain::webhook::{Secret, WebhookStatus, WebhookTry};
+use crate::store::mail::log::{ProjectEvent, find_event};
+use crate::store::{Moment, OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 lease_statements!("webhook_jobs", "");
 
@@ -51,17 +52,10 @@ pub struct LeasedJob {
 #[derive(Debug)]
 pub struct LoadedJob {
     pub url: String,
-    pub secret: Vec<u8>,
+    /// Those that sign: the endpoint's, and those that were replaced a short while ago.
+    pub secrets: Vec<Secret>,
     pub enabled: bool,
-    pub event_type: EventType,
-    pub occurred_at: Timestamp,
-    pub recipient: RecipientId,
-    pub mode: Mode,
-    pub email: String,
-    pub sequence: i32,
-    pub tags: serde_json::Value,
-    pub metadata: serde_json::Value,
-    pub data: serde_json::Value,
+    pub event: ProjectEvent,
 }
 
 /// Where a job goes after a call.
@@ -78,7 +72,9 @@ pub enum JobNext {
 pub struct JobSettlement {
     pub job: LeasedJob,
     pub next: JobNext,
-    pub response_code: Option<u16>,
+    /// `None`: nothing was called.
+    pub made: Option<WebhookTry>,
+    /// Why it did not succeed.
     pub detail: String,
     /// The endpoint asked to be left alone, or failed for too long.
     pub disable: Option<&'static str>,
@@ -88,7 +84,8 @@ pub struct JobSettlement {
 impl Store {
     /// Everything that a call needs; `None` when the event or the endpoint is gone.
     pub async fn load_job(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        on_pool!(self, "webhook_jobs.load", conn, load(conn, job))
+        let now = self.now();
+        on_pool!(self, "webhook_jobs.load", conn, load(conn, job, now))
     }
 
     /// Writes what calls led to; gives the jobs whose lease was still ours.
@@ -96,8 +93,10 @@ impl Store {
         &self,
         settlements: &[JobSettlement],
         disable_after: Duration,
+        rng: &dyn Rng,
     ) -> Result<HashSet<Uuid>, StoreError> {
-        on_pool!(self, "webhook_jobs.settle", conn, settle(conn, settlements, disable_after))
+        let at = self.moment(rng);
+        on_pool!(self, "webhook_jobs.settle", conn, settle(conn, settlements, disable_after, at))
     }
 }
 
@@ -233,47 +232,36 @@ async fn put_back(conn: &mut PgConnection, first: &Lease, leases: &[Lease]) -> R
     Ok(())
 }
 
-async fn load(conn: &mut PgConnection, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-    let row = sqlx::query!(
+async fn load(conn: &mut PgConnection, job: &LeasedJob, now: Timestamp) -> Result<Option<LoadedJob>, StoreError> {
+    let of_endpoint = sqlx::query!(
         r#"
-        SELECT w.url, w.secret, w.enabled, e.type AS event_type, e.occurred_at, e.recipient_id, e.sequence, e.data, e.mode,
-            r.address, m.tags, m.metadata
-        FROM events e
-        JOIN webhook_endpoints w ON w.id = $3 AND w.project_id = e.project_id
-        JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
-        JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
-        WHERE e.shard = $1 AND e.id = $2
+        SELECT w.url, w.enabled, w.project_id, w.secret, w.signing_seed,
+            (SELECT array_agg(o.secret ORDER BY o.until DESC) FROM webhook_old_secrets o
+             WHERE o.endpoint_id = w.id AND o.until > $2) AS old_secrets,
+            (SELECT array_agg(o.signing_seed ORDER BY o.until DESC) FROM webhook_old_secrets o
+             WHERE o.endpoint_id = w.id AND o.until > $2) AS old_seeds
+        FROM webhook_endpoints w WHERE w.id = $1
         "#,
-        job.lease.shard.value(),
-        job.event.uuid(),
         job.endpoint.uuid(),
+        now,
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
-    row.map(|row| {
-        let event_type = EventType::parse(&row.event_type);
-        Ok(LoadedJob {
-            url: row.url,
-            secret: row.secret,
-            enabled: row.enabled,
-            event_type: decoded(event_type, ("events", "type"), job.event, &row.event_type)?,
-            occurred_at: row.occurred_at,
-            recipient: RecipientId::from_uuid(row.recipient_id),
-            mode: decoded(Mode::parse(&row.mode), ("events", "mode"), job.event, &row.mode)?,
-            email: row.address,
-            sequence: row.sequence,
-            tags: row.tags,
-            metadata: row.metadata,
-            data: row.data,
-        })
-    })
-    .transpose()
+    let Some(endpoint) = of_endpoint else { return Ok(None) };
+    let project = ProjectId::from_uuid(endpoint.project_id);
+    let event = find_event(conn, project, job.message, job.event).await?.filter(ProjectEvent::is_whole);
+    let Some(event) = event else { return Ok(None) };
+    let old = endpoint.old_secrets.into_iter().flatten().zip(endpoint.old_seeds.into_iter().flatten());
+    let secrets = std::iter::once((endpoint.secret, endpoint.signing_seed)).chain(old);
+    let secrets = secrets.map(|(hmac, seed)| Secret { hmac, seed }).collect();
+    Ok(Some(LoadedJob { url: endpoint.url, secrets, enabled: endpoint.enabled, event }))
 }
 
 async fn settle(
     conn: &mut PgConnection,
     settlements: &[JobSettlement],
     disable_after: Duration,
+    at: Moment<'_>,
 ) -> Result<HashSet<Uuid>, StoreError> {
     let mut tx = conn.begin().await?;
     let due = |next: &JobNext| if let JobNext::Due(at) = next { Some(*at) } else { None };
@@ -281,6 +269,8 @@ async fn settle(
         JobNext::Succeeded => WebhookStatus::Succeeded.name(),
         JobNext::Failed | JobNext::Due(_) => WebhookStatus::Failed.name(),
     };
+    let code = |made: Option<&WebhookTry>| made?.response_code.and_then(|code| i16::try_from(code).ok());
+    let tries = |made: Option<&WebhookTry>| serde_json::to_value(Vec::from_iter(made)).unwrap_or_default();
     let leases = || settlements.iter().map(|settlement| settlement.job.lease);
     let jobs = || settlements.iter().map(|settlement| &settlement.job);
     let ours: HashSet<Uuid> = sqlx::query_scalar!(
@@ -288,22 +278,30 @@ async fn settle(
         WITH
         s AS MATERIALIZED (
             SELECT * FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::uuid[], $6::uuid[], $7::uuid[],
-                $8::text[], $9::int[], $10::smallint[], $11::text[], $12::timestamptz[])
-            AS s (shard, id, token, due_at, message_id, endpoint_id, event_id, status, attempts, code, detail, at)),
+                $8::text[], $9::int[], $10::smallint[], $11::text[], $12::timestamptz[], $13::jsonb[])
+            AS s (shard, id, token, due_at, message_id, endpoint_id, event_id, status, attempts, code, detail, at, made)),
         gone AS (
             DELETE FROM webhook_jobs j USING s
             WHERE s.due_at IS NULL AND j.shard = s.shard AND j.id = s.id AND j.lease_token IS NOT DISTINCT FROM s.token
-            RETURNING s.*),
+            RETURNING s.*, j.tries || s.made AS tries),
         back AS (
-            UPDATE webhook_jobs j SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = s.due_at FROM s
+            UPDATE webhook_jobs j SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, due_at = s.due_at,
+                -- What was not called was not tried.
+                attempt = j.attempt - CASE WHEN s.made = '[]' THEN 1 ELSE 0 END,
+                tries = CASE WHEN jsonb_array_length(j.tries) >= 20 THEN j.tries - 0 ELSE j.tries END || s.made
+            FROM s
             WHERE s.due_at IS NOT NULL AND j.shard = s.shard AND j.id = s.id AND j.lease_token IS NOT DISTINCT FROM s.token
             RETURNING s.id),
         -- What became of those that leave the queue.
         records AS (
             INSERT INTO webhook_deliveries (shard, message_id, id, endpoint_id, event_id, status, attempts, response_code,
-                detail, settled_at)
-            SELECT shard, message_id, id, endpoint_id, event_id, status, attempts, code, detail, at FROM gone
-            ON CONFLICT DO NOTHING)
+                detail, settled_at, tries)
+            SELECT shard, message_id, id, endpoint_id, event_id, status, attempts, code, detail, at, tries FROM gone
+            -- It was told again: what came of it now counts.
+            ON CONFLICT (shard, message_id, id) DO UPDATE SET status = excluded.status, detail = excluded.detail,
+                response_code = excluded.response_code, settled_at = excluded.settled_at,
+                attempts = webhook_deliveries.attempts + excluded.attempts,
+                tries = jsonb_path_query_array(webhook_deliveries.tries || excluded.tries, '$[last - 19 to last]'))
         SELECT id AS "id!" FROM gone UNION ALL SELECT id FROM back
         "#,
         &leases().map(|lease| lease.shard.value()).collect::<Vec<_>>(),
@@ -315,10 +313,10 @@ async fn settle(
         &jobs().map(|job| job.event.uuid()).collect::<Vec<_>>(),
         &settlements.iter().map(|s| status(&s.next)).collect::<Vec<_>>() as &[&str],
         &leases().map(|lease| lease.attempt).collect::<Vec<_>>(),
-        &settlements.iter().map(|s| s.response_code.and_then(|c| i16::try_from(c).ok())).collect::<Vec<_>>()
-            as &[Option<i16>],
+        &settlements.iter().map(|s| code(s.made.as_ref())).collect::<Vec<_>>() as &[Option<i16>],
         &settlements.iter().map(|s| s.detail.as_str()).collect::<Vec<_>>() as &[&str],
         &settlements.iter().map(|s| s.finished_at).collect::<Vec<_>>(),
+        &settlements.iter().map(|s| tries(s.made.as_ref())).collect::<Vec<_>>(),
     )
     .fetch_all(&mut *tx)
     .await?
@@ -336,14 +334,19 @@ async fn settle(
         endpoints.iter().filter(|(_, s)| s.next == JobNext::Succeeded).map(|(endpoint, _)| *endpoint).collect();
     if !answering.is_empty() {
         sqlx::query!(
-            "UPDATE webhook_endpoints SET failing_since = NULL WHERE id = ANY ($1) AND failing_since IS NOT NULL",
+            r#"
+            UPDATE webhook_endpoints SET failing_since = NULL, stalled_at = NULL
+            WHERE id = ANY ($1) AND (failing_since IS NOT NULL OR stalled_at IS NOT NULL)
+            "#,
             &answering,
         )
         .execute(&mut *tx)
         .await?;
     }
-    for (endpoint, settlement) in endpoints.into_iter().filter(|(_, s)| s.next != JobNext::Succeeded) {
-        record_failure(&mut tx, endpoint, settlement, disable_after).await?;
+    // A call that was not made says nothing of the endpoint.
+    let failing = endpoints.into_iter().filter(|(_, s)| s.next != JobNext::Succeeded && s.made.is_some());
+    for (endpoint, settlement) in failing {
+        record_failure(&mut tx, endpoint, settlement, disable_after, at).await?;
     }
     tx.commit().await?;
     Ok(ours)
@@ -355,6 +358,7 @@ async fn record_failure(
     endpoint: Uuid,
     settlement: &JobSettlement,
     disable_after: Duration,
+    at: Moment<'_>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE webhook_endpoints SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL",
@@ -363,16 +367,18 @@ async fn record_failure(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
+    let disabled = sqlx::query_as!(
+        EndpointInTrouble,
         r#"
         UPDATE webhook_endpoints SET enabled = false, disabled_reason = COALESCE($2, 'failing for too long')
         WHERE id = $1 AND enabled AND ($2::text IS NOT NULL OR failing_since < $3)
+        RETURNING id, project_id, mode, url, failing_since, disabled_reason AS "reason!"
         "#,
         endpoint,
         settlement.disable,
         settlement.finished_at - disable_after,
     )
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(())
+    insert_endpoint_events(conn, EventType::EndpointDisabled, &disabled, at).await
 }

@@ -19,6 +19,7 @@ const made = {
   later: "",
   upload: "",
   webhook: "",
+  event: "",
   copy: "",
   project: "",
   key: "",
@@ -135,7 +136,32 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   listUploads: () => client.GET("/v1/uploads", {}),
   getWebhook: () => client.GET("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
   listWebhooks: () => client.GET("/v1/webhooks", {}),
-  listWebhookDeliveries: () => client.GET("/v1/webhooks/{id}/deliveries", { params: { path: { id: made.webhook } } }),
+  rotateWebhookSecret: () =>
+    client.POST("/v1/webhooks/{id}/rotate-secret", {
+      params: { path: { id: made.webhook } },
+      body: { overlap_seconds: 60 },
+    }),
+  testWebhook: () => client.POST("/v1/webhooks/{id}/test", { params: { path: { id: made.webhook } }, body: {} }),
+  replayWebhook: () =>
+    client.POST("/v1/webhooks/{id}/replay", {
+      params: { path: { id: made.webhook } },
+      body: { since: "2026-01-01T00:00:00Z" },
+    }),
+  listWebhookReplays: () => client.GET("/v1/webhooks/{id}/replays", { params: { path: { id: made.webhook } } }),
+  listWebhookDeliveries: async () => {
+    const path = { id: made.webhook };
+    const list = () => client.GET("/v1/webhooks/{id}/deliveries", { params: { path } });
+    await until(list, (answer) => given(answer).data.length > 0);
+    const answer = await list();
+    made.event = given(answer).data[0].event_id;
+    return answer;
+  },
+  getWebhookDelivery: () =>
+    client.GET("/v1/webhooks/{id}/deliveries/{event}", {
+      params: { path: { id: made.webhook, event: made.event } },
+    }),
+  listMessageWebhooks: () =>
+    client.GET("/v1/messages/{id}/webhooks", { params: { path: { id: made.message } } }),
   updateWebhook: () =>
     client.PATCH("/v1/webhooks/{id}", { params: { path: { id: made.webhook } }, body: { enabled: false } }),
   addSuppressions: async () => {

@@ -25,7 +25,23 @@ ARGUMENTS = {
     "editMessage": {"body": {"expires_at": TOMORROW}},
     "createProject": {"body": {"name": "new"}},
     "createWebhook": {"body": {"url": "http://127.0.0.1:9/hook"}},
+    "replayWebhook": {"body": {"since": "2026-01-01T00:00:00Z"}},
+    "getWebhookDelivery": {"event": lambda ids: told(ids["whk"])},
 }
+
+
+def told(endpoint):
+    """An event that the endpoint was told."""
+    module = importlib.import_module(modules["list_webhook_deliveries"])
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        listed = module.sync(endpoint, client=client).data
+        if listed:
+            return listed[0].event_id
+        time.sleep(0.02)
+    sys.exit("no endpoint was told anything")
+
+
 # How an operation's success must end before the next begins: the field `status` of its answer.
 UNTIL = {"getMessage": "delivered"}
 ID = re.compile(r"([a-z]{3})_[0-9a-f]{32}")
@@ -95,7 +111,7 @@ class Operation:
         return self.missing(f"no value for its parameter '{parameter['name']}'")
 
     def arguments(self, ids):
-        given = dict(ARGUMENTS.get(self.id, {}))
+        given = {name: value(ids) if callable(value) else value for name, value in ARGUMENTS.get(self.id, {}).items()}
         for parameter in self.parameters:
             name = snake(parameter["name"])
             if name in given or not (parameter["in"] == "path" or parameter.get("required")):

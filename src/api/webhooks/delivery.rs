@@ -1,0 +1,53 @@
+//! `GET /v1/webhooks/{id}/deliveries/{event}`
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::deliveries::DeliveryView;
+use crate::api::auth::Authed;
+use crate::api::page::{Params, PathIds};
+use crate::api::problem::Problem;
+use crate::api::{Shared, ok_json};
+use crate::domain::access::Scope;
+use crate::domain::id::EventId;
+use crate::store::queue::webhook_log::DeliveryFilter;
+use crate::webhook::payload;
+
+/// The schema `WebhookDeliveryWithRequest`.
+#[derive(Serialize)]
+struct DeliveryWithRequestView<'d> {
+    #[serde(flatten)]
+    delivery: DeliveryView<'d>,
+    /// `null` once the event or its message is past its retention.
+    request: Option<RequestView<'d>>,
+}
+
+/// The schema `WebhookRequest`.
+#[derive(Serialize)]
+struct RequestView<'d> {
+    url: &'d str,
+    body: String,
+}
+
+/// What the endpoint was told of one event, with the body that it was sent.
+pub async fn delivery(
+    State(api): Shared,
+    authed: Authed,
+    PathIds(id, event): PathIds,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let project = params.project();
+    params.finish()?;
+    let caller = authed.acting(Scope::Webhooks, &api, project).await?;
+    let endpoint = super::find(&api, &caller, &id).await?;
+    let event = EventId::parse(&event).ok_or_else(Problem::not_found)?;
+    let filter = DeliveryFilter { event: Some(event), ..DeliveryFilter::default() };
+    let rows = api.store.list_endpoint_deliveries(endpoint.id, filter, 1).await?;
+    let row = rows.first().ok_or_else(Problem::not_found)?;
+    let event = api.store.find_event(caller.project, row.message, row.event).await?;
+    let body = event.as_ref().filter(|event| event.is_whole()).map(payload::body);
+    let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+    let request = body.map(|body| RequestView { url: &row.url, body });
+    Ok(ok_json(&DeliveryWithRequestView { delivery: DeliveryView::of(row), request }))
+}
