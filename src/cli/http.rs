@@ -79,6 +79,11 @@ pub async fn transfer(service: &Service, path: &str, body: Option<Sent>) -> Resu
     within(LONG_DEADLINE, service, path, method_of(body.as_ref()), body, &[]).await
 }
 
+/// Posts to the service's URL as it is.
+pub async fn post(service: &Service, body: Sent, headers: &[(&str, &str)]) -> Result<RawAnswer, CommandError> {
+    within(DEADLINE, service, "", Method::POST, Some(body), headers).await
+}
+
 const fn method_of(body: Option<&Sent>) -> Method {
     if body.is_some() { Method::POST } else { Method::GET }
 }

@@ -16,6 +16,7 @@ mod serve;
 mod suppressions;
 mod templates;
 mod trace;
+mod webhooks;
 mod with_postgres;
 
 use std::path::PathBuf;
@@ -78,6 +79,9 @@ enum Command {
     /// Add, remove, look up, import and export suppressions, through a running service.
     #[command(subcommand)]
     Suppressions(suppressions::SuppressionsCommand),
+    /// Tell a program on this machine of events, while you develop.
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Keep templates in files: push them to a service, or pull them from one.
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
@@ -139,6 +143,7 @@ impl Cli {
             Command::Status(args) => messages::status(args, &layers.finish()?).await,
             Command::Why(args) => messages::why(args, &layers.finish()?).await,
             Command::Suppressions(command) => suppressions::run(command, &layers.finish()?).await,
+            Command::Webhooks(command) => webhooks::run(command, &layers.finish()?).await,
             Command::Templates(command) => Box::pin(templates::run(command, &layers.finish()?)).await,
             Command::Trace(args) => trace::run(args, &layers.finish()?).await,
             Command::Rules(command) => rules::run(&command, &layers.finish()?),
