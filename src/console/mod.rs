@@ -61,6 +61,7 @@ pub(crate) fn pages() -> Router<Arc<Api>> {
         .route("/console/inbox", get(async || inbox()))
         .route("/problems/{name}", get(problem))
         .route("/docs", get(async || page(include_str!("docs.html"))))
+        .route("/docs/docs.js", get(async || asset(include_str!("docs.js"), SCRIPT)))
         .route("/docs/rapidoc-min.js", get(async || asset(include_str!("vendor/rapidoc-min.js"), SCRIPT)))
 }
 

@@ -31,6 +31,34 @@ const steps = {
   title: (page) => page.title(),
   address: (page) => page.url(),
   focus: (page) => page.evaluate(() => document.activeElement?.id ?? ''),
+  // Waits until an element says this.
+  says: (page, selector, text) => page.waitForFunction(
+    ([where, wanted]) => document.querySelector(where)?.textContent.includes(wanted),
+    [selector, text],
+  ).then(() => null),
+  // Opens every message of the list in every tab, and gives what is there that a mail brought: marked elements outside
+  // the frame, and titles that are not of this page's making.
+  intruders: async (page) => {
+    const found = [];
+    for (const row of await page.locator('#messages li').all()) {
+      const subject = await row.locator('.subject').textContent();
+      await row.locator('button').click();
+      await page.waitForFunction((wanted) => document.querySelector('#subject').textContent === wanted, subject);
+      for (const tab of await page.locator('[role=tab]').all()) {
+        await tab.click();
+        await page.waitForFunction(() => !/^(Loading…|)$/.test(document.querySelector('[role=tabpanel]:not([hidden])').textContent.trim()));
+        found.push(...await page.evaluate((wanted) => [
+          ...[...document.querySelectorAll('[data-pwned], x-pwned, base, object, embed, script:not([src])')].map((each) => each.outerHTML),
+          ...(window.pwned === undefined ? [] : ['a script ran']),
+          ...(document.title.endsWith(`${wanted} · Mailwright`.replace(/\s+/g, ' ').trim()) ? [] : [document.title]),
+          ...(document.querySelectorAll('iframe').length === 1 ? [] : ['another frame']),
+        ], subject));
+      }
+    }
+    return found;
+  },
+  // Cuts the page off from the service, or joins it again.
+  away: (page, isAway) => page.context().setOffline(isAway).then(() => null),
   // Waits until the frame has loaded what it may.
   frame: async (page) => {
     const frame = await (await page.$('#html')).contentFrame();
@@ -76,6 +104,22 @@ try {
   page.setDefaultTimeout(20_000);
   const faults = [];
   page.on('pageerror', (fault) => faults.push(String(fault)));
+  // What the service is made to answer, or what is put over its answer.
+  for (const { path, method = 'GET', status = 200, body, over } of plan.answers ?? []) {
+    await page.route((url) => new RegExp(path).test(url.pathname), async (route) => {
+      if (route.request().method() !== method) return route.fallback();
+      if (!over) return route.fulfill({ status, contentType: 'application/json', body: JSON.stringify(body) });
+      const answer = await route.fetch();
+      return route.fulfill({ response: answer, json: { ...(await answer.json()), ...over } });
+    });
+  }
+  // What was asked of anyone but the service; what the policy stopped was not.
+  const outside = [];
+  const isOutside = (request) => /^http/.test(request.url()) && new URL(request.url()).origin !== new URL(plan.url).origin;
+  page.on('requestfinished', (request) => { if (isOutside(request)) outside.push(request.url()); });
+  page.on('requestfailed', (request) => {
+    if (isOutside(request) && request.failure()?.errorText !== 'csp') outside.push(`${request.url()} ${request.failure()?.errorText}`);
+  });
   await page.goto(plan.url);
   const seen = [];
   for (const [name, ...values] of plan.steps) {
@@ -85,7 +129,7 @@ try {
       throw new Error(`${name} ${values.join(' ')}: ${fault}\n${faults.join('\n')}`);
     }
   }
-  process.stdout.write(JSON.stringify({ seen, faults }));
+  process.stdout.write(JSON.stringify({ seen, faults, outside }));
 } finally {
   await browser.close();
 }
