@@ -15,9 +15,9 @@ const WEIGHT = { y: 1, p: 0.5, n: 0 };
 // The features that are used, with their places, and a score of 0 to 100: of each client and of all. Unknown support
 // counts neither way; the score of a client of which little is known is null.
 export function htmlCheck(html) {
-  const text = blank(blank(html.slice(0, HTML_MOST), /<!--\[if[\s\S]*?endif\]-->/gi), /<!--[\s\S]*?-->/g);
+  const text = withoutComments(html.slice(0, HTML_MOST));
   const css = onlyCss(text);
-  const tags = blank(text, /(?<=<style\b[^<>]{0,500}>)[^<]+/gi);
+  const tags = text.replace(/(<style\b[^<>]{0,500}>)([^<]+)/gi, (all, tag, sheet) => tag + blank(sheet));
   const body = Math.max(text.search(/<body\b/i), 0);
   const lineOf = lineFinder(text);
   const found = [];
@@ -44,9 +44,21 @@ function score(letters) {
   return Math.round((100 * known.reduce((sum, letter) => sum + WEIGHT[letter], 0)) / known.length);
 }
 
-// Spaces in place of what matches; line ends stay, so that places do.
-function blank(text, pattern) {
-  return text.replace(pattern, (all) => all.replace(/[^\n]/g, ' '));
+// Spaces in place of a text; line ends stay, so that places do.
+const blank = (text) => text.replace(/[^\n]/g, ' ');
+
+// What stands in a comment is for Outlook alone, or for nobody. Found step by step: a pattern would go back over mail
+// that opens comments and never closes one, again and again.
+function withoutComments(text) {
+  const kept = [];
+  let from = 0;
+  for (;;) {
+    const start = text.indexOf('<!--', from);
+    const end = start < 0 ? -1 : text.indexOf('-->', start + 4);
+    if (end < 0) return kept.join('') + text.slice(from);
+    kept.push(text.slice(from, start), blank(text.slice(start, end + 3)));
+    from = end + 3;
+  }
 }
 
 // The text with everything blanked that is neither in a style sheet nor in a `style` attribute.
@@ -56,11 +68,10 @@ function onlyCss(text) {
   const parts = /(<style\b[^<>]{0,500}>)([^<]*)|(<[a-z][^<>]{0,3000}?\sstyle\s*=\s*)("[^"]*"|'[^']*')/gi;
   for (const match of text.matchAll(parts)) {
     const head = (match[1] ?? match[3]).length;
-    kept.push(text.slice(from, match.index + head).replace(/[^\n]/g, ' '), match[2] ?? match[4]);
+    kept.push(blank(text.slice(from, match.index + head)), match[2] ?? match[4]);
     from = match.index + match[0].length;
   }
-  kept.push(text.slice(from).replace(/[^\n]/g, ' '));
-  return kept.join('');
+  return kept.join('') + blank(text.slice(from));
 }
 
 function lineFinder(text) {
@@ -84,13 +95,14 @@ const excerpt = (text, match) => text.slice(match.index, match.index + EXCERPT).
 // Every link and picture, with what is wrong with it by its looks.
 export function linkCheck(html, text) {
   const page = new DOMParser().parseFromString(html ?? '', 'text/html');
+  const targets = new Set(Array.from(page.querySelectorAll('[id], a[name]'), (each) => [each.id, each.name]).flat());
   const found = [];
   for (const link of page.querySelectorAll('a, area')) {
     const href = link.getAttribute('href') ?? link.getAttribute('xlink:href');
     const shown = link.textContent.replace(/\s+/g, ' ').trim() || link.querySelector('img')?.alt || link.getAttribute('alt') || '';
     // A name to jump to is no link.
     if (href === null && (link.id || link.getAttribute('name'))) continue;
-    found.push({ kind: 'link', url: href ?? '', shown, faults: linkFaults(href ?? '', shown, page) });
+    found.push({ kind: 'link', url: href ?? '', shown, faults: linkFaults(href ?? '', shown, targets) });
   }
   for (const image of page.querySelectorAll('img')) {
     const url = image.getAttribute('src') ?? '';
@@ -107,19 +119,15 @@ export function linkCheck(html, text) {
 
 const shortened = (url) => (/^data:/i.test(url) ? `${url.slice(0, 40)}…` : url);
 
-function linkFaults(href, shown, page) {
+function linkFaults(href, shown, targets) {
   const faults = addressFaults(href);
   const url = href.trim();
-  if (/^#./.test(url) && !isTarget(page, url.slice(1))) faults.push('no_target');
+  if (/^#./.test(url) && !targets.has(url.slice(1))) faults.push('no_target');
   const promised = domainIn(shown);
   const actual = /^(https?:)?\/\//i.test(url) ? hostOf(url)?.replace(/:\d+$/, '') : null;
   if (promised && actual && !isSameSite(promised, actual)) faults.push('other_domain');
   if (!shown && url) faults.push('no_words');
   return faults;
-}
-
-function isTarget(page, name) {
-  return page.getElementById(name) !== null || [...page.querySelectorAll('a[name]')].some((each) => each.name === name);
 }
 
 function addressFaults(text) {

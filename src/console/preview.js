@@ -14,6 +14,9 @@ const framePolicy = (remote) => {
 const INVERTED = `html{background:#fff;filter:invert(1) hue-rotate(180deg)}
 img,picture,[background],[style*="background-image"]{filter:invert(1) hue-rotate(180deg)}picture img{filter:none}`;
 
+// Mail that has not come to rest by then is shown as it is: the policy holds all the same.
+const READINGS_MOST = 5;
+
 const state = { message: null, remote: false };
 
 export function setUpPreview() {
@@ -56,23 +59,41 @@ function setFrame(content) {
   $('html').replaceWith(frame);
 }
 
-// The mail's HTML behind a policy that its own markup cannot take back.
+// The mail's HTML behind a policy that its own markup cannot take back. It is cleaned until reading it again gives the
+// same: markup that is nested against the rules may turn into something else when it is read anew.
 function frameDocument(html, attachments) {
-  const page = new DOMParser().parseFromString(withParts(html, attachments), 'text/html');
-  tellRemote(remoteContent(page));
-  // Hints to connect are heeded before any policy; what names another base or policy is not the mail's to say.
-  for (const found of page.querySelectorAll('link, meta[http-equiv], base, script')) {
-    const isStyle = found.localName === 'link' && /\bstylesheet\b/i.test(found.rel);
-    if (state.remote && isStyle) found.rel = 'stylesheet';
-    else found.remove();
+  const whole = withParts(html, attachments);
+  tellRemote(remoteContent(parsed(whole)));
+  let text = whole;
+  for (let reading = 0; reading < READINGS_MOST; reading += 1) {
+    const page = parsed(text);
+    clean(page);
+    const next = page.documentElement.outerHTML;
+    if (next === text) break;
+    text = next;
+  }
+  const own = $('look').value === 'inverted' ? `<style>${INVERTED}</style>` : '';
+  const policy = `<meta http-equiv="Content-Security-Policy" content="${framePolicy(state.remote)}">`;
+  return `<!doctype html>${policy}<meta http-equiv="x-dns-prefetch-control" content="off">${own}${text}`;
+}
+
+const parsed = (text) => new DOMParser().parseFromString(text, 'text/html');
+
+// Takes out what the policy does not stop. Browsers connect to hosts that are hinted at, and to those of frames, before
+// they ask any policy; a template may be a shadow root that is not seen here; and neither another base nor another policy
+// is the mail's to say.
+function clean(page) {
+  for (const found of page.querySelectorAll('meta[http-equiv], base, script, iframe, frame, frameset, object, embed, applet, template')) found.remove();
+  for (const link of page.querySelectorAll('link')) {
+    if (state.remote && /\bstylesheet\b/i.test(link.rel)) link.rel = 'stylesheet';
+    else link.remove();
+  }
+  for (const found of page.querySelectorAll('video, audio, video source, audio source, track')) {
+    for (const name of ['src', 'srcset', 'poster']) found.removeAttribute(name);
   }
   for (const link of page.querySelectorAll('[ping]')) link.removeAttribute('ping');
   tameLinks(page);
-  const look = $('look').value;
-  useScheme(page, look);
-  if (look === 'inverted') page.head.append(Object.assign(page.createElement('style'), { textContent: INVERTED }));
-  const policy = `<meta http-equiv="Content-Security-Policy" content="${framePolicy(state.remote)}">`;
-  return `<!doctype html>${policy}<meta http-equiv="x-dns-prefetch-control" content="off">${page.documentElement.outerHTML}`;
+  useScheme(page, $('look').value);
 }
 
 // Pictures that the message carries, in place of the names that it gives them (RFC 2392).

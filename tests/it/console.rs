@@ -1,6 +1,7 @@
 //! The inbox page, in a real browser.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -139,20 +140,13 @@ async fn the_tabs_of_a_message_show_what_they_must() {
     let url = address(&app, &app.test, &format!("&message={entry}"));
     let seen = browser::drive(&json!({"url": url, "steps": steps, "answers": answers}), false).await;
     let all = seen.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n");
-    for wanted in [
-        // Facts.
-        "North Roast <orders@example.org>", "Ada Lovelace <ada@example.net>", "help@example.org", "receipt", "order: 1042",
-        // Text, source, headers, attachments.
-        "Plain words.", "Content-Transfer-Encoding:", "Message-ID", "bill.txt", "text/plain · 5 B",
-        // Events and attempts.
-        "message.queued", "message.delivered", "250 2.0.0", "Attempt 1",
-        // Webhook calls.
-        "https://hooks.example/out of order", "HTTP 500", "12 ms",
-        // Checks.
-        "At your door on Friday", "display: flex", "Outlook (Windows)", "names another domain", "has no alt text", "not encrypted",
-        // The code, and what the spam filter says.
-        "493817", "rspamd takes it for spam: 5.1, of 5 allowed", "MISSING_DATE",
-    ] {
+    // In the order of the tabs; what is no tab's own comes first and last.
+    let wanted = "North Roast <orders@example.org>|Ada Lovelace <ada@example.net>|help@example.org|receipt|order: 1042|\
+        Plain words.|Content-Transfer-Encoding:|Message-ID|bill.txt|text/plain · 5 B|\
+        message.queued|message.delivered|250 2.0.0|Attempt 1|https://hooks.example/out of order|HTTP 500|12 ms|\
+        At your door on Friday|display: flex|Outlook (Windows)|name another domain|has no alt text|not encrypted|\
+        493817|rspamd takes it for spam: 5.1, of 5 allowed|MISSING_DATE";
+    for wanted in wanted.split('|') {
         assert!(all.contains(wanted), "{wanted:?} is not shown:\n{all}");
     }
     assert!(all.contains(&format!("#message={entry}&tab=checks")), "a tab has an address: {all}");
@@ -170,8 +164,12 @@ async fn what_a_service_does_not_have_is_said_in_words() {
         }},
     ]);
     let steps = json!([
-        ["see", "#tabs"], ["click", "#tab-webhooks"], ["says", "#panel-webhooks", "not available"], ["click", "#tab-checks"],
-        ["click", "#panel-checks button.primary"], ["says", "#panel-checks", "No spam filter is set up"],
+        ["see", "#tabs"],
+        ["click", "#tab-webhooks"],
+        ["says", "#panel-webhooks", "not available"],
+        ["click", "#tab-checks"],
+        ["click", "#panel-checks button.primary"],
+        ["says", "#panel-checks", "No spam filter is set up"],
         ["says", "#panel-checks", "Set one up first."],
     ]);
     let url = address(&app, &app.test, &format!("&message={entry}"));
@@ -185,12 +183,34 @@ async fn new_mail_appears_by_itself_and_the_keyboard_goes_through_it() {
         sent(&app, &json!({"from": "a@example.org", "to": "b@example.net", "subject": subject, "text": "words"})).await;
     }
     let steps = json!([
-        ["says", "#messages li:first-child", "Third"], ["press", "j"], ["says", "#subject", "Third"], ["press", "ArrowDown"],
-        ["says", "#subject", "Second"], ["press", "k"], ["says", "#subject", "Third"], ["press", "6"], ["says", "#panel-events", "Attempt 1"],
-        ["focus"], ["press", "Home"], ["focus"], ["press", "d"], ["says", "#subject", "Second"], ["press", "/"], ["focus"],
-        ["type", "#filter", "first"], ["says", "#messages li:first-child", "First"], ["press", "Escape"],
-        ["says", "#messages li:first-child", "Second"], ["count", "#messages li.unread"], ["press", "Escape"], ["press", "?"],
-        ["see", "#help"], ["press", "Escape"], ["click", "#clear"], ["click", "#sure-yes"], ["see", "#empty"],
+        ["says", "#messages li:first-child", "Third"],
+        ["press", "j"],
+        ["says", "#subject", "Third"],
+        ["press", "ArrowDown"],
+        ["says", "#subject", "Second"],
+        ["press", "k"],
+        ["says", "#subject", "Third"],
+        ["press", "6"],
+        ["says", "#panel-events", "Attempt 1"],
+        ["focus"],
+        ["press", "Home"],
+        ["focus"],
+        ["press", "d"],
+        ["says", "#subject", "Second"],
+        ["press", "/"],
+        ["focus"],
+        ["type", "#filter", "first"],
+        ["says", "#messages li:first-child", "First"],
+        ["press", "Escape"],
+        ["says", "#messages li:first-child", "Second"],
+        ["count", "#messages li.unread"],
+        ["press", "Escape"],
+        ["press", "?"],
+        ["see", "#help"],
+        ["press", "Escape"],
+        ["click", "#clear"],
+        ["click", "#sure-yes"],
+        ["see", "#empty"],
     ]);
     let seen = browser::drive(&json!({"url": address(&app, &app.test, ""), "steps": steps}), false).await;
     let seen: Vec<_> = seen.iter().filter(|value| !value.is_null()).collect();
@@ -201,8 +221,13 @@ async fn new_mail_appears_by_itself_and_the_keyboard_goes_through_it() {
 async fn a_service_that_is_away_is_told_and_waited_for() {
     let app = Setup::new().paused().start().await;
     let steps = json!([
-        ["see", "#state:not(.away)"], ["away", true], ["see", "#state.away"], ["text", "#notice"], ["away", false],
-        ["see", "#state:not(.away)"], ["gone", "#notice:not([hidden])"],
+        ["see", "#state:not(.away)"],
+        ["away", true],
+        ["see", "#state.away"],
+        ["text", "#notice"],
+        ["away", false],
+        ["see", "#state:not(.away)"],
+        ["gone", "#notice:not([hidden])"],
     ]);
     let seen = browser::drive(&json!({"url": address(&app, &app.test, ""), "steps": steps}), false).await;
     assert_eq!(seen[3], "Cannot reach the service. Trying again.");
@@ -214,8 +239,15 @@ async fn a_key_that_may_only_read_sees_everything_and_is_told_what_it_cannot_do(
     let key = create_key(&app.database.url, "shop", "test", "messages:read").await;
     let entry = sent(&app, &rich()).await;
     let steps = json!([
-        ["see", "#tabs"], ["click", "#tab-events"], ["says", "#panel-events", "message.delivered"], ["press", "d"], ["see", "#read-only"],
-        ["text", "#read-only"], ["label", "#delete", "disabled"], ["label", "#clear", "disabled"], ["text", "#subject"],
+        ["see", "#tabs"],
+        ["click", "#tab-events"],
+        ["says", "#panel-events", "message.delivered"],
+        ["press", "d"],
+        ["see", "#read-only"],
+        ["text", "#read-only"],
+        ["label", "#delete", "disabled"],
+        ["label", "#clear", "disabled"],
+        ["text", "#subject"],
     ]);
     let seen =
         browser::drive(&json!({"url": address(&app, &key, &format!("&message={entry}")), "steps": steps}), false).await;
@@ -275,7 +307,7 @@ async fn nothing_of_hostile_mail_becomes_a_part_of_the_page() {
         batch.push(json!({
             "from": {"email": "a@example.org", "name": payload}, "to": {"email": "b@example.net", "name": payload},
             "subject": payload, "text": payload, "html": payload, "headers": {"X-Evil": payload},
-            "tags": [payload], "metadata": {"evil": payload},
+            "tags": [payload.chars().take(64).collect::<String>()], "metadata": {"evil": payload},
             "attachments": [{"filename": "evil.html", "content": "PGI+", "content_type": "text/html"}],
         }));
     }
@@ -297,7 +329,10 @@ async fn nothing_of_hostile_mail_becomes_a_part_of_the_page() {
         json!({"path": "/v1/sandbox/messages/rcp_[^/]+$", "over": {"codes": [words], "links": ["javascript:window.pwned=1", words]}}),
     ]);
     let steps = json!([
-        ["see", "#messages li"], ["intruders"], ["click", "#panel-checks button.primary"], ["says", "#panel-checks", "MISSING_DATE"],
+        ["see", "#messages li"],
+        ["intruders"],
+        ["click", "#panel-checks button.primary"],
+        ["says", "#panel-checks", "MISSING_DATE"],
         ["count", "[data-pwned], x-pwned"],
     ]);
     let plan = json!({"url": address(&app, &app.test, ""), "steps": steps, "answers": answers});
@@ -316,6 +351,7 @@ async fn opening_a_mail_asks_nobody_for_anything_until_a_person_says_so() {
          @font-face{{font-family:F;src:url(http://{host}/f.woff)}}p{{font-family:F;background:url(http://{host}/b.png)}}</style>\
          <img src=http://{host}/a.png srcset='http://{host}/c.png 2x'><table background=http://{host}/d.png><tr><td>x</table>\
          <video poster=http://{host}/e.png src=http://{host}/v.mp4></video><iframe src=http://{host}/frame></iframe>\
+         <div><template shadowrootmode=open><iframe src=http://{host}/t></iframe></template></div>\
          <object data=http://{host}/o></object><svg><image href=http://{host}/g.png /></svg><p>Words</p>\
          <meta http-equiv=refresh content='0;url=http://{host}/r'><script src=http://{host}/x.js></script>"
     );
@@ -326,7 +362,11 @@ async fn opening_a_mail_asks_nobody_for_anything_until_a_person_says_so() {
     for tab in TABS {
         steps.push(json!(["click", format!("#tab-{tab}")]));
     }
-    steps.extend([json!(["see", "#panel-checks h3"]), json!(["click", "#tab-html"]), json!(["choose", "#look", "dark"])]);
+    steps.extend([
+        json!(["see", "#panel-checks h3"]),
+        json!(["click", "#tab-html"]),
+        json!(["choose", "#look", "dark"]),
+    ]);
     steps.push(json!(["frame"]));
     let seen = browser::drive(&json!({"url": url, "steps": steps}), false).await;
     assert_eq!(outside.connections(), 0, "nobody is told that a mail was opened");
@@ -369,7 +409,8 @@ async fn axe_finds_nothing_and_nothing_is_wider_than_the_window() {
             steps.extend([json!(["press", "Escape"]), json!(["press", "Escape"]), json!(["see", "#messages li"])]);
             look(&mut steps);
             let plan = json!({"url": url, "width": width, "height": height, "theme": theme, "language": language, "steps": steps});
-            let seen: Vec<_> = browser::drive(&plan, false).await.into_iter().filter(|value| !value.is_null()).collect();
+            let seen: Vec<_> =
+                browser::drive(&plan, false).await.into_iter().filter(|value| !value.is_null()).collect();
             wanted.retain(|value| !value.is_null());
             assert_eq!(seen, wanted, "{width} {theme} {language}");
         }
@@ -381,9 +422,17 @@ async fn the_page_speaks_chinese_to_those_who_wish_it() {
     let app = Setup::new().start().await;
     let entry = sent(&app, &rich()).await;
     let steps = json!([
-        ["see", "#tabs"], ["click", "#tab-checks"], ["see", "#panel-checks h3"], ["text", "body"], ["label", "html", "lang"],
-        ["label", "#tabs", "aria-label"], ["click", "#menu summary"], ["choose", "#language", "en"], ["wait", "html[lang=en]"],
-        ["see", "#tabs"], ["text", "#tab-text"],
+        ["see", "#tabs"],
+        ["click", "#tab-checks"],
+        ["see", "#panel-checks h3"],
+        ["text", "body"],
+        ["label", "html", "lang"],
+        ["label", "#tabs", "aria-label"],
+        ["click", "#menu summary"],
+        ["choose", "#language", "en"],
+        ["wait", "html[lang=en]"],
+        ["see", "#tabs"],
+        ["text", "#tab-text"],
     ]);
     let url = address(&app, &app.test, &format!("&message={entry}"));
     let seen = browser::drive(&json!({"url": url, "language": "zh-CN", "steps": steps}), false).await;
@@ -404,6 +453,11 @@ fn values(text: &str) -> BTreeSet<&str> {
     text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()
 }
 
+/// What stands behind each `before`, as far as `after`.
+fn between<'t>(text: &'t str, before: &'static str, after: char) -> impl Iterator<Item = &'t str> {
+    text.split(before).skip(1).filter_map(move |rest| rest.split_once(after)).map(|(found, _)| found)
+}
+
 #[test]
 fn both_languages_have_every_word_that_the_page_uses() {
     let words = include_str!("../../src/console/words.js");
@@ -418,19 +472,22 @@ fn both_languages_have_every_word_that_the_page_uses() {
         assert!(sentences.len() == 2 && sentences.iter().all(|words| !words.is_empty()), "{key}: {sentences:?}");
         assert_eq!(values(sentences[0]), values(sentences[1]), "{key}");
     }
-    let sources = [
-        include_str!("../../src/console/inbox.js"), include_str!("../../src/console/list.js"),
-        include_str!("../../src/console/message.js"), include_str!("../../src/console/preview.js"),
-        include_str!("../../src/console/parts.js"), include_str!("../../src/console/events.js"),
-        include_str!("../../src/console/webhooks.js"), include_str!("../../src/console/checks.js"),
-        include_str!("../../src/console/page.js"), include_str!("../../src/console/service.js"),
-    ];
-    let html = include_str!("../../src/console/inbox.html");
-    let named = |text: &'static str, before: &'static str, after: char| {
-        text.split(before).skip(1).filter_map(move |rest| rest.split_once(after)).map(|(key, _)| key)
-    };
-    let mut used: BTreeSet<&str> = sources.into_iter().flat_map(|text| named(text, "(t('", '\'').chain(named(text, " t('", '\''))).collect();
-    used.extend(["data-word=\"", "data-label=\"", "data-placeholder=\"", "data-title=\""].into_iter().flat_map(|before| named(html, before, '"')));
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console");
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    let sources: Vec<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".js"))
+        .map(|name| read(&name))
+        .collect();
+    let html = read("inbox.html");
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    for source in &sources {
+        used.extend(between(source, "(t('", '\'').chain(between(source, " t('", '\'')));
+    }
+    for before in ["data-word=\"", "data-label=\"", "data-placeholder=\"", "data-title=\""] {
+        used.extend(between(&html, before, '"'));
+    }
     let missing: Vec<_> = used.difference(&keys).collect();
     assert!(missing.is_empty() && used.len() > 100, "no words for {missing:?}");
 }
