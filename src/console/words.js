@@ -57,7 +57,7 @@ const WORDS = {
   search_hint: ['Search address, name, subject or words', '搜索地址、姓名、主题或正文'],
   count: ['Messages: {count}', '{count} 封邮件'],
   count_unread: ['Messages: {count}, unread: {unread}', '{count} 封邮件，{unread} 封未读'],
-  read_all: ['Mark all read', '全部已读'],
+  read_all: ['All read', '全部已读'],
   clear: ['Clear', '清空'],
   clear_sure: ['Take every message out of this inbox? This cannot be undone.', '要清空此收件箱中的所有邮件吗？此操作无法撤销。'],
   clear_yes: ['Clear the inbox', '清空收件箱'],
