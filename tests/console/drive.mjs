@@ -104,13 +104,15 @@ try {
   page.setDefaultTimeout(20_000);
   const faults = [];
   page.on('pageerror', (fault) => faults.push(String(fault)));
-  // What the service is made to answer, or what is put over its answer.
-  for (const { path, method = 'GET', status = 200, body, over } of plan.answers ?? []) {
+  // What the service is made to answer, or what is put over its answer, or over every row of it.
+  for (const { path, method = 'GET', status = 200, body, over, rows } of plan.answers ?? []) {
     await page.route((url) => new RegExp(path).test(url.pathname), async (route) => {
       if (route.request().method() !== method) return route.fallback();
-      if (!over) return route.fulfill({ status, contentType: 'application/json', body: JSON.stringify(body) });
+      if (body) return route.fulfill({ status, contentType: 'application/json', body: JSON.stringify(body) });
       const answer = await route.fetch();
-      return route.fulfill({ response: answer, json: { ...(await answer.json()), ...over } });
+      const json = { ...(await answer.json()), ...over };
+      if (rows) json.data = json.data.map((row) => ({ ...row, ...rows }));
+      return route.fulfill({ response: answer, json });
     });
   }
   // What was asked of anyone but the service; what the policy stopped was not.
