@@ -23,8 +23,8 @@ const INBOX_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'se
      img-src data: http: https:; font-src data: http: https:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// The modules of the inbox and its styles, each under its own name.
-const ASSETS: [(&str, &str); 18] = [
+/// The modules of the inbox, each under its own name.
+const SCRIPTS: [(&str, &str); 14] = [
     ("inbox.js", include_str!("inbox.js")),
     ("list.js", include_str!("list.js")),
     ("message.js", include_str!("message.js")),
@@ -39,6 +39,10 @@ const ASSETS: [(&str, &str); 18] = [
     ("service.js", include_str!("service.js")),
     ("words.js", include_str!("words.js")),
     ("page.js", include_str!("page.js")),
+];
+
+/// The styles of the pages.
+const STYLES: [(&str, &str); 4] = [
     ("style.css", include_str!("style.css")),
     ("inbox.css", include_str!("inbox.css")),
     ("message.css", include_str!("message.css")),
@@ -51,9 +55,10 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// The pages and what they load.
 pub(crate) fn pages() -> Router<Arc<Api>> {
     let mut router = Router::new();
-    for (name, text) in ASSETS {
-        let kind = if name.ends_with(".js") { SCRIPT } else { STYLE };
-        router = router.route(&format!("/console/{name}"), get(async move || asset(text, kind)));
+    for (names, kind) in [(&SCRIPTS[..], SCRIPT), (&STYLES[..], STYLE)] {
+        for &(name, text) in names {
+            router = router.route(&format!("/console/{name}"), get(async move || asset(text, kind)));
+        }
     }
     router
         .route("/", get(async || Redirect::temporary("/console/inbox")))

@@ -476,14 +476,13 @@ fn both_languages_have_every_word_that_the_page_uses() {
         assert_eq!(values(sentences[0]), values(sentences[1]), "{key}");
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console");
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     let sources: Vec<String> = std::fs::read_dir(&directory)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".js"))
-        .map(|name| read(&name))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "js"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
-    let html = read("inbox.html");
+    let html = std::fs::read_to_string(directory.join("inbox.html")).unwrap();
     let mut used: BTreeSet<&str> = BTreeSet::new();
     for source in &sources {
         used.extend(between(source, "(t('", '\'').chain(between(source, " t('", '\'')));
