@@ -86,6 +86,18 @@ install_clients() {
     fi
 }
 
+# What drives the console's page in chromium, and judges whether everyone can use it, at the versions that tests/console pins.
+install_page_driver() {
+    local driver=target/tools/console lock=tests/console/package-lock.json
+    ! cmp -s $lock $driver/installed || return 0
+    command -v npm >/dev/null || install nodejs npm
+    say "installing what drives the console's page"
+    mkdir -p $driver
+    cp tests/console/package.json $lock $driver/
+    npm ci --prefix $driver --silent --no-audit --no-fund
+    cp $lock $driver/installed
+}
+
 # What the programs of docs/examples run on, but for those that MAILWRIGHT_WITHOUT_RUNTIMES names (`java,go`).
 install_runtimes() {
     local packages=()

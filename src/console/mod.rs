@@ -12,23 +12,68 @@ use axum::routing::get;
 
 use crate::api::{Api, ProblemKind};
 
-/// Mail's HTML is shown in a sandboxed frame that inherits this policy: inline styles and `data:` images
-/// are its own, scripts are nobody's.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: http: https:; \
-     font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What a page may load: its own. Nothing comes from anywhere else, and no script stands in a page.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; font-src data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The inbox shows mail's HTML in a sandboxed frame, which inherits the policy of the page. What a mail may load from
+/// elsewhere has to be allowed here, and is forbidden by the frame's own policy until a person asks for it. Scripts and
+/// connections are nobody's.
+const INBOX_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline' http: https:; \
+     img-src data: http: https:; font-src data: http: https:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
+/// The modules of the inbox, each under its own name.
+const SCRIPTS: [(&str, &str); 14] = [
+    ("inbox.js", include_str!("inbox.js")),
+    ("list.js", include_str!("list.js")),
+    ("message.js", include_str!("message.js")),
+    ("preview.js", include_str!("preview.js")),
+    ("remote.js", include_str!("remote.js")),
+    ("parts.js", include_str!("parts.js")),
+    ("events.js", include_str!("events.js")),
+    ("webhooks.js", include_str!("webhooks.js")),
+    ("checks.js", include_str!("checks.js")),
+    ("findings.js", include_str!("findings.js")),
+    ("clients.js", include_str!("clients.js")),
+    ("service.js", include_str!("service.js")),
+    ("words.js", include_str!("words.js")),
+    ("page.js", include_str!("page.js")),
+];
+
+/// The styles of the pages.
+const STYLES: [(&str, &str); 4] = [
+    ("style.css", include_str!("style.css")),
+    ("inbox.css", include_str!("inbox.css")),
+    ("message.css", include_str!("message.css")),
+    ("panels.css", include_str!("panels.css")),
+];
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
 /// The pages and what they load.
 pub(crate) fn pages() -> Router<Arc<Api>> {
-    let script = "text/javascript; charset=utf-8";
-    Router::new()
+    let mut router = Router::new();
+    for (names, kind) in [(&SCRIPTS[..], SCRIPT), (&STYLES[..], STYLE)] {
+        for &(name, text) in names {
+            router = router.route(&format!("/console/{name}"), get(async move || asset(text, kind)));
+        }
+    }
+    router
         .route("/", get(async || Redirect::temporary("/console/inbox")))
-        .route("/console", get(async || page(include_str!("inbox.html"))))
-        .route("/console/inbox", get(async || page(include_str!("inbox.html"))))
-        .route("/console/inbox.js", get(async move || asset(include_str!("inbox.js"), script)))
-        .route("/console/style.css", get(async || asset(include_str!("style.css"), "text/css; charset=utf-8")))
+        .route("/console", get(async || inbox()))
+        .route("/console/inbox", get(async || inbox()))
         .route("/problems/{name}", get(problem))
         .route("/docs", get(async || page(include_str!("docs.html"))))
-        .route("/docs/rapidoc-min.js", get(async move || asset(include_str!("vendor/rapidoc-min.js"), script)))
+        .route("/docs/docs.js", get(async || asset(include_str!("docs.js"), SCRIPT)))
+        .route("/docs/rapidoc-min.js", get(async || asset(include_str!("vendor/rapidoc-min.js"), SCRIPT)))
+}
+
+fn inbox() -> Response {
+    let mut response = page(include_str!("inbox.html"));
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(INBOX_POLICY));
+    response
 }
 
 /// The page that the type of a problem (RFC 9457) leads to.
