@@ -76,7 +76,7 @@ pub async fn run(command: WebhooksCommand, config: &Config) -> Result<ExitCode, 
         out::note(&format!("telling {} of events of {}; stop with Ctrl-C", target.url, service.url));
         out::note(&format!("secret {}", sign::secret_text(&secret)));
     }
-    let types: String = args.events.iter().map(|event_type| format!("&type={event_type}")).collect();
+    let types = args.events.iter().fold(String::new(), |types, event_type| types + "&type=" + event_type.name());
     loop {
         let answer = match call(&service, &format!("/v1/events?after={cursor}&wait=10s&limit=100{types}"), None).await {
             Ok(answer) if answer.status == 200 => answer,
