@@ -84,7 +84,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
     ),
     ("console", &["api"]),
     ("app", &["*"]),
-    ("cluster", &["ambient", "config", "store", "telemetry", "terminal"]),
+    ("cluster", &["domain", "ambient", "config", "store", "telemetry", "terminal"]),
     ("bench", &["domain", "ambient", "config", "telemetry", "store", "accounts", "cluster", "terminal"]),
     (
         "cli",

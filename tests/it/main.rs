@@ -23,6 +23,7 @@ mod dkim;
 mod door;
 mod durability;
 mod engine;
+mod ephemeral;
 mod event_log;
 mod examples;
 mod fair;
