@@ -50,6 +50,7 @@ mod schedule;
 mod sending;
 mod servers;
 mod store;
+mod suites;
 mod support;
 mod suppressions;
 mod templates;
