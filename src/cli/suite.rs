@@ -36,12 +36,12 @@ impl Told {
     /// Writes a file that is either not there or whole.
     pub fn write(&self, file: &Path) -> Result<(), CommandError> {
         let named = |error: io::Error| CommandError(format!("--ready-file {}: {error}", file.display()));
-        let text: String = self.variables().iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let lines = self.variables().map(|(name, value)| format!("{name}={value}\n"));
         let mut unfinished = file.as_os_str().to_owned();
         unfinished.push(".unfinished");
         let mut writer =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished).map_err(named)?;
-        writer.write_all(text.as_bytes()).map_err(named)?;
+        writer.write_all(lines.concat().as_bytes()).map_err(named)?;
         fs::rename(&unfinished, file).map_err(named)
     }
 }
