@@ -45,6 +45,7 @@ mod races;
 mod reading;
 mod requests;
 mod retention;
+mod sandbox;
 mod schedule;
 mod sending;
 mod servers;

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod schema;
 pub mod sink;
+pub mod spam;
 pub mod tls;
 pub mod witness;
 
