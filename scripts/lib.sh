@@ -121,6 +121,32 @@ install_runtimes() {
     fi
 }
 
+# What the test suites of docs/examples/testing run on, at the versions that they pin.
+install_suites() {
+    local suite place pinned
+    wants() { [[ ,${MAILWRIGHT_WITHOUT_RUNTIMES-}, != *,$1,* ]]; }
+    for suite in jest playwright; do
+        place=target/tools/testing/$suite pinned=docs/examples/testing/$suite/package-lock.json
+        wants $suite && ! cmp -s $pinned $place/installed || continue
+        command -v npm >/dev/null || install nodejs npm
+        say "installing $suite"
+        mkdir -p $place
+        cp docs/examples/testing/$suite/package.json $pinned $place/
+        npm ci --prefix $place --silent --no-audit --no-fund
+        cp $pinned $place/installed
+    done
+    place=target/tools/testing/pytest pinned=docs/examples/testing/pytest/requirements.txt
+    if wants pytest && ! cmp -s $pinned $place/installed; then
+        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        say "installing pytest"
+        rm -rf $place
+        mkdir -p target/tools/testing
+        /usr/bin/python3 -m venv $place
+        $place/bin/pip install --quiet --disable-pip-version-check --requirement $pinned
+        cp $pinned $place/installed
+    fi
+}
+
 need_toolchain() {
     if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
     command -v cargo >/dev/null || { say "a Rust toolchain is needed (cargo on PATH)"; exit 1; }

@@ -17,6 +17,11 @@ use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::terminal::CommandError;
 
+mod ephemeral;
+mod template;
+
+pub use ephemeral::Ephemeral;
+
 /// The file that marks a data directory as ours, and is locked while it is used.
 const LOCK: &str = "lock";
 /// Longest wait for a cluster to be made, or to answer.
@@ -73,7 +78,7 @@ impl Cluster {
             _lock: lock,
         };
         if !cluster.directory.join("PG_VERSION").exists() {
-            cluster.make().await?;
+            cluster.make(&[]).await?;
         }
         if !cluster.answers().await {
             cluster.launch()?;
@@ -117,7 +122,7 @@ impl Cluster {
 
     /// Makes the cluster beside its place and moves it there, so that a run that was broken off leaves nothing
     /// that looks like a cluster, and nothing of anybody else is touched.
-    async fn make(&self) -> Result<(), CommandError> {
+    async fn make(&self, options: &[&str]) -> Result<(), CommandError> {
         if self.directory.exists() {
             return Err(CommandError(format!(
                 "{} exists and is no cluster of ours; remove it",
@@ -131,6 +136,7 @@ impl Cluster {
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(&unfinished);
         initdb.args(["-U", "mailwright", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+        initdb.args(options);
         run(initdb).await?;
         fs::rename(&unfinished, &self.directory).map_err(CommandError::new)
     }
@@ -302,11 +308,15 @@ pub fn reachable(wanted: &Path) -> Result<PathBuf, CommandError> {
     if unprivileged_user()?.is_none() {
         return Ok(wanted);
     }
-    let is_closed = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o001 == 0);
     if wanted.ancestors().skip(1).any(is_closed) {
         return Ok(PathBuf::from("/var/lib/mailwright").join(short_name(&wanted)));
     }
     Ok(wanted)
+}
+
+/// Whether others than its owner may not enter a directory.
+fn is_closed(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o001 == 0)
 }
 
 /// One byte of a path in a URL's query.

@@ -1,5 +1,6 @@
 //! `mailwright dev`: everything with no configuration, for looking and for developing against.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -13,12 +14,13 @@ use tokio::net::TcpListener;
 
 use super::observe;
 use super::serve::{serve as serve_until_stopped, start};
+use super::suite::{self, Told};
 use crate::accounts::{NewKeyRequest, create_key, default_scopes};
 use crate::ambient::store_clock;
 use crate::ambient::{SystemClock, SystemRng};
 use crate::app::{Plan, Role, Service};
 use crate::auth;
-use crate::cluster::{Cluster, reachable};
+use crate::cluster::{Cluster, Ephemeral, reachable};
 use crate::config::{Config, Layers, Listen};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
@@ -35,9 +37,25 @@ pub struct DevArgs {
     /// Where the private cluster and the keys lie. Default: .mailwright in this directory.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address to listen on. Default: the first free port from 127.0.0.1:8080.
+    /// Address to listen on. Default: the first free port from 127.0.0.1:8080; with --ephemeral any free port.
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// For test suites: a private store that is gone afterwards, and new keys. Nothing is written into this directory.
+    #[arg(long, conflicts_with = "data_dir")]
+    ephemeral: bool,
+    /// Written once everything is ready, and removed at the end: `MAILWRIGHT_URL`, `MAILWRIGHT_KEY` (the test key) and
+    /// `MAILWRIGHT_LIVE_KEY`, a line each.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Run this with the same variables in its environment, and end when it does, with its exit code.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Where the private cluster lies.
+enum Place {
+    Kept(Cluster, PathBuf),
+    Ephemeral(Ephemeral),
 }
 
 /// The two keys of the project, kept beside the data.
@@ -48,7 +66,7 @@ struct DevKeys {
 
 pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandError> {
     let signals = Signals::new()?;
-    lay_defaults(&mut layers);
+    lay_defaults(&mut layers, args.ephemeral);
     let mut config = layers.finish().map_err(CommandError::new)?;
     config.http.listen = Listen(match args.listen {
         Some(address) => {
@@ -58,39 +76,89 @@ pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandE
         }
         None => free_address(config.http.listen.0).await?,
     });
-    let directory = args.data_dir.unwrap_or_else(|| {
-        if config.data.dir.as_os_str().is_empty() { PathBuf::from(".mailwright") } else { config.data.dir.clone() }
-    });
-    let directory = reachable(&directory)?;
+    if let Some(file) = &args.ready_file {
+        suite::clear(file)?;
+    }
     let metrics = observe(&config)?;
-    let cluster = Cluster::start(&directory).await?;
-    config.database.url = cluster.url();
-    let ended = Box::pin(serve(&directory, config, metrics, signals)).await;
-    cluster.stop().await?;
+    let place = if args.ephemeral {
+        Place::Ephemeral(Box::pin(Ephemeral::start(suite::cache_directory().as_deref())).await?)
+    } else {
+        Place::start(args.data_dir.as_deref(), &config).await?
+    };
+    config.database.url = place.url();
+    let ended = Box::pin(serve(&place, &args, config, (metrics, signals))).await;
+    let cleared = args.ready_file.as_deref().map_or(Ok(()), suite::clear);
+    place.end().await?;
+    cleared?;
     ended
 }
 
 async fn serve(
-    directory: &Path,
+    place: &Place,
+    args: &DevArgs,
     config: Config,
-    metrics: Arc<Metrics>,
-    signals: Signals,
+    (metrics, signals): (Arc<Metrics>, Signals),
 ) -> Result<ExitCode, CommandError> {
     let store = Store::new(&config.database, Arc::clone(&metrics), store_clock()).map_err(CommandError::new)?;
-    store.migrate().await.map_err(CommandError::new)?;
-    let keys = ensure_keys(&store, &directory.join("keys.json")).await?;
+    if let Place::Kept(..) = place {
+        store.migrate().await.map_err(CommandError::new)?;
+    }
+    let keys = place.keys(&store).await?;
     store.close().await;
     let sandboxed = config.is_sandboxed();
     let plan = Plan { roles: Role::ALL.to_vec(), paused: false };
     let service = start(config, &plan, metrics).await?;
-    if let Err(error) = out::line(&welcome(&service, &keys, directory, sandboxed)) {
-        tracing::warn!(%error, "standard output cannot be written");
+    let told = Told { url: format!("http://{}", service.address), test: keys.test.clone(), live: keys.live.clone() };
+    if let Some(file) = &args.ready_file {
+        told.write(file)?;
     }
-    Ok(serve_until_stopped(service, signals).await)
+    if args.command.is_empty() {
+        if let Err(error) = out::line(&welcome(&service, &keys, place, sandboxed)) {
+            tracing::warn!(%error, "standard output cannot be written");
+        }
+        return Ok(match place {
+            Place::Kept(..) => serve_until_stopped(service, signals).await,
+            Place::Ephemeral(_) => suite::serve(service, signals).await,
+        });
+    }
+    Ok(suite::run(&args.command, &told, service, signals).await)
+}
+
+impl Place {
+    async fn start(wanted: Option<&Path>, config: &Config) -> Result<Self, CommandError> {
+        let configured = &config.data.dir;
+        let default = if configured.as_os_str().is_empty() { Path::new(".mailwright") } else { configured };
+        let directory = reachable(wanted.unwrap_or(default))?;
+        Ok(Self::Kept(Cluster::start(&directory).await?, directory))
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Kept(cluster, _) => cluster.url(),
+            Self::Ephemeral(cluster) => cluster.url(),
+        }
+    }
+
+    async fn end(self) -> Result<(), CommandError> {
+        match self {
+            Self::Kept(cluster, _) => cluster.stop().await,
+            Self::Ephemeral(cluster) => cluster.end().await,
+        }
+    }
+
+    async fn keys(&self, store: &Store) -> Result<DevKeys, CommandError> {
+        match self {
+            Self::Kept(_, directory) => ensure_keys(store, &directory.join("keys.json")).await,
+            Self::Ephemeral(_) => new_keys(store).await,
+        }
+    }
 }
 
 /// What differs from production, where nobody said otherwise.
-fn lay_defaults(layers: &mut Layers) {
+fn lay_defaults(layers: &mut Layers, ephemeral: bool) {
+    if ephemeral {
+        layers.default_text("the defaults of dev --ephemeral", "http.listen", "127.0.0.1:0");
+    }
     for (name, value) in
         [("delivery.route", "sandbox"), ("net.allow_private", "127.0.0.0/8,::1/128"), ("log.level", "warn")]
     {
@@ -123,11 +191,15 @@ async fn ensure_keys(store: &Store, path: &Path) -> Result<DevKeys, CommandError
     {
         return Ok(keys);
     }
-    let (live, test) = (create(store, Mode::Live).await?, create(store, Mode::Test).await?);
-    let text = json!({"project": PROJECT, "live": live, "test": test}).to_string();
+    let keys = new_keys(store).await?;
+    let text = json!({"project": PROJECT, "live": keys.live, "test": keys.test}).to_string();
     fs::write(path, text).map_err(CommandError::new)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(CommandError::new)?;
-    Ok(DevKeys { live, test })
+    Ok(keys)
+}
+
+async fn new_keys(store: &Store) -> Result<DevKeys, CommandError> {
+    Ok(DevKeys { live: create(store, Mode::Live).await?, test: create(store, Mode::Test).await? })
 }
 
 async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
@@ -142,9 +214,13 @@ fn read_keys(path: &Path) -> Option<DevKeys> {
     Some(DevKeys { live: keys["live"].as_str()?.to_owned(), test: keys["test"].as_str()?.to_owned() })
 }
 
-fn welcome(service: &Service, keys: &DevKeys, directory: &Path, sandboxed: bool) -> String {
+fn welcome(service: &Service, keys: &DevKeys, place: &Place, sandboxed: bool) -> String {
     let url = format!("http://{}", service.address);
     let DevKeys { live, test } = keys;
+    let data = match place {
+        Place::Kept(_, directory) => format!("{}   (the next start finds it again)", directory.display()),
+        Place::Ephemeral(_) => "gone when this ends".to_owned(),
+    };
     let fate = if sandboxed {
         "All mail ends in the built-in inbox; nothing reaches the network."
     } else {
@@ -158,7 +234,7 @@ Mailwright is ready. {fate}
   Inbox     {url}/console/inbox#key={test}
   Test key  {test}
   Live key  {live}
-  Data      {data}   (the next start finds it again)
+  Data      {data}
   Postgres  {database}
 
 For the README's tour, in another terminal:
@@ -174,7 +250,6 @@ See what became of it:
   curl -sS {url}/v1/messages -H 'Authorization: Bearer {test}'
 
 Ctrl-C stops everything."#,
-        data = directory.display(),
         database = service.database_url(),
     )
 }

@@ -13,6 +13,7 @@ mod migrate;
 mod outbox;
 mod rules;
 mod serve;
+mod suite;
 mod suppressions;
 mod templates;
 mod trace;

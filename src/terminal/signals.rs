@@ -30,6 +30,16 @@ impl Signals {
         }
     }
 
+    /// Waits for the next signal, and tells which it is.
+    pub async fn next(&mut self) -> &'static str {
+        let Self { terminate, interrupt, hangup } = self;
+        tokio::select! {
+            _ = terminate.recv() => "TERM",
+            _ = interrupt.recv() => "INT",
+            _ = hangup.recv() => "HUP",
+        }
+    }
+
     /// Waits for SIGTERM or SIGINT (`true`), or SIGHUP (`false`).
     pub async fn stop_or_hangup(&mut self) -> bool {
         let Self { terminate, interrupt, hangup } = self;

@@ -86,7 +86,7 @@ const ROOMS: [(&str, &[&str]); 33] = [
     ("spam", &["config", "net"]),
     ("console", &["api"]),
     ("app", &["*"]),
-    ("cluster", &["ambient", "config", "store", "telemetry", "terminal"]),
+    ("cluster", &["domain", "ambient", "config", "store", "telemetry", "terminal"]),
     ("bench", &["domain", "ambient", "config", "telemetry", "store", "accounts", "cluster", "terminal"]),
     (
         "cli",

@@ -16,7 +16,7 @@ use crate::support::receiver::{Hook, Receiver};
 use crate::support::witness::{Trouble, Witness};
 
 /// The longest that a program may take, a compiler's first run included.
-const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A folder of `docs/examples`, and what runs a program of it.
 const RUNTIMES: [(&str, &[&str]); 7] = [
@@ -31,12 +31,14 @@ const RUNTIMES: [(&str, &[&str]); 7] = [
 
 /// Programs in folders of their own, below this one, that need more than a language.
 const OUTBOX: &str = "outbox";
+/// Test suites: see `suites`.
+const TESTING: &str = "testing";
 
 #[path = "../../docs/examples/outbox/rust/order.rs"]
 #[expect(dead_code, clippy::disallowed_macros, reason = "a program of its own, of which only the work is called")]
 mod outbox_in_rust;
 
-fn examples() -> PathBuf {
+pub fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples")
 }
 
@@ -205,11 +207,11 @@ async fn only_the_receipt(app: App, role: Role, said: &str) {
 }
 
 /// Whether `ready`; if it is not, it must be among what may be missing.
-fn is_ready(name: &str, ready: bool) -> bool {
+pub fn is_ready(name: &str, ready: bool) -> bool {
     let spared = std::env::var("MAILWRIGHT_WITHOUT_RUNTIMES").unwrap_or_default();
     assert!(
         ready || spared.split(',').any(|spared| spared.trim() == name),
-        "what docs/examples/outbox/{name} needs is missing: scripts/test installs it; MAILWRIGHT_WITHOUT_RUNTIMES={name} leaves it out"
+        "what the example {name} needs is missing: scripts/test installs it; MAILWRIGHT_WITHOUT_RUNTIMES={name} leaves it out"
     );
     ready
 }
@@ -243,7 +245,7 @@ fn every_folder_of_examples_is_run_and_named_in_their_readme() {
     for entry in std::fs::read_dir(examples()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let folder = entry.file_name().into_string().unwrap();
         assert!(
-            folder == OUTBOX || RUNTIMES.iter().any(|(known, _)| *known == folder),
+            folder == OUTBOX || folder == TESTING || RUNTIMES.iter().any(|(known, _)| *known == folder),
             "{folder}: say in RUNTIMES what runs it, and test it"
         );
         for file in std::fs::read_dir(entry.path()).unwrap() {
