@@ -46,6 +46,9 @@ impl Told {
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { events, missing, repeats, events_per_second, lag_ms } = self;
-        write!(f, "{events_per_second:.0} /s   {events} told, {missing} missing, {repeats} again, the last {lag_ms:.0} ms behind the last delivery")
+        write!(
+            f,
+            "{events_per_second:.0} /s   {events} told, {missing} missing, {repeats} again, the last {lag_ms:.0} ms behind the last delivery"
+        )
     }
 }
