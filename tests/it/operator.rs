@@ -379,7 +379,10 @@ async fn bench_tells_an_endpoint_of_each_delivery() {
     let report = bench("webhooks", &["--messages", "300", "--webhooks", "--webhook-delay", "20ms"]).await;
     let webhooks = &report["webhooks"];
     assert_eq!((webhooks["events"].as_u64(), webhooks["missing"].as_u64()), (Some(300), Some(0)), "{webhooks}");
-    assert!(webhooks["events_per_second"].as_f64() > Some(0.0) && webhooks["lag_ms"].as_f64() >= Some(0.0), "{webhooks}");
+    assert!(
+        webhooks["events_per_second"].as_f64() > Some(0.0) && webhooks["lag_ms"].as_f64() >= Some(0.0),
+        "{webhooks}"
+    );
     assert!(report["cpu_micros"]["receiver"].as_f64().is_some());
 }
 
