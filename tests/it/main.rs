@@ -59,5 +59,6 @@ mod tenancy;
 mod time;
 mod tls;
 mod upgrade;
+mod webhook_bars;
 mod webhook_log;
 mod webhooks;

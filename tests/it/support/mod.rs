@@ -9,6 +9,7 @@ pub mod database;
 pub mod dkim;
 pub mod dns;
 pub mod http;
+pub mod listener;
 pub mod postfix;
 pub mod process;
 pub mod proxy;
