@@ -1213,7 +1213,8 @@ CREATE TABLE public.deliveries (
     charged boolean DEFAULT false NOT NULL,
     rescued smallint DEFAULT 0 NOT NULL,
     uncertain smallint DEFAULT 0 NOT NULL,
-    CONSTRAINT deliveries_held CHECK ((held = ANY (ARRAY['paused'::text, 'shared'::text, 'rate'::text, 'budget'::text, 'warmup'::text, 'aside'::text, 'no_source'::text]))),
+    as_of timestamp with time zone,
+    CONSTRAINT deliveries_held CHECK ((held = ANY (ARRAY['paused'::text, 'shared'::text, 'rate'::text, 'budget'::text, 'warmup'::text, 'aside'::text, 'no_source'::text, 'scripted'::text]))),
     CONSTRAINT deliveries_lease_is_whole CHECK ((((lease_token IS NULL) = (lease_until IS NULL)) AND ((lease_token IS NULL) = (lease_owner IS NULL)))),
     CONSTRAINT deliveries_leased_was_counted CHECK (((lease_token IS NULL) OR (attempt >= 1))),
     CONSTRAINT deliveries_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
@@ -1332,6 +1333,7 @@ CREATE TABLE public.messages (
     idempotency_key text,
     template text,
     send_at timestamp with time zone,
+    sandbox_script text,
     CONSTRAINT messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
     CONSTRAINT messages_priority CHECK (((priority >= 0) AND (priority <= 2))),
     CONSTRAINT messages_size CHECK ((size > 0)),
@@ -1435,6 +1437,15 @@ CREATE TABLE public.retention_held (
     message_id uuid NOT NULL,
     look_at timestamp with time zone NOT NULL
 );
+CREATE TABLE public.sandbox_afterwards (
+    shard integer NOT NULL,
+    message_id uuid NOT NULL,
+    recipient_id uuid NOT NULL,
+    "position" smallint NOT NULL,
+    project_id uuid NOT NULL,
+    what text NOT NULL,
+    due_at timestamp with time zone NOT NULL
+);
 CREATE TABLE public.sandbox_messages (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
@@ -1446,6 +1457,12 @@ CREATE TABLE public.sandbox_messages (
     has_attachments boolean DEFAULT false NOT NULL
 )
 PARTITION BY RANGE (message_id);
+CREATE TABLE public.sandbox_scripts (
+    project_id uuid NOT NULL,
+    "position" smallint NOT NULL,
+    pattern text NOT NULL,
+    script text NOT NULL
+);
 CREATE TABLE public.scheduled_messages (
     shard integer NOT NULL,
     id uuid NOT NULL,
@@ -1714,8 +1731,12 @@ ALTER TABLE ONLY public.retention_held
     ADD CONSTRAINT retention_held_pkey PRIMARY KEY (project_id, kind, message_id);
 ALTER TABLE ONLY public.retention
     ADD CONSTRAINT retention_pkey PRIMARY KEY (project_id, kind);
+ALTER TABLE ONLY public.sandbox_afterwards
+    ADD CONSTRAINT sandbox_afterwards_pkey PRIMARY KEY (shard, message_id, recipient_id, "position");
 ALTER TABLE ONLY public.sandbox_messages
     ADD CONSTRAINT sandbox_messages_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.sandbox_scripts
+    ADD CONSTRAINT sandbox_scripts_pkey PRIMARY KEY (project_id, "position");
 ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (shard, id);
 ALTER TABLE ONLY public.schema_compatibility
@@ -1757,6 +1778,7 @@ ALTER TABLE ONLY public.webhook_replays
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
+CREATE INDEX deliveries_of_tests ON public.deliveries USING btree (project_id) WHERE (mode = 'test'::text);
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
 CREATE INDEX deliveries_revoked ON public.deliveries USING btree (shard, lease_owner) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, ready, due_at) WHERE (lease_token IS NULL);
@@ -1769,6 +1791,8 @@ CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id
 CREATE INDEX recipients_by_project_address ON ONLY public.recipients USING btree (project_id, split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
 CREATE INDEX retention_due ON public.retention USING btree (look_at) WHERE (span_seconds IS NOT NULL);
 CREATE INDEX retention_held_due ON public.retention_held USING btree (project_id, kind, look_at);
+CREATE INDEX sandbox_afterwards_by_project ON public.sandbox_afterwards USING btree (project_id);
+CREATE INDEX sandbox_afterwards_due ON public.sandbox_afterwards USING btree (due_at);
 CREATE INDEX sandbox_messages_by_project ON ONLY public.sandbox_messages USING btree (project_id, id DESC);
 CREATE INDEX scheduled_messages_by_batch ON public.scheduled_messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX scheduled_messages_by_project ON public.scheduled_messages USING btree (shard, project_id, id);
@@ -1804,6 +1828,8 @@ ALTER TABLE ONLY public.outbox_senders
     ADD CONSTRAINT outbox_senders_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.retention
     ADD CONSTRAINT retention_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.sandbox_scripts
+    ADD CONSTRAINT sandbox_scripts_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.template_settings
     ADD CONSTRAINT template_settings_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.template_versions

@@ -21,7 +21,9 @@ use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
 use crate::config::Config;
 use crate::console;
-use crate::deliver::{Courier, CourierParts, Deliverer, Fleet, Loader, Settler, SettlerParts, SuppressionCheck};
+use crate::deliver::{
+    Courier, CourierParts, Deliverer, Fleet, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
+};
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
@@ -30,6 +32,7 @@ use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, TrafficPolicy};
 use crate::shutdown::Shutdown;
+use crate::spam::SpamFilter;
 use crate::store::{Store, StoreClock, StoreError};
 use crate::submit::templates::Templates;
 use crate::submit::{Backlog, Door, DoorParts, Quotas, Writer, WriterParts};
@@ -246,6 +249,8 @@ impl Common {
             body_kib: Arc::new(Semaphore::new(config.http.body_bytes_in_flight.0 >> 10)),
             waiting: Semaphore::new(64),
             testing: Arc::default(),
+            spam_filter: SpamFilter::configured(&config.sandbox, &self.tls),
+            spam_checks: Semaphore::new(4),
         };
         let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
         let metrics = Arc::clone(&self.metrics);
@@ -276,6 +281,15 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let courier = Courier::new(config, parts);
+        let returns = Returns {
+            store: self.store.clone(),
+            suppressions: Arc::clone(&self.suppressions),
+            router: Arc::clone(&self.router),
+            events: Arc::clone(&self.events),
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+        };
+        shutdown.keep("what comes back in the sandbox", returns.run(shutdown.clone()));
         let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
         let deliverer =
             Arc::new(Deliverer::new(config, courier, settler, self.store.clone(), Arc::clone(&self.deliveries)));

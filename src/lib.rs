@@ -42,6 +42,7 @@ mod shaping;
 // The edges: the network, the protocol, the store.
 pub mod net;
 pub mod smtp;
+mod spam;
 pub mod store;
 
 // What both ways ask before they send.

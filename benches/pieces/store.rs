@@ -135,6 +135,7 @@ impl Bed {
             batch: None,
             send_at: None,
             template: None,
+            script: None,
             raw: Arc::clone(&self.raw),
         }
     }
@@ -192,6 +193,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         rescued: 0,
         uncertain: 0,
         charged: false,
+        as_of: None,
     };
     let reply = Reply { code: 250, enhanced: None, text: "Ok: queued as 4Xr7pQ2m1Zz9".to_owned() };
     let outcome = Outcome::Accepted(reply);

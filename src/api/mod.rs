@@ -81,6 +81,9 @@ pub(crate) struct Api {
     pub body_kib: Arc<Semaphore>,
     /// Turns of those who wait for events.
     pub waiting: Semaphore,
+    pub spam_filter: Option<crate::spam::SpamFilter>,
+    /// Turns of those who ask the spam filter.
+    pub spam_checks: Semaphore,
     /// Test calls of endpoints that are under way.
     pub testing: Arc<webhooks::test::Testing>,
 }
@@ -172,6 +175,10 @@ fn routes() -> Vec<Route> {
         ("delete", "/v1/sandbox/messages", delete(sandbox::remove::all)),
         ("get", "/v1/sandbox/messages/{id}", get(sandbox::get::get)),
         ("delete", "/v1/sandbox/messages/{id}", delete(sandbox::remove::one)),
+        ("post", "/v1/sandbox/messages/{id}/spam-check", post(sandbox::spam_check::spam_check)),
+        ("get", "/v1/sandbox/scripts", get(sandbox::scripts::get)),
+        ("put", "/v1/sandbox/scripts", put(sandbox::scripts::put)),
+        ("post", "/v1/sandbox/clock", post(sandbox::clock::advance)),
         ("get", "/v1/limits", get(ops::limits)),
         ("get", "/healthz", get(ops::healthz)),
         ("get", "/readyz", get(ops::readyz)),

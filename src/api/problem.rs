@@ -90,6 +90,11 @@ impl Problem {
         Self::new(ProblemKind::BodyNotKept, detail)
     }
 
+    pub fn no_spam_filter() -> Self {
+        let detail = "name a filter by sandbox.spamassassin or sandbox.rspamd";
+        Self::new(ProblemKind::NoSpamFilter, detail)
+    }
+
     pub fn unsettled() -> Self {
         let detail = "a recipient of the message is not settled: cancel it first, or say cancel=true; what has begun is settled soon";
         Self::new(ProblemKind::Unsettled, detail)

@@ -87,6 +87,12 @@ pub struct BenchArgs {
     /// Send to so many domains, each of whose servers is up for 2 to 8 seconds and then away as long; with `--route mx`.
     #[arg(long, default_value_t = 0)]
     pub flapping: usize,
+    /// Tell an endpoint of each delivery, and wait until it heard of all.
+    #[arg(long, conflicts_with = "slow")]
+    pub webhooks: bool,
+    /// How long the endpoint takes to answer, such as 100ms.
+    #[arg(long, value_name = "SPAN", default_value = "0ms", requires = "webhooks")]
+    pub webhook_delay: Span,
     /// Services on the one store.
     #[arg(long, default_value_t = 1)]
     pub processes: usize,

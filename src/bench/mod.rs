@@ -2,13 +2,17 @@
 //! and a load on loopback, and says what each of them cost. It measures; it holds no opinion.
 
 mod args;
+mod count;
 mod dns;
 mod load;
+mod receiver;
 mod report;
 mod services;
 mod sink;
 mod stage;
+mod stock;
 mod thread;
+mod told;
 mod usage;
 mod weather;
 
@@ -47,9 +51,10 @@ pub async fn run(args: BenchArgs) -> Result<ExitCode, CommandError> {
         say(&args, &format!("median of {} runs by rate:\n{}", reports.len(), reports[reports.len() / 2]))?;
     }
     write_json(args.json.as_deref(), &reports)?;
-    let is_whole = reports
-        .iter()
-        .all(|r| r.ledger.lost == 0 && i64::try_from(r.ledger.extra).is_ok_and(|n| n <= r.ledger.uncertain));
+    let is_whole = reports.iter().all(|r| {
+        let is_told = r.webhooks.as_ref().is_none_or(|webhooks| webhooks.missing == 0);
+        is_told && r.ledger.lost == 0 && i64::try_from(r.ledger.extra).is_ok_and(|n| n <= r.ledger.uncertain)
+    });
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::load::Sent;
 use super::sink::Taken;
+use super::told::Told;
 use super::usage::Cpu;
 
 /// A distribution of times, in milliseconds.
@@ -139,6 +140,7 @@ pub struct Report {
     pub peak_memory_mib: Vec<f64>,
     pub ledger: Ledger,
     pub weather: Option<Weather>,
+    pub webhooks: Option<Told>,
     /// Copies taken in each second of the run.
     pub timeline: Vec<usize>,
 }
@@ -184,6 +186,9 @@ impl fmt::Display for Report {
             "ledger     acknowledged {}, taken {}, lost {}, extra {}, uncertain {}, repeated requests {}",
             ledger.acknowledged, ledger.taken, ledger.lost, ledger.extra, ledger.uncertain, ledger.refused_requests
         )?;
+        if let Some(webhooks) = &self.webhooks {
+            write!(f, "\nwebhooks   {webhooks}, receiver {:.0} us of CPU per copy", cpu.receiver)?;
+        }
         if let Some(Weather { fault, rate_back_seconds }) = &self.weather {
             match rate_back_seconds {
                 Some(seconds) => write!(f, "\nweather    {fault}: rate back after {seconds:.1} s")?,

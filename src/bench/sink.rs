@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::count;
 use super::thread::Thread;
 use crate::terminal::CommandError;
 
@@ -107,15 +108,7 @@ impl Sink {
 
     /// Waits until `wanted` copies were taken; gives up when none came for `patience`.
     pub async fn until(&self, wanted: usize, patience: Duration) -> bool {
-        let mut count = self.count.clone();
-        loop {
-            if *count.borrow_and_update() >= wanted {
-                return true;
-            }
-            if !matches!(tokio::time::timeout(patience, count.changed()).await, Ok(Ok(()))) {
-                return *count.borrow() >= wanted;
-            }
-        }
+        count::reaches(self.count.clone(), wanted, patience).await
     }
 
     /// What was taken since the copy numbered `from`.

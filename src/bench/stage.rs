@@ -7,37 +7,31 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::args::{BenchArgs, Dkim, Waiting, Way};
+use super::args::{BenchArgs, Waiting, Way};
 use super::load::{self, Load, Sent};
+use super::receiver::{Receiver, Tally};
 use super::report::{self, Batches, Report, Times, compare};
 use super::services::{Served, sample};
-use super::sink::{self, Manner, STUCK_DOMAIN, Sink};
+use super::sink::{self, Manner, Sink};
+use super::stock::{self, PROJECT};
 use super::thread::Thread;
+use super::told::Told;
 use super::usage::{self, Cpu};
 use super::{dns, weather};
-use crate::accounts::{NewKeyRequest, add_dkim_keys, create_key, default_scopes, ensure_project};
+use crate::accounts::{NewKeyRequest, create_key, default_scopes};
 use crate::ambient::store_clock;
 use crate::ambient::{SystemClock, SystemRng};
 use crate::cluster::Cluster;
 use crate::config::{Database, Span};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
-use crate::domain::dkim::Algorithm;
-use crate::domain::id::ProjectId;
-use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
 use crate::store::Store;
-use crate::store::fleet::stats::Backlog;
 use crate::telemetry::metrics::Metrics;
 use crate::terminal::{CommandError, out};
 
-const PROJECT: &str = "bench";
 const FROM: &str = "Bench <bench@bench.example>";
-const FROM_DOMAIN: &str = "bench.example";
 /// Longest time without a single delivery before a run is given up.
 const PATIENCE: Duration = Duration::from_secs(75);
-
-/// Suppressions that one statement writes.
-const SUPPRESSIONS_AT_ONCE: usize = 5000;
 
 /// Messages a second to ailing domains, and in all.
 const AILING_RATE: f64 = 200.0;
@@ -50,6 +44,7 @@ pub struct Stage<'a> {
     store: Store,
     key: String,
     sink: Sink,
+    receiver: Option<Receiver>,
     sender: Thread,
     services: Vec<Served>,
     /// Number of the next message.
@@ -68,14 +63,18 @@ impl<'a> Stage<'a> {
             NewKeyRequest { project: PROJECT, mode: Mode::Live, scopes: &scopes, lifetime: None, is_operator: false };
         let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
         let (_, key) = made.map_err(CommandError::new)?;
-        sign(args.dkim, &store).await?;
+        stock::sign(args.dkim, &store).await?;
         let sink = Sink::start(Manner { round_trip: args.round_trip.0, chunking: args.chunking }).await?;
         let sender = Thread::start("bench-load")?;
         if args.ailing > 0 {
             sink.mute(dns::MUTE).await?;
         }
-        preload(args, &store).await?;
-        suppress(args.suppressions, &store).await?;
+        stock::preload(args, &store).await?;
+        stock::suppress(args.suppressions, &store).await?;
+        let receiver = if args.webhooks { Some(Receiver::start(args.webhook_delay.0).await?) } else { None };
+        if let Some(receiver) = &receiver {
+            stock::endpoint(receiver.url(), &store).await?;
+        }
         let mut settings = vec![
             format!("database.url={}", cluster.url()),
             format!("delivery.sessions={}", args.sessions),
@@ -97,7 +96,7 @@ impl<'a> Stage<'a> {
         for _ in 0..args.processes {
             services.push(Served::start(&settings).await?);
         }
-        Ok(Self { args, cluster, store, key, sink, sender, services, next: 0 })
+        Ok(Self { args, cluster, store, key, sink, receiver, sender, services, next: 0 })
     }
 
     /// Ends what was started.
@@ -111,6 +110,11 @@ impl<'a> Stage<'a> {
         }
         self.store.close().await;
         Ok(())
+    }
+
+    /// What the endpoint was told so far.
+    fn told(&self) -> Tally {
+        self.receiver.as_ref().map(Receiver::tally).unwrap_or_default()
     }
 
     fn load(&mut self, messages: usize) -> Load {
@@ -136,12 +140,17 @@ impl<'a> Stage<'a> {
 
     /// A short load that opens connections and fills caches; then what is to be slow.
     async fn warm_up(&mut self) -> Result<(), CommandError> {
-        let before = self.sink.taken();
+        let (before, told) = (self.sink.taken(), self.told());
         let load = self.load(500);
         let expected = load.messages * load.recipients;
         let sent = load::send(&self.sender, load).await?;
         if sent.acknowledged.is_empty() || !self.sink.until(before + expected, PATIENCE).await {
             return Err(CommandError::new("the warm-up was not delivered"));
+        }
+        if let Some(receiver) = &self.receiver
+            && !receiver.until(told.events + expected, PATIENCE).await
+        {
+            return Err(CommandError::new("the endpoint did not hear of the warm-up"));
         }
         if self.args.slow > 0 {
             let load = Load { domain: sink::SLOW_DOMAIN.to_owned(), recipients: 1, ..self.load(self.args.slow) };
@@ -161,14 +170,15 @@ impl<'a> Stage<'a> {
         let (ailing, calm) = (self.ail(), CancellationToken::new());
         let flapping = self.flap(&calm).await?;
         let before = self.reading().await?;
-        let from = self.sink.taken();
+        let (from, told_from) = (self.sink.taken(), self.told());
         let started = Instant::now();
         let (sent, accepted, weather, timeline) = self.play(load, from, started).await?;
         calm.cancel();
         for host in flapping {
             host.await.map_err(CommandError::new)??;
         }
-        let mut expected = from + sent.acknowledged.len() * args.recipients;
+        let wanted = sent.acknowledged.len() * args.recipients;
+        let mut expected = from + wanted;
         let mut delivered;
         // Copies beyond the first stand for nothing that is still missing.
         loop {
@@ -184,6 +194,11 @@ impl<'a> Stage<'a> {
             }
             expected = self.sink.taken() + ledger.lost;
         }
+        let end = started + delivered;
+        let webhooks = match &self.receiver {
+            Some(receiver) => Some(Told::wait(receiver, told_from, wanted, (started, end)).await),
+            None => None,
+        };
         drop(ailing);
         let after = self.reading().await?;
         let uncertain = after.uncertain - before.uncertain;
@@ -221,6 +236,7 @@ impl<'a> Stage<'a> {
             peak_memory_mib: self.services.iter().map(|service| usage::peak_mib(service.pid())).collect(),
             ledger,
             weather,
+            webhooks,
             timeline,
         })
     }
@@ -326,62 +342,4 @@ fn batches(before: &[String], after: &[String], name: &str) -> Batches {
     }
     let mean = if commits > 0.0 { growth(&format!("{name}_sum")) / commits } else { 0.0 };
     Batches { commits, mean, histogram }
-}
-
-/// A key for the domain that the load sends from.
-async fn sign(dkim: Dkim, store: &Store) -> Result<(), CommandError> {
-    let algorithm = match dkim {
-        Dkim::None => return Ok(()),
-        Dkim::Ed25519 => Algorithm::Ed25519Sha256,
-        Dkim::Rsa => Algorithm::RsaSha256,
-    };
-    let now = SystemClock.now();
-    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
-    let wanted = [(algorithm, "bench".to_owned())];
-    let made = add_dkim_keys(store, project, FROM_DOMAIN, &wanted, now, &SystemRng).await;
-    made.map(|_| ()).map_err(CommandError::new)
-}
-
-/// Addresses that nobody sends to.
-async fn suppress(count: usize, store: &Store) -> Result<(), CommandError> {
-    let now = SystemClock.now();
-    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
-    let entry = |number| NewSuppression {
-        project,
-        mode: Mode::Live,
-        address: format!("s{number}@suppressed.example"),
-        scope: SuppressionScope::Project,
-        reason: SuppressionReason::Bounce,
-        class: Some("bad_mailbox".to_owned()),
-        evidence: Evidence { text: Some("550 5.1.1 no such user".to_owned()), ..Evidence::default() },
-        note: String::new(),
-        created_at: now,
-        expires_at: SuppressionReason::Bounce.expiry(now),
-    };
-    for first in (0..count).step_by(SUPPRESSIONS_AT_ONCE) {
-        let entries = (first..count.min(first + SUPPRESSIONS_AT_ONCE)).map(entry).collect();
-        store.put_suppressions(entries, &SystemRng).await.map_err(CommandError::new)?;
-    }
-    Ok(())
-}
-
-async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CommandError> {
-    if args.backlog == 0 {
-        return Ok(());
-    }
-    out::note(&format!("writing a backlog of {} deliveries", args.backlog));
-    let now = SystemClock.now();
-    let project =
-        store.ensure_project(ProjectId::new(now, &SystemRng), "backlog", now).await.map_err(CommandError::new)?;
-    let week = Duration::from_hours(24 * 7);
-    let lane = |domain| if args.route == Way::Mx { domain } else { crate::domain::route::SMARTHOST_LANE };
-    let (next_hop, domain, due_at) = match args.waiting {
-        Waiting::Deferred => (lane("later.example"), "later.example", now + week),
-        // A lane of its own, whatever the route.
-        Waiting::Stuck => (STUCK_DOMAIN, STUCK_DOMAIN, now),
-        Waiting::Rival => (lane("inbox.example"), "inbox.example", now),
-    };
-    let backlog =
-        Backlog { project, rows: args.backlog, next_hop, domain, due_at, expires_at: now + 2 * week, created_at: now };
-    store.preload(&backlog).await.map_err(CommandError::new)
 }

@@ -9,6 +9,8 @@ pub struct Cpu {
     pub postgres: f64,
     pub load: f64,
     pub sink: f64,
+    /// What webhooks are posted to.
+    pub receiver: f64,
 }
 
 impl Cpu {
@@ -19,6 +21,7 @@ impl Cpu {
             postgres: of_family(postmaster),
             load: of_thread("bench-load"),
             sink: of_thread("bench-sink"),
+            receiver: of_thread("bench-receiver"),
         }
     }
 
@@ -28,11 +31,12 @@ impl Cpu {
             postgres: (self.postgres - before.postgres) / messages,
             load: (self.load - before.load) / messages,
             sink: (self.sink - before.sink) / messages,
+            receiver: (self.receiver - before.receiver) / messages,
         }
     }
 
     pub fn total(self) -> f64 {
-        self.service + self.postgres + self.load + self.sink
+        self.service + self.postgres + self.load + self.sink + self.receiver
     }
 }
 

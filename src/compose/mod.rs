@@ -6,6 +6,7 @@
 pub mod dkim;
 mod encoded_word;
 mod entities;
+mod findings;
 mod folded;
 mod header;
 mod html;
@@ -15,6 +16,7 @@ mod searchable;
 pub mod template;
 mod transfer;
 
+pub use findings::Findings;
 #[doc(hidden)]
 pub use html::text_of_html;
 pub use mime::{ComposeError, Stamp, compose};

@@ -12,5 +12,5 @@ pub use layers::{ConfigError, ConfigFaults, Layers};
 pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
 pub use settings::{
     Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, JwtKey, Limits, Log, LogFormat, Net, Pooler, Queue,
-    Retention, SETTINGS, Shutdown, Webhooks,
+    Retention, SETTINGS, SandboxSettings, Shutdown, Webhooks,
 };

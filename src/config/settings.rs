@@ -151,6 +151,10 @@ settings! {
         stalled_after: Span = Span(Duration::from_mins(10)), "An endpoint whose calls only fail for this long is stalled: an event, a metric and a log line say so.";
         disable_after: Span = Span(Duration::from_hours(120)), "An endpoint that only fails for this long is disabled.";
     }
+    sandbox: SandboxSettings {
+        spamassassin: String = String::new(), "Host and port of `SpamAssassin`'s spamd, such as `127.0.0.1:783`, by which the inbox checks a message when it is asked to.";
+        rspamd: String = String::new(), "URL of a worker of rspamd, such as `http://127.0.0.1:11333`, for the same.";
+    }
     retention: Retention {
         messages: Span = days(30), "How long settled messages, their recipients, events and attempts are kept. Whole days are dropped at once, and none that holds anything unsettled.";
         uploads: Span = days(30), "How long an upload is kept that no message names.";

@@ -14,10 +14,11 @@ use super::lanes::{Grant, Lane, Slot};
 use super::sources::CountedSource;
 use super::stopped::Stopped;
 use super::tries::AttemptContext;
+use crate::domain::access::Mode;
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::envelope::Envelope;
 use crate::domain::hold::HoldReason;
-use crate::domain::outcome::AttemptReport;
+use crate::domain::outcome::{AttemptReport, Condemned};
 use crate::domain::route::{Route, SMARTHOST_LANE};
 use crate::domain::stage::Stage;
 use crate::handover::CarriedContent;
@@ -68,7 +69,9 @@ impl Courier {
             other => other,
         })?;
         report.domain = domain_for_log(domain, &envelope);
-        report.condemned = report.outcome.condemns_address().then(|| envelope.recipient.clone());
+        // Mail of a test credential never meets a server.
+        let condemned = || Condemned { mode: Mode::Live, address: envelope.recipient.clone() };
+        report.condemned = report.outcome.condemns_address().then(condemned);
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
             source.spend();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stopped::Stopped;
-use crate::domain::access::Mode;
 use crate::domain::address::Address;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::delivery::LeasedDelivery;
@@ -72,16 +71,15 @@ impl SuppressionCheck {
     }
 }
 
-/// The suppression that follows from a try over the network, if a server refused the address itself.
+/// The suppression that follows from a try, if a server refused the address itself.
 pub fn of_report(delivery: &LeasedDelivery, report: &AttemptReport, now: Timestamp) -> Option<Box<NewSuppression>> {
-    let address = report.condemned.as_ref()?;
+    let condemned = report.condemned.as_ref()?;
     let trouble = report.outcome.trouble()?;
     let reply = trouble.reply.as_ref()?;
     Some(Box::new(NewSuppression {
         project: delivery.project,
-        // Mail of a test credential never meets a server.
-        mode: Mode::Live,
-        address: address.folded(),
+        mode: condemned.mode,
+        address: condemned.address.folded(),
         scope: SuppressionScope::Project,
         reason: SuppressionReason::Bounce,
         class: Some(trouble.class.name().to_owned()),

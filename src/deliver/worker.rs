@@ -62,7 +62,7 @@ impl Deliverer {
                 Arc::clone(&courier.metrics),
             ),
             suspended,
-            sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock), courier.suppressions.clone()),
+            sandbox: Sandbox::new(store.clone(), Arc::clone(&courier.clock), &courier),
             uncertain: config.delivery.uncertain_delay.0,
             uncertain_max: i32::try_from(config.delivery.uncertain_tries).unwrap_or(i32::MAX),
             courier,
@@ -121,7 +121,8 @@ impl Deliverer {
     async fn settle(&self, delivery: LeasedDelivery, report: AttemptReport, started_at: Timestamp) {
         let finished_at = self.courier.clock.now();
         let policy = || self.retry_policy(&report.outcome);
-        let transition = delivery.conclude(&report.outcome, policy, finished_at, &*self.courier.rng);
+        let instant = delivery.instant(finished_at);
+        let transition = delivery.conclude(&report.outcome, policy, instant, &*self.courier.rng);
         tracing::debug!(outcome = report.outcome.name(), class = report.outcome.class(), "attempted");
         let attempt = AttemptId::new_in(delivery.lease.shard, finished_at, &*self.courier.rng);
         let suppression = suppressed::of_report(&delivery, &report, finished_at);

@@ -37,6 +37,8 @@ pub struct LeasedDelivery {
     pub uncertain: i32,
     /// The last try met trouble of the server: this one draws on the budget of retries of its lane.
     pub charged: bool,
+    /// Its project moved the time of its test mail: this try is made as of that instant, and not of now.
+    pub as_of: Option<Timestamp>,
 }
 
 /// Deliveries that are alike to a claim: of one shard, one priority, one project, for one next hop.
@@ -90,6 +92,11 @@ impl LeasedDelivery {
     /// The recipient's domain, where its next hop tells.
     pub fn domain(&self) -> Option<&str> {
         Some(self.next_hop.as_str()).filter(|hop| ![SMARTHOST_LANE, SANDBOX_LANE].contains(hop))
+    }
+
+    /// The instant of a try that is made now.
+    pub fn instant(&self, now: Timestamp) -> Timestamp {
+        self.as_of.unwrap_or(now)
     }
 
     /// Whether its last instant has passed.
@@ -186,6 +193,7 @@ mod tests {
             rescued: 0,
             uncertain: 0,
             charged: false,
+            as_of: None,
         }
     }
 

@@ -16,6 +16,10 @@ words! {
         Expired = "message.expired",
         Cancelled = "message.cancelled",
         Suppressed = "message.suppressed",
+        /// A report came that it could not be delivered after all. It was, and stays, delivered to the server that took it.
+        BouncedLater = "message.bounced_later",
+        /// The recipient called it spam.
+        Complained = "message.complained",
         /// Nothing that an endpoint was told for a while was answered well.
         EndpointStalled = "webhook.stalled",
         EndpointDisabled = "webhook.disabled",

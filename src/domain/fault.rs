@@ -38,6 +38,7 @@ words! {
         InvalidParameter = "invalid_parameter",
         InvalidPriority = "invalid_priority",
         InvalidReason = "invalid_reason",
+        InvalidScript = "invalid_script",
         InvalidScope = "invalid_scope",
         InvalidTag = "invalid_tag",
         InvalidTemplate = "invalid_template",

@@ -17,6 +17,8 @@ words! {
         Warmup = "warmup",
         /// The next hop has refused all source addresses of late.
         Aside = "aside",
+        /// The script of the sandbox waits.
+        Scripted = "scripted",
         /// The pool has no address that could speak to the next hop.
         NoSource = "no_source",
     }
@@ -32,6 +34,7 @@ impl HoldReason {
             Self::Budget => "retries to this next hop have used up their budget; fresh mail goes first",
             Self::Warmup => "every source address has sent what its warm-up allows today",
             Self::Aside => "the next hop wants no mail from any of our source addresses at present",
+            Self::Scripted => "its sandbox script waits before the first try",
             Self::NoSource => {
                 "no source address of the pool can be used: all are drained or of the other address family"
             }

@@ -62,6 +62,8 @@ pub struct NewMessage {
     pub send_at: Option<Timestamp>,
     /// Alias or id of the template that it was made from.
     pub template: Option<String>,
+    /// What the receiver that the sandbox plays does with it.
+    pub script: Option<String>,
     pub recipients: Vec<NewRecipient>,
     pub raw: Arc<Vec<u8>>,
 }

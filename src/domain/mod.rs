@@ -33,6 +33,7 @@ pub mod retention;
 pub mod retry;
 pub mod reverse_path;
 pub mod route;
+pub mod script;
 pub mod search;
 pub mod shard;
 pub mod span;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::access::Mode;
 use super::address::Address;
 use super::class::{Class, OwnClass};
 use super::judgement::{Action, Disposition, Judgement, LaneAction};
@@ -150,6 +151,13 @@ impl Outcome {
     }
 }
 
+/// An address that takes no mail, and for which mail that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condemned {
+    pub mode: Mode,
+    pub address: Address,
+}
+
 /// Stands for words that the store refused.
 const UNWRITABLE: &str = "(words that could not be stored)";
 
@@ -162,7 +170,7 @@ pub struct AttemptReport {
     /// The recipient's domain, where the attempt came to know it.
     pub domain: Option<String>,
     /// The address that a server refused for good: nothing more should be sent there.
-    pub condemned: Option<Address>,
+    pub condemned: Option<Condemned>,
     /// Who runs the next hop, as far as the rule pack knows; a bounded set.
     pub provider: Option<String>,
     pub host: Option<String>,

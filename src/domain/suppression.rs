@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Mode;
 use super::clock::{Rng, Timestamp, rfc3339};
 use super::draft::Tag;
-use super::id::{MessageId, ProjectId, SuppressionId};
+use super::id::{MessageId, ProjectId, RecipientId, SuppressionId};
 use super::shard::Shard;
 use super::words::words;
 
@@ -217,6 +217,12 @@ fn as_rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::
 }
 
 impl Suppressed {
+    /// Of a recipient whose address says by itself that it is suppressed, in the sandbox: no entry is stored.
+    pub fn by_name(recipient: RecipientId, since: Timestamp) -> Self {
+        let id = SuppressionId::from_uuid(recipient.uuid());
+        Self { id, reason: SuppressionReason::Manual, scope: SuppressionScope::Project, since }
+    }
+
     /// In words, for a person.
     pub fn text(&self) -> String {
         let Self { id, reason, scope, since } = self;

@@ -20,6 +20,7 @@ use crate::domain::draft::{
     ReturnPath, Subject, Tag, TlsDemand,
 };
 use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::script::Script;
 
 const REPLY_TO_MAX: usize = 50;
 const ALTERNATIVES_MAX: usize = 10;
@@ -325,7 +326,16 @@ pub(super) fn options(fields: &mut Fields<'_>, limits: &Limits, base: Timestamp)
             ip_pool: fields.string("ip_pool"),
         },
         template: None,
+        script: script(fields),
     }
+}
+
+fn script(fields: &mut Fields<'_>) -> Option<Script> {
+    let map = fields.object("sandbox")?;
+    let mut inner = Fields::new(map, fields.pointer("sandbox"), fields.faults);
+    let script = required(&mut inner, "script", "must be given", |text| Script::parse(&text));
+    inner.finish();
+    script
 }
 
 fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Vec<Tag> {

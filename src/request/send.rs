@@ -175,6 +175,7 @@ pub fn pointer(place: Place) -> String {
         Place::Alternative(at) => format!("/alternatives/{at}"),
         Place::Attachment(at) => format!("/attachments/{at}"),
         Place::IpPool => "/ip_pool".to_owned(),
+        Place::Sandbox => "/sandbox".to_owned(),
         Place::Recipients => "/to".to_owned(),
         Place::Raw => "/raw".to_owned(),
     }

@@ -99,6 +99,9 @@ fn write_options(map: &mut Map<String, Value>, options: &Options) {
     if options.metadata.iter().next().is_some() {
         put(map, "metadata", json!(options.metadata));
     }
+    if let Some(script) = &options.script {
+        put(map, "sandbox", json!({"script": script.as_str()}));
+    }
     put(map, "priority", json!(options.priority));
     put(map, "tls", json!(options.demand.tls));
     if let Some(pool) = &options.demand.ip_pool {

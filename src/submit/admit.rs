@@ -1,7 +1,7 @@
 //! Admission: what is asked before anything is composed. Who may send as whom, and whether what is named exists.
 
 use super::submission::Refusal;
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Mode};
 use crate::domain::draft::{Content, Place};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::routing::PolicySnapshot;
@@ -16,6 +16,10 @@ pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Resul
     if let Some(most) = most.filter(|most| count as u64 > u64::from(*most)) {
         let detail = format!("{count} recipients; the project's limit is {most}");
         return Err(Refusal::Unacceptable(Place::Recipients, Flaw::new(FaultCode::TooManyRecipients, detail)));
+    }
+    if content.options().script.is_some() && caller.mode == Mode::Live {
+        let flaw = Flaw::new(FaultCode::InvalidMode, "only mail of a test key is played: live mail meets real servers");
+        return Err(Refusal::Unacceptable(Place::Sandbox, flaw));
     }
     match &content.options().demand.ip_pool {
         Some(pool) if !plan.shaping.has_pool(pool) => {

@@ -141,6 +141,7 @@ impl Door {
             batch: making.due.map_or(making.batch, |due| due.stored.batch),
             send_at: making.due.map(|due| due.stored.send_at),
             template: options.template,
+            script: options.script.map(|script| script.as_str().to_owned()),
             raw,
         };
         let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));

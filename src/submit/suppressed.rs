@@ -5,11 +5,29 @@ use std::collections::HashMap;
 
 use super::Door;
 use super::writer::WriteError;
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Mode};
 use crate::domain::draft::Tag;
 use crate::domain::message::NewMessage;
 use crate::domain::recipient::RecipientStatus;
-use crate::domain::suppression::Suppression;
+use crate::domain::script::Script;
+use crate::domain::suppression::{Suppressed, Suppression};
+
+/// Marks recipients of test mail whose address says that it is suppressed.
+fn mark_by_name(caller: &Caller, messages: &mut [&mut NewMessage]) -> u64 {
+    if caller.mode != Mode::Test {
+        return 0;
+    }
+    let mut marked = 0;
+    for message in messages {
+        let since = message.created_at;
+        for recipient in message.recipients.iter_mut().filter(|recipient| Script::is_suppressed(&recipient.address)) {
+            recipient.status = RecipientStatus::Suppressed;
+            recipient.suppressed = Some(Suppressed::by_name(recipient.id, since));
+            marked += 1;
+        }
+    }
+    marked
+}
 
 impl Door {
     /// Marks the recipients that are suppressed, and returns their number. A store that does not answer is not a no.
@@ -18,13 +36,14 @@ impl Door {
         caller: &Caller,
         mut messages: Vec<&mut NewMessage>,
     ) -> Result<u64, WriteError> {
+        let mut marked = mark_by_name(caller, &mut messages);
         let suppressions = &self.parts.suppressions;
         let recipients = messages.iter().flat_map(|message| &message.recipients);
         let folded = recipients.map(|recipient| recipient.address.folded());
         let mut asked: Vec<_> =
             folded.filter(|address| !suppressions.has_surely_none(caller.project, address)).collect();
         if asked.is_empty() {
-            return Ok(0);
+            return Ok(marked);
         }
         asked.sort_unstable();
         asked.dedup();
@@ -34,7 +53,6 @@ impl Door {
         for entry in found.map_err(|error| WriteError::from(&error))? {
             by_address.entry(entry.address.clone()).or_default().push(entry);
         }
-        let mut marked = 0;
         for message in &mut messages {
             let NewMessage { tags, recipients, .. } = &mut **message;
             for recipient in recipients {

@@ -394,6 +394,7 @@ impl Task {
                 rescued: 0,
                 uncertain: 0,
                 charged: false,
+                as_of: None,
             };
             let sender = || ReversePath::Address(message.sender.clone());
             let reverse_path = recipient.return_path.clone().unwrap_or_else(sender);

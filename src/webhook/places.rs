@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::domain::id::{EndpointId, ProjectId};
+use crate::store::queue::webhook_claims::Rooms;
 
 /// Calls under way, and what endpoints have shown.
 #[derive(Debug)]
@@ -22,7 +23,13 @@ struct Standing {
     under_way: usize,
     /// Most calls at once: one more with each that succeeds, half as many with each that does not.
     limit: usize,
+    /// Calls in a row that did not succeed; `None`: none ever did.
+    failed: Option<usize>,
 }
+
+/// One of which a call succeeded among the last so many has as many places as one that has shown nothing: what fails now and
+/// then is told as well.
+const DOUBT: usize = 32;
 
 /// Endpoints whose standing is remembered.
 const REMEMBERED: usize = 10_000;
@@ -46,20 +53,19 @@ impl Places {
         (self.most / (projects + 1)).max(1)
     }
 
-    /// Endpoints that may have no more.
-    pub fn full_endpoints(&self) -> Vec<EndpointId> {
-        self.endpoints.iter().filter(|(_, standing)| standing.under_way >= standing.limit).map(|(id, _)| *id).collect()
+    /// How many more calls each endpoint may have.
+    pub fn of_endpoints(&self) -> Rooms {
+        let is_named = |standing: &Standing| standing.under_way > 0 || standing.limit < self.unproven;
+        let named = self.endpoints.iter().filter(|(_, standing)| is_named(standing));
+        let room = |standing: &Standing| standing.limit.saturating_sub(standing.under_way);
+        Rooms { named: named.map(|(id, standing)| (id.uuid(), room(standing))).collect(), of_others: self.unproven }
     }
 
-    /// Projects that may have no more.
-    pub fn full_projects(&self) -> Vec<ProjectId> {
+    /// How many more calls each project may have.
+    pub fn of_projects(&self) -> Rooms {
         let share = self.share(self.projects.len());
-        self.projects.iter().filter(|(_, count)| **count >= share).map(|(id, _)| *id).collect()
-    }
-
-    /// How many more calls each endpoint of a claim may have at most: as long as nobody is full there is room for these.
-    pub fn each(&self) -> usize {
-        self.unproven.min(self.available()).max(1)
+        let named = self.projects.iter().map(|(id, count)| (id.uuid(), share.saturating_sub(*count)));
+        Rooms { named: named.collect(), of_others: self.share(self.projects.len() + 1) }
     }
 
     /// A call begins; `false`: there is no place for it.
@@ -68,7 +74,7 @@ impl Places {
         let share = self.share(projects);
         let limit = self.unproven;
         let of_project = self.projects.get(&project).copied().unwrap_or_default();
-        let standing = self.endpoints.entry(endpoint).or_insert(Standing { under_way: 0, limit });
+        let standing = self.endpoints.entry(endpoint).or_insert(Standing { under_way: 0, limit, failed: None });
         if self.total >= self.most || of_project >= share || standing.under_way >= standing.limit {
             return false;
         }
@@ -89,11 +95,18 @@ impl Places {
         }
         if let Some(standing) = self.endpoints.get_mut(&endpoint) {
             standing.under_way = standing.under_way.saturating_sub(1);
-            standing.limit = match succeeded {
-                Some(true) => (standing.limit + 1).min(self.most),
-                Some(false) => (standing.limit / 2).max(1),
-                None => standing.limit,
-            };
+            match succeeded {
+                Some(true) => {
+                    standing.limit = (standing.limit + 1).min(self.most);
+                    standing.failed = Some(0);
+                }
+                Some(false) => {
+                    standing.failed = standing.failed.map(|failed| failed + 1);
+                    let least = if standing.failed.is_some_and(|failed| failed < DOUBT) { self.unproven } else { 1 };
+                    standing.limit = (standing.limit / 2).max(least.min(standing.limit)).max(1);
+                }
+                None => {}
+            }
         }
         if self.endpoints.len() > REMEMBERED {
             self.endpoints.retain(|_, standing| standing.under_way > 0);
@@ -126,7 +139,7 @@ mod tests {
         let mut places = Places::new(64, 4);
         let begin = |places: &mut Places, n: u128| (0..64).filter(|_| places.begin(endpoint(n), project(1))).count();
         assert_eq!(begin(&mut places, 1), 4);
-        assert_eq!(places.full_endpoints(), [endpoint(1)]);
+        assert_eq!(places.of_endpoints().named, [(endpoint(1).uuid(), 0)]);
         for _ in 0..4 {
             places.end(endpoint(1), project(1), Some(true));
         }
@@ -134,7 +147,17 @@ mod tests {
         for _ in 0..8 {
             places.end(endpoint(1), project(1), Some(false));
         }
+        assert_eq!(begin(&mut places, 1), 4, "of one that has answered a few failures say little");
+        for _ in 0..DOUBT {
+            places.end(endpoint(1), project(1), Some(false));
+        }
         assert_eq!((begin(&mut places, 1), places.busy().len()), (1, 1));
+        assert_eq!(begin(&mut places, 2), 4);
+        for _ in 0..4 {
+            places.end(endpoint(2), project(1), Some(false));
+        }
+        assert_eq!(begin(&mut places, 2), 1, "one that never answered has to begin with it");
+        assert_eq!(places.of_endpoints().of_others, 4);
     }
 
     #[test]
@@ -144,7 +167,7 @@ mod tests {
             (0..50).map(|e| (0..8).filter(|_| places.begin(endpoint(n * 100 + e), project(n))).count()).sum::<usize>()
         };
         assert_eq!(fill(&mut places, 1), 32, "half while it is alone");
-        assert_eq!(places.full_projects(), [project(1)]);
+        assert_eq!(places.of_projects().named, [(project(1).uuid(), 0)]);
         assert_eq!(fill(&mut places, 2), 21, "a third beside one");
         assert!(places.available() > 0, "there is always room for who comes next");
         assert!(places.begin(endpoint(300), project(3)));

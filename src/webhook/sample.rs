@@ -43,8 +43,13 @@ fn data(event_type: EventType, endpoint: &Endpoint, now: Timestamp) -> Value {
     match event_type {
         EventType::Delivered => reply(250, "2.0.0", "ok", None),
         EventType::Deferred => reply(451, "4.7.1", "greylisted, come back later", Some("greylisted")),
+        EventType::BouncedLater => reply(550, "5.2.2", "mailbox full", Some("mailbox_full")),
         EventType::Bounced => reply(550, "5.1.1", "no such user", Some("bad_mailbox")),
-        EventType::Queued | EventType::Expired | EventType::Cancelled | EventType::Suppressed => json!({}),
+        EventType::Queued
+        | EventType::Complained
+        | EventType::Expired
+        | EventType::Cancelled
+        | EventType::Suppressed => json!({}),
         EventType::EndpointStalled | EventType::EndpointDisabled | EventType::EndpointTest => json!({
             "webhook_id": endpoint.id,
             "url": endpoint.url,

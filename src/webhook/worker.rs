@@ -1,5 +1,7 @@
 //! One webhook job: load, sign, post, decide, settle.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +18,13 @@ use crate::config::Webhooks;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::lease::Lease;
 use crate::domain::retry::{Jitter, Schedule};
-use crate::domain::shard::Shard;
+use crate::domain::shard::{SHARDS, Shard};
 use crate::domain::webhook::WebhookTry;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
-use crate::store::queue::webhook_jobs::{Claim, JobNext, JobSettlement, LeasedJob, LoadedJob};
+use crate::store::queue::webhook_claims::Claim;
+use crate::store::queue::webhook_jobs::{JobNext, JobSettlement, LeasedJob, LoadedJob};
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -30,6 +33,12 @@ use crate::wake::Wake;
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a job of a disabled endpoint waits: enabling it makes it due.
 const PARKED: Duration = Duration::from_hours(24 * 365);
+/// Endpoints and shards that one claim looks at, about: each pair is an index probe.
+const PROBES: usize = 256;
+/// Shards of the first claim.
+const WIDTH: usize = 8;
+/// Claims that give nothing before the next signal is waited for.
+const EMPTY_MAX: usize = 4;
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
@@ -40,6 +49,8 @@ pub struct Poster {
     schedule: Schedule,
     settler: Settler,
     calls: Arc<Calls>,
+    /// Shards of the next claim: all, so that jobs begin in the order in which they are due, unless many endpoints wait.
+    width: AtomicUsize,
     wake: Arc<Wake>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -77,6 +88,7 @@ impl Poster {
             ),
             store: parts.store,
             calls: Arc::new(Calls::new(config.concurrency, config.per_endpoint)),
+            width: AtomicUsize::new(WIDTH),
             wake: parts.wake,
             clock: parts.clock,
             rng: parts.rng,
@@ -152,8 +164,8 @@ impl Poster {
 impl Work for Poster {
     type Job = Call;
     const NAME: &'static str = "webhooks";
-    const EMPTY_MAX: usize = 4;
-    const SHARDS_MAX: usize = 1;
+    const EMPTY_MAX: usize = EMPTY_MAX;
+    const SHARDS_MAX: usize = SHARDS.len();
 
     fn lease(call: &Call) -> Lease {
         call.job.lease
@@ -177,22 +189,34 @@ impl Work for Poster {
         connection.shards_with_due_jobs().await
     }
 
-    /// Claims few of each endpoint at a time, of those that have a place. What has none after all goes back.
+    /// Claims what has a place, in the order in which it is due. What has none after all goes back.
     async fn claim(
         &self,
         connection: &mut OwnedConnection,
         shards: &[Shard],
         claiming: Claiming,
     ) -> Result<(Vec<Call>, Vec<Shard>), StoreError> {
-        let Some(shard) = shards.first().copied() else { return Ok((Vec::new(), Vec::new())) };
         let Claiming { owner, token, span, limit } = claiming;
-        let claim = {
-            let places = self.calls.places();
-            let (full, full_projects) = (places.full_endpoints(), places.full_projects());
-            Claim { owner, token, span, limit: limit.min(places.available()), each: places.each(), full, full_projects }
-        };
-        let claimed = connection.claim_jobs(shard, &claim).await?;
-        let more = if claimed.is_empty() { Vec::new() } else { vec![shard] };
+        let (mut rest, mut more, mut claimed) = (shards, Vec::new(), Vec::new());
+        for _ in 0..EMPTY_MAX {
+            let (now, later) = rest.split_at(self.width.load(Ordering::Relaxed).min(rest.len()));
+            if now.is_empty() || !claimed.is_empty() {
+                break;
+            }
+            let claim = {
+                let places = self.calls.places();
+                let (endpoints, projects) = (places.of_endpoints(), places.of_projects());
+                Claim { owner, token, span, limit: limit.min(places.available()), endpoints, projects }
+            };
+            let walked;
+            (claimed, walked) = connection.claim_jobs(now, &claim).await?;
+            let affordable = (PROBES * now.len() / walked.max(1)).clamp(1, SHARDS.len());
+            self.width.store(affordable.min(2 * self.width.load(Ordering::Relaxed)), Ordering::Relaxed);
+            if claim.may_have_left(&claimed) {
+                more.extend_from_slice(now);
+            }
+            rest = later;
+        }
         let (mut calls, mut without) = (Vec::with_capacity(claimed.len()), Vec::new());
         for job in claimed {
             match Call::begin(&self.calls, &self.wake, job) {
@@ -201,11 +225,15 @@ impl Work for Poster {
             }
         }
         connection.put_back_jobs(&without).await?;
-        Ok((calls, more))
+        let back =
+            without.into_iter().map(|lease| lease.shard).filter(|shard| !more.contains(shard)).collect::<HashSet<_>>();
+        // What was not looked at yet comes first.
+        Ok((calls, rest.iter().copied().chain(more).chain(back).collect()))
     }
 
+    /// It says itself which shards it left something in.
     fn is_holding_back(&self) -> bool {
-        !self.calls.places().is_empty()
+        false
     }
 
     async fn renew(

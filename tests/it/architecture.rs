@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 32] = [
+const ROOMS: [(&str, &[&str]); 33] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -79,9 +79,11 @@ const ROOMS: [(&str, &[&str]); 32] = [
             "submit",
             "routing",
             "webhook",
+            "spam",
             "shutdown",
         ],
     ),
+    ("spam", &["config", "net"]),
     ("console", &["api"]),
     ("app", &["*"]),
     ("cluster", &["domain", "ambient", "config", "store", "telemetry", "terminal"]),
@@ -103,6 +105,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
             "app",
             "cluster",
             "bench",
+            "webhook",
             "terminal",
         ],
     ),

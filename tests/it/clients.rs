@@ -16,6 +16,7 @@ use crate::support::contract::CONTRACT;
 use crate::support::dns::Dns;
 use crate::support::process::create_operator_key;
 use crate::support::receiver::Receiver;
+use crate::support::spam;
 use crate::support::tls::{TestTls, https};
 use crate::support::witness::{Trouble, Witness};
 
@@ -73,7 +74,8 @@ fn check_that_all_was_called(witness: &Witness, driver: &str) {
 
 /// A service that sends nothing away, and a key that may do everything: an operator's.
 async fn whole() -> (App, String) {
-    let app = Setup::new().set("delivery.route", "sandbox").start().await;
+    let filter = spam::rspamd().await;
+    let app = Setup::new().set("delivery.route", "sandbox").set("sandbox.rspamd", filter).start().await;
     let key = create_operator_key(&app.database.url).await;
     (app, key)
 }
@@ -140,7 +142,12 @@ async fn schemathesis_finds_nothing() {
     let fuzzer = tool("python/bin/schemathesis");
     // Names are not asked of anybody outside, who may be slow: none exists.
     let dns = Dns::start(&[]).await;
-    let app = Setup::new().set("limits.webhooks", 1_000_000).set("dns.servers", dns.address).start().await;
+    let app = Setup::new()
+        .set("limits.webhooks", 1_000_000)
+        .set("dns.servers", dns.address)
+        .set("sandbox.rspamd", spam::rspamd().await)
+        .start()
+        .await;
     let place = workplace(&app, "python").await;
     run(Command::new(fuzzer)
         .args(["run", "openapi.yaml", "--checks", "all", "--continue-on-failure", "--workers", "1"])

@@ -18,10 +18,11 @@ use mailwright::domain::template::{Decision, TemplateAction, TemplateKind, Versi
 use mailwright::domain::webhook::{EndpointMode, WebhookStatus};
 use serde_json::{Value, json};
 
-use crate::support::app::{App, message_to};
+use crate::support::app::{App, Setup, message_to};
 use crate::support::contract::CONTRACT;
 use crate::support::http::Answer;
 use crate::support::receiver::Receiver;
+use crate::support::spam;
 
 fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
     names.into_iter().map(|name| name.to_string()).collect()
@@ -67,15 +68,25 @@ async fn answers_of_endpoint(app: &App, endpoint: &str, message: &str) -> Vec<An
         &format!("{endpoint}/deliveries/{event}"),
         &format!("{endpoint}/replays"),
         &format!("/v1/messages/{message}/webhooks"),
+        "/v1/sandbox/scripts",
     ] {
         answers.push(app.get(path).await);
+    }
+    let copy = app.message(message).await["recipients"][0]["id"].as_str().unwrap().to_owned();
+    let scripts = json!({"scripts": [{"pattern": "*@slow.example", "script": "250"}]});
+    for (method, path, body) in [
+        ("POST", &*format!("/v1/sandbox/messages/{copy}/spam-check"), json!({})),
+        ("POST", "/v1/sandbox/clock", json!({"advance_seconds": 1})),
+        ("PUT", "/v1/sandbox/scripts", scripts),
+    ] {
+        answers.push(app.call_as(&app.test, method, path, &[], bytes(&body)).await);
     }
     answers
 }
 
 #[tokio::test]
 async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
-    let app = App::start().await;
+    let app = Setup::new().set("sandbox.rspamd", spam::rspamd().await).start().await;
     let receiver = Receiver::start().await;
     let hook = app.call_as(&app.test, "POST", "/v1/webhooks", &[], bytes(&json!({"url": receiver.url()}))).await;
     let endpoint = format!("/v1/webhooks/{}", hook.json()["id"].as_str().unwrap());
@@ -153,6 +164,9 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
             "{\"id\":\"",
             "{\"batch_id\":\"",
             "{\"event_id\":\"",
+            "{\"scripts\":[",
+            "{\"advanced_seconds\":",
+            "{\"engine\":\"",
             "{\"data\":[",
             "{\"status\":\"",
             "{\"body_bytes\":",

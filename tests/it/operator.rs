@@ -375,6 +375,18 @@ async fn bench_delivers_each_message_once_and_reports_what_it_cost() {
 }
 
 #[tokio::test]
+async fn bench_tells_an_endpoint_of_each_delivery() {
+    let report = bench("webhooks", &["--messages", "300", "--webhooks", "--webhook-delay", "20ms"]).await;
+    let webhooks = &report["webhooks"];
+    assert_eq!((webhooks["events"].as_u64(), webhooks["missing"].as_u64()), (Some(300), Some(0)), "{webhooks}");
+    assert!(
+        webhooks["events_per_second"].as_f64() > Some(0.0) && webhooks["lag_ms"].as_f64() >= Some(0.0),
+        "{webhooks}"
+    );
+    assert!(report["cpu_micros"]["receiver"].as_f64().is_some());
+}
+
+#[tokio::test]
 async fn bench_kills_a_service_and_finds_nothing_lost() {
     // Slow enough to be under way when the fault comes and when the rate is back.
     let pace = ["--messages", "600", "--rate", "100", "--service", "queue.lease=2s"];

@@ -92,6 +92,7 @@ kinds! {
     Validation "/problems/validation",
     IdempotencyKeyReused "/problems/idempotency-key-reused",
     Unsettled "/problems/unsettled",
+    NoSpamFilter "/problems/no-spam-filter",
     Backlog "/problems/backlog",
     RateLimited "/problems/rate-limited",
     QuotaExceeded "/problems/quota-exceeded",

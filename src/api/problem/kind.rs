@@ -24,6 +24,7 @@ pub enum ProblemKind {
     Validation,
     IdempotencyKeyReused,
     Unsettled,
+    NoSpamFilter,
     Backlog,
     RateLimited,
     QuotaExceeded,
@@ -33,7 +34,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
@@ -53,6 +54,7 @@ impl ProblemKind {
         Self::Validation,
         Self::IdempotencyKeyReused,
         Self::Unsettled,
+        Self::NoSpamFilter,
         Self::Backlog,
         Self::RateLimited,
         Self::QuotaExceeded,
@@ -83,6 +85,7 @@ impl ProblemKind {
             Self::Validation => "validation",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::Unsettled => "unsettled",
+            Self::NoSpamFilter => "no-spam-filter",
             Self::Backlog => "backlog",
             Self::RateLimited => "rate-limited",
             Self::QuotaExceeded => "quota-exceeded",
@@ -110,7 +113,7 @@ impl ProblemKind {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unsettled => StatusCode::CONFLICT,
+            Self::Unsettled | Self::NoSpamFilter => StatusCode::CONFLICT,
             Self::Backlog | Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -185,6 +188,9 @@ impl ProblemKind {
                 "A recipient of the message is not settled: it waits, or is being tried. Nothing was erased. Cancel the message \
                  first, or erase it with cancel=true; what has begun is settled soon."
             }
+            Self::NoSpamFilter => {
+                "No spam filter is configured: the operator names one by sandbox.spamassassin or sandbox.rspamd."
+            }
             Self::Backlog => "Too many deliveries of this project wait already. Send again after Retry-After.",
             Self::RateLimited => {
                 "More messages came in a second than the project or the key may send. Nothing was taken. Send again after \
@@ -227,6 +233,7 @@ impl ProblemKind {
             Self::Validation => "The request is not valid",
             Self::IdempotencyKeyReused => "Idempotency key used before",
             Self::Unsettled => "Not settled yet",
+            Self::NoSpamFilter => "No spam filter",
             Self::Backlog => "Too much is waiting",
             Self::RateLimited => "Too many at once",
             Self::QuotaExceeded => "A quota is used up",

@@ -15,6 +15,7 @@ use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
+use crate::compose::Findings;
 use crate::domain::access::Scope;
 use crate::domain::id::RecipientId;
 
@@ -35,6 +36,8 @@ struct PartsView<'m> {
     text: Option<Cow<'m, str>>,
     html: Option<&'m str>,
     attachments: Vec<AttachmentView<'m>>,
+    codes: Vec<String>,
+    links: Vec<String>,
 }
 
 /// The schema `SandboxHeader`.
@@ -72,11 +75,15 @@ pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
 
 impl<'m> PartsView<'m> {
     fn of(message: &'m Message<'m>) -> Self {
+        let Findings { codes, links } =
+            Findings::of(message.subject().unwrap_or_default(), own_text(message), html(message));
         Self {
             headers: message.headers_raw().map(|(name, value)| HeaderView::of(name, value)).collect(),
             text: message.text_body.first().and_then(|_| message.body_text(0)),
             html: html(message),
             attachments: message.attachments().map(AttachmentView::of).collect(),
+            codes,
+            links,
         }
     }
 }
@@ -87,6 +94,11 @@ impl<'m> HeaderView<'m> {
         let decoded = MessageStream::new(field.as_bytes()).parse_unstructured().into_text().unwrap_or_default();
         Self { name, value: value.trim(), decoded: decoded.into_owned() }
     }
+}
+
+/// The text part as it was sent; none is made from HTML.
+fn own_text<'m>(message: &'m Message<'m>) -> Option<&'m str> {
+    message.text_bodies().find(|part| part.is_text() && !part.is_text_html()).and_then(|part| part.text_contents())
 }
 
 /// The HTML part as it was sent; none is made up from text.

@@ -175,6 +175,8 @@ pub enum Place {
     /// By its position from 0.
     Attachment(usize),
     IpPool,
+    /// The script of the sandbox.
+    Sandbox,
     /// All that it goes to.
     Recipients,
     /// The message of a raw submission.

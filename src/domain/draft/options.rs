@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Expiry, Metadata, Tag};
 use crate::domain::fault::{FaultCode, Flaw};
+use crate::domain::script::Script;
 
 /// What a message asks for beside its content.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +16,8 @@ pub struct Options {
     pub demand: Demand,
     /// Alias or id of the template that it was made from.
     pub template: Option<String>,
+    /// What the receiver that the sandbox plays does with it.
+    pub script: Option<Script>,
 }
 
 /// How urgent a message is; `high` is for codes a person is waiting for.

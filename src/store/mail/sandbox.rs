@@ -31,6 +31,9 @@ pub struct SandboxFilter<'f> {
     pub to: Option<&'f str>,
     /// Part of the author or the recipient, or of what is read; or of the source as it is.
     pub q: Option<&'f str>,
+    /// Part of the subject.
+    pub subject: Option<&'f str>,
+    pub since: Option<Timestamp>,
 }
 
 impl Store {
@@ -140,6 +143,8 @@ impl Store {
             FROM sandbox_messages s JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
             WHERE s.project_id = $1 AND ($2::text IS NULL OR lower(s.recipient) = lower($2))
               AND ($3::uuid IS NULL OR s.id < $3) AND ($6::text IS NULL OR m.mode = $6)
+              AND ($8::text IS NULL OR position(lower($8) IN lower(m.subject)) > 0)
+              AND ($9::timestamptz IS NULL OR s.received_at >= $9)
               AND ($5::text IS NULL
                 OR position(lower($5) IN lower(m.subject || E'\n' || m.author || E'\n' || s.recipient)) > 0
                 OR EXISTS (
@@ -155,6 +160,8 @@ impl Store {
                 filter.q,
                 filter.mode.map(Mode::name),
                 filter.q.map(fold_for_search),
+                filter.subject,
+                filter.since,
             )
             .fetch_all(conn)
         )?;

@@ -249,7 +249,7 @@ async fn claim_shares(
             attempt = d.attempt + 1, held = NULL
         FROM due WHERE d.shard = due.shard AND d.id = due.id
         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
-            d.attempt, d.rescued, d.uncertain, d.charged, d.lease_token
+            d.attempt, d.rescued, d.uncertain, d.charged, d.as_of, d.lease_token
         "#,
         claim.owner,
         claim.token,
@@ -283,6 +283,7 @@ pub(super) struct ClaimedRow {
     pub(super) rescued: i16,
     pub(super) uncertain: i16,
     pub(super) charged: bool,
+    pub(super) as_of: Option<Timestamp>,
     pub(super) lease_token: Option<Uuid>,
 }
 
@@ -305,6 +306,7 @@ impl ClaimedRow {
             rescued: i32::from(self.rescued),
             uncertain: i32::from(self.uncertain),
             charged: self.charged,
+            as_of: self.as_of,
         })
     }
 }

@@ -76,12 +76,14 @@ async fn claim_expiring(
         WITH over AS MATERIALIZED (
             SELECT w.shard, w.id FROM deliveries w
             WHERE w.shard = $1 AND w.lease_token IS NULL AND w.expires_at > '-infinity' AND w.expires_at >= $6 AND w.expires_at <= $7
+              -- Where time was moved, what was to be tried before its end still is.
+              AND (w.as_of IS NULL OR w.as_of >= w.expires_at)
             ORDER BY w.expires_at LIMIT $5 FOR UPDATE SKIP LOCKED)
         UPDATE deliveries d SET lease_owner = $2, lease_token = $3, lease_until = $7::timestamptz + make_interval(secs => $4),
             attempt = d.attempt + 1, held = NULL
         FROM over WHERE d.shard = over.shard AND d.id = over.id
         RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
-            d.attempt, d.rescued, d.uncertain, d.charged, d.lease_token
+            d.attempt, d.rescued, d.uncertain, d.charged, d.as_of, d.lease_token
         "#,
         shard.value(),
         claim.owner,

@@ -188,8 +188,7 @@ async fn settle(
                 s.stage, s.provider, s.host, s.ip, s.source_ip, s.tls, s.reply_code, s.reply_status, s.reply_text,
                 s.rule, s.confidence, s.action, s.transcript
             FROM s ON CONFLICT DO NOTHING),
-        -- What is settled leaves the queue. The row of a final outcome is ours too when its lease ran out and it was not
-        -- claimed again (same attempt, no token): nobody else has tried meanwhile.
+        -- What is settled leaves the queue; also when its lease ran out and nobody has tried since (same attempt, no token).
         gone AS (
             DELETE FROM deliveries d USING s
             WHERE s.due_at IS NULL AND d.shard = s.shard AND d.id = s.id AND d.attempt = s.attempt
@@ -199,7 +198,8 @@ async fn settle(
         -- planner from walking all that is leased.
         back AS (
             UPDATE deliveries d SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL,
-                revoked_at = NULL, due_at = GREATEST(s.due_at, $34), ready = false, held = NULL, charged = s.charged,
+                revoked_at = NULL, due_at = GREATEST(s.due_at, $34), ready = false,
+                as_of = CASE WHEN d.as_of IS NOT NULL AND s.due_at <= $34 THEN s.due_at END, held = NULL, charged = s.charged,
                 uncertain = d.uncertain + CASE WHEN s.outcome = 'uncertain' THEN 1 ELSE 0 END
             FROM s
             WHERE s.due_at IS NOT NULL AND d.shard = s.shard AND d.id = s.id

@@ -187,7 +187,7 @@ impl Store {
         Ok(rows.into_iter().map(|row| (EndpointId::from_uuid(row.id), count(row.count))).collect())
     }
 
-    /// Writes jobs; those that are there already stay as they are.
+    /// Writes jobs, due in their order; those that are there already stay as they are.
     pub async fn insert_jobs(&self, jobs: &[NewJob]) -> Result<(), StoreError> {
         let now = self.now();
         on_pool!(
@@ -197,8 +197,10 @@ impl Store {
             sqlx::query!(
                 r#"
                 INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-                SELECT j.shard, md5(j.event_id::text || j.endpoint_id::text)::uuid, j.endpoint_id, j.message_id, j.event_id, $5
-                FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) AS j (shard, endpoint_id, message_id, event_id)
+                SELECT j.shard, md5(j.event_id::text || j.endpoint_id::text)::uuid, j.endpoint_id, j.message_id, j.event_id,
+                    $5::timestamptz - (cardinality($1::int[]) - j.n) * interval '1 microsecond'
+                FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY
+                    AS j (shard, endpoint_id, message_id, event_id, n)
                 ON CONFLICT DO NOTHING
                 "#,
                 &jobs.iter().map(|job| job.event.shard().value()).collect::<Vec<_>>(),

@@ -21,20 +21,6 @@ use crate::store::{Moment, OwnedConnection, Store, StoreError, on_connection, on
 
 lease_statements!("webhook_jobs", "");
 
-/// Who claims, how much, and for which endpoints nothing may be claimed.
-#[derive(Debug)]
-pub struct Claim {
-    pub owner: Uuid,
-    pub token: Uuid,
-    pub span: Duration,
-    pub limit: usize,
-    /// Most jobs of one endpoint.
-    pub each: usize,
-    /// Endpoints, and projects, that have as many calls under way as they may.
-    pub full: Vec<EndpointId>,
-    pub full_projects: Vec<ProjectId>,
-}
-
 /// A webhook call under our lease.
 #[derive(Debug, Clone)]
 pub struct LeasedJob {
@@ -101,23 +87,6 @@ impl Store {
 }
 
 impl OwnedConnection {
-    /// The shards that have a job due: one index probe each.
-    pub async fn shards_with_due_jobs(&mut self) -> Result<Vec<Shard>, StoreError> {
-        let now = self.store.now();
-        on_connection!(self, "webhook_jobs.find_due", conn, shards_where_due(conn, now))
-    }
-
-    pub async fn claim_jobs(&mut self, shard: Shard, claim: &Claim) -> Result<Vec<LeasedJob>, StoreError> {
-        let now = self.store.now();
-        on_connection!(self, "webhook_jobs.claim", conn, claim_due(conn, shard, claim, now))
-    }
-
-    /// Gives leases back, as if they had not been claimed.
-    pub async fn put_back_jobs(&mut self, leases: &[Lease]) -> Result<(), StoreError> {
-        let Some(first) = leases.first() else { return Ok(()) };
-        on_connection!(self, "webhook_jobs.put_back", conn, put_back(conn, first, leases))
-    }
-
     pub async fn renew_jobs(&mut self, leases: &[Lease], span: Duration) -> Result<Vec<Uuid>, StoreError> {
         let now = self.store.now();
         on_connection!(self, "webhook_jobs.renew", conn, renew_leases(conn, leases, now, span))
@@ -139,97 +108,6 @@ impl OwnedConnection {
 async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window, now: Timestamp) -> Result<usize, StoreError> {
     let rescued: Vec<Rescued> = release_expired(conn, shard, window, now, &Spared::default()).await?;
     Ok(rescued.len())
-}
-
-async fn shards_where_due(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Shard>, StoreError> {
-    let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
-    let rows = sqlx::query_scalar!(
-        r#"
-        SELECT s.shard AS "shard!" FROM unnest($1::int[]) AS s (shard), LATERAL (
-            SELECT 1 FROM webhook_jobs j WHERE j.shard = s.shard AND j.lease_token IS NULL AND j.due_at <= $2
-            ORDER BY j.due_at LIMIT 1) AS due
-        "#,
-        &shards,
-        now,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().filter_map(Shard::of_value).collect())
-}
-
-async fn claim_due(
-    conn: &mut PgConnection,
-    shard: Shard,
-    claim: &Claim,
-    now: Timestamp,
-) -> Result<Vec<LeasedJob>, StoreError> {
-    let rows = sqlx::query!(
-        r#"
-        WITH RECURSIVE
-        -- Endpoints that are owed something: one index probe each.
-        p AS (
-            (SELECT d.endpoint_id FROM webhook_jobs d WHERE d.shard = $1 AND d.lease_token IS NULL
-             ORDER BY d.endpoint_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT d.endpoint_id FROM webhook_jobs d
-                    WHERE d.shard = $1 AND d.lease_token IS NULL AND d.endpoint_id > p.endpoint_id
-                    ORDER BY d.endpoint_id LIMIT 1)
-            FROM p WHERE p.endpoint_id IS NOT NULL),
-        turns AS MATERIALIZED (
-            SELECT d.id, w.project_id FROM p LEFT JOIN webhook_endpoints w ON w.id = p.endpoint_id, LATERAL (
-                SELECT d.id, d.due_at, row_number() OVER (ORDER BY d.due_at) AS turn FROM (
-                    SELECT d.id, d.due_at FROM webhook_jobs d
-                    WHERE d.shard = $1 AND d.endpoint_id = p.endpoint_id AND d.lease_token IS NULL AND d.due_at <= $7
-                    ORDER BY d.due_at LIMIT $8) AS d) AS d
-            WHERE p.endpoint_id <> ALL ($6::uuid[]) AND (w.project_id IS NULL OR w.project_id <> ALL ($9::uuid[]))
-            ORDER BY d.turn, d.due_at LIMIT $2),
-        due AS MATERIALIZED (
-            SELECT d.id, t.project_id FROM webhook_jobs d JOIN turns t ON t.id = d.id
-            WHERE d.shard = $1 AND d.lease_token IS NULL FOR UPDATE OF d SKIP LOCKED)
-        UPDATE webhook_jobs j SET lease_owner = $3, lease_token = $4, lease_until = $7::timestamptz + make_interval(secs => $5),
-            attempt = j.attempt + 1
-        FROM due WHERE j.shard = $1 AND j.id = due.id
-        RETURNING j.id, j.endpoint_id, due.project_id AS "project_id?", j.message_id, j.event_id, j.attempt, j.rescued
-        "#,
-        shard.value(),
-        i64::try_from(claim.limit).unwrap_or(i64::MAX),
-        claim.owner,
-        claim.token,
-        claim.span.as_secs_f64(),
-        &claim.full.iter().map(|endpoint| endpoint.uuid()).collect::<Vec<_>>(),
-        now,
-        i64::try_from(claim.each).unwrap_or(i64::MAX),
-        &claim.full_projects.iter().map(|project| project.uuid()).collect::<Vec<_>>(),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| LeasedJob {
-            lease: Lease { shard, id: row.id, token: claim.token, attempt: row.attempt },
-            endpoint: EndpointId::from_uuid(row.endpoint_id),
-            project: ProjectId::from_uuid(row.project_id.unwrap_or_default()),
-            message: MessageId::from_uuid(row.message_id),
-            event: EventId::from_uuid(row.event_id),
-            rescued: i32::from(row.rescued),
-        })
-        .collect())
-}
-
-/// Those of one claim.
-async fn put_back(conn: &mut PgConnection, first: &Lease, leases: &[Lease]) -> Result<(), StoreError> {
-    sqlx::query!(
-        r#"
-        UPDATE webhook_jobs SET lease_owner = NULL, lease_token = NULL, lease_until = NULL, attempt = attempt - 1
-        WHERE shard = $1 AND id = ANY ($2) AND lease_token IS NOT DISTINCT FROM $3
-        "#,
-        first.shard.value(),
-        &leases.iter().map(|lease| lease.id).collect::<Vec<_>>(),
-        first.token,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 async fn load(conn: &mut PgConnection, job: &LeasedJob, now: Timestamp) -> Result<Option<LoadedJob>, StoreError> {

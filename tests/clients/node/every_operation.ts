@@ -242,6 +242,13 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   getOpenApi: () => client.GET("/openapi.yaml", { parseAs: "text" }),
   getLlmsText: () => client.GET("/llms.txt", { parseAs: "text" }),
 
+  checkSandboxMessageForSpam: () =>
+    client.POST("/v1/sandbox/messages/{id}/spam-check", { params: { path: { id: made.copy } } }),
+  putSandboxScripts: () =>
+    client.PUT("/v1/sandbox/scripts", { body: { scripts: [{ pattern: "*@slow.example", script: "451*2,250" }] } }),
+  getSandboxScripts: () => client.GET("/v1/sandbox/scripts", {}),
+  advanceSandboxClock: () => client.POST("/v1/sandbox/clock", { body: { advance_seconds: 60 } }),
+
   deleteTemplate: () => client.DELETE("/v1/templates/{id}", { params: { path: { id: made.template } } }),
   revokeKey: () =>
     client.DELETE("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),

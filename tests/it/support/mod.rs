@@ -9,12 +9,14 @@ pub mod database;
 pub mod dkim;
 pub mod dns;
 pub mod http;
+pub mod listener;
 pub mod postfix;
 pub mod process;
 pub mod proxy;
 pub mod receiver;
 pub mod schema;
 pub mod sink;
+pub mod spam;
 pub mod tls;
 pub mod witness;
 
