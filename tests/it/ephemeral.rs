@@ -219,13 +219,15 @@ async fn two_at_once_have_a_store_each_and_leave_one_template() {
     ground.done();
 }
 
+/// Damages a file.
+type Break = fn(&Path);
+
 #[tokio::test]
 async fn a_template_that_cannot_be_used_is_made_anew() {
     let ground = Ground::new();
     ground.start_once().await;
     let identity = || fs::metadata(ground.template()).unwrap().ino();
     let control = |template: &Path| template.join("cluster/global/pg_control");
-    type Break = fn(&Path);
     let breaks: [(Break, &str); 2] = [
         (|path| drop(fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10)), "files of"),
         (|path| fs::write(path, vec![0; 8192]).unwrap(), "does not start"),
