@@ -1,6 +1,7 @@
 //! Clients that others generate from `openapi.yaml`, and what a fuzzer of APIs finds, on a live service.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use mailwright::domain::clock::{Clock, rfc3339};
@@ -18,6 +19,7 @@ use crate::support::process::create_operator_key;
 use crate::support::receiver::Receiver;
 use crate::support::spam;
 use crate::support::tls::{TestTls, https};
+use crate::support::within;
 use crate::support::witness::{Trouble, Witness};
 
 /// The longest that a generator or the fuzzer may take.
@@ -301,6 +303,39 @@ async fn the_rust_client_tells_what_was_wrong_and_asks_in_vain_only_as_often_as_
     // What must not be done twice is not asked twice.
     let lost = client.call::<Value>(Method::POST, "/v1/no/such/path", Some(&json!({}))).await;
     assert!(matches!(lost, Err(Error::Problem(_))));
+    app.stop().await;
+}
+
+/// Also while a secret is being rotated: each of both serves.
+#[tokio::test]
+async fn the_public_libraries_of_npm_and_pypi_believe_our_webhooks() {
+    let (app, receiver) = (App::start().await, Receiver::start().await);
+    let made = app.post("/v1/webhooks", &json!({"url": receiver.url(), "events": ["message.delivered"]})).await.json();
+    let path = format!("/v1/webhooks/{}/rotate-secret", made["id"].as_str().unwrap());
+    let rotated = app.post(&path, &json!({})).await.json();
+    app.call_as(&app.live, "POST", &path.replace("rotate-secret", "test"), &[], b"{}".to_vec()).await;
+    let hook = receiver.until(1).await.swap_remove(0);
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let headers: serde_json::Map<_, _> =
+        names.iter().map(|name| ((*name).to_owned(), json!(hook.headers[*name].to_str().unwrap()))).collect();
+    let body = String::from_utf8(hook.body).unwrap();
+    for endpoint in [&made, &rotated] {
+        let (secret, key) = (&endpoint["secret"], &endpoint["public_key"]);
+        let asked = json!({"secret": secret, "public_key": key, "headers": headers, "body": body}).to_string();
+        let node = root().join("tests/clients/node/verify.mjs");
+        let python = root().join("tests/clients/python/verify.py");
+        for (program, arguments) in
+            [(PathBuf::from("node"), [node, tool("node")]), (tool("python/bin/python"), [python, PathBuf::new()])]
+        {
+            let mut command = Command::new(&program);
+            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.kill_on_drop(true).spawn().unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), asked.as_bytes()).await.unwrap();
+            let output = within("a verifier to end", child.wait_with_output()).await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && output.stdout.starts_with(b"verified"), "{program:?}: {said}");
+        }
+    }
     app.stop().await;
 }
 

@@ -134,9 +134,18 @@ pub struct MessageEvent {
     pub message_id: String,
     pub recipient_id: String,
     pub mode: Mode,
-    /// Empty in a list of events, with the two at the end, if the message is past its retention.
+    /// Empty in a list of events, as is all else that the message says of itself, if it is past its retention.
     #[serde(default)]
     pub email: String,
+    /// The recipient's place in the request, from 0.
+    pub position: Option<u64>,
+    /// The message's author.
+    #[serde(default)]
+    pub from: String,
+    #[serde(default)]
+    pub subject: String,
+    /// The key under which the message was sent.
+    pub idempotency_key: Option<String>,
     /// Orders the events of one recipient: webhooks may come in another order.
     pub sequence: u64,
     pub attempt: Option<u64>,
