@@ -2,6 +2,7 @@
 //! long form, and those bars that a busy machine would miss, are for `scripts/nightly` (`MAILWRIGHT_NIGHTLY`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,10 +25,13 @@ fn is_nightly() -> bool {
     std::env::var_os("MAILWRIGHT_NIGHTLY").is_some()
 }
 
-/// Past what a test that succeeds does not show, for whoever measures.
-fn say(figure: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{figure}");
+/// A figure to be read; `scripts/nightly` shows them.
+fn figure(text: &str) {
+    if is_nightly() {
+        let path = std::env::temp_dir().join("mailwright-webhook-bars");
+        let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{text}").unwrap();
+    }
 }
 
 fn p95(mut times: Vec<Duration>) -> Duration {
@@ -78,6 +82,7 @@ async fn fifty_endpoints_that_hang_hold_up_no_other_project() {
         times.push(began.elapsed());
     }
     let p95 = p95(times);
+    figure(&format!("beside fifty endpoints that hang: p95 {p95:?}"));
     assert!(p95 <= BAR, "{p95:?} from the request to the webhook");
     app.stop().await;
 }
@@ -100,7 +105,7 @@ async fn an_endpoint_that_takes_a_tenth_of_a_second_is_told_fast() {
     listener.until_taken(messages * 1000).await;
     let calls = listener.calls();
     let rate = (calls.len() - shown) as f64 / (calls[calls.len() - 1].at - calls[shown - 1].at).as_secs_f64();
-    say(&format!("{rate:.0} events a second at 100 ms an answer, {:?}", began.elapsed()));
+    figure(&format!("{rate:.0} events a second at 100 ms an answer, {:?}", began.elapsed()));
     assert!(!is_nightly() || rate >= 500.0, "{rate:.0} events a second");
     assert_eq!(calls.len(), messages * 1000, "each once");
     server.kill().await;
@@ -128,7 +133,7 @@ async fn a_thousand_recipients_are_accepted_at_once_however_many_endpoints_hear_
     let began = Instant::now();
     assert_eq!(post("/v1/send", message).await.status, 202);
     let took = began.elapsed();
-    say(&format!("1,000 recipients with 50 endpoints: accepted in {took:?}"));
+    figure(&format!("1,000 recipients with 50 endpoints: accepted in {took:?}"));
     assert!(!is_nightly() || took <= Duration::from_secs(1), "{took:?}");
     listener.until_calls(500).await;
     server.kill().await;
@@ -265,7 +270,7 @@ async fn every_final_state_arrives_whatever_dies_on_either_side() {
     let expected = final_events(&database).await;
     assert_eq!(expected.len(), messages);
     listener.until_taken(messages).await;
-    say(&format!("the last event came {:?} after the end", ended.elapsed()));
+    figure(&format!("the last event came {:?} after the end", ended.elapsed()));
     assert!(ended.elapsed() <= Duration::from_mins(10));
     let calls = listener.calls();
     let mut bodies: HashMap<&str, &[u8]> = HashMap::new();
@@ -344,7 +349,7 @@ async fn after_a_week_an_endpoint_hears_of_all_in_the_order_of_the_log_and_holds
     }
     assert_eq!(first, log.len(), "all of the retention");
     // As many calls as there may be at once overtake each other.
-    say(&format!("{furthest} places before one that had not come"));
+    figure(&format!("{furthest} places before one that had not come"));
     assert!(furthest <= 128, "one came {furthest} places before another of the log");
     app.stop().await;
 }
