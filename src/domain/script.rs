@@ -150,7 +150,7 @@ impl CameBack {
 fn timed(text: &str) -> Result<(&str, Option<Duration>), String> {
     let Some((head, span)) = text.rsplit_once(" after ") else { return Ok((text, None)) };
     // "drop after dot" has the word too.
-    if span == "dot" {
+    if span.split('*').next() == Some("dot") {
         return Ok((text, None));
     }
     let Span(span) = span.parse()?;
