@@ -387,7 +387,7 @@ CREATE FUNCTION mailwright.fields(is_raw boolean) RETURNS text[]
     AS $$
     SELECT ARRAY['send_at', 'raw', 'per_recipient', 'from', 'to', 'cc', 'bcc', 'reply_to', 'subject', 'text', 'html',
         'alternatives', 'attachments', 'headers', 'message_id', 'return_path', 'otp', 'auto_replies', 'tags', 'metadata',
-        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'template']
+        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'sandbox', 'template']
 $$;
 CREATE FUNCTION mailwright.grant_to(role_name text) RETURNS boolean
     LANGUAGE plpgsql

@@ -36,3 +36,12 @@ CREATE TABLE sandbox_afterwards (
 );
 CREATE INDEX sandbox_afterwards_due ON sandbox_afterwards (due_at);
 CREATE INDEX sandbox_afterwards_by_project ON sandbox_afterwards (project_id);
+
+-- What a request to send may say; sandbox is new.
+CREATE OR REPLACE FUNCTION mailwright.fields(is_raw boolean) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT ARRAY['send_at', 'raw', 'per_recipient', 'from', 'to', 'cc', 'bcc', 'reply_to', 'subject', 'text', 'html',
+        'alternatives', 'attachments', 'headers', 'message_id', 'return_path', 'otp', 'auto_replies', 'tags', 'metadata',
+        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'sandbox', 'template']
+$$;

@@ -25,7 +25,7 @@ ARGUMENTS = {
     "editMessage": {"body": {"expires_at": TOMORROW}},
     "createProject": {"body": {"name": "new"}},
     "createWebhook": {"body": {"url": "http://127.0.0.1:9/hook"}},
-    "replayWebhook": {"body": {"since": "2026-01-01T00:00:00Z"}},
+    "replayWebhook": {"body": {"since": "2026-01-01T00:00:00+00:00"}},
     "getWebhookDelivery": {"event": lambda ids: told(ids["whk"])},
 }
 
