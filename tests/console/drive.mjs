@@ -101,7 +101,7 @@ try {
     locale: plan.language ?? 'en-US',
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   const faults = [];
   page.on('pageerror', (fault) => faults.push(String(fault)));
   // What the service is made to answer, or what is put over its answer, or over every row of it.

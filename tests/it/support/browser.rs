@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 use super::within;
 
@@ -40,6 +41,9 @@ pub async fn document(url: &str) -> String {
 /// Does the steps of a plan on a page, by `tests/console/drive.mjs`; gives what each saw. Fails when the page had a fault
 /// of its own, or asked anyone but the service for anything, unless `may_ask`.
 pub async fn drive(plan: &Value, may_ask: bool) -> Vec<Value> {
+    // One browser at a time: many on a small machine wait for each other.
+    static TURNS: Semaphore = Semaphore::const_new(1);
+    let _turn = TURNS.acquire().await.unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = root.join("target/tools/console");
     assert!(packages.exists(), "target/tools/console is missing: scripts/test installs it");
