@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Uri};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use crate::net::connect::connect_to_named;
+use crate::net::http::ask;
 use crate::net::tls::TlsConfigs;
 use crate::terminal::CommandError;
 
@@ -122,7 +121,6 @@ async fn exchange(
     let host = authority.host().trim_matches(['[', ']']);
     let tls = TlsConfigs::new(&service.ca_file)?;
     let stream = connect_to_named(&tls, host, authority.port_u16().unwrap_or(port), is_secured).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder().method(method).uri(path).header(HOST, authority.as_str());
     if let Some(key) = &service.key {
@@ -136,19 +134,6 @@ async fn exchange(
     }
     let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.bytes));
     let request = request.body(Full::new(bytes)).map_err(|error| text(&error))?;
-    let call = async {
-        let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
-        let status = answer.status().as_u16();
-        let bytes = answer.into_body().collect().await.map_err(|error| text(&error))?.to_bytes();
-        Ok(RawAnswer { status, bytes })
-    };
-    tokio::pin!(connection);
-    tokio::pin!(call);
-    tokio::select! {
-        answer = &mut call => answer,
-        ended = &mut connection => match ended {
-            Ok(()) => call.await,
-            Err(error) => Err(text(&error)),
-        },
-    }
+    let (status, bytes) = ask(stream, request, |_| Some(usize::MAX)).await?;
+    Ok(RawAnswer { status: status.as_u16(), bytes })
 }

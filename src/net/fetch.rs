@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
+use http_body_util::Full;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 
 use super::connect::connect;
 use super::dns::Resolver;
+use super::http::ask;
 use super::tls::TlsConfigs;
 
 /// What is fetched.
@@ -37,26 +35,9 @@ pub async fn fetch(
 }
 
 async fn exchange(resolver: &Resolver, tls: &TlsConfigs, document: Document<'_>) -> Result<Vec<u8>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
     let stream = connect(resolver, tls, document.host, document.port, true).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let request = Request::get(document.path).header(HOST, document.host).body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| text(&error))?;
-    let call = async {
-        let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("the answer was {}", answer.status()));
-        }
-        let body = Limited::new(answer.into_body(), document.limit).collect().await.map_err(|error| text(&error))?;
-        Ok(body.to_bytes().to_vec())
-    };
-    tokio::pin!(connection);
-    tokio::pin!(call);
-    tokio::select! {
-        fetched = &mut call => fetched,
-        ended = &mut connection => match ended {
-            Ok(()) => call.await,
-            Err(error) => Err(text(&error)),
-        },
-    }
+    let request = Request::get(document.path).header(HOST, document.host).body(Full::default());
+    let limit = |status| (status == StatusCode::OK).then_some(document.limit);
+    let (status, body) = ask(stream, request.map_err(|error| error.to_string())?, limit).await?;
+    if status == StatusCode::OK { Ok(body.to_vec()) } else { Err(format!("the answer was {status}")) }
 }

@@ -1,5 +1,5 @@
 //! The edge to the network: names to addresses, which certificates to trust, small documents over HTTPS. Shared by
-//! routing, delivering and webhooks; it decides nothing about mail.
+//! routing, delivering, webhooks and commands; it decides nothing about mail.
 
 pub(crate) mod connect;
 mod dane;
@@ -7,6 +7,7 @@ pub mod dns;
 pub(crate) mod dns_error;
 pub(crate) mod fetch;
 mod handshake;
+pub(crate) mod http;
 mod name;
 pub(crate) mod own;
 pub(crate) mod tls;

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::header::HOST;
-use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::{ANSWER_MAX, Rule, Verdict};
 use crate::net::connect::connect_to_named;
+use crate::net::http::ask;
 use crate::net::tls::TlsConfigs;
 
 #[derive(Deserialize)]
@@ -32,21 +31,16 @@ struct Symbol {
 }
 
 pub async fn check(tls: &TlsConfigs, url: &str, raw: &[u8]) -> Result<Verdict, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
     let uri: Uri = url.parse().map_err(|_| format!("{url} is not a URL"))?;
     let is_secured = uri.scheme_str() == Some("https");
     let authority = uri.authority().ok_or_else(|| format!("{url} names no host"))?;
     let port = authority.port_u16().unwrap_or(if is_secured { 443 } else { 11_333 });
     let host = authority.host().trim_matches(['[', ']']);
     let stream = connect_to_named(tls, host, port, is_secured).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    // It ends with its sender.
-    tokio::spawn(connection);
     let path = format!("{}/checkv2", uri.path().trim_end_matches('/'));
     let request = Request::post(path).header(HOST, authority.as_str()).body(Full::new(Bytes::copy_from_slice(raw)));
-    let answer = sender.send_request(request.map_err(|error| text(&error))?).await.map_err(|error| text(&error))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await.map_err(|error| text(&error))?.to_bytes();
+    let limit = |status: StatusCode| status.is_success().then_some(ANSWER_MAX);
+    let (status, body) = ask(stream, request.map_err(|error| error.to_string())?, limit).await?;
     if !status.is_success() {
         return Err(format!("rspamd answered {status}"));
     }
