@@ -123,7 +123,8 @@ fn answers(words: &str) -> Value {
 async fn the_tabs_of_a_message_show_what_they_must() {
     let app = Setup::new().start().await;
     let entry = sent(&app, &rich()).await;
-    let mut steps = vec![json!(["see", "#tabs"]), json!(["text", "#facts"])];
+    // What the message says of itself comes by a request of its own.
+    let mut steps = vec![json!(["see", "#tabs"]), json!(["says", "#facts", "order: 1042"]), json!(["text", "#facts"])];
     for tab in TABS {
         steps.push(json!(["click", format!("#tab-{tab}")]));
         if ["events", "webhooks", "checks"].contains(&tab) {
