@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::clock::{Clock, Rng};
+use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, ProjectId};
 use crate::domain::log::LogCursor;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::store::mail::log::{LogFilter, ProjectEvent};
-use crate::store::queue::webhook_feed::{Feed, NewJob};
+use crate::store::queue::webhook_feed::{Feed, Interest, NewJob, Telling};
 use crate::store::{Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -171,7 +172,7 @@ impl Feeder {
         let (mut round, mut quiet) = (self.feed_replays().await?, Vec::new());
         for (at, (group, cursor)) in standing.into_iter().enumerate() {
             if cursor.within.is_some() || news.contains(&at) {
-                round = round.max(self.feed_group(group, &cursor).await?);
+                round = round.max(unless_refused(self.feed_group(group, &cursor).await)?);
             } else {
                 quiet.extend(group.into_iter().map(|feed| feed.endpoint));
             }
@@ -202,12 +203,12 @@ impl Feeder {
         let began = self.store.clock().now();
         let page = self.store.read_project_log(first.project, &LogFilter::default(), cursor, PAGE).await?;
         let jobs = page.events.iter().flat_map(|event| {
-            let wanting = group.iter().filter(|feed| wants(feed, event));
+            let wanting = group.iter().filter(|feed| hears(&feed.interest, &[], event));
             wanting.map(|feed| NewJob { endpoint: feed.endpoint, message: event.message, event: event.id })
         });
         let runs = by_shard(jobs.collect(), self.store.max_shards_per_tx(), |job: &NewJob| job.event.shard());
         for run in runs {
-            self.store.insert_jobs(&run).await?;
+            self.store.insert_jobs(&run, Telling::New).await?;
             self.ring(&run);
         }
         // A look that was read to its end saw all that was committed before it began: one that goes on began long ago.
@@ -234,20 +235,24 @@ impl Feeder {
     }
 }
 
-/// Whether an endpoint asked for an event. One whose message is gone has nothing to tell.
-fn wants(feed: &Feed, event: &ProjectEvent) -> bool {
-    let has_type = feed.events.iter().any(|name| name == "*" || name == event.event_type.name());
-    has_type && has_tag(&feed.tags, event) && feed.mode.covers(event.mode)
+/// What the store refuses of one endpoint keeps no other: it is told of and left. An error is a store that is away.
+pub(super) fn unless_refused(fed: Result<Round, StoreError>) -> Result<Round, StoreError> {
+    match fed {
+        Err(error) if !error.is_away() => {
+            tracing::error!(%error, "webhooks of an endpoint cannot be made");
+            Ok(Round::Done)
+        }
+        fed => fed,
+    }
 }
 
-/// Whether an event has one of these tags, if any are asked for. What is not of a message has none.
-pub(super) fn has_tag(wanted: &[String], event: &ProjectEvent) -> bool {
-    match &event.of_message {
-        None => event.event_type.is_of_endpoint() && wanted.is_empty(),
-        Some(_) if wanted.is_empty() => true,
-        Some(message) => {
-            let tags = message.tags.as_array().map(Vec::as_slice).unwrap_or_default();
-            tags.iter().any(|tag| wanted.iter().any(|wanted| tag == wanted.as_str()))
-        }
-    }
+/// Whether an endpoint hears of an event: of those types if some are named, else of its own. One whose message is gone has nothing
+/// to tell; what is not of a message has no tags.
+pub(super) fn hears(interest: &Interest, types: &[EventType], event: &ProjectEvent) -> bool {
+    let own = || interest.events.iter().any(|name| name == "*" || name == event.event_type.name());
+    let has_type = if types.is_empty() { own() } else { types.contains(&event.event_type) };
+    let tags = event.of_message.as_ref().and_then(|message| message.tags.as_array());
+    let is_wanted = |tag: &serde_json::Value| interest.tags.iter().any(|wanted| tag == wanted.as_str());
+    let has_tag = interest.tags.is_empty() || tags.is_some_and(|tags| tags.iter().any(is_wanted));
+    event.is_whole() && has_type && has_tag && interest.mode.covers(event.mode)
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::feeder::{Feeder, Round, has_tag};
+use super::feeder::{Feeder, Round, hears, unless_refused};
 use crate::domain::id::EndpointId;
 use crate::domain::log::LogCursor;
-use crate::store::mail::log::{LogFilter, ProjectEvent};
-use crate::store::queue::webhook_feed::NewJob;
+use crate::store::mail::log::LogFilter;
+use crate::store::queue::webhook_feed::{NewJob, Telling};
 use crate::store::queue::webhook_replays::RunningReplay;
 use crate::store::{StoreError, by_shard};
 
@@ -27,7 +27,8 @@ impl Feeder {
         let mut round = Round::Done;
         for running in running {
             let is_full = full.contains(&running.replay.endpoint);
-            round = round.max(if is_full { Round::Behind } else { self.feed_replay(&running).await? });
+            let fed = if is_full { Ok(Round::Behind) } else { self.feed_replay(&running).await };
+            round = round.max(unless_refused(fed)?);
         }
         Ok(round)
     }
@@ -42,9 +43,10 @@ impl Feeder {
         } else {
             (self.named(running).await?, cursor, true)
         };
+        let telling = if running.replay.only_failed { Telling::AgainIfFailed } else { Telling::Again };
         let mut events = 0;
         for run in by_shard(jobs, self.store.max_shards_per_tx(), |job: &NewJob| job.event.shard()) {
-            events += self.store.replay_jobs(&run, running.replay.only_failed).await?;
+            events += self.store.insert_jobs(&run, telling).await?;
             self.ring(&run);
         }
         self.store.advance_replay(running, &next, events, is_done).await?;
@@ -65,7 +67,7 @@ impl Feeder {
             ..LogFilter::default()
         };
         let page = self.store.read_project_log(running.project, &filter, cursor, PAGE).await?;
-        let wanted = page.events.iter().filter(|event| wants(running, event));
+        let wanted = page.events.iter().filter(|event| hears(&running.interest, &replay.types, event));
         let jobs = wanted.map(|event| NewJob { endpoint: replay.endpoint, message: event.message, event: event.id });
         Ok((jobs.collect(), page.next, !page.is_full))
     }
@@ -73,16 +75,9 @@ impl Feeder {
     /// Those that are named, in the order in which they are named.
     async fn named(&self, running: &RunningReplay) -> Result<Vec<NewJob>, StoreError> {
         let replay = &running.replay;
-        let found = self.store.find_events(running.project, running.mode, &replay.event_ids).await?;
+        let found = self.store.find_events(running.project, running.interest.mode, &replay.event_ids).await?;
         let found: HashMap<_, _> = found.into_iter().collect();
         let named = replay.event_ids.iter().filter_map(|id| Some((*id, *found.get(id)?)));
         Ok(named.map(|(event, message)| NewJob { endpoint: replay.endpoint, message, event }).collect())
     }
-}
-
-/// Whether a replay of a span is about an event: of the types that it names, or that the endpoint hears of.
-fn wants(running: &RunningReplay, event: &ProjectEvent) -> bool {
-    let is_heard = || running.endpoint_events.iter().any(|name| name == "*" || name == event.event_type.name());
-    let has_type = !running.replay.types.is_empty() || is_heard();
-    has_type && has_tag(&running.tags, event) && running.mode.covers(event.mode)
 }

@@ -208,8 +208,8 @@ async fn what_was_told_is_told_again_by_id_by_time_and_by_failure() {
         app.database.until_count("SELECT count(*) FROM webhook_jobs", 0).await;
         receiver.hooks().iter().map(|hook| hook.id().to_owned()).collect::<Vec<_>>()
     };
-    // By id, under the same id; what is foreign or unknown is nobody's.
-    let all = replay(json!({"event_ids": [told[1], "evt_0199e4c7a1b27c3d8e9f0a1b2c3d4e5f"]})).await;
+    // By id, under the same id and once; what is foreign or unknown is nobody's.
+    let all = replay(json!({"event_ids": [told[1], told[1], "evt_0199e4c7a1b27c3d8e9f0a1b2c3d4e5f"]})).await;
     assert_eq!(all[4..], [told[1].clone()]);
     let done = app.get(&format!("{path}/replays")).await.json()["data"][0].clone();
     assert_eq!((&done["status"], &done["events"]), (&json!("done"), &json!(1)));

@@ -1,5 +1,7 @@
 //! `POST /v1/webhooks/{id}/replay`
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -58,6 +60,9 @@ fn read(api: &Api, endpoint: EndpointId, map: Map<String, Value>) -> Result<Repl
     let ids = fields.parsed_strings("event_ids", IDS_MAX, |text| {
         EventId::parse(&text).ok_or_else(|| Flaw::new(FaultCode::InvalidParameter, "is not an event's id (evt_…)"))
     });
+    // One that is named twice is told once.
+    let mut seen = HashSet::new();
+    let ids = ids.map(|ids| ids.into_iter().filter(|id| seen.insert(*id)).collect::<Vec<_>>());
     if ids.as_ref().is_some_and(Vec::is_empty) {
         fields.fault("event_ids", FaultCode::Required, "must name at least one event");
     }

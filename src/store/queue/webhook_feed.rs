@@ -14,16 +14,29 @@ use crate::domain::webhook::EndpointMode;
 use crate::store::mail::log::Unseen;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
-/// An enabled endpoint, and where it stands in the log.
+/// What an endpoint hears of.
 #[derive(Debug, Clone)]
-pub struct Feed {
-    pub endpoint: EndpointId,
-    pub project: ProjectId,
+pub struct Interest {
     pub mode: EndpointMode,
     /// `*`: all.
     pub events: Vec<String>,
     /// Empty: all.
     pub tags: Vec<String>,
+}
+
+impl Interest {
+    pub(super) fn decode((id, mode): (Uuid, &str), events: Vec<String>, tags: Vec<String>) -> Result<Self, StoreError> {
+        let mode = decoded(EndpointMode::parse(mode), ("webhook_endpoints", "mode"), id, mode)?;
+        Ok(Self { mode, events, tags })
+    }
+}
+
+/// An enabled endpoint, and where it stands in the log.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    pub endpoint: EndpointId,
+    pub project: ProjectId,
+    pub interest: Interest,
     /// The text of a [`LogCursor`], as it is stored.
     pub position: String,
 }
@@ -33,6 +46,15 @@ impl Feed {
         let corrupt = |_| StoreError::corrupt("webhook_positions", "position", self.endpoint, &self.position);
         self.position.parse().map_err(corrupt)
     }
+}
+
+/// Whether an endpoint was told before of what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    New,
+    Again,
+    /// Only of what was given up.
+    AgainIfFailed,
 }
 
 /// A call that an endpoint is owed.
@@ -113,13 +135,10 @@ impl Store {
             .fetch_all(conn)
         )?;
         let feeds = rows.into_iter().map(|row| {
-            let mode = EndpointMode::parse(&row.mode);
             Ok(Feed {
                 endpoint: EndpointId::from_uuid(row.endpoint_id),
                 project: ProjectId::from_uuid(row.project_id),
-                mode: decoded(mode, ("webhook_endpoints", "mode"), row.endpoint_id, &row.mode)?,
-                events: row.events,
-                tags: row.tags,
+                interest: Interest::decode((row.endpoint_id, &row.mode), row.events, row.tags)?,
                 position: row.position,
             })
         });
@@ -187,31 +206,40 @@ impl Store {
         Ok(rows.into_iter().map(|row| (EndpointId::from_uuid(row.id), count(row.count))).collect())
     }
 
-    /// Writes jobs, due in their order; those that are there already stay as they are.
-    pub async fn insert_jobs(&self, jobs: &[NewJob]) -> Result<(), StoreError> {
+    /// Writes jobs, due in their order. Those that are there already stay as they are, or, where events are told again, are due
+    /// at once. Gives how many were written or made due.
+    pub async fn insert_jobs(&self, jobs: &[NewJob], telling: Telling) -> Result<u64, StoreError> {
         let now = self.now();
-        on_pool!(
+        let done = on_pool!(
             self,
             "webhook_jobs.insert",
             conn,
             sqlx::query!(
                 r#"
                 INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-                SELECT j.shard, md5(j.event_id::text || j.endpoint_id::text)::uuid, j.endpoint_id, j.message_id, j.event_id,
+                SELECT j.shard, j.id, j.endpoint_id, j.message_id, j.event_id,
                     $5::timestamptz - (cardinality($1::int[]) - j.n) * interval '1 microsecond'
-                FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY
-                    AS j (shard, endpoint_id, message_id, event_id, n)
-                ON CONFLICT DO NOTHING
+                FROM (
+                    SELECT n.*, md5(n.event_id::text || n.endpoint_id::text)::uuid AS id
+                    FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY
+                        AS n (shard, endpoint_id, message_id, event_id, n)) AS j
+                WHERE NOT $6 OR EXISTS (
+                    SELECT 1 FROM webhook_deliveries d
+                    WHERE d.shard = j.shard AND d.message_id = j.message_id AND d.id = j.id AND d.status = 'failed')
+                ON CONFLICT (shard, id) DO UPDATE SET due_at = LEAST(webhook_jobs.due_at, excluded.due_at)
+                WHERE $7 AND webhook_jobs.lease_token IS NULL
                 "#,
                 &jobs.iter().map(|job| job.event.shard().value()).collect::<Vec<_>>(),
                 &jobs.iter().map(|job| job.endpoint.uuid()).collect::<Vec<_>>(),
                 &jobs.iter().map(|job| job.message.uuid()).collect::<Vec<_>>(),
                 &jobs.iter().map(|job| job.event.uuid()).collect::<Vec<_>>(),
                 now,
+                telling == Telling::AgainIfFailed,
+                telling != Telling::New,
             )
             .execute(conn)
         )?;
-        Ok(())
+        Ok(done.rows_affected())
     }
 
     /// Notes that all that happened before `fed_until` is behind these endpoints.

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::webhook_feed::NewJob;
+use super::webhook_feed::Interest;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId, ReplayId};
@@ -35,11 +35,7 @@ pub struct Replay {
 pub struct RunningReplay {
     pub replay: Replay,
     pub project: ProjectId,
-    pub mode: EndpointMode,
-    /// `*`: all.
-    pub endpoint_events: Vec<String>,
-    /// Empty: all.
-    pub tags: Vec<String>,
+    pub interest: Interest,
     /// The text of a [`LogCursor`], as it is stored.
     pub position: String,
 }
@@ -138,7 +134,6 @@ impl Store {
             .fetch_all(conn)
         )?;
         let running = rows.into_iter().map(|row| {
-            let mode = EndpointMode::parse(&row.mode);
             let replay = Row {
                 id: row.id,
                 endpoint_id: row.endpoint_id,
@@ -154,9 +149,7 @@ impl Store {
             Ok(RunningReplay {
                 replay: replay.decode()?,
                 project: ProjectId::from_uuid(row.project_id),
-                mode: decoded(mode, ("webhook_endpoints", "mode"), row.endpoint_id, &row.mode)?,
-                endpoint_events: row.endpoint_events,
-                tags: row.tags,
+                interest: Interest::decode((row.endpoint_id, &row.mode), row.endpoint_events, row.tags)?,
                 position: row.position,
             })
         });
@@ -191,39 +184,6 @@ impl Store {
             .fetch_all(conn)
         )?;
         Ok(rows.into_iter().map(|row| (EventId::from_uuid(row.id), MessageId::from_uuid(row.message_id))).collect())
-    }
-
-    /// Writes jobs of events that are told again; what waits for its next try is due at once. Gives their number.
-    pub async fn replay_jobs(&self, jobs: &[NewJob], only_failed: bool) -> Result<u64, StoreError> {
-        let now = self.now();
-        let done = on_pool!(
-            self,
-            "webhook_jobs.replay",
-            conn,
-            sqlx::query!(
-                r#"
-                INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at)
-                SELECT j.shard, j.id, j.endpoint_id, j.message_id, j.event_id, $5
-                FROM (
-                    SELECT n.*, md5(n.event_id::text || n.endpoint_id::text)::uuid AS id
-                    FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[]) AS n (shard, endpoint_id, message_id, event_id)
-                ) AS j
-                WHERE NOT $6 OR EXISTS (
-                    SELECT 1 FROM webhook_deliveries d
-                    WHERE d.shard = j.shard AND d.message_id = j.message_id AND d.id = j.id AND d.status = 'failed')
-                ON CONFLICT (shard, id) DO UPDATE SET due_at = LEAST(webhook_jobs.due_at, excluded.due_at)
-                WHERE webhook_jobs.lease_token IS NULL
-                "#,
-                &jobs.iter().map(|job| job.event.shard().value()).collect::<Vec<_>>(),
-                &jobs.iter().map(|job| job.endpoint.uuid()).collect::<Vec<_>>(),
-                &jobs.iter().map(|job| job.message.uuid()).collect::<Vec<_>>(),
-                &jobs.iter().map(|job| job.event.uuid()).collect::<Vec<_>>(),
-                now,
-                only_failed,
-            )
-            .execute(conn)
-        )?;
-        Ok(done.rows_affected())
     }
 
     /// Moves a replay on; `is_done`: it was read to its end.
