@@ -66,6 +66,8 @@ struct Times {
     is_idle: bool,
     /// An endpoint had as many jobs as it may: there is more for it once some are done.
     is_behind: bool,
+    /// Something is being told again.
+    is_replaying: bool,
     /// All shards were looked through.
     looked: Option<Instant>,
     noted: Option<Instant>,
@@ -135,7 +137,13 @@ impl Feeder {
                 return Ok(());
             }
             let is_noted = is_whole && is_over(times.noted, NOTE);
-            let round = self.round(&shards, is_noted).await?;
+            let mut round = self.round(&shards, is_noted).await?;
+            // What begins to be told again is found by a look at everything: other rounds ask nothing for it.
+            if round != Round::Nobody && (is_whole || times.is_replaying) {
+                let replays = self.feed_replays().await?;
+                times.is_replaying = replays != Round::Done;
+                round = round.max(replays);
+            }
             times.noted = if is_noted { Some(Instant::now()) } else { times.noted };
             times.is_idle = round == Round::Nobody;
             times.is_behind = round == Round::Behind;
@@ -169,7 +177,7 @@ impl Feeder {
         let began = self.store.clock().now();
         let asked: Vec<_> = standing.iter().map(|(group, cursor)| (group[0].project, cursor.clone())).collect();
         let news: HashSet<_> = self.store.with_news(&asked, shards).await?.into_iter().collect();
-        let (mut round, mut quiet) = (self.feed_replays().await?, Vec::new());
+        let (mut round, mut quiet) = (Round::Done, Vec::new());
         for (at, (group, cursor)) in standing.into_iter().enumerate() {
             if cursor.within.is_some() || news.contains(&at) {
                 round = round.max(unless_refused(self.feed_group(group, &cursor).await)?);

@@ -157,7 +157,7 @@ impl Poster {
     }
 
     async fn load(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        until_it_answers!(STORE_PAUSE, "a webhook job to be read", self.store.load_job(job))
+        until_it_answers!(STORE_PAUSE, "a webhook job to be read", self.store.load_job(job.call()))
     }
 }
 

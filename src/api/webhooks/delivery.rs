@@ -11,6 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::id::EventId;
+use crate::store::queue::webhook_feed::NewJob;
 use crate::store::queue::webhook_log::DeliveryFilter;
 use crate::webhook::payload;
 
@@ -20,13 +21,13 @@ struct DeliveryWithRequestView<'d> {
     #[serde(flatten)]
     delivery: DeliveryView<'d>,
     /// `null` once the event or its message is past its retention.
-    request: Option<RequestView<'d>>,
+    request: Option<RequestView>,
 }
 
 /// The schema `WebhookRequest`.
 #[derive(Serialize)]
-struct RequestView<'d> {
-    url: &'d str,
+struct RequestView {
+    url: String,
     body: String,
 }
 
@@ -45,9 +46,10 @@ pub async fn delivery(
     let filter = DeliveryFilter { event: Some(event), ..DeliveryFilter::default() };
     let rows = api.store.list_endpoint_deliveries(endpoint.id, filter, 1).await?;
     let row = rows.first().ok_or_else(Problem::not_found)?;
-    let event = api.store.find_event(caller.project, row.message, row.event).await?;
-    let body = event.as_ref().filter(|event| event.is_whole()).map(payload::body);
-    let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
-    let request = body.map(|body| RequestView { url: &row.url, body });
+    let call = NewJob { endpoint: endpoint.id, message: row.message, event: row.event };
+    let request = api.store.load_job(call).await?.map(|loaded| {
+        let body = String::from_utf8_lossy(&payload::body(&loaded.event)).into_owned();
+        RequestView { url: loaded.url, body }
+    });
     Ok(ok_json(&DeliveryWithRequestView { delivery: DeliveryView::of(row), request }))
 }

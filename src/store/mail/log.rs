@@ -1,6 +1,5 @@
 //! The event log, read in the order of commits. See [`domain::log`](crate::domain::log) for what a position is.
 
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::access::Mode;
@@ -280,16 +279,6 @@ impl Store {
         Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
     }
 
-    /// One event of a project.
-    pub async fn find_event(
-        &self,
-        project: ProjectId,
-        message: MessageId,
-        event: EventId,
-    ) -> Result<Option<ProjectEvent>, StoreError> {
-        on_pool!(self, "events.find", conn, find_event(conn, project, message, event))
-    }
-
     /// The look that a reader is in the middle of, or one of now.
     async fn look_of(&self, cursor: &LogCursor) -> Result<Look, StoreError> {
         match &cursor.within {
@@ -311,36 +300,8 @@ impl Store {
     }
 }
 
-/// One event of a project, found by its key.
-pub(in crate::store) async fn find_event(
-    conn: &mut PgConnection,
-    project: ProjectId,
-    message: MessageId,
-    event: EventId,
-) -> Result<Option<ProjectEvent>, StoreError> {
-    let row = sqlx::query_as!(
-        ProjectEventRow,
-        r#"
-        SELECT e.id, e.era, e.xid::text AS "xid!", e.message_id, e.recipient_id, e.mode, e.sequence, e.type AS event_type,
-            e.occurred_at, e.data, r.address AS "address?", r.kind AS "kind?", r.position AS "position?",
-            m.author AS "author?", m.subject AS "subject?", m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key
-        FROM events e
-        LEFT JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
-        LEFT JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
-        WHERE e.shard = $1 AND e.message_id = $2 AND e.id = $3 AND e.project_id = $4
-        "#,
-        event.shard().value(),
-        message.uuid(),
-        event.uuid(),
-        project.uuid(),
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(ProjectEventRow::decode).transpose()
-}
-
 /// An event, joined with its message and recipient.
-struct ProjectEventRow {
+pub(in crate::store) struct ProjectEventRow {
     pub id: Uuid,
     pub era: i16,
     pub xid: String,

@@ -10,13 +10,14 @@ use uuid::Uuid;
 use super::floors::Floors;
 use super::leases::{Rescued, Spared, Window, lease_statements};
 use super::webhook_events::{EndpointInTrouble, insert_endpoint_events};
+use super::webhook_feed::NewJob;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
 use crate::domain::webhook::{Secret, WebhookStatus, WebhookTry};
-use crate::store::mail::log::{ProjectEvent, find_event};
+use crate::store::mail::log::{ProjectEvent, ProjectEventRow};
 use crate::store::{Moment, OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 lease_statements!("webhook_jobs", "");
@@ -67,11 +68,18 @@ pub struct JobSettlement {
     pub finished_at: Timestamp,
 }
 
+impl LeasedJob {
+    /// The call itself.
+    pub const fn call(&self) -> NewJob {
+        NewJob { endpoint: self.endpoint, message: self.message, event: self.event }
+    }
+}
+
 impl Store {
-    /// Everything that a call needs; `None` when the event or the endpoint is gone.
-    pub async fn load_job(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
+    /// Everything that a call needs; `None` when the event, its message or the endpoint is gone.
+    pub async fn load_job(&self, call: NewJob) -> Result<Option<LoadedJob>, StoreError> {
         let now = self.now();
-        on_pool!(self, "webhook_jobs.load", conn, load(conn, job, now))
+        on_pool!(self, "webhook_jobs.load", conn, load(conn, call, now))
     }
 
     /// Writes what calls led to; gives the jobs whose lease was still ours.
@@ -110,29 +118,59 @@ async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window, now: Time
     Ok(rescued.len())
 }
 
-async fn load(conn: &mut PgConnection, job: &LeasedJob, now: Timestamp) -> Result<Option<LoadedJob>, StoreError> {
-    let of_endpoint = sqlx::query!(
+async fn load(conn: &mut PgConnection, call: NewJob, now: Timestamp) -> Result<Option<LoadedJob>, StoreError> {
+    let row = sqlx::query!(
         r#"
-        SELECT w.url, w.enabled, w.project_id, w.secret, w.signing_seed,
-            (SELECT array_agg(o.secret ORDER BY o.until DESC) FROM webhook_old_secrets o
-             WHERE o.endpoint_id = w.id AND o.until > $2) AS old_secrets,
-            (SELECT array_agg(o.signing_seed ORDER BY o.until DESC) FROM webhook_old_secrets o
-             WHERE o.endpoint_id = w.id AND o.until > $2) AS old_seeds
-        FROM webhook_endpoints w WHERE w.id = $1
+        SELECT w.url, w.enabled, w.secret, w.signing_seed, o.secrets AS old_secrets, o.seeds AS old_seeds,
+            e.era, e.xid::text AS "xid!", e.recipient_id, e.mode, e.sequence, e.type AS event_type, e.occurred_at, e.data,
+            r.address AS "address?", r.kind AS "kind?", r.position AS "position?", m.author AS "author?",
+            m.subject AS "subject?", m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key
+        FROM webhook_endpoints w
+        JOIN events e ON e.project_id = w.project_id AND e.shard = $2 AND e.message_id = $3 AND e.id = $4
+        LEFT JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
+        LEFT JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
+        LEFT JOIN LATERAL (
+            SELECT array_agg(secret ORDER BY until DESC) AS secrets, array_agg(signing_seed ORDER BY until DESC) AS seeds
+            FROM webhook_old_secrets WHERE endpoint_id = w.id AND until > $5) AS o ON true
+        WHERE w.id = $1
         "#,
-        job.endpoint.uuid(),
+        call.endpoint.uuid(),
+        call.event.shard().value(),
+        call.message.uuid(),
+        call.event.uuid(),
         now,
     )
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    let Some(endpoint) = of_endpoint else { return Ok(None) };
-    let project = ProjectId::from_uuid(endpoint.project_id);
-    let event = find_event(conn, project, job.message, job.event).await?.filter(ProjectEvent::is_whole);
-    let Some(event) = event else { return Ok(None) };
-    let old = endpoint.old_secrets.into_iter().flatten().zip(endpoint.old_seeds.into_iter().flatten());
-    let secrets = std::iter::once((endpoint.secret, endpoint.signing_seed)).chain(old);
+    let Some(row) = row else { return Ok(None) };
+    let event = ProjectEventRow {
+        id: call.event.uuid(),
+        era: row.era,
+        xid: row.xid,
+        message_id: call.message.uuid(),
+        recipient_id: row.recipient_id,
+        mode: row.mode,
+        sequence: row.sequence,
+        event_type: row.event_type,
+        occurred_at: row.occurred_at,
+        data: row.data,
+        address: row.address,
+        kind: row.kind,
+        position: row.position,
+        author: row.author,
+        subject: row.subject,
+        tags: row.tags,
+        metadata: row.metadata,
+        idempotency_key: row.idempotency_key,
+    };
+    let event = event.decode()?;
+    if !event.is_whole() {
+        return Ok(None);
+    }
+    let old = row.old_secrets.into_iter().flatten().zip(row.old_seeds.into_iter().flatten());
+    let secrets = std::iter::once((row.secret, row.signing_seed)).chain(old);
     let secrets = secrets.map(|(hmac, seed)| Secret { hmac, seed }).collect();
-    Ok(Some(LoadedJob { url: endpoint.url, secrets, enabled: endpoint.enabled, event }))
+    Ok(Some(LoadedJob { url: row.url, secrets, enabled: row.enabled, event }))
 }
 
 async fn settle(
