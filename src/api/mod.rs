@@ -26,6 +26,7 @@ mod suppressions;
 mod templates;
 mod uploads;
 mod usage_limits;
+mod wait;
 mod webhooks;
 mod write_timeout;
 

@@ -1,8 +1,12 @@
 //! Reading a JSON object field by field, collecting every fault with its pointer. A field that nobody took
 //! is a fault too: a misspelt name must not be ignored.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
+use crate::domain::clock::{Timestamp, parse_rfc3339};
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::hint::did_you_mean;
 
@@ -116,6 +120,26 @@ impl<'f> Fields<'f> {
             },
             other => self.wrong_type(name, "a whole number", &other),
         }
+    }
+
+    /// A span in whole seconds, within these bounds.
+    pub fn seconds(&mut self, name: &'static str, bounds: RangeInclusive<i64>) -> Option<Duration> {
+        let seconds = self.integer(name)?;
+        if !bounds.contains(&seconds) {
+            let detail = format!("must be from {} to {}", bounds.start(), bounds.end());
+            self.fault(name, FaultCode::InvalidLimit, detail);
+        }
+        Some(Duration::from_secs(seconds.unsigned_abs()))
+    }
+
+    /// An instant of RFC 3339.
+    pub fn instant(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.string(name)?;
+        let at = parse_rfc3339(&text);
+        if at.is_none() {
+            self.fault(name, FaultCode::InvalidTime, "must be an RFC 3339 instant");
+        }
+        at
     }
 
     pub fn list(&mut self, name: &'static str) -> Option<Vec<Value>> {

@@ -7,7 +7,7 @@ use crate::api::problem::Problem;
 use crate::api::usage_limits;
 use crate::domain::access::{Caller, Mode, Scope};
 use crate::domain::address::Address;
-use crate::domain::clock::{Timestamp, parse_rfc3339};
+use crate::domain::clock::Timestamp;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::quota::{Quota, UsageLimits};
 use crate::request::fields::Fields;
@@ -145,14 +145,11 @@ fn scopes(fields: &mut Fields<'_>) -> Option<Vec<Scope>> {
 }
 
 fn expires_at(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
-    let text = fields.string("expires_at")?;
-    let at = parse_rfc3339(&text);
-    match at {
-        None => fields.fault("expires_at", FaultCode::InvalidTime, "must be a time in RFC 3339"),
-        Some(at) if at <= now => fields.fault("expires_at", FaultCode::InThePast, "is over"),
-        Some(_) => {}
+    let at = fields.instant("expires_at")?;
+    if at <= now {
+        fields.fault("expires_at", FaultCode::InThePast, "is over");
     }
-    at
+    Some(at)
 }
 
 /// Domains as A-labels; what is not given is as the caller's.

@@ -16,7 +16,7 @@ use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
 
 /// How long the old key goes on working when nothing is said.
-const OVERLAP: u64 = 86_400;
+const OVERLAP: Duration = Duration::from_hours(24);
 const OVERLAP_MAX: i64 = 30 * 86_400;
 
 /// Makes another key with the same rights; the old one ends when both have worked for a while.
@@ -34,10 +34,7 @@ pub async fn rotate(
     let mut old = super::find(&api, &caller, &id).await?;
     let mut faults = Vec::new();
     let mut fields = Fields::new(body.map, "", &mut faults);
-    let overlap = fields.integer("overlap_seconds");
-    if overlap.is_some_and(|seconds| !(0..=OVERLAP_MAX).contains(&seconds)) {
-        fields.fault("overlap_seconds", FaultCode::InvalidLimit, format!("must be from 0 to {OVERLAP_MAX}"));
-    }
+    let overlap = fields.seconds("overlap_seconds", 0..=OVERLAP_MAX);
     fields.finish();
     let now = api.clock.now();
     if old.state(now) != KeyState::Valid {
@@ -49,8 +46,7 @@ pub async fn rotate(
     may_hold(&caller, &old.rights)?;
     // The new one first: should the rest fail, both work.
     let response = super::create::make(&api, old.name.clone(), old.rights.clone(), old.expires_at).await?;
-    let overlap = overlap.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(OVERLAP);
-    let ends_at = now + Duration::from_secs(overlap);
+    let ends_at = now + overlap.unwrap_or(OVERLAP);
     old.expires_at = Some(old.expires_at.map_or(ends_at, |at| at.min(ends_at)));
     api.store.update_key(&old).await?;
     Ok(response)

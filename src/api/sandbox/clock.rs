@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The schema `SandboxClockMoved`.
 #[derive(Serialize)]
 struct MovedView {
-    advanced_seconds: i64,
+    advanced_seconds: u64,
     deliveries: u64,
     scheduled: u64,
     afterwards: u64,
@@ -40,20 +40,16 @@ pub async fn advance(State(api): Shared, authed: Authed, body: UnreadBody) -> Re
     if !fields.has("advance_seconds") {
         fields.fault("advance_seconds", FaultCode::Required, "must be given");
     }
-    let seconds = fields.integer("advance_seconds");
-    if seconds.is_some_and(|seconds| !(1..=ADVANCE_MAX).contains(&seconds)) {
-        fields.fault("advance_seconds", FaultCode::InvalidLimit, format!("must be from 1 to {ADVANCE_MAX}"));
-    }
+    let span = fields.seconds("advance_seconds", 1..=ADVANCE_MAX);
     fields.finish();
-    let Some(seconds) = seconds.filter(|_| faults.is_empty()) else { return Err(Problem::validation(faults)) };
+    let Some(span) = span.filter(|_| faults.is_empty()) else { return Err(Problem::validation(faults)) };
     let end = Instant::now() + PATIENCE;
     while api.store.count_tests_in_hand(caller.project).await? > 0 && Instant::now() < end {
         tokio::time::sleep(LOOK).await;
     }
-    let span = Duration::from_secs(seconds.unsigned_abs());
     let moved = api.store.move_time(caller.project, span).await?;
     Ok(ok_json(&MovedView {
-        advanced_seconds: seconds,
+        advanced_seconds: span.as_secs(),
         deliveries: moved.deliveries,
         scheduled: moved.scheduled,
         afterwards: moved.afterwards,

@@ -5,21 +5,18 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use crate::api::auth::Authed;
 use crate::api::page::{PageView, Params};
 use crate::api::problem::Problem;
+use crate::api::wait::Wait;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::address::Address;
 use crate::domain::clock::{parse_rfc3339, rfc3339};
 use crate::domain::id::{MessageId, RecipientId};
-use crate::domain::span::Span;
 use crate::store::mail::sandbox::{SandboxEntry, SandboxFilter};
 
-/// The longest that is waited for a message.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked for one.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -42,9 +39,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let to = params.parsed("to", "an address", |text| Address::parse(text).ok());
     let (q, subject) = (params.text("q"), params.text("subject"));
     let since = params.parsed("since", "an RFC 3339 instant", parse_rfc3339);
-    let wait = params.parsed("wait", "a time of at most 30s, such as 10s", |text| {
-        text.parse::<Span>().ok().map(|Span(wait)| wait).filter(|wait| *wait <= WAIT_MAX)
-    });
+    let wait = Wait::read(&mut params);
     let (cursor, limit) = (params.cursor(), params.limit());
     params.finish()?;
     let narrowed = SandboxFilter {
@@ -54,15 +49,12 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
         subject: subject.as_deref(),
         since,
     };
-    let end = Instant::now() + wait.unwrap_or_default();
+    let waiting = wait.begin();
     loop {
         let rows = api.store.list_sandbox(caller.project, narrowed, cursor, limit.rows()).await?;
-        if !rows.is_empty() || Instant::now() >= end {
+        if !rows.is_empty() || !waiting.goes_on(&api, LOOK).await? {
             return Ok(ok_json(&PageView::of(&rows, limit, EntryView::of, |entry| entry.id.to_string())));
         }
-        // Those who wait take turns: what they cost the store does not grow with their number.
-        let Ok(_turn) = api.waiting.acquire().await else { return Err(Problem::internal()) };
-        tokio::time::sleep_until(end.min(Instant::now() + LOOK)).await;
     }
 }
 

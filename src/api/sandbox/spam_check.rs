@@ -17,7 +17,7 @@ pub async fn spam_check(State(api): Shared, authed: Authed, PathId(id): PathId) 
     let found = api.store.find_sandbox(caller.project, caller.sees_only(), id).await?;
     let (_, raw) = found.ok_or_else(Problem::not_found)?;
     let filter = api.spam_filter.as_ref().ok_or_else(Problem::no_spam_filter)?;
-    // One at a time: a filter takes as long as it takes, and its answers are for people.
+    // Few at a time: a filter takes as long as it takes, and its answers are for people.
     let Ok(_turn) = api.spam_checks.try_acquire() else {
         return Err(Problem::busy("other messages are being checked; try again"));
     };

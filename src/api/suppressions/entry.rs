@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::access::Caller;
 use crate::domain::address::Address;
-use crate::domain::clock::{Timestamp, parse_rfc3339};
+use crate::domain::clock::Timestamp;
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope, TEXT_MAX};
 use crate::request::fields::Fields;
@@ -52,11 +52,10 @@ fn text(fields: &mut Fields<'_>, name: &'static str) -> Option<String> {
 }
 
 fn expiry(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
-    let text = fields.string("expires_at")?;
-    match parse_rfc3339(&text) {
-        None => fields.fault("expires_at", FaultCode::InvalidTime, "must be an RFC 3339 instant"),
-        Some(at) if at <= now => fields.fault("expires_at", FaultCode::InThePast, "must lie in the future"),
-        Some(at) => return Some(at),
+    let at = fields.instant("expires_at")?;
+    if at <= now {
+        fields.fault("expires_at", FaultCode::InThePast, "must lie in the future");
+        return None;
     }
-    None
+    Some(at)
 }

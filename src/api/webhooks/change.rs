@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::known_events;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::domain::access::Caller;
@@ -87,8 +88,7 @@ fn check_events(fields: &mut Fields<'_>, events: Option<&[String]>) {
     }
     for (index, event) in events.iter().enumerate() {
         if event != "*" && EventType::parse(event).is_none() {
-            let known: Vec<_> = EventType::ALL.iter().map(|event| event.name()).collect();
-            let detail = format!("must be \"*\" or one of {}", known.join(", "));
+            let detail = format!("must be \"*\" or one of {}", known_events());
             fields.faults.push(Fault::new(format!("/events/{index}"), FaultCode::UnknownEvent, detail));
         }
     }

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
+use super::event_type;
 use super::replays::ReplayView;
 use crate::api::auth::Authed;
 use crate::api::body::UnreadBody;
@@ -14,7 +15,6 @@ use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Api, Shared, ok_json};
 use crate::domain::access::Scope;
-use crate::domain::clock::{Timestamp, parse_rfc3339};
 use crate::domain::event::EventType;
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::id::{EndpointId, EventId, ReplayId};
@@ -66,10 +66,8 @@ fn read(api: &Api, endpoint: EndpointId, map: Map<String, Value>) -> Result<Repl
     if ids.as_ref().is_some_and(Vec::is_empty) {
         fields.fault("event_ids", FaultCode::Required, "must name at least one event");
     }
-    let (since, until) = (instant(&mut fields, "since"), instant(&mut fields, "until"));
-    let types = fields.parsed_strings("types", EventType::ALL.len(), |name| {
-        EventType::parse(&name).ok_or_else(|| Flaw::new(FaultCode::UnknownEvent, "is not a type of event"))
-    });
+    let (since, until) = (fields.instant("since"), fields.instant("until"));
+    let types = fields.parsed_strings("types", EventType::ALL.len(), |name| event_type(&name));
     let status = fields.string("status");
     if status.as_ref().is_some_and(|status| status != WebhookStatus::Failed.name()) {
         fields.fault("status", FaultCode::InvalidParameter, "must be failed: only what was given up is told again");
@@ -97,13 +95,4 @@ fn read(api: &Api, endpoint: EndpointId, map: Map<String, Value>) -> Result<Repl
         created_at: now,
         done_at: None,
     })
-}
-
-fn instant(fields: &mut Fields<'_>, name: &'static str) -> Option<Timestamp> {
-    let text = fields.string(name)?;
-    let parsed = parse_rfc3339(&text);
-    if parsed.is_none() {
-        fields.fault(name, FaultCode::InvalidTime, "must be an RFC 3339 instant");
-    }
-    parsed
 }

@@ -12,12 +12,11 @@ use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
-use crate::domain::fault::FaultCode;
 use crate::domain::webhook::Secret;
 use crate::request::fields::Fields;
 
 /// How long the old secret goes on signing when nothing is said.
-const OVERLAP: u64 = 86_400;
+const OVERLAP: Duration = Duration::from_hours(24);
 const OVERLAP_MAX: i64 = 7 * 86_400;
 
 /// Gives the endpoint a new secret and key; for a while the old ones sign as well.
@@ -34,18 +33,14 @@ pub async fn rotate_secret(
     let body = body.object(&api).await?;
     let mut faults = Vec::new();
     let mut fields = Fields::new(body.map, "", &mut faults);
-    let overlap = fields.integer("overlap_seconds");
-    if overlap.is_some_and(|seconds| !(0..=OVERLAP_MAX).contains(&seconds)) {
-        fields.fault("overlap_seconds", FaultCode::InvalidLimit, format!("must be from 0 to {OVERLAP_MAX}"));
-    }
+    let overlap = fields.seconds("overlap_seconds", 0..=OVERLAP_MAX);
     fields.finish();
     if !faults.is_empty() {
         return Err(Problem::validation(faults));
     }
     let mut endpoint = super::find(&api, &caller, &id).await?;
     let secret = Secret::new(&*api.rng);
-    let overlap = overlap.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(OVERLAP);
-    let until = api.clock.now() + Duration::from_secs(overlap);
+    let until = api.clock.now() + overlap.unwrap_or(OVERLAP);
     if !api.store.rotate_secret(caller.project, endpoint.id, &secret, until).await? {
         return Err(Problem::not_found());
     }

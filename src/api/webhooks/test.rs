@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::event_type;
 use crate::api::auth::Authed;
 use crate::api::body::UnreadBody;
 use crate::api::page::{Params, PathId};
@@ -59,18 +60,14 @@ pub async fn test(
     let body = body.object(&api).await?;
     let mut faults = Vec::new();
     let mut fields = Fields::new(body.map, "", &mut faults);
-    let event_type = fields.string("type").map(|name| EventType::parse(&name));
-    if event_type == Some(None) {
-        let known: Vec<_> = EventType::ALL.iter().map(|event| event.name()).collect();
-        fields.fault("type", FaultCode::UnknownEvent, format!("must be one of {}", known.join(", ")));
-    }
+    let event_type = fields.string("type").and_then(|name| fields.sound("type", event_type(&name)));
     fields.finish();
     if !faults.is_empty() {
         return Err(Problem::validation(faults));
     }
     let endpoint = super::find(&api, &caller, &id).await?;
     let _turn = api.testing.begin(caller.project)?;
-    let event_type = event_type.flatten().unwrap_or(EventType::EndpointTest);
+    let event_type = event_type.unwrap_or(EventType::EndpointTest);
     Ok(ok_json(&call(&api, &endpoint, event_type).await?))
 }
 
