@@ -62,10 +62,8 @@ struct Times {
     /// It was asked whether this process may feed.
     asked: Option<Instant>,
     is_ours: bool,
-    /// No endpoint was enabled.
-    is_idle: bool,
-    /// An endpoint had as many jobs as it may: there is more for it once some are done.
-    is_behind: bool,
+    /// What came of the last round.
+    round: Round,
     /// Something is being told again.
     is_replaying: bool,
     /// All shards were looked through.
@@ -74,10 +72,11 @@ struct Times {
 }
 
 /// What came of looking at all endpoints.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Round {
     /// None is enabled.
     Nobody,
+    #[default]
     Done,
     /// There is more to read once jobs are done.
     Behind,
@@ -107,7 +106,7 @@ impl Feeder {
                 times = Times::default();
                 shutdown.pause(PAUSE).await;
             }
-            shutdown.pause(if times.is_behind { BEHIND_GAP } else { GAP }).await;
+            shutdown.pause(if times.round == Round::Behind { BEHIND_GAP } else { GAP }).await;
         }
         if times.is_ours {
             let _ = self.store.leave_feeder(self.owner).await;
@@ -119,10 +118,10 @@ impl Feeder {
         let rung = self.events.take();
         let is_whole = is_over(times.looked, self.poll);
         // While nobody wants to hear, nothing is read but now and then, and then all.
-        if times.is_idle && !is_whole {
+        if times.round == Round::Nobody && !is_whole {
             return Ok(());
         }
-        let mut shards = if is_whole || times.is_behind { Shard::all().collect() } else { rung };
+        let mut shards = if is_whole || times.round == Round::Behind { Shard::all().collect() } else { rung };
         while !shutdown.soft.is_cancelled() {
             if is_over(times.asked, BEAT) {
                 times.asked = Some(Instant::now());
@@ -145,8 +144,7 @@ impl Feeder {
                 round = round.max(replays);
             }
             times.noted = if is_noted { Some(Instant::now()) } else { times.noted };
-            times.is_idle = round == Round::Nobody;
-            times.is_behind = round == Round::Behind;
+            times.round = round;
             if round != Round::More {
                 break;
             }
