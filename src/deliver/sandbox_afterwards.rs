@@ -58,14 +58,23 @@ impl Returns {
 
     async fn step(&self) -> Result<(), StoreError> {
         for coming in self.store.due_afterwards(BATCH).await? {
-            let (data, suppression) = self.meaning(&coming);
-            // Before the event that says so: a crash in between leads to another look, which says it again.
-            if let Some(suppression) = suppression {
-                self.suppressions.add(vec![suppression]).await?;
+            match self.tell(&coming).await {
+                Err(error) if error.is_away() => return Err(error),
+                // What the store refuses of one keeps no other.
+                Err(error) => tracing::error!(message.id = %coming.message, %error, "what comes back cannot be told"),
+                Ok(()) => self.events.ring(coming.shard),
             }
-            self.store.settle_afterwards(&coming, &data, &*self.rng).await?;
-            self.events.ring(coming.shard);
         }
+        Ok(())
+    }
+
+    async fn tell(&self, coming: &ComingBack) -> Result<(), StoreError> {
+        let (data, suppression) = self.meaning(coming);
+        // Before the event that says so: a crash in between leads to another look, which says it again.
+        if let Some(suppression) = suppression {
+            self.suppressions.add(vec![suppression]).await?;
+        }
+        self.store.settle_afterwards(coming, &data, &*self.rng).await?;
         Ok(())
     }
 
