@@ -33,6 +33,11 @@ impl Hook {
         self.json()["type"].as_str().unwrap().to_owned()
     }
 
+    /// Whether the public verifier takes it with that secret.
+    pub fn is_signed_by(&self, secret: &str) -> bool {
+        standardwebhooks::Webhook::new(secret).unwrap().verify(&self.body, &self.headers).is_ok()
+    }
+
     pub fn id(&self) -> &str {
         self.headers["webhook-id"].to_str().unwrap()
     }
