@@ -423,6 +423,66 @@ async fn hot_statements_need_no_statistics() {
     assert_alike(&costs[0], &costs[1]);
 }
 
+/// What a reader of a log asks that has seen all but the last fifty transactions of `from..to`, two of which were under way when
+/// it looked last.
+async fn news(database: &Database, project: Uuid, (from, to): (usize, usize)) -> Vec<Cost> {
+    let shards = format!("ARRAY[{}]", SHARDS.map(|value| value.to_string()).join(","));
+    database
+        .execute(&format!(
+            "INSERT INTO events (shard, sequence, xid, era, id, project_id, message_id, recipient_id, mode, type, occurred_at, data) \
+             SELECT (({shards})[1 + n % 64]), 1, n::text::xid8, 1, new_id(n), '{project}', new_id(n), new_id(n), 'live', 'message.queued', now(), '{{}}' \
+             FROM generate_series({from}, {to}) AS n"
+        ))
+        .await;
+    database.execute("VACUUM ANALYZE events").await;
+    let (nil, max) = (Uuid::nil(), Uuid::max());
+    let (seen, early, late, end) = (to - 49, to - 200, to - 100, to + 1);
+    let arguments = [
+        format!(
+            "{shards}, '{project}', 1::smallint, ARRAY['{early}', '{late}'], 1::smallint, '{end}:{end}:', -1::smallint, '0', \
+             '{nil}', 500, '{nil}', NULL, '{{}}', '{seen}', '{max}', 1::smallint, '{nil}', 1::smallint, '{end}'"
+        ),
+        format!(
+            "ARRAY['{project}'::uuid], ARRAY[1]::smallint[], ARRAY['{end}'], ARRAY['{{{early},{late}}}'], {shards}"
+        ),
+    ];
+    let mut conn = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::raw_sql(LINK).execute(&mut conn).await.unwrap();
+    let mut costs = Vec::new();
+    for ((name, part), arguments) in
+        [("a page", "page AS MATERIALIZED ( SELECT found.*"), ("find_news", "AS was_under_way")]
+            .into_iter()
+            .zip(arguments)
+    {
+        let prepare = format!("PREPARE read{} AS {}", costs.len(), statement_of(part).0);
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut conn).await.unwrap();
+        let execute = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE read{} ({arguments})", costs.len());
+        let mut plan = sqlx::query_scalar::<_, Value>(AssertSqlSafe(execute)).fetch_one(&mut conn).await.unwrap();
+        costs.push(Cost { name, plan: plan[0]["Plan"].take() });
+    }
+    assert_eq!(costs[0].plan["Actual Rows"].as_f64(), Some(52.0), "fifty that are new, and two that were under way");
+    costs
+}
+
+#[tokio::test]
+async fn what_is_new_in_a_log_costs_the_same_behind_a_long_one() {
+    let database = database().await;
+    let project = Uuid::from_u128(1);
+    // Ids of today, as the service makes them.
+    database
+        .execute(
+            "CREATE FUNCTION new_id(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') \
+             || '7000a000' || lpad(to_hex(n), 12, '0'))::uuid $$",
+        )
+        .await;
+    let short = news(&database, project, (1, 600)).await;
+    let long = news(&database, project, (601, 40_000)).await;
+    for (short, long) in short.iter().zip(&long) {
+        let (before, pages) = (short.pages(), long.pages());
+        assert!(pages <= before + before / 4 + DEEPER, "{}: {pages} pages, {before} behind the short log", long.name);
+    }
+}
+
 /// Pages that each probe over all shards touches when it begins at `floor`.
 async fn probe(database: &Database, floor: &str) -> Vec<(&'static str, i64)> {
     let mut conn = PgConnection::connect(&database.url).await.unwrap();

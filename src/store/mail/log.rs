@@ -84,11 +84,23 @@ pub struct ProjectLogPage {
     pub is_full: bool,
 }
 
+/// Transactions of a look that are read at once.
+const SPAN: u64 = 64;
+/// So many times more, while they hold less than half a page.
+const WIDER: u64 = 16;
+
 /// The last event that was read of a look.
 struct Read {
     era: i16,
     xid: String,
     id: Uuid,
+}
+
+impl Read {
+    /// In the order of the log.
+    fn place(&self) -> (i16, u64, Uuid) {
+        (self.era, self.xid.parse().unwrap_or_default(), self.id)
+    }
 }
 
 /// What a cursor says to a statement: the era and snapshot of what was seen, and what was read of the look behind it.
@@ -98,6 +110,18 @@ fn positions(cursor: &LogCursor) -> (i16, Option<&str>, Read) {
     let read =
         cursor.within.as_ref().map_or_else(none, |read| Read { era: read.era, xid: read.xid.to_string(), id: read.id });
     (era, snapshot, read)
+}
+
+/// Behind what a look begins, in the order of the log. One bound: of two the index may begin at the farther.
+fn beginning(cursor: &LogCursor) -> Read {
+    let (era, _, read) = positions(cursor);
+    let seen = Read { era, xid: Unseen::of(cursor).from, id: Uuid::nil() };
+    if read.place() > seen.place() { read } else { seen }
+}
+
+/// The first transaction that a look did not see, nor any later one.
+fn transactions_of(look: &Look) -> Option<u64> {
+    look.snapshot.split(':').nth(1)?.parse().ok()
 }
 
 /// Which transactions a look did not see: those that were under way, and those that began later. The texts of a `pg_snapshot`
@@ -200,13 +224,47 @@ impl Store {
         limit: i64,
     ) -> Result<ProjectLogPage, StoreError> {
         let look = self.look_of(cursor).await?;
+        let begin = beginning(cursor).place();
+        let last = transactions_of(&look).filter(|_| begin.0 == look.era);
+        let (mut span, half) = (SPAN, usize::try_from(limit / 2).unwrap_or_default());
+        // A few transactions at a time: shards are merged by their order, and of each as much would be read as is asked for.
+        let (rows, end) = loop {
+            let end = last.and_then(|last| begin.1.checked_add(span).filter(|end| *end < last));
+            let rows = self.read_look(project, filter, (cursor, &look, end), limit).await?;
+            if end.is_none() || rows.len() > half {
+                break (rows, end);
+            }
+            span *= WIDER;
+        };
+        let is_page = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
+        let last = match (rows.last(), end) {
+            (Some(last), _) if is_page => Some(Read { era: last.era, xid: last.xid.clone(), id: last.id }),
+            (_, Some(end)) => Some(Read { era: look.era, xid: (end - 1).to_string(), id: Uuid::max() }),
+            _ => None,
+        };
+        let is_full = last.is_some();
+        let next = behind(cursor, look, last)?;
+        let events = rows.into_iter().map(ProjectEventRow::decode);
+        Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
+    }
+
+    /// At most `limit` events of a look, of transactions before `end` if one is named.
+    async fn read_look(
+        &self,
+        project: ProjectId,
+        filter: &LogFilter,
+        (cursor, look, end): (&LogCursor, &Look, Option<u64>),
+        limit: i64,
+    ) -> Result<Vec<ProjectEventRow>, StoreError> {
         let (seen_era, _, read) = positions(cursor);
         let unseen = Unseen::of(cursor);
+        let begin = beginning(cursor);
+        let (end_era, end_xid) = end.map_or((i16::MAX, 0), |end| (look.era, end));
         let types: Vec<&str> = filter.types.iter().map(|event_type| event_type.name()).collect();
         let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
         let first = filter.since.map_or(Uuid::nil(), first_id_at);
         let end = filter.until.map_or(Uuid::max(), first_id_at);
-        let rows = on_pool!(
+        on_pool!(
             self,
             "events.read_project_log",
             conn,
@@ -216,13 +274,16 @@ impl Store {
                 WITH page AS MATERIALIZED (
                     SELECT found.* FROM unnest($1::int[]) AS s (shard), LATERAL (
                         SELECT * FROM (
-                            -- What was under way at the last look: a few transactions, however long ago they began.
+                            -- What was under way at the last look: a few transactions, however long ago they began. Each is
+                            -- looked up by itself; what else is asked of it comes behind a fence, lest the planner walk all
+                            -- that is behind what was read.
                             (SELECT e.shard, e.id, e.era, e.xid, e.message_id, e.recipient_id, e.mode, e.sequence, e.type,
                                 e.occurred_at, e.data
-                            FROM events e
-                            WHERE e.shard = s.shard AND e.project_id = $2 AND e.era = $3
-                              AND e.xid = ANY ($4::text[]::xid8[])
-                              AND (e.era < $5::smallint OR pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
+                            FROM unnest($4::text[]::xid8[]) AS u (xid), LATERAL (
+                                SELECT * FROM events e
+                                WHERE e.shard = s.shard AND e.project_id = $2 AND e.era = $3 AND e.xid = u.xid
+                                OFFSET 0) AS e
+                            WHERE (e.era < $5::smallint OR pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
                               AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
                               AND e.id >= $11 AND e.id < $15
                               AND ($12::text IS NULL OR e.mode = $12)
@@ -234,9 +295,9 @@ impl Store {
                                 e.occurred_at, e.data
                             FROM events e
                             WHERE e.shard = s.shard AND e.project_id = $2
-                              AND (e.era, e.xid) >= ($3::smallint, $14::text::xid8)
+                              AND (e.era, e.xid, e.id) > ($16::smallint, $14::text::xid8, $17::uuid)
+                              AND (e.era, e.xid) < ($18::smallint, $19::text::xid8)
                               AND (e.era < $5 OR e.era = $5 AND pg_visible_in_snapshot(e.xid, $6::text::pg_snapshot))
-                              AND (e.era, e.xid, e.id) > ($7::smallint, $8::text::xid8, $9::uuid)
                               AND e.id >= $11 AND e.id < $15
                               AND ($12::text IS NULL OR e.mode = $12)
                               AND ($13::text[] = '{}' OR e.type = ANY ($13))
@@ -266,17 +327,15 @@ impl Store {
                 first,
                 filter.mode.map(Mode::name),
                 &types as &[&str],
-                unseen.from,
+                begin.xid,
                 end,
+                begin.era,
+                begin.id,
+                end_era,
+                end_xid.to_string(),
             )
             .fetch_all(conn)
-        )?;
-        let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
-        let last =
-            rows.last().filter(|_| is_full).map(|last| Read { era: last.era, xid: last.xid.clone(), id: last.id });
-        let next = behind(cursor, look, last)?;
-        let events = rows.into_iter().map(ProjectEventRow::decode);
-        Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
+        )
     }
 
     /// The look that a reader is in the middle of, or one of now.
