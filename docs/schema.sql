@@ -1812,7 +1812,6 @@ CREATE INDEX webhook_deliveries_by_endpoint ON ONLY public.webhook_deliveries US
 CREATE INDEX webhook_deliveries_failed ON ONLY public.webhook_deliveries USING btree (endpoint_id, event_id DESC) WHERE (status = 'failed'::text);
 CREATE INDEX webhook_endpoints_by_project ON public.webhook_endpoints USING btree (project_id, id DESC);
 CREATE INDEX webhook_jobs_by_endpoint ON public.webhook_jobs USING btree (endpoint_id, event_id DESC);
-CREATE INDEX webhook_jobs_by_event ON public.webhook_jobs USING btree (shard, event_id);
 CREATE INDEX webhook_jobs_by_message ON public.webhook_jobs USING btree (shard, message_id);
 CREATE INDEX webhook_jobs_due ON public.webhook_jobs USING btree (shard, due_at, id) WHERE (lease_token IS NULL);
 CREATE INDEX webhook_jobs_leased ON public.webhook_jobs USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);

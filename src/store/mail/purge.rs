@@ -172,7 +172,7 @@ async fn purge_events(
         WHERE e.shard = w.shard AND e.message_id = w.id AND e.id >= $3 AND e.occurred_at <= $4
           AND NOT EXISTS (
             SELECT 1 FROM webhook_jobs j JOIN webhook_endpoints w ON w.id = j.endpoint_id AND w.enabled
-            WHERE j.shard = e.shard AND j.event_id = e.id)
+            WHERE j.shard = e.shard AND j.message_id = e.message_id AND j.event_id = e.id)
           -- What was not turned into jobs yet is owed as well.
           AND NOT EXISTS (
             SELECT 1 FROM webhook_positions p JOIN webhook_endpoints w ON w.id = p.endpoint_id AND w.enabled

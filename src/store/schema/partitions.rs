@@ -289,15 +289,27 @@ async fn holds_unsettled(conn: &mut PgConnection, lower: Uuid, upper: Uuid) -> R
     if lags {
         return Ok(true);
     }
+    let is_owed = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT 1 FROM webhook_endpoints w, LATERAL (
+                SELECT 1 FROM webhook_jobs j WHERE j.endpoint_id = w.id AND j.event_id >= $1 AND j.event_id < $2 LIMIT 1) AS j
+            WHERE w.enabled) AS "found!"
+        "#,
+        lower,
+        upper,
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if is_owed {
+        return Ok(true);
+    }
     for shard in Shard::all() {
         let found = sqlx::query_scalar!(
             r#"
             SELECT EXISTS (
                 SELECT 1 FROM webhook_jobs j JOIN webhook_endpoints w ON w.id = j.endpoint_id AND w.enabled
-                WHERE j.shard = $1 AND j.message_id >= $2 AND j.message_id < $3)
-            OR EXISTS (
-                SELECT 1 FROM webhook_jobs j JOIN webhook_endpoints w ON w.id = j.endpoint_id AND w.enabled
-                WHERE j.shard = $1 AND j.event_id >= $2 AND j.event_id < $3) AS "found!"
+                WHERE j.shard = $1 AND j.message_id >= $2 AND j.message_id < $3) AS "found!"
             "#,
             shard.value(),
             lower,
