@@ -13,13 +13,13 @@ pub use plan::{Plan, Role};
 pub use running::Ended;
 
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
-use crate::config::Config;
+use crate::config::{Config, Webhooks};
 use crate::console;
 use crate::deliver::{
     Courier, CourierParts, Deliverer, Fleet, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
@@ -40,7 +40,7 @@ use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 use crate::webhook::post::Client;
-use crate::webhook::{Feeder, Poster, PosterParts};
+use crate::webhook::{AtHand, Calls, Feeder, Poster, PosterParts};
 
 /// Why a service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -317,28 +317,32 @@ impl Common {
     }
 
     fn start_webhooks(&self, config: &Config, shutdown: &Shutdown) -> Result<(), StartError> {
-        let parts = PosterParts {
-            store: self.store.clone(),
-            client: self.client(config),
-            wake: Arc::clone(&self.webhooks),
-            events: Arc::clone(&self.events),
-            clock: Arc::clone(&self.clock),
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-        };
+        let Webhooks { concurrency, per_endpoint, stalled_after, .. } = &config.webhooks;
+        let calls = Arc::new(Calls::new(*concurrency, *per_endpoint, Arc::clone(&self.webhooks)));
+        let (begun, fresh) = mpsc::unbounded_channel();
         let feeder = Feeder {
             store: self.store.clone(),
             owner: self.handover.owner,
             events: Arc::clone(&self.events),
             jobs: Arc::clone(&self.webhooks),
+            at_hand: AtHand { calls: Arc::clone(&calls), begun, lease: config.queue.lease.0 },
             poll: config.queue.poll.0,
-            stalled_after: config.webhooks.stalled_after.0,
+            stalled_after: stalled_after.0,
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let parts = PosterParts {
+            store: self.store.clone(),
+            client: self.client(config),
+            calls,
+            events: Arc::clone(&self.events),
+            clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         };
         shutdown.keep("the feeder of webhooks", feeder.run(shutdown.clone()));
         let poster = Arc::new(Poster::new(&config.webhooks, parts, shutdown).map_err(StartError::Config)?);
-        self.runner(poster, &self.webhooks, config).start(shutdown);
+        Runner { fresh: Some(fresh), ..self.runner(poster, &self.webhooks, config) }.start(shutdown);
         Ok(())
     }
 

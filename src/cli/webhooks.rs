@@ -119,7 +119,7 @@ async fn forward(target: &Service, secret: &Secret, event: &Value) -> Result<(),
     let (id, kind) = (event["id"].as_str().unwrap_or_default(), event["type"].as_str().unwrap_or_default());
     for is_last in (1..=TRIES).map(|n| n == TRIES) {
         let timestamp = SystemClock.now().unix_timestamp();
-        let headers = sign::headers(std::slice::from_ref(secret), id, timestamp, &bytes);
+        let headers = sign::Signers::of(std::slice::from_ref(secret)).headers(id, timestamp, &bytes);
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let began = Instant::now();
         let sent = Sent { content_type: "application/json", bytes: bytes.clone() };

@@ -146,7 +146,7 @@ settings! {
     webhooks: Webhooks {
         retry: Delays = delays(&[5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]), "Waits between tries of one webhook, spread by ±10 %; after the last one it is given up.";
         timeout: Span = secs(15), "Deadline of one webhook call.";
-        concurrency: usize = 128, "Most webhook calls at once. One project has at most half of them, and less as others come.";
+        concurrency: usize = 256, "Most webhook calls at once. One project has at most half of them, and less as others come.";
         per_endpoint: usize = 8, "Most calls at once to an endpoint that has shown nothing; one that answers gets more, one that fails half as many.";
         stalled_after: Span = Span(Duration::from_mins(10)), "An endpoint whose calls only fail for this long is stalled: an event, a metric and a log line say so.";
         disable_after: Span = Span(Duration::from_hours(120)), "An endpoint that only fails for this long is disabled.";

@@ -147,6 +147,7 @@ impl Deliverer {
 impl Work for Deliverer {
     type Job = PlacedDelivery;
     const NAME: &'static str = "deliveries";
+    const COALESCE: Duration = Duration::from_millis(2);
     const EMPTY_MAX: usize = 64;
     const SHARDS_MAX: usize = 64;
 

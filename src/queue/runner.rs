@@ -18,8 +18,6 @@ use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
-/// After a job ends while others wait for its place, others that end too are waited for this long.
-const COALESCE: Duration = Duration::from_millis(2);
 /// Handed-over jobs that are started at once.
 const INTAKE: usize = 64;
 /// A claim that takes longer is one of a store that is far away: more are claimed at once.
@@ -43,6 +41,8 @@ pub trait Work: Send + Sync + 'static {
     type Job: Send + 'static;
     /// The queue's name in logs and metrics.
     const NAME: &'static str;
+    /// After a job ends while others wait for its place, others that end too are waited for this long.
+    const COALESCE: Duration;
     /// Shards that gave nothing, asked in one pass before the next signal is waited for.
     const EMPTY_MAX: usize;
 
@@ -198,7 +198,7 @@ impl<W: Work> Running<W> {
                 () = shutdown.soft.cancelled() => break,
                 () = wake.rung() => {
                     if !pending.is_empty() {
-                        tokio::time::sleep(COALESCE).await;
+                        tokio::time::sleep(W::COALESCE).await;
                     }
                 }
                 () = tokio::time::sleep_until(next_poll) => {}

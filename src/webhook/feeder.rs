@@ -4,13 +4,15 @@
 //! Endpoints of a project that stand at the same position are fed by one reading. One process feeds at a time; the calls are
 //! made by all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::calls::{self, Call, Calls, Destination, Letter};
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, ProjectId};
@@ -18,7 +20,8 @@ use crate::domain::log::LogCursor;
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::store::mail::log::{LogFilter, ProjectEvent};
-use crate::store::queue::webhook_feed::{Feed, Interest, NewJob, Telling};
+use crate::store::queue::webhook_feed::{Birth, Feed, Interest, NewJob, Owed};
+use crate::store::queue::webhook_jobs::LeasedJob;
 use crate::store::{Store, StoreError, by_shard};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
@@ -26,19 +29,35 @@ use crate::wake::Wake;
 /// Jobs that an endpoint may have before no more are made for it.
 const JOBS_MOST: usize = 500;
 /// Events of one reading.
-const PAGE: i64 = 500;
+const PAGE: usize = 500;
+/// Events that are worth a reading, where calls that wait for a place leave room for few.
+const PAGE_LEAST: usize = 50;
 /// How long the process that feeds is taken to live without a sign.
 const LEASE: Duration = Duration::from_secs(5);
 /// How often it gives one.
 const BEAT: Duration = Duration::from_secs(1);
 /// The least time between two rounds: events that come together are read together.
 const GAP: Duration = Duration::from_millis(20);
-/// The same while an endpoint waits for room: everything is looked at then.
-const BEHIND_GAP: Duration = Duration::from_millis(100);
+/// The most, also while an endpoint waits for room: everything is looked at then.
+const GAP_MOST: Duration = Duration::from_millis(100);
+/// While calls wait for a place that are over soon: a quarter of that.
+const GAP_WAITING: Duration = Duration::from_millis(50);
+/// A pause is as long as so many of the round before it.
+const REST: u32 = 4;
+/// How often the calls of an endpoint are counted that are over soon: what waits here bounds them.
+const COUNT: Duration = Duration::from_secs(1);
 /// How often it is noted of endpoints without news that there are none.
 const NOTE: Duration = Duration::from_secs(10);
 /// Wait after the store did not answer.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// This process's own hands: calls that it has a place for begin as they are made, without a claim.
+pub struct AtHand {
+    pub calls: Arc<Calls>,
+    pub begun: UnboundedSender<Call>,
+    /// How long the lease of a call lasts.
+    pub lease: Duration,
+}
 
 /// What feeds.
 pub struct Feeder {
@@ -48,6 +67,7 @@ pub struct Feeder {
     pub events: Arc<Wake>,
     /// Rung for jobs.
     pub jobs: Arc<Wake>,
+    pub at_hand: AtHand,
     /// How often it is looked at what other processes wrote.
     pub poll: Duration,
     /// How long the calls of an endpoint may only fail before it is said to be stalled.
@@ -68,8 +88,13 @@ struct Times {
     is_replaying: bool,
     /// All shards were looked through.
     looked: Option<Instant>,
+    /// Calls of endpoints were counted, and how many there were.
+    counted: Counted,
     noted: Option<Instant>,
 }
+
+/// What endpoints were owed, and when.
+type Counted = HashMap<EndpointId, (Instant, Owed)>;
 
 /// What came of looking at all endpoints.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +105,8 @@ pub(super) enum Round {
     Done,
     /// There is more to read once jobs are done.
     Behind,
+    /// The same, and they will be done soon.
+    Waiting,
     /// There is more to read at once.
     More,
 }
@@ -101,12 +128,19 @@ impl Feeder {
                 () = self.events.rung() => {}
                 () = tokio::time::sleep(self.poll) => {}
             }
+            let began = Instant::now();
             if let Err(error) = self.feed(&mut times, &shutdown).await {
                 tracing::debug!(%error, "webhooks are made later");
                 times = Times::default();
                 shutdown.pause(PAUSE).await;
             }
-            shutdown.pause(if times.round == Round::Behind { BEHIND_GAP } else { GAP }).await;
+            // Under load rounds get rarer and larger, since much of what one costs is the same for one event and for hundreds.
+            let gap = match times.round {
+                Round::Behind => GAP_MOST,
+                Round::Waiting => GAP_WAITING,
+                _ => REST * began.elapsed(),
+            };
+            shutdown.pause(gap.clamp(GAP, GAP_MOST)).await;
         }
         if times.is_ours {
             let _ = self.store.leave_feeder(self.owner).await;
@@ -121,7 +155,11 @@ impl Feeder {
         if times.round == Round::Nobody && !is_whole {
             return Ok(());
         }
-        let mut shards = if is_whole || times.round == Round::Behind { Shard::all().collect() } else { rung };
+        let mut shards = if is_whole || matches!(times.round, Round::Behind | Round::Waiting) {
+            Shard::all().collect()
+        } else {
+            rung
+        };
         while !shutdown.soft.is_cancelled() {
             if is_over(times.asked, BEAT) {
                 times.asked = Some(Instant::now());
@@ -136,7 +174,7 @@ impl Feeder {
                 return Ok(());
             }
             let is_noted = is_whole && is_over(times.noted, NOTE);
-            let mut round = self.round(&shards, is_noted).await?;
+            let mut round = self.round(&shards, is_noted, &mut times.counted).await?;
             // What begins to be told again is found by a look at everything: other rounds ask nothing for it.
             if round != Round::Nobody && (is_whole || times.is_replaying) {
                 let replays = self.feed_replays().await?;
@@ -156,7 +194,7 @@ impl Feeder {
     }
 
     /// One reading for each group with news.
-    async fn round(&self, shards: &[Shard], is_noted: bool) -> Result<Round, StoreError> {
+    async fn round(&self, shards: &[Shard], is_noted: bool, counted: &mut Counted) -> Result<Round, StoreError> {
         let mut groups: BTreeMap<(ProjectId, String), Group> = BTreeMap::new();
         for feed in self.store.list_feeds().await? {
             groups.entry((feed.project, feed.position.clone())).or_default().push(feed);
@@ -173,17 +211,25 @@ impl Feeder {
             return Ok(Round::Nobody);
         }
         let began = self.store.clock().now();
-        let asked: Vec<_> = standing.iter().map(|(group, cursor)| (group[0].project, cursor.clone())).collect();
-        let news: HashSet<_> = self.store.with_news(&asked, shards).await?.into_iter().collect();
+        // Who stands within a look knows that there is more.
+        let asked = standing.iter().filter(|(_, cursor)| cursor.within.is_none());
+        let asked: Vec<_> = asked.map(|(group, cursor)| (group[0].project, cursor.clone())).collect();
+        let found: HashSet<_> = if asked.is_empty() {
+            HashSet::new()
+        } else {
+            self.store.with_news(&asked, shards).await?.into_iter().collect()
+        };
+        let mut news = (0..asked.len()).map(|at| found.contains(&at));
         let (mut round, mut quiet) = (Round::Done, Vec::new());
-        for (at, (group, cursor)) in standing.into_iter().enumerate() {
-            if cursor.within.is_some() || news.contains(&at) {
-                round = round.max(unless_refused(self.feed_group(group, &cursor).await)?);
+        for (group, cursor) in standing {
+            if cursor.within.is_some() || news.next().unwrap_or_default() {
+                round = round.max(unless_refused(self.feed_group(group, &cursor, counted).await)?);
             } else {
                 quiet.extend(group.into_iter().map(|feed| feed.endpoint));
             }
         }
         if is_noted {
+            counted.retain(|_, (at, _)| at.elapsed() < COUNT);
             self.store.note_fed(&quiet, began).await?;
         }
         Ok(round)
@@ -200,22 +246,57 @@ impl Feeder {
     }
 
     /// Makes the jobs of one reading.
-    async fn feed_group(&self, mut group: Group, cursor: &LogCursor) -> Result<Round, StoreError> {
+    async fn feed_group(
+        &self,
+        mut group: Group,
+        cursor: &LogCursor,
+        counted: &mut Counted,
+    ) -> Result<Round, StoreError> {
         let ids = |group: &Group| group.iter().map(|feed| feed.endpoint).collect::<Vec<EndpointId>>();
         let whole = group.len();
-        let full = self.full(&ids(&group), JOBS_MOST).await?;
-        group.retain(|feed| !full.contains(&feed.endpoint));
-        let Some(first) = group.first() else { return Ok(Round::Behind) };
+        // Those whose calls end soon are told what can wait here, and no more: the rest would have to be claimed.
+        let room = |feed: &Feed| self.at_hand.calls.room(feed.endpoint, feed.project, 2 * PAGE_LEAST);
+        let quick: HashMap<_, _> = group.iter().filter_map(|feed| Some((feed.endpoint, room(feed)?))).collect();
+        let is_known = |id: &EndpointId| {
+            let known = counted.get(id).filter(|_| quick.contains_key(id));
+            known.is_some_and(|(at, owed)| at.elapsed() < COUNT && owed.waiting < PAGE_LEAST)
+        };
+        let asked: Vec<_> = ids(&group).into_iter().filter(|id| !is_known(id)).collect();
+        if !asked.is_empty() {
+            let owed = self.owed(&asked, JOBS_MOST).await?;
+            counted.extend(owed.into_iter().map(|(id, owed)| (id, (Instant::now(), owed))));
+        }
+        let owed = |id: EndpointId| counted.get(&id).map(|(_, owed)| *owed).unwrap_or_default();
+        let is_short =
+            |id: &EndpointId| quick.get(id).is_some_and(|room| *room < PAGE_LEAST || owed(*id).waiting >= PAGE_LEAST);
+        let behind = if quick.keys().any(is_short) { Round::Waiting } else { Round::Behind };
+        // Who has no room stays where it stands, and keeps none of the others.
+        group.retain(
+            |Feed { endpoint: id, .. }| {
+                if quick.contains_key(id) { !is_short(id) } else { owed(*id).count < JOBS_MOST }
+            },
+        );
+        let Some(first) = group.first() else { return Ok(behind) };
+        let limit =
+            group.iter().filter_map(|feed| quick.get(&feed.endpoint)).min().map_or(PAGE, |room| PAGE.min(*room));
         let began = self.store.clock().now();
-        let page = self.store.read_project_log(first.project, &LogFilter::default(), cursor, PAGE).await?;
-        let jobs = page.events.iter().flat_map(|event| {
-            let wanting = group.iter().filter(|feed| hears(&feed.interest, &[], event));
-            wanting.map(|feed| NewJob { endpoint: feed.endpoint, message: event.message, event: event.id })
-        });
-        let runs = by_shard(jobs.collect(), self.store.max_shards_per_tx(), |job: &NewJob| job.event.shard());
-        for run in runs {
-            self.store.insert_jobs(&run, Telling::New).await?;
-            self.ring(&run);
+        let filter = LogFilter { types: types_of(&group), ..LogFilter::default() };
+        let page = self.store.read_project_log(first.project, &filter, cursor, count(limit)).await?;
+        let told: Vec<_> = page
+            .events
+            .iter()
+            .flat_map(|event| {
+                let wanting = group.iter().filter(|feed| hears(&feed.interest, &[], event));
+                wanting.map(move |feed| (feed.endpoint, event))
+            })
+            .collect();
+        // What waits goes before what is new.
+        let held = ids(&group).into_iter().filter(|id| owed(*id).waiting > 0 && !quick.contains_key(id));
+        for (endpoint, due) in self.make_jobs(first.project, told, held.collect()).await? {
+            // What was counted is no longer so.
+            if let Some((_, owed)) = counted.get_mut(&endpoint) {
+                owed.waiting += due;
+            }
         }
         // A look that was read to its end saw all that was committed before it began: one that goes on began long ago.
         let is_whole_look = cursor.within.is_none() && page.next.within.is_none();
@@ -223,22 +304,89 @@ impl Feeder {
         self.store.advance_feeds(&ids(&group), (&first.position, &page.next), fed_until).await?;
         Ok(match page.is_full {
             true => Round::More,
-            false if group.len() < whole => Round::Behind,
+            false if group.len() < whole => behind,
             false => Round::Done,
         })
     }
 
-    /// Those that have so many jobs or more.
-    pub(super) async fn full(&self, endpoints: &[EndpointId], most: usize) -> Result<HashSet<EndpointId>, StoreError> {
-        let waiting = self.store.count_jobs(endpoints, i64::try_from(most).unwrap_or(i64::MAX)).await?;
-        Ok(waiting.into_iter().filter(|(_, count)| *count >= most).map(|(endpoint, _)| endpoint).collect())
+    /// Writes the jobs that tell these events. Those that there is a place for begin at once, unless something of their
+    /// endpoint has to wait. Gives how many of each endpoint do not.
+    async fn make_jobs(
+        &self,
+        project: ProjectId,
+        told: Vec<(EndpointId, &ProjectEvent)>,
+        mut held: HashSet<EndpointId>,
+    ) -> Result<HashMap<EndpointId, usize>, StoreError> {
+        let jobs: Vec<_> = told
+            .into_iter()
+            .map(|(endpoint, event)| {
+                let turn =
+                    if held.contains(&endpoint) { None } else { self.at_hand.calls.begin_soon(endpoint, project) };
+                if turn.is_none() {
+                    held.insert(endpoint);
+                }
+                (endpoint, event, turn)
+            })
+            .collect();
+        let beginning: HashSet<_> = jobs.iter().filter(|(.., turn)| turn.is_some()).map(|(id, ..)| *id).collect();
+        let destinations = Destination::load(&self.store, &Vec::from_iter(beginning)).await?;
+        let (mut bodies, mut due) = (HashMap::new(), HashMap::new());
+        for run in by_shard(jobs, self.store.max_shards_per_tx(), |(_, event, _)| event.id.shard()) {
+            let rows: Vec<_> = run
+                .iter()
+                .map(|(endpoint, event, turn)| {
+                    (NewJob { endpoint: *endpoint, message: event.message, event: event.id }, turn.is_some())
+                })
+                .collect();
+            let mut token = [0; 16];
+            self.rng.fill(&mut token);
+            let birth = Birth { owner: self.owner, token: Uuid::from_bytes(token), span: self.at_hand.lease };
+            let leases = self.store.bear_jobs(&rows, birth).await?;
+            self.ring(rows.iter().filter(|(_, is_leased)| !is_leased).map(|(job, _)| job));
+            for (endpoint, event, turn) in run {
+                if turn.is_none() {
+                    *due.entry(endpoint).or_default() += 1;
+                }
+                let (Some(turn), Some(lease)) = (turn, leases.get(&(endpoint, event.id))) else { continue };
+                let body = bodies.entry(event.id).or_insert_with(|| calls::body(event)).clone();
+                let letter = destinations.get(&endpoint).map(|to| Letter { to: Arc::clone(to), body });
+                let job =
+                    LeasedJob { lease: *lease, endpoint, project, message: event.message, event: event.id, rescued: 0 };
+                // Nobody takes it any more only when the service stops.
+                let _ = self.at_hand.begun.send(Call { job, turn, letter });
+            }
+        }
+        Ok(due)
     }
 
-    pub(super) fn ring(&self, jobs: &[NewJob]) {
+    /// What they are owed, counted up to `most`.
+    pub(super) async fn owed(
+        &self,
+        endpoints: &[EndpointId],
+        most: usize,
+    ) -> Result<HashMap<EndpointId, Owed>, StoreError> {
+        self.store.count_jobs(endpoints, count(most)).await
+    }
+
+    pub(super) fn ring<'j>(&self, jobs: impl Iterator<Item = &'j NewJob>) {
         for job in jobs {
             self.jobs.ring(job.event.shard());
         }
     }
+}
+
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The types of which one of the group may hear; none: all.
+fn types_of(group: &Group) -> Vec<EventType> {
+    let names = || group.iter().flat_map(|feed| &feed.interest.events);
+    if names().any(|name| name == "*") {
+        return Vec::new();
+    }
+    let types: BTreeSet<_> = names().filter_map(|name| EventType::parse(name)).collect();
+    types.into_iter().collect()
 }
 
 /// What the store refuses of one endpoint keeps no other: it is told of and left. An error is a store that is away.

@@ -5,8 +5,10 @@
 //! address that was judged after resolving, [`worker`] decides what follows. A slow endpoint holds up
 //! nobody: [`places`] bounds calls by endpoint and project.
 
+mod calls;
 mod feeder;
 mod kept;
+mod loader;
 pub mod payload;
 mod places;
 pub mod post;
@@ -16,5 +18,6 @@ mod settler;
 pub mod sign;
 mod worker;
 
-pub use feeder::Feeder;
+pub use calls::Calls;
+pub use feeder::{AtHand, Feeder};
 pub use worker::{Poster, PosterParts};

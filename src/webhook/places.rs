@@ -2,6 +2,7 @@
 //! come. Pure; who claims asks first what is full.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::domain::id::{EndpointId, ProjectId};
 use crate::store::queue::webhook_claims::Rooms;
@@ -25,11 +26,32 @@ struct Standing {
     limit: usize,
     /// Calls in a row that did not succeed; `None`: none ever did.
     failed: Option<usize>,
+    /// How long a call that succeeds holds its place, about.
+    span: Duration,
 }
+
+impl Standing {
+    /// How many calls it will have places for within [`SOON`]; none, unless its last call succeeded.
+    fn soon(&self) -> usize {
+        if self.failed != Some(0) {
+            return 0;
+        }
+        let at_once = (SOON.as_nanos() / self.span.as_nanos().max(1)).saturating_mul(self.limit as u128);
+        usize::try_from(at_once).unwrap_or(usize::MAX)
+    }
+}
+
+/// Calls that find a place within this time may wait for it here, without being claimed once more.
+const SOON: Duration = Duration::from_millis(200);
+/// One call in so many says how long the next will take.
+const NEWS: u32 = 10;
 
 /// One of which a call succeeded among the last so many has as many places as one that has shown nothing: what fails now and
 /// then is told as well.
 const DOUBT: usize = 32;
+
+/// Calls of a project that may wait for one of its places.
+const WAITING: usize = 16;
 
 /// Endpoints whose standing is remembered.
 const REMEMBERED: usize = 10_000;
@@ -74,7 +96,12 @@ impl Places {
         let share = self.share(projects);
         let limit = self.unproven;
         let of_project = self.projects.get(&project).copied().unwrap_or_default();
-        let standing = self.endpoints.entry(endpoint).or_insert(Standing { under_way: 0, limit, failed: None });
+        let standing = self.endpoints.entry(endpoint).or_insert(Standing {
+            under_way: 0,
+            limit,
+            failed: None,
+            span: Duration::ZERO,
+        });
         if self.total >= self.most || of_project >= share || standing.under_way >= standing.limit {
             return false;
         }
@@ -84,8 +111,15 @@ impl Places {
         true
     }
 
-    /// A call ended; `succeeded`: as it should, or not, or nobody knows.
-    pub fn end(&mut self, endpoint: EndpointId, project: ProjectId, succeeded: Option<bool>) {
+    /// How many calls of an endpoint may wait for a place, beside how many of its project.
+    pub fn soon(&self, endpoint: EndpointId, project: ProjectId) -> (usize, usize) {
+        let projects = self.projects.len() + usize::from(!self.projects.contains_key(&project));
+        let of_project = WAITING * self.share(projects);
+        (self.endpoints.get(&endpoint).map_or(0, Standing::soon).min(of_project), of_project)
+    }
+
+    /// A call ended that held its place for this long; `succeeded`: as it should, or not, or nobody knows.
+    pub fn end(&mut self, endpoint: EndpointId, project: ProjectId, succeeded: Option<bool>, held: Duration) {
         self.total = self.total.saturating_sub(1);
         if let Some(count) = self.projects.get_mut(&project) {
             *count -= 1;
@@ -97,6 +131,8 @@ impl Places {
             standing.under_way = standing.under_way.saturating_sub(1);
             match succeeded {
                 Some(true) => {
+                    let news = if standing.failed.is_none() { 1 } else { NEWS };
+                    standing.span = (standing.span * (news - 1) + held) / news;
                     standing.limit = (standing.limit + 1).min(self.most);
                     standing.failed = Some(0);
                 }
@@ -141,23 +177,38 @@ mod tests {
         assert_eq!(begin(&mut places, 1), 4);
         assert_eq!(places.of_endpoints().named, [(endpoint(1).uuid(), 0)]);
         for _ in 0..4 {
-            places.end(endpoint(1), project(1), Some(true));
+            places.end(endpoint(1), project(1), Some(true), Duration::from_millis(10));
         }
         assert_eq!(begin(&mut places, 1), 8);
         for _ in 0..8 {
-            places.end(endpoint(1), project(1), Some(false));
+            places.end(endpoint(1), project(1), Some(false), Duration::from_millis(10));
         }
         assert_eq!(begin(&mut places, 1), 4, "of one that has answered a few failures say little");
         for _ in 0..DOUBT {
-            places.end(endpoint(1), project(1), Some(false));
+            places.end(endpoint(1), project(1), Some(false), Duration::from_millis(10));
         }
         assert_eq!((begin(&mut places, 1), places.busy().len()), (1, 1));
         assert_eq!(begin(&mut places, 2), 4);
         for _ in 0..4 {
-            places.end(endpoint(2), project(1), Some(false));
+            places.end(endpoint(2), project(1), Some(false), Duration::from_millis(10));
         }
         assert_eq!(begin(&mut places, 2), 1, "one that never answered has to begin with it");
         assert_eq!(places.of_endpoints().of_others, 4);
+    }
+
+    #[test]
+    fn as_many_may_wait_as_find_a_place_soon() {
+        let mut places = Places::new(64, 4);
+        assert_eq!(places.soon(endpoint(1), project(1)).0, 0, "it has shown nothing");
+        let mut call = |n: u128, succeeded, held| {
+            assert!(places.begin(endpoint(n), project(1)));
+            places.end(endpoint(n), project(1), Some(succeeded), held);
+            places.soon(endpoint(n), project(1)).0
+        };
+        assert_eq!(call(1, true, Duration::from_millis(10)), 100, "five places for twenty times ten milliseconds");
+        assert_eq!(call(1, false, Duration::from_millis(10)), 0, "it fails");
+        assert_eq!(call(2, true, Duration::from_secs(10)), 0, "none of them would be called soon");
+        assert_eq!(call(3, true, Duration::ZERO), WAITING * 32, "a project's share bounds that");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Posts `body` with `headers`; never follows a redirect.
-    pub async fn post(&self, target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Posted {
+    pub async fn post(&self, target: &Target, headers: &[(&'static str, String)], body: Bytes) -> Posted {
         match tokio::time::timeout(self.timeout, self.exchange(target, headers, body)).await {
             Ok(Ok(posted)) => posted,
             Ok(Err(why)) => Posted::Failed(why),
@@ -151,7 +151,7 @@ impl Client {
         &self,
         target: &Target,
         headers: &[(&'static str, String)],
-        body: Vec<u8>,
+        body: Bytes,
     ) -> Result<Posted, String> {
         let request = request(target, headers, body)?;
         if let Some(sender) = self.kept.take(target) {
@@ -218,14 +218,14 @@ fn retry_after(value: &HeaderValue) -> Option<RetryAfter> {
     }
 }
 
-fn request(target: &Target, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<Request<Full<Bytes>>, String> {
+fn request(target: &Target, headers: &[(&'static str, String)], body: Bytes) -> Result<Request<Full<Bytes>>, String> {
     let path = target.uri.path_and_query().map_or("/", |path| path.as_str());
     let authority = target.uri.authority().map_or("", |authority| authority.as_str());
     let mut request = Request::builder().method(Method::POST).uri(path).header(HOST, authority);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    request.body(Full::new(Bytes::from(body))).map_err(text)
+    request.body(Full::new(body)).map_err(text)
 }
 
 #[cfg(test)]

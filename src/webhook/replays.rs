@@ -6,7 +6,7 @@ use super::feeder::{Feeder, Round, hears, unless_refused};
 use crate::domain::id::EndpointId;
 use crate::domain::log::LogCursor;
 use crate::store::mail::log::LogFilter;
-use crate::store::queue::webhook_feed::{NewJob, Telling};
+use crate::store::queue::webhook_feed::NewJob;
 use crate::store::queue::webhook_replays::RunningReplay;
 use crate::store::{StoreError, by_shard};
 
@@ -23,10 +23,10 @@ impl Feeder {
             return Ok(Round::Done);
         }
         let endpoints: Vec<EndpointId> = running.iter().map(|running| running.replay.endpoint).collect();
-        let full = self.full(&endpoints, JOBS_MOST).await?;
+        let owed = self.owed(&endpoints, JOBS_MOST).await?;
         let mut round = Round::Done;
         for running in running {
-            let is_full = full.contains(&running.replay.endpoint);
+            let is_full = owed.get(&running.replay.endpoint).is_some_and(|owed| owed.count >= JOBS_MOST);
             let fed = if is_full { Ok(Round::Behind) } else { self.feed_replay(&running).await };
             round = round.max(unless_refused(fed)?);
         }
@@ -43,11 +43,10 @@ impl Feeder {
         } else {
             (self.named(running).await?, cursor, true)
         };
-        let telling = if running.replay.only_failed { Telling::AgainIfFailed } else { Telling::Again };
         let mut events = 0;
         for run in by_shard(jobs, self.store.max_shards_per_tx(), |job: &NewJob| job.event.shard()) {
-            events += self.store.insert_jobs(&run, telling).await?;
-            self.ring(&run);
+            events += self.store.retell_jobs(&run, running.replay.only_failed).await?;
+            self.ring(run.iter());
         }
         self.store.advance_replay(running, &next, events, is_done).await?;
         Ok(Round::More)

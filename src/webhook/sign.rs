@@ -19,32 +19,38 @@ pub fn public_key(seed: &[u8]) -> String {
     pair.map_or_else(|_| String::new(), |pair| format!("whpk_{}", BASE64.encode(pair.public_key())))
 }
 
-/// What every call carries: what it is, and the signatures of each secret.
-pub fn headers(secrets: &[Secret], id: &str, timestamp: i64, body: &[u8]) -> [(&'static str, String); 5] {
-    [
-        ("content-type", "application/json".to_owned()),
-        ("user-agent", concat!("Mailwright/", env!("CARGO_PKG_VERSION")).to_owned()),
-        ("webhook-id", id.to_owned()),
-        ("webhook-timestamp", timestamp.to_string()),
-        ("webhook-signature", signature(secrets, id, timestamp, body)),
-    ]
-}
+/// The keys of secrets, made ready: a signature costs as much as to make its key.
+#[derive(Debug)]
+pub struct Signers(Vec<(hmac::Key, Option<Ed25519KeyPair>)>);
 
-fn v1(secret: &Secret, content: &[u8]) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.hmac);
-    format!("v1,{}", BASE64.encode(hmac::sign(&key, content)))
-}
+impl Signers {
+    pub fn of(secrets: &[Secret]) -> Self {
+        let keys = secrets.iter().map(|secret| {
+            let symmetric = hmac::Key::new(hmac::HMAC_SHA256, &secret.hmac);
+            (symmetric, Ed25519KeyPair::from_seed_unchecked(&secret.seed).ok())
+        });
+        Self(keys.collect())
+    }
 
-fn v1a(secret: &Secret, content: &[u8]) -> Option<String> {
-    let pair = Ed25519KeyPair::from_seed_unchecked(&secret.seed).ok()?;
-    Some(format!("v1a,{}", BASE64.encode(pair.sign(content))))
-}
+    /// What every call carries: what it is, and the signatures of each secret.
+    pub fn headers(&self, id: &str, timestamp: i64, body: &[u8]) -> [(&'static str, String); 5] {
+        [
+            ("content-type", "application/json".to_owned()),
+            ("user-agent", concat!("Mailwright/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp.to_string()),
+            ("webhook-signature", self.signature(id, timestamp, body)),
+        ]
+    }
 
-/// The value of the `webhook-signature` header: what is signed by each secret, with spaces between.
-pub fn signature(secrets: &[Secret], id: &str, timestamp: i64, body: &[u8]) -> String {
-    let content = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
-    let symmetric = secrets.iter().map(|secret| v1(secret, &content));
-    symmetric.chain(secrets.iter().filter_map(|secret| v1a(secret, &content))).collect::<Vec<_>>().join(" ")
+    /// The value of the `webhook-signature` header: what is signed by each secret, with spaces between.
+    pub fn signature(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+        let content = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
+        let v1 = self.0.iter().map(|(key, _)| format!("v1,{}", BASE64.encode(hmac::sign(key, &content))));
+        let pairs = self.0.iter().filter_map(|(_, pair)| pair.as_ref());
+        let v1a = pairs.map(|pair| format!("v1a,{}", BASE64.encode(pair.sign(&content))));
+        v1.chain(v1a).collect::<Vec<_>>().join(" ")
+    }
 }
 
 #[cfg(test)]
@@ -70,16 +76,16 @@ mod tests {
             standardwebhooks::Webhook::new(&secret_text(secret)).unwrap().verify(b"{}", &headers).is_ok()
         };
         let both = [new.clone(), old.clone()];
-        let signed = signature(&both, "evt_1", now(), b"{}");
+        let signed = Signers::of(&both).signature("evt_1", now(), b"{}");
         assert!(verified(&old, &signed) && verified(&new, &signed), "while a secret is being replaced both serve");
         assert!(!verified(&Secret::new(&rng), &signed));
-        assert!(!verified(&new, &signature(&both, "evt_1", now(), b"{ }")));
+        assert!(!verified(&new, &Signers::of(&both).signature("evt_1", now(), b"{ }")));
     }
 
     #[test]
     fn the_public_key_verifies_the_asymmetric_signature() {
         let secret = Secret::new(&SeededRng::new(8));
-        let signed = signature(std::slice::from_ref(&secret), "evt_1", 1_700_000_000, b"{}");
+        let signed = Signers::of(std::slice::from_ref(&secret)).signature("evt_1", 1_700_000_000, b"{}");
         let v1a = signed.split(' ').find_map(|one| one.strip_prefix("v1a,")).unwrap();
         let public = BASE64.decode(public_key(&secret.seed).strip_prefix("whpk_").unwrap()).unwrap();
         let key = UnparsedPublicKey::new(&ED25519, public);

@@ -1,19 +1,18 @@
 //! One webhook job: load, sign, post, decide, settle.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Span;
 use uuid::Uuid;
 
-use super::places::Places;
-use super::post::{Client, Posted, RetryAfter, Target};
+use super::calls::{Call, Calls, Letter, Turn};
+use super::loader::Loader;
+use super::post::{Client, Posted, RetryAfter};
 use super::settler::{Settler, SettlerParts};
-use super::{payload, sign};
 use crate::config::Webhooks;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::lease::Lease;
@@ -22,15 +21,12 @@ use crate::domain::shard::{SHARDS, Shard};
 use crate::domain::webhook::WebhookTry;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
-use crate::store::patience::until_it_answers;
 use crate::store::queue::webhook_claims::Claim;
-use crate::store::queue::webhook_jobs::{JobNext, JobSettlement, LeasedJob, LoadedJob};
+use crate::store::queue::webhook_jobs::{JobNext, JobSettlement, LeasedJob};
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
-/// Wait before the store is asked again.
-const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// How long a job of a disabled endpoint waits: enabling it makes it due.
 const PARKED: Duration = Duration::from_hours(24 * 365);
 /// Endpoints and shards that one claim looks at, about: each pair is an index probe.
@@ -44,14 +40,13 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// What posts webhooks.
 pub struct Poster {
-    store: Store,
     client: Client,
     schedule: Schedule,
+    loader: Loader,
     settler: Settler,
     calls: Arc<Calls>,
     /// Shards of the next claim: all, so that jobs begin in the order in which they are due, unless many endpoints wait.
     width: AtomicUsize,
-    wake: Arc<Wake>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     metrics: Arc<Metrics>,
@@ -61,8 +56,7 @@ pub struct Poster {
 pub struct PosterParts {
     pub store: Store,
     pub client: Client,
-    /// Nudged when a call ends.
-    pub wake: Arc<Wake>,
+    pub calls: Arc<Calls>,
     /// Nudged when jobs left the queue: there is room for others.
     pub events: Arc<Wake>,
     pub clock: Arc<dyn Clock>,
@@ -86,10 +80,9 @@ impl Poster {
                 },
                 shutdown,
             ),
-            store: parts.store,
-            calls: Arc::new(Calls::new(config.concurrency, config.per_endpoint)),
+            loader: Loader::start(parts.store, shutdown),
+            calls: parts.calls,
             width: AtomicUsize::new(WIDTH),
-            wake: parts.wake,
             clock: parts.clock,
             rng: parts.rng,
             metrics: parts.metrics,
@@ -97,17 +90,16 @@ impl Poster {
     }
 
     /// Calls the endpoint and says what follows.
-    async fn call(&self, job: &LeasedJob, loaded: &LoadedJob) -> JobSettlement {
-        if !loaded.enabled {
+    async fn call(&self, job: &LeasedJob, Letter { to, body }: Letter) -> JobSettlement {
+        if !to.enabled {
             return self.settlement(job, JobNext::Due(self.now() + PARKED), None, "the endpoint is disabled");
         }
-        let Ok(target) = Target::parse(&loaded.url) else {
+        let Some(target) = &to.target else {
             return self.settlement(job, JobNext::Failed, None, "the URL cannot be used");
         };
-        let body = payload::body(&loaded.event);
-        let headers = sign::headers(&loaded.secrets, &job.event.to_string(), self.clock.now().unix_timestamp(), &body);
         let began = (self.now(), Instant::now());
-        let posted = self.client.post(&target, &headers, body).await;
+        let headers = to.signers.headers(&job.event.to_string(), began.0.unix_timestamp(), &body);
+        let posted = self.client.post(target, &headers, body).await;
         let made = posted.as_try(began);
         let (next, disable) = match &posted {
             Posted::Answered { status, .. } if (200..300).contains(status) => (JobNext::Succeeded, None),
@@ -145,7 +137,9 @@ impl Poster {
             JobNext::Due(_) => "retried",
             JobNext::Failed => "failed",
         };
-        self.metrics.webhook_attempts.with_label_values(&[result]).inc();
+        if made.is_some() || next == JobNext::Failed {
+            self.metrics.webhook_attempts.with_label_values(&[result]).inc();
+        }
         JobSettlement {
             job: job.clone(),
             next,
@@ -155,15 +149,12 @@ impl Poster {
             finished_at: self.now(),
         }
     }
-
-    async fn load(&self, job: &LeasedJob) -> Result<Option<LoadedJob>, StoreError> {
-        until_it_answers!(STORE_PAUSE, "a webhook job to be read", self.store.load_job(job.call()))
-    }
 }
 
 impl Work for Poster {
     type Job = Call;
     const NAME: &'static str = "webhooks";
+    const COALESCE: Duration = Duration::from_millis(10);
     const EMPTY_MAX: usize = EMPTY_MAX;
     const SHARDS_MAX: usize = SHARDS.len();
 
@@ -172,17 +163,15 @@ impl Work for Poster {
     }
 
     fn available(&self) -> usize {
-        self.calls.places().available()
+        self.calls.available()
+    }
+
+    fn close(&self) {
+        self.calls.close();
     }
 
     async fn idle(&self) {
-        loop {
-            let ended = self.calls.ended.notified();
-            if self.calls.places().is_empty() {
-                return;
-            }
-            ended.await;
-        }
+        self.calls.idle().await;
     }
 
     async fn shards_due(&self, connection: &mut OwnedConnection) -> Result<Vec<Shard>, StoreError> {
@@ -203,11 +192,8 @@ impl Work for Poster {
             if now.is_empty() || !claimed.is_empty() {
                 break;
             }
-            let claim = {
-                let places = self.calls.places();
-                let (endpoints, projects) = (places.of_endpoints(), places.of_projects());
-                Claim { owner, token, span, limit: limit.min(places.available()), endpoints, projects }
-            };
+            let (available, endpoints, projects) = self.calls.rooms();
+            let claim = Claim { owner, token, span, limit: limit.min(available), endpoints, projects };
             let walked;
             (claimed, walked) = connection.claim_jobs(now, &claim).await?;
             let affordable = (PROBES * now.len() / walked.max(1)).clamp(1, SHARDS.len());
@@ -219,9 +205,9 @@ impl Work for Poster {
         }
         let (mut calls, mut without) = (Vec::with_capacity(claimed.len()), Vec::new());
         for job in claimed {
-            match Call::begin(&self.calls, &self.wake, job) {
-                Ok(call) => calls.push(call),
-                Err(job) => without.push(job.lease),
+            match self.calls.begin(job.endpoint, job.project) {
+                Some(place) => calls.push(Call { job, turn: Turn::Now(place), letter: None }),
+                None => without.push(job.lease),
             }
         }
         connection.put_back_jobs(&without).await?;
@@ -249,61 +235,31 @@ impl Work for Poster {
         tracing::info_span!("webhook", message.id = %message, event.id = %event, endpoint.id = %endpoint, attempt = lease.attempt)
     }
 
-    async fn perform(&self, mut call: Call, gate: Arc<Gate>) {
+    async fn perform(&self, call: Call, gate: Arc<Gate>) {
         let job = &call.job;
-        let settlement = match self.load(job).await {
-            Ok(Some(_)) if !gate.begin() => return,
-            Ok(Some(loaded)) => self.call(job, &loaded).await,
-            Ok(None) => self.settlement(job, JobNext::Failed, None, "the endpoint or the event is gone"),
-            Err(error) => {
-                tracing::error!(%error, "a webhook job cannot be read; its lease will run out");
-                return;
+        let mut place = match call.turn {
+            Turn::Now(place) => place,
+            Turn::Soon(turn) => {
+                let Ok(place) = turn.await else {
+                    let now = JobNext::Due(self.now());
+                    return self.settler.settle(self.settlement(job, now, None, "there is no place for it")).await;
+                };
+                place
             }
         };
-        call.succeeded = Some(settlement.next == JobNext::Succeeded);
+        let letter = match call.letter {
+            Some(letter) => Some(Some(letter)),
+            None => self.loader.load(job.call()).await,
+        };
+        let settlement = match letter {
+            Some(Some(_)) if !gate.begin() => return,
+            Some(Some(letter)) => self.call(job, letter).await,
+            Some(None) => self.settlement(job, JobNext::Failed, None, "the endpoint or the event is gone"),
+            None => return,
+        };
+        place.succeeded = Some(settlement.next == JobNext::Succeeded);
+        // What is left to do is the store's, and no call.
+        drop(place);
         self.settler.settle(settlement).await;
-    }
-}
-
-/// A job under our lease; its place is free again when this is dropped.
-pub struct Call {
-    job: LeasedJob,
-    calls: Arc<Calls>,
-    wake: Arc<Wake>,
-    /// What its endpoint has shown; `None`: nothing.
-    succeeded: Option<bool>,
-}
-
-/// Calls under way.
-struct Calls {
-    places: Mutex<Places>,
-    ended: Notify,
-}
-
-impl Calls {
-    fn new(most: usize, unproven: usize) -> Self {
-        Self { places: Mutex::new(Places::new(most, unproven)), ended: Notify::new() }
-    }
-
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Call {
-    /// A call, if there is a place for it.
-    fn begin(calls: &Arc<Calls>, wake: &Arc<Wake>, job: LeasedJob) -> Result<Self, LeasedJob> {
-        if !calls.places().begin(job.endpoint, job.project) {
-            return Err(job);
-        }
-        Ok(Self { job, calls: Arc::clone(calls), wake: Arc::clone(wake), succeeded: None })
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.calls.places().end(self.job.endpoint, self.job.project, self.succeeded);
-        self.calls.ended.notify_waiters();
-        self.wake.nudge();
     }
 }

@@ -47,9 +47,10 @@ pub async fn delivery(
     let rows = api.store.list_endpoint_deliveries(endpoint.id, filter, 1).await?;
     let row = rows.first().ok_or_else(Problem::not_found)?;
     let call = NewJob { endpoint: endpoint.id, message: row.message, event: row.event };
-    let request = api.store.load_job(call).await?.map(|loaded| {
-        let body = String::from_utf8_lossy(&payload::body(&loaded.event)).into_owned();
-        RequestView { url: loaded.url, body }
+    let told = api.store.load_told(&[call]).await?.remove(&row.event);
+    let request = told.map(|event| {
+        let body = String::from_utf8_lossy(&payload::body(&event)).into_owned();
+        RequestView { url: endpoint.url.clone(), body }
     });
     Ok(ok_json(&DeliveryWithRequestView { delivery: DeliveryView::of(row), request }))
 }

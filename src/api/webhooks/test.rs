@@ -78,9 +78,9 @@ async fn call(api: &Api, endpoint: &Endpoint, event_type: EventType) -> Result<T
     let now = api.clock.now();
     let event_id = EventId::new_in(Shard::of_low_bits(0), now, &*api.rng);
     let body = payload::body(&sample::event(event_type, event_id, endpoint, now));
-    let headers = sign::headers(&secrets, &event_id.to_string(), now.unix_timestamp(), &body);
+    let headers = sign::Signers::of(&secrets).headers(&event_id.to_string(), now.unix_timestamp(), &body);
     let began = (now, Instant::now());
-    let posted = api.webhooks.post(&target, &headers, body).await;
+    let posted = api.webhooks.post(&target, &headers, body.into()).await;
     let made = posted.as_try(began);
     Ok(TestResultView { event_id, event_type, succeeded: made.detail.is_empty(), made })
 }

@@ -9,6 +9,7 @@ pub mod floors;
 pub mod leases;
 pub mod recall;
 pub mod settle;
+pub mod webhook_calls;
 pub mod webhook_claims;
 pub mod webhook_events;
 pub mod webhook_feed;

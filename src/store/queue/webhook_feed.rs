@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
+use crate::domain::lease::Lease;
 use crate::domain::log::LogCursor;
 use crate::domain::shard::Shard;
 use crate::domain::webhook::EndpointMode;
@@ -48,21 +49,29 @@ impl Feed {
     }
 }
 
-/// Whether an endpoint was told before of what it is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Telling {
-    New,
-    Again,
-    /// Only of what was given up.
-    AgainIfFailed,
-}
-
 /// A call that an endpoint is owed.
 #[derive(Debug, Clone, Copy)]
 pub struct NewJob {
     pub endpoint: EndpointId,
     pub message: MessageId,
     pub event: EventId,
+}
+
+/// Whose lease jobs are born under that begin at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Birth {
+    pub owner: Uuid,
+    pub token: Uuid,
+    pub span: Duration,
+}
+
+/// What jobs an endpoint has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Owed {
+    /// Counted up to a bound.
+    pub count: usize,
+    /// Those that are due and in nobody's hand.
+    pub waiting: usize,
 }
 
 impl Store {
@@ -182,37 +191,44 @@ impl Store {
         Ok(found.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect())
     }
 
-    /// How many calls each of these endpoints is owed, counted up to `most`.
+    /// What calls each of these endpoints is owed, counted up to `most`.
     pub async fn count_jobs(
         &self,
         endpoints: &[EndpointId],
         most: i64,
-    ) -> Result<HashMap<EndpointId, usize>, StoreError> {
+    ) -> Result<HashMap<EndpointId, Owed>, StoreError> {
+        let now = self.now();
         let rows = on_pool!(
             self,
             "webhook_jobs.count_of_endpoints",
             conn,
             sqlx::query!(
                 r#"
-                SELECT e.id AS "id!", c.count AS "count!" FROM unnest($1::uuid[]) AS e (id), LATERAL (
-                    SELECT count(*) FROM (SELECT 1 FROM webhook_jobs j WHERE j.endpoint_id = e.id LIMIT $2) AS j) AS c
+                SELECT e.id AS "id!", c.count AS "count!", c.waiting AS "waiting!"
+                FROM unnest($1::uuid[]) AS e (id), LATERAL (
+                    SELECT count(*), count(*) FILTER (WHERE j.lease_token IS NULL AND j.due_at <= $3) AS waiting
+                    FROM (SELECT lease_token, due_at FROM webhook_jobs WHERE endpoint_id = e.id LIMIT $2) AS j) AS c
                 "#,
                 &endpoints.iter().map(|endpoint| endpoint.uuid()).collect::<Vec<_>>(),
                 most,
+                now,
             )
             .fetch_all(conn)
         )?;
         let count = |count: i64| usize::try_from(count).unwrap_or_default();
-        Ok(rows.into_iter().map(|row| (EndpointId::from_uuid(row.id), count(row.count))).collect())
+        let owed = rows
+            .into_iter()
+            .map(|row| (EndpointId::from_uuid(row.id), Owed { count: count(row.count), waiting: count(row.waiting) }));
+        Ok(owed.collect())
     }
 
-    /// Writes jobs, due in their order. Those that are there already stay as they are, or, where events are told again, are due
-    /// at once. Gives how many were written or made due.
-    pub async fn insert_jobs(&self, jobs: &[NewJob], telling: Telling) -> Result<u64, StoreError> {
+    /// Writes jobs of events that are told again, `only_failed`: those that were given up; due in their order. Those that are
+    /// there already are due at once. Gives how many were written or made due.
+    pub async fn retell_jobs(&self, jobs: &[NewJob], only_failed: bool) -> Result<u64, StoreError> {
         let now = self.now();
         let done = on_pool!(
             self,
-            "webhook_jobs.insert",
+            "webhook_jobs.retell",
             conn,
             sqlx::query!(
                 r#"
@@ -227,19 +243,65 @@ impl Store {
                     SELECT 1 FROM webhook_deliveries d
                     WHERE d.shard = j.shard AND d.message_id = j.message_id AND d.id = j.id AND d.status = 'failed')
                 ON CONFLICT (shard, id) DO UPDATE SET due_at = LEAST(webhook_jobs.due_at, excluded.due_at)
-                WHERE $7 AND webhook_jobs.lease_token IS NULL
+                WHERE webhook_jobs.lease_token IS NULL
                 "#,
                 &jobs.iter().map(|job| job.event.shard().value()).collect::<Vec<_>>(),
                 &jobs.iter().map(|job| job.endpoint.uuid()).collect::<Vec<_>>(),
                 &jobs.iter().map(|job| job.message.uuid()).collect::<Vec<_>>(),
                 &jobs.iter().map(|job| job.event.uuid()).collect::<Vec<_>>(),
                 now,
-                telling == Telling::AgainIfFailed,
-                telling != Telling::New,
+                only_failed,
             )
             .execute(conn)
         )?;
         Ok(done.rows_affected())
+    }
+
+    /// Writes jobs of events that are told for the first time, those that are marked under a lease, and the others due in their
+    /// order. Gives the leases of those that are: what is there already stays as it is.
+    pub async fn bear_jobs(
+        &self,
+        jobs: &[(NewJob, bool)],
+        birth: Birth,
+    ) -> Result<HashMap<(EndpointId, EventId), Lease>, StoreError> {
+        let now = self.now();
+        let rows = on_pool!(
+            self,
+            "webhook_jobs.bear",
+            conn,
+            sqlx::query!(
+                r#"
+                WITH born AS (
+                    INSERT INTO webhook_jobs (shard, id, endpoint_id, message_id, event_id, due_at, attempt, lease_owner,
+                        lease_token, lease_until)
+                    SELECT n.shard, md5(n.event_id::text || n.endpoint_id::text)::uuid, n.endpoint_id, n.message_id, n.event_id,
+                        $6::timestamptz - (cardinality($1::int[]) - n.n) * interval '1 microsecond',
+                        CASE WHEN n.leased THEN 1 ELSE 0 END, CASE WHEN n.leased THEN $7::uuid END,
+                        CASE WHEN n.leased THEN $8::uuid END,
+                        CASE WHEN n.leased THEN $6 + make_interval(secs => $9) END
+                    FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[]) WITH ORDINALITY
+                        AS n (shard, endpoint_id, message_id, event_id, leased, n)
+                    ON CONFLICT (shard, id) DO NOTHING
+                    RETURNING shard, id, endpoint_id, event_id, lease_token)
+                SELECT shard, id, endpoint_id, event_id FROM born WHERE lease_token IS NOT NULL
+                "#,
+                &jobs.iter().map(|(job, _)| job.event.shard().value()).collect::<Vec<_>>(),
+                &jobs.iter().map(|(job, _)| job.endpoint.uuid()).collect::<Vec<_>>(),
+                &jobs.iter().map(|(job, _)| job.message.uuid()).collect::<Vec<_>>(),
+                &jobs.iter().map(|(job, _)| job.event.uuid()).collect::<Vec<_>>(),
+                &jobs.iter().map(|(_, leased)| *leased).collect::<Vec<_>>(),
+                now,
+                birth.owner,
+                birth.token,
+                birth.span.as_secs_f64(),
+            )
+            .fetch_all(conn)
+        )?;
+        let leases = rows.into_iter().filter_map(|row| {
+            let lease = Lease { shard: Shard::of_value(row.shard)?, id: row.id, token: birth.token, attempt: 1 };
+            Some(((EndpointId::from_uuid(row.endpoint_id), EventId::from_uuid(row.event_id)), lease))
+        });
+        Ok(leases.collect())
     }
 
     /// Notes that all that happened before `fed_until` is behind these endpoints.

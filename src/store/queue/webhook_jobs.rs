@@ -16,8 +16,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
 use crate::domain::lease::Lease;
 use crate::domain::shard::Shard;
-use crate::domain::webhook::{Secret, WebhookStatus, WebhookTry};
-use crate::store::mail::log::{ProjectEvent, ProjectEventRow};
+use crate::domain::webhook::{WebhookStatus, WebhookTry};
 use crate::store::{Moment, OwnedConnection, Store, StoreError, on_connection, on_pool};
 
 lease_statements!("webhook_jobs", "");
@@ -33,16 +32,6 @@ pub struct LeasedJob {
     pub event: EventId,
     /// Calls of which nobody knows how they ended: they use up no retry.
     pub rescued: i32,
-}
-
-/// What a webhook call sends, and where.
-#[derive(Debug)]
-pub struct LoadedJob {
-    pub url: String,
-    /// Those that sign: the endpoint's, and those that were replaced a short while ago.
-    pub secrets: Vec<Secret>,
-    pub enabled: bool,
-    pub event: ProjectEvent,
 }
 
 /// Where a job goes after a call.
@@ -76,12 +65,6 @@ impl LeasedJob {
 }
 
 impl Store {
-    /// Everything that a call needs; `None` when the event, its message or the endpoint is gone.
-    pub async fn load_job(&self, call: NewJob) -> Result<Option<LoadedJob>, StoreError> {
-        let now = self.now();
-        on_pool!(self, "webhook_jobs.load", conn, load(conn, call, now))
-    }
-
     /// Writes what calls led to; gives the jobs whose lease was still ours.
     pub async fn settle_jobs(
         &self,
@@ -118,68 +101,36 @@ async fn rescue(conn: &mut PgConnection, shard: Shard, window: Window, now: Time
     Ok(rescued.len())
 }
 
-async fn load(conn: &mut PgConnection, call: NewJob, now: Timestamp) -> Result<Option<LoadedJob>, StoreError> {
-    let row = sqlx::query!(
-        r#"
-        SELECT w.url, w.enabled, w.secret, w.signing_seed, o.secrets AS old_secrets, o.seeds AS old_seeds,
-            e.era, e.xid::text AS "xid!", e.recipient_id, e.mode, e.sequence, e.type AS event_type, e.occurred_at, e.data,
-            r.address AS "address?", r.kind AS "kind?", r.position AS "position?", m.author AS "author?",
-            m.subject AS "subject?", m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key
-        FROM webhook_endpoints w
-        JOIN events e ON e.project_id = w.project_id AND e.shard = $2 AND e.message_id = $3 AND e.id = $4
-        LEFT JOIN messages m ON m.shard = e.shard AND m.id = e.message_id
-        LEFT JOIN recipients r ON r.shard = e.shard AND r.message_id = e.message_id AND r.id = e.recipient_id
-        LEFT JOIN LATERAL (
-            SELECT array_agg(secret ORDER BY until DESC) AS secrets, array_agg(signing_seed ORDER BY until DESC) AS seeds
-            FROM webhook_old_secrets WHERE endpoint_id = w.id AND until > $5) AS o ON true
-        WHERE w.id = $1
-        "#,
-        call.endpoint.uuid(),
-        call.event.shard().value(),
-        call.message.uuid(),
-        call.event.uuid(),
-        now,
-    )
-    .fetch_optional(conn)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let event = ProjectEventRow {
-        id: call.event.uuid(),
-        era: row.era,
-        xid: row.xid,
-        message_id: call.message.uuid(),
-        recipient_id: row.recipient_id,
-        mode: row.mode,
-        sequence: row.sequence,
-        event_type: row.event_type,
-        occurred_at: row.occurred_at,
-        data: row.data,
-        address: row.address,
-        kind: row.kind,
-        position: row.position,
-        author: row.author,
-        subject: row.subject,
-        tags: row.tags,
-        metadata: row.metadata,
-        idempotency_key: row.idempotency_key,
-    };
-    let event = event.decode()?;
-    if !event.is_whole() {
-        return Ok(None);
-    }
-    let old = row.old_secrets.into_iter().flatten().zip(row.old_seeds.into_iter().flatten());
-    let secrets = std::iter::once((row.secret, row.signing_seed)).chain(old);
-    let secrets = secrets.map(|(hmac, seed)| Secret { hmac, seed }).collect();
-    Ok(Some(LoadedJob { url: row.url, secrets, enabled: row.enabled, event }))
-}
-
 async fn settle(
     conn: &mut PgConnection,
     settlements: &[JobSettlement],
     disable_after: Duration,
     at: Moment<'_>,
 ) -> Result<HashSet<Uuid>, StoreError> {
+    // A call that was not made says nothing of the endpoint.
+    let is_failing = |settlement: &JobSettlement| settlement.next != JobNext::Succeeded && settlement.made.is_some();
+    if !settlements.iter().any(is_failing) {
+        return settle_rows(conn, settlements).await;
+    }
     let mut tx = conn.begin().await?;
+    let ours = settle_rows(&mut tx, settlements).await?;
+    // One that answered and failed within one batch answers.
+    let mut endpoints: BTreeMap<Uuid, &JobSettlement> = BTreeMap::new();
+    for settlement in settlements.iter().filter(|settlement| ours.contains(&settlement.job.lease.id)) {
+        let last = endpoints.entry(settlement.job.endpoint.uuid()).or_insert(settlement);
+        if settlement.next == JobNext::Succeeded || settlement.disable.is_some() {
+            *last = settlement;
+        }
+    }
+    for (endpoint, settlement) in endpoints.into_iter().filter(|(_, settlement)| is_failing(settlement)) {
+        record_failure(&mut tx, endpoint, settlement, disable_after, at).await?;
+    }
+    tx.commit().await?;
+    Ok(ours)
+}
+
+/// Writes what became of jobs; an endpoint that answered has not been failing.
+async fn settle_rows(conn: &mut PgConnection, settlements: &[JobSettlement]) -> Result<HashSet<Uuid>, StoreError> {
     let due = |next: &JobNext| if let JobNext::Due(at) = next { Some(*at) } else { None };
     let status = |next: &JobNext| match next {
         JobNext::Succeeded => WebhookStatus::Succeeded.name(),
@@ -189,7 +140,7 @@ async fn settle(
     let tries = |made: Option<&WebhookTry>| serde_json::to_value(Vec::from_iter(made)).unwrap_or_default();
     let leases = || settlements.iter().map(|settlement| settlement.job.lease);
     let jobs = || settlements.iter().map(|settlement| &settlement.job);
-    let ours: HashSet<Uuid> = sqlx::query_scalar!(
+    let ours = sqlx::query_scalar!(
         r#"
         WITH
         s AS MATERIALIZED (
@@ -217,7 +168,11 @@ async fn settle(
             ON CONFLICT (shard, message_id, id) DO UPDATE SET status = excluded.status, detail = excluded.detail,
                 response_code = excluded.response_code, settled_at = excluded.settled_at,
                 attempts = webhook_deliveries.attempts + excluded.attempts,
-                tries = jsonb_path_query_array(webhook_deliveries.tries || excluded.tries, '$[last - 19 to last]'))
+                tries = jsonb_path_query_array(webhook_deliveries.tries || excluded.tries, '$[last - 19 to last]')),
+        answering AS (
+            UPDATE webhook_endpoints w SET failing_since = NULL, stalled_at = NULL
+            WHERE (w.failing_since IS NOT NULL OR w.stalled_at IS NOT NULL)
+              AND w.id IN (SELECT endpoint_id FROM gone WHERE status = 'succeeded'))
         SELECT id AS "id!" FROM gone UNION ALL SELECT id FROM back
         "#,
         &leases().map(|lease| lease.shard.value()).collect::<Vec<_>>(),
@@ -234,38 +189,9 @@ async fn settle(
         &settlements.iter().map(|s| s.finished_at).collect::<Vec<_>>(),
         &settlements.iter().map(|s| tries(s.made.as_ref())).collect::<Vec<_>>(),
     )
-    .fetch_all(&mut *tx)
-    .await?
-    .into_iter()
-    .collect();
-    // One that answered and failed within one batch answers.
-    let mut endpoints: BTreeMap<Uuid, &JobSettlement> = BTreeMap::new();
-    for settlement in settlements.iter().filter(|settlement| ours.contains(&settlement.job.lease.id)) {
-        let last = endpoints.entry(settlement.job.endpoint.uuid()).or_insert(settlement);
-        if settlement.next == JobNext::Succeeded || settlement.disable.is_some() {
-            *last = settlement;
-        }
-    }
-    let answering: Vec<_> =
-        endpoints.iter().filter(|(_, s)| s.next == JobNext::Succeeded).map(|(endpoint, _)| *endpoint).collect();
-    if !answering.is_empty() {
-        sqlx::query!(
-            r#"
-            UPDATE webhook_endpoints SET failing_since = NULL, stalled_at = NULL
-            WHERE id = ANY ($1) AND (failing_since IS NOT NULL OR stalled_at IS NOT NULL)
-            "#,
-            &answering,
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
-    // A call that was not made says nothing of the endpoint.
-    let failing = endpoints.into_iter().filter(|(_, s)| s.next != JobNext::Succeeded && s.made.is_some());
-    for (endpoint, settlement) in failing {
-        record_failure(&mut tx, endpoint, settlement, disable_after, at).await?;
-    }
-    tx.commit().await?;
-    Ok(ours)
+    .fetch_all(conn)
+    .await?;
+    Ok(ours.into_iter().collect())
 }
 
 /// Notes since when an endpoint fails, and disables it if that is long. Writes only when that changes.
