@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::PATIENCE;
 use super::contract::CONTRACT;
 use super::receiver::Hook;
-use super::within;
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +120,12 @@ impl Listener {
     async fn until(&self, is_enough: impl Fn((usize, usize)) -> bool) {
         let mut count = self.shared.count.subscribe();
         while !is_enough(*count.borrow_and_update()) {
-            within("another webhook to come", count.changed()).await.unwrap();
+            // While it is away nothing can come.
+            let away =
+                self.shared.away_until.lock().unwrap().map(|until| until.saturating_duration_since(Instant::now()));
+            let patience = PATIENCE + away.unwrap_or_default();
+            let changed = tokio::time::timeout(patience, count.changed()).await;
+            changed.unwrap_or_else(|_| panic!("no other webhook came within {patience:?}")).unwrap();
         }
     }
 }
