@@ -86,6 +86,23 @@ install_clients() {
     fi
 }
 
+# Samples of mail that came back, and what a library of others finds in them (tests/it/feedback.rs).
+install_samples() {
+    local samples=target/tools/samples requirements=tests/feedback/requirements.txt
+    ! cmp -s $requirements $samples/installed || return 0
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+    say "installing samples of bounces"
+    rm -rf $samples
+    mkdir -p $samples/data
+    /usr/bin/python3 -m venv $samples/python
+    local pip="$samples/python/bin/pip --quiet --disable-pip-version-check"
+    $pip install --requirement $requirements
+    $pip download --no-deps --no-binary :all: --dest $samples --requirement $requirements
+    tar --extract --gzip --file $samples/flufl*.tar.gz --directory $samples/data --strip-components 3 --wildcards '*/tests/data/*.txt'
+    $samples/python/bin/python tests/feedback/expected.py $samples/data >$samples/expected.jsonl
+    cp $requirements $samples/installed
+}
+
 # What drives the console's page in chromium, and judges whether everyone can use it, at the versions that tests/console pins.
 install_page_driver() {
     local driver=target/tools/console lock=tests/console/package-lock.json

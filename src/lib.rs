@@ -37,6 +37,7 @@ mod wake;
 // Pure: bytes and rules.
 pub mod classify;
 pub mod compose;
+pub mod feedback;
 mod shaping;
 
 // The edges: the network, the protocol, the store.

@@ -6,6 +6,7 @@ use mailwright::domain::envelope::{Envelope, Needs};
 use mailwright::domain::reverse_path::ReversePath;
 use mailwright::domain::route::TlsPolicy;
 use mailwright::domain::stage::Stage;
+use mailwright::feedback;
 use mailwright::net::dns::read_answer;
 use mailwright::net::validated::{Kind, judge};
 use mailwright::routing::sts::{Policy, record_id};
@@ -78,4 +79,12 @@ pub fn policy(bytes: &[u8]) {
     }
     let reply = mailwright::domain::reply::Reply { code: 550, enhanced: None, text };
     RULES.with(|rules| rules.judge(Stage::Rcpt, Some("qq"), &reply));
+}
+
+/// Mail that came back: what is kept of it is little, however much it says.
+pub fn feedback(bytes: &[u8]) {
+    let Some(reading) = feedback::read(bytes) else { return };
+    let named = reading.recipients.iter().map(|one| &one.address).chain(&reading.mentioned);
+    let (count, length) = named.fold((0, 0), |(count, length), address| (count + 1, length + address.len()));
+    assert!(count <= 200 && length <= HELD_MAX * 8, "{count} addresses of {length} bytes");
 }

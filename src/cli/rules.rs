@@ -1,15 +1,20 @@
-//! `mailwright rules test`
+//! `mailwright rules test` and `mailwright rules read`
 
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::classify::Classifier;
 use crate::config::Config;
 use crate::domain::judgement::Disposition;
 use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::span::Span;
 use crate::domain::stage::Stage;
+use crate::feedback::{self, Meaning};
 use crate::routing::TrafficPolicy;
 use crate::terminal::{CommandError, out};
 
@@ -17,6 +22,14 @@ use crate::terminal::{CommandError, out};
 pub enum RulesCommand {
     /// Show what a reply would be taken for, and by which rule.
     Test(TestArgs),
+    /// Show what a message that came back would be taken for: a bounce, a delay, a complaint, an automatic reply.
+    Read(ReadArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// The message as it came (RFC 5322); `-` for standard input.
+    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -32,8 +45,11 @@ pub struct TestArgs {
 }
 
 pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandError> {
-    let RulesCommand::Test(args) = command;
     let plan = TrafficPolicy::new(config).map_err(CommandError::new)?.plan();
+    let args = match command {
+        RulesCommand::Test(args) => args,
+        RulesCommand::Read(args) => return read(args, &plan.classifier),
+    };
     let reply = parse(&args.reply)?;
     let provider = args.provider.as_deref().map(|name| plan.classifier.provider_of_host(name).unwrap_or(name));
     if let Some(unknown) = provider.filter(|name| !plan.classifier.has_provider(name)) {
@@ -54,6 +70,48 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
         "action": judgement.action.to_string(),
         "suppress": judgement.action.suppress,
         "tried_again_after": if judgement.disposition == Disposition::Defer { delays } else { Vec::new() },
+    });
+    out::print(&serde_json::to_string_pretty(&body).unwrap_or_default())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes of a message that are read: a report is small.
+const MESSAGE_MAX: u64 = 32 << 20;
+
+fn read(args: &ReadArgs, classifier: &Classifier) -> Result<ExitCode, CommandError> {
+    let fault = |error: std::io::Error| CommandError(format!("{}: {error}", args.file.display()));
+    let mut bytes = Vec::new();
+    if args.file.as_os_str() == "-" {
+        std::io::stdin().take(MESSAGE_MAX).read_to_end(&mut bytes).map_err(fault)?;
+    } else {
+        File::open(&args.file).map_err(fault)?.take(MESSAGE_MAX).read_to_end(&mut bytes).map_err(fault)?;
+    }
+    let reading =
+        feedback::read(&bytes).ok_or_else(|| CommandError(format!("{}: is no message", args.file.display())))?;
+    let judged = |meaning: Meaning, reply: &Option<Reply>| {
+        let judgement = reply.as_ref().map(|reply| classifier.judge(Stage::Rcpt, None, reply));
+        json!({
+            "reply": reply.as_ref().map(ToString::to_string),
+            "class": judgement.as_ref().map(|judgement| &judgement.class),
+            "suppress": meaning == Meaning::Failed && judgement.is_some_and(|judgement| judgement.action.suppress),
+        })
+    };
+    let recipients = reading.recipients.iter().map(|one| {
+        json!({
+            "address": one.address,
+            "original": one.original,
+            "meaning": one.meaning.name(),
+            "status": one.status.map(|status| status.to_string()),
+            "reason": judged(one.meaning, &one.reply),
+        })
+    });
+    let body = json!({
+        "rules": classifier.version(),
+        "meaning": reading.meaning.name(),
+        "message_id": reading.message_id,
+        "recipients": recipients.collect::<Vec<_>>(),
+        "mentioned": reading.mentioned,
+        "reason": judged(reading.meaning, &reading.reply),
     });
     out::print(&serde_json::to_string_pretty(&body).unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)

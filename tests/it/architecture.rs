@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 33] = [
+const ROOMS: [(&str, &[&str]); 34] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -15,6 +15,7 @@ const ROOMS: [(&str, &[&str]); 33] = [
     ("smtp", &["domain", "config", "net", "telemetry"]),
     ("compose", &["domain"]),
     ("classify", &["domain"]),
+    ("feedback", &["domain"]),
     ("shaping", &["domain"]),
     ("store", &["domain", "config", "telemetry"]),
     ("handover", &["domain", "wake"]),
@@ -100,6 +101,7 @@ const ROOMS: [(&str, &[&str]); 33] = [
             "accounts",
             "net",
             "classify",
+            "feedback",
             "shaping",
             "routing",
             "app",

@@ -455,6 +455,13 @@ async fn operators_can_ask_what_a_reply_means_and_which_way_a_domain_goes() {
     let said = run(&database.url, &["rules", "test", "550 Ip frequency limited", "--provider", "qq"]).await;
     let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!((&said["class"], &said["outcome"]), (&json!("rate_limited"), &json!("defer")));
+    let letter = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/feedback/report");
+    let said = run(&database.url, &["rules", "read", letter]).await;
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&said["meaning"], &said["message_id"]), (&json!("failed"), &json!("1@example.org")), "{said}");
+    let (failed, delayed) = (&said["recipients"][0], &said["recipients"][1]);
+    assert_eq!(failed["reason"]["suppress"], true, "{said}");
+    assert_eq!((&delayed["address"], &delayed["meaning"]), (&json!("用户@example.net"), &json!("delayed")));
     let servers = format!("dns.servers={}", dns.address);
     let settings = ["--set", &*servers, "--set", "net.allow_private=127.0.0.0/8"];
     let trace = run(&database.url, &[&["trace", "example.net"], &settings[..]].concat()).await;

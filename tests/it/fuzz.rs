@@ -46,3 +46,8 @@ fn dns_answers_of_any_shape_are_taken() {
 fn policies_and_texts_of_any_shape_are_taken() {
     run("policy", targets::policy);
 }
+
+#[test]
+fn mail_of_any_shape_that_came_back_is_read() {
+    run("feedback", targets::feedback);
+}

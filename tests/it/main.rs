@@ -27,6 +27,7 @@ mod ephemeral;
 mod event_log;
 mod examples;
 mod fair;
+mod feedback;
 mod fuzz;
 mod handover;
 mod lanes;

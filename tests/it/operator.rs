@@ -51,6 +51,7 @@ async fn what_cannot_be_used_is_named() {
         (&["config", "check", "--set", "database.url=mysql://u:secret@h/d"], "database.url: must be postgres://"),
         (&["rules", "test", "550 no", "--provider", "nosuch"], "--provider 'nosuch'"),
         (&["rules", "test", "550 no", "--stage", "lunch"], "the stages are expiry,"),
+        (&["rules", "read", "/nowhere.eml"], "/nowhere.eml"),
         (&["trace", "example.net", "--project", "nosuch"], "--project 'nosuch'"),
         (&["keys", "create", "--project", "a b", "--mode", "live"], "--project a b"),
         (&["keys", "create", "--project", "p", "--mode", "maybe"], "must be live or test"),
