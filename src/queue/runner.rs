@@ -299,7 +299,14 @@ impl<W: Work> Starter<W> {
         let mut jobs = Vec::with_capacity(INTAKE);
         loop {
             tokio::select! {
-                () = self.done(&shutdown) => return,
+                () = self.done(&shutdown) => {
+                    // What was handed over meanwhile holds leases: it says itself what becomes of it.
+                    fresh.close();
+                    while let Ok(job) = fresh.try_recv() {
+                        self.start(job, &shutdown);
+                    }
+                    return;
+                }
                 count = fresh.recv_many(&mut jobs, INTAKE) => {
                     if count == 0 {
                         return;

@@ -1,6 +1,7 @@
 //! Calls in hand: each holds a place, or waits for one that is free soon, and has what it sends once that is known.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Bytes;
@@ -146,7 +147,7 @@ impl Calls {
         if state.is_closed {
             return None;
         }
-        if !state.waiting.contains_key(&endpoint) && state.places.begin(endpoint, project) {
+        if !state.waiting.contains_key(&endpoint) && state.places.begin_unclaimed(endpoint, project) {
             return Some(Turn::Now(self.place(endpoint, project)));
         }
         state.wait(endpoint, project).map(Turn::Soon)
@@ -192,10 +193,11 @@ impl State {
         Some(place)
     }
 
-    /// Takes so many of an endpoint's turns from the first on.
-    fn take(&mut self, endpoint: EndpointId, most: usize) -> Vec<oneshot::Sender<Place>> {
+    /// Takes these of an endpoint's turns, as far as there are so many.
+    fn take(&mut self, endpoint: EndpointId, which: Range<usize>) -> Vec<oneshot::Sender<Place>> {
         let Some(queue) = self.waiting.get_mut(&endpoint) else { return Vec::new() };
-        let taken: Vec<_> = queue.turns.drain(..most.min(queue.turns.len())).collect();
+        let count = queue.turns.len();
+        let taken: Vec<_> = queue.turns.drain(which.start.min(count)..which.end.min(count)).collect();
         let project = queue.project;
         if queue.turns.is_empty() {
             self.waiting.remove(&endpoint);
@@ -209,14 +211,19 @@ impl State {
         taken
     }
 
-    /// Whose turn it is, with the places that they were given.
+    /// Whose turn it is, with the places that they were given: the endpoint with the fewest calls first.
     fn next(&mut self) -> Vec<(EndpointId, ProjectId, oneshot::Sender<Place>)> {
         let mut next = Vec::new();
-        let waiting: Vec<_> = self.waiting.iter().map(|(endpoint, queue)| (*endpoint, queue.project)).collect();
-        for (endpoint, project) in waiting {
-            while self.waiting.contains_key(&endpoint) && self.places.begin(endpoint, project) {
-                next.extend(self.take(endpoint, 1).into_iter().map(|turn| (endpoint, project, turn)));
-            }
+        let mut waiting: Vec<_> = self.waiting.iter().map(|(endpoint, queue)| (*endpoint, queue.project)).collect();
+        while !waiting.is_empty() {
+            waiting.sort_unstable_by_key(|(endpoint, _)| self.places.under_way(*endpoint));
+            waiting.retain(|(endpoint, project)| {
+                let has_begun = self.waiting.contains_key(endpoint) && self.places.begin_unclaimed(*endpoint, *project);
+                if has_begun {
+                    next.extend(self.take(*endpoint, 0..1).into_iter().map(|turn| (*endpoint, *project, turn)));
+                }
+                has_begun
+            });
         }
         next
     }
@@ -227,21 +234,22 @@ impl Drop for Place {
         let (refused, next) = {
             let mut state = self.calls.state();
             state.places.end(self.endpoint, self.project, self.succeeded, self.since.elapsed());
-            // What fails is not called by those who wait here: others may have places, and its schedule says when.
-            let refused =
-                if self.succeeded == Some(false) { state.take(self.endpoint, usize::MAX) } else { Vec::new() };
+            // Of what fails no more wait here than will have places soon: other processes may have some.
+            let refused = if self.succeeded == Some(false) {
+                let (soon, _) = state.places.soon(self.endpoint, self.project);
+                state.take(self.endpoint, soon..usize::MAX)
+            } else {
+                Vec::new()
+            };
             (refused, state.next())
         };
         drop(refused);
-        let is_free = next.is_empty();
         for (endpoint, project, turn) in next {
             // Whoever waited may be gone: then the place is free again.
             drop(turn.send(self.calls.place(endpoint, project)));
         }
         self.calls.ended.notify_waiters();
-        if is_free {
-            self.calls.wake.nudge();
-        }
+        self.calls.wake.nudge();
     }
 }
 
@@ -302,12 +310,44 @@ mod tests {
     fn who_waits_for_an_endpoint_that_fails_goes_back() {
         let calls = calls();
         let mut first = place(&calls);
-        let mut second = turn(&calls);
-        first.succeeded = Some(false);
-        drop(first);
-        assert_eq!(second.try_recv().unwrap_err(), TryRecvError::Closed);
+        let mut last = turn(&calls);
+        for is_last in [false, false, true] {
+            first.succeeded = Some(false);
+            drop(first);
+            if is_last {
+                break;
+            }
+            first = last.try_recv().expect("one failure says little");
+            last = turn(&calls);
+        }
+        assert_eq!(last.try_recv().unwrap_err(), TryRecvError::Closed);
         let _first = place(&calls);
         assert!(begin(&calls).is_none(), "and nobody waits for it any more");
+    }
+
+    #[test]
+    fn endpoints_take_turns_and_leave_places_to_what_is_claimed() {
+        const OTHER: EndpointId = EndpointId::from_uuid(Uuid::from_u128(3));
+        let calls = Arc::new(Calls::new(16, 8, Arc::default()));
+        for endpoint in [ENDPOINT, OTHER] {
+            let mut shown = calls.begin(endpoint, PROJECT).unwrap();
+            shown.succeeded = Some(true);
+        }
+        let mut under_way: Vec<_> = (0..6).map(|_| place(&calls)).collect();
+        let mut own: Vec<_> = (0..4).map(|_| turn(&calls)).collect();
+        let mut others: Vec<_> = (0..4)
+            .map(|_| match calls.begin_soon(OTHER, PROJECT) {
+                Some(Turn::Soon(turn)) => turn,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(calls.begin(OTHER, PROJECT).is_some(), "what is claimed finds a place: a quarter is left to it");
+        under_way.truncate(2);
+        let taken = |turns: &mut Vec<oneshot::Receiver<Place>>| {
+            turns.iter_mut().filter_map(|turn| turn.try_recv().ok()).collect::<Vec<_>>()
+        };
+        let (own, others) = (taken(&mut own), taken(&mut others));
+        assert_eq!((own.len(), others.len()), (1, 3), "the one with fewer calls under way first");
     }
 
     #[test]

@@ -8,21 +8,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::calls::{self, Call, Calls, Destination, Letter};
-use crate::domain::clock::{Clock, Rng};
+use super::at_hand::AtHand;
+use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, ProjectId};
-use crate::domain::log::LogCursor;
+use crate::domain::log::{LogCursor, Look};
 use crate::domain::shard::Shard;
 use crate::shutdown::Shutdown;
 use crate::store::mail::log::{LogFilter, ProjectEvent};
-use crate::store::queue::webhook_feed::{Birth, Feed, Interest, NewJob, Owed};
-use crate::store::queue::webhook_jobs::LeasedJob;
-use crate::store::{Store, StoreError, by_shard};
+use crate::store::queue::webhook_feed::{Feed, Interest, NewJob, Owed};
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
@@ -46,18 +44,12 @@ const GAP_WAITING: Duration = Duration::from_millis(50);
 const REST: u32 = 4;
 /// How often the calls of an endpoint are counted that are over soon: what waits here bounds them.
 const COUNT: Duration = Duration::from_secs(1);
+/// How long nothing is made beside what waits for an endpoint whose calls are over soon.
+const CROWDED: Duration = Duration::from_secs(1);
 /// How often it is noted of endpoints without news that there are none.
 const NOTE: Duration = Duration::from_secs(10);
 /// Wait after the store did not answer.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// This process's own hands: calls that it has a place for begin as they are made, without a claim.
-pub struct AtHand {
-    pub calls: Arc<Calls>,
-    pub begun: UnboundedSender<Call>,
-    /// How long the lease of a call lasts.
-    pub lease: Duration,
-}
 
 /// What feeds.
 pub struct Feeder {
@@ -93,8 +85,26 @@ struct Times {
     noted: Option<Instant>,
 }
 
-/// What endpoints were owed, and when.
-type Counted = HashMap<EndpointId, (Instant, Owed)>;
+/// What endpoints were owed.
+type Counted = HashMap<EndpointId, Count>;
+
+#[derive(Clone, Copy)]
+struct Count {
+    at: Instant,
+    owed: Owed,
+    /// Since when so much waits that nothing is made beside it.
+    short_since: Option<Instant>,
+}
+
+impl Count {
+    /// What is owed now, beside what was known.
+    fn of(owed: Owed, before: Option<&Self>) -> Self {
+        let now = Instant::now();
+        let since = before.and_then(|count| count.short_since);
+        let short_since = (owed.waiting >= PAGE_LEAST).then(|| since.unwrap_or(now));
+        Self { at: now, owed, short_since }
+    }
+}
 
 /// What came of looking at all endpoints.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,17 +229,19 @@ impl Feeder {
         } else {
             self.store.with_news(&asked, shards).await?.into_iter().collect()
         };
+        // One for all: who reads it to its end stands where the others stand, and is read for together with them.
+        let look = self.store.look().await?;
         let mut news = (0..asked.len()).map(|at| found.contains(&at));
         let (mut round, mut quiet) = (Round::Done, Vec::new());
         for (group, cursor) in standing {
             if cursor.within.is_some() || news.next().unwrap_or_default() {
-                round = round.max(unless_refused(self.feed_group(group, &cursor, counted).await)?);
+                round = round.max(unless_refused(self.feed_group(group, &cursor, (&look, began), counted).await)?);
             } else {
                 quiet.extend(group.into_iter().map(|feed| feed.endpoint));
             }
         }
         if is_noted {
-            counted.retain(|_, (at, _)| at.elapsed() < COUNT);
+            counted.retain(|_, count| count.at.elapsed() < COUNT);
             self.store.note_fed(&quiet, began).await?;
         }
         Ok(round)
@@ -250,23 +262,30 @@ impl Feeder {
         &self,
         mut group: Group,
         cursor: &LogCursor,
+        (look, began): (&Look, Timestamp),
         counted: &mut Counted,
     ) -> Result<Round, StoreError> {
         let ids = |group: &Group| group.iter().map(|feed| feed.endpoint).collect::<Vec<EndpointId>>();
         let whole = group.len();
         // Those whose calls end soon are told what can wait here, and no more: the rest would have to be claimed.
         let room = |feed: &Feed| self.at_hand.calls.room(feed.endpoint, feed.project, 2 * PAGE_LEAST);
-        let quick: HashMap<_, _> = group.iter().filter_map(|feed| Some((feed.endpoint, room(feed)?))).collect();
+        let mut quick: HashMap<_, _> = group.iter().filter_map(|feed| Some((feed.endpoint, room(feed)?))).collect();
         let is_known = |id: &EndpointId| {
             let known = counted.get(id).filter(|_| quick.contains_key(id));
-            known.is_some_and(|(at, owed)| at.elapsed() < COUNT && owed.waiting < PAGE_LEAST)
+            known.is_some_and(|count| count.at.elapsed() < COUNT && count.short_since.is_none())
         };
         let asked: Vec<_> = ids(&group).into_iter().filter(|id| !is_known(id)).collect();
         if !asked.is_empty() {
-            let owed = self.owed(&asked, JOBS_MOST).await?;
-            counted.extend(owed.into_iter().map(|(id, owed)| (id, (Instant::now(), owed))));
+            for (id, owed) in self.owed(&asked, JOBS_MOST).await? {
+                counted.insert(id, Count::of(owed, counted.get(&id)));
+            }
         }
-        let owed = |id: EndpointId| counted.get(&id).map(|(_, owed)| *owed).unwrap_or_default();
+        // What waits for long, as a replay does, keeps nothing that is new: that waits beside it.
+        let is_crowded = |id: &EndpointId| {
+            counted.get(id).and_then(|count| count.short_since).is_some_and(|at| at.elapsed() >= CROWDED)
+        };
+        quick.retain(|id, _| !is_crowded(id));
+        let owed = |id: EndpointId| counted.get(&id).map(|count| count.owed).unwrap_or_default();
         let is_short =
             |id: &EndpointId| quick.get(id).is_some_and(|room| *room < PAGE_LEAST || owed(*id).waiting >= PAGE_LEAST);
         let behind = if quick.keys().any(is_short) { Round::Waiting } else { Round::Behind };
@@ -279,9 +298,9 @@ impl Feeder {
         let Some(first) = group.first() else { return Ok(behind) };
         let limit =
             group.iter().filter_map(|feed| quick.get(&feed.endpoint)).min().map_or(PAGE, |room| PAGE.min(*room));
-        let began = self.store.clock().now();
         let filter = LogFilter { types: types_of(&group), ..LogFilter::default() };
-        let page = self.store.read_project_log(first.project, &filter, cursor, count(limit)).await?;
+        let at = cursor.within.as_ref().map_or_else(|| look.clone(), |within| within.look.clone());
+        let page = self.store.read_project_log_at(first.project, &filter, (cursor, at), count(limit)).await?;
         let told: Vec<_> = page
             .events
             .iter()
@@ -294,8 +313,9 @@ impl Feeder {
         let held = ids(&group).into_iter().filter(|id| owed(*id).waiting > 0 && !quick.contains_key(id));
         for (endpoint, due) in self.make_jobs(first.project, told, held.collect()).await? {
             // What was counted is no longer so.
-            if let Some((_, owed)) = counted.get_mut(&endpoint) {
-                owed.waiting += due;
+            if let Some(count) = counted.get_mut(&endpoint) {
+                count.owed.waiting += due;
+                *count = Count { at: count.at, ..Count::of(count.owed, Some(count)) };
             }
         }
         // A look that was read to its end saw all that was committed before it began: one that goes on began long ago.
@@ -307,56 +327,6 @@ impl Feeder {
             false if group.len() < whole => behind,
             false => Round::Done,
         })
-    }
-
-    /// Writes the jobs that tell these events. Those that there is a place for begin at once, unless something of their
-    /// endpoint has to wait. Gives how many of each endpoint do not.
-    async fn make_jobs(
-        &self,
-        project: ProjectId,
-        told: Vec<(EndpointId, &ProjectEvent)>,
-        mut held: HashSet<EndpointId>,
-    ) -> Result<HashMap<EndpointId, usize>, StoreError> {
-        let jobs: Vec<_> = told
-            .into_iter()
-            .map(|(endpoint, event)| {
-                let turn =
-                    if held.contains(&endpoint) { None } else { self.at_hand.calls.begin_soon(endpoint, project) };
-                if turn.is_none() {
-                    held.insert(endpoint);
-                }
-                (endpoint, event, turn)
-            })
-            .collect();
-        let beginning: HashSet<_> = jobs.iter().filter(|(.., turn)| turn.is_some()).map(|(id, ..)| *id).collect();
-        let destinations = Destination::load(&self.store, &Vec::from_iter(beginning)).await?;
-        let (mut bodies, mut due) = (HashMap::new(), HashMap::new());
-        for run in by_shard(jobs, self.store.max_shards_per_tx(), |(_, event, _)| event.id.shard()) {
-            let rows: Vec<_> = run
-                .iter()
-                .map(|(endpoint, event, turn)| {
-                    (NewJob { endpoint: *endpoint, message: event.message, event: event.id }, turn.is_some())
-                })
-                .collect();
-            let mut token = [0; 16];
-            self.rng.fill(&mut token);
-            let birth = Birth { owner: self.owner, token: Uuid::from_bytes(token), span: self.at_hand.lease };
-            let leases = self.store.bear_jobs(&rows, birth).await?;
-            self.ring(rows.iter().filter(|(_, is_leased)| !is_leased).map(|(job, _)| job));
-            for (endpoint, event, turn) in run {
-                if turn.is_none() {
-                    *due.entry(endpoint).or_default() += 1;
-                }
-                let (Some(turn), Some(lease)) = (turn, leases.get(&(endpoint, event.id))) else { continue };
-                let body = bodies.entry(event.id).or_insert_with(|| calls::body(event)).clone();
-                let letter = destinations.get(&endpoint).map(|to| Letter { to: Arc::clone(to), body });
-                let job =
-                    LeasedJob { lease: *lease, endpoint, project, message: event.message, event: event.id, rescued: 0 };
-                // Nobody takes it any more only when the service stops.
-                let _ = self.at_hand.begun.send(Call { job, turn, letter });
-            }
-        }
-        Ok(due)
     }
 
     /// What they are owed, counted up to `most`.

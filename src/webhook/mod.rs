@@ -5,6 +5,7 @@
 //! address that was judged after resolving, [`worker`] decides what follows. A slow endpoint holds up
 //! nobody: [`places`] bounds calls by endpoint and project.
 
+mod at_hand;
 mod calls;
 mod feeder;
 mod kept;
@@ -18,6 +19,7 @@ mod settler;
 pub mod sign;
 mod worker;
 
+pub use at_hand::AtHand;
 pub use calls::Calls;
-pub use feeder::{AtHand, Feeder};
+pub use feeder::Feeder;
 pub use worker::{Poster, PosterParts};

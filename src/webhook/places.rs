@@ -31,18 +31,20 @@ struct Standing {
 }
 
 impl Standing {
-    /// How many calls it will have places for within [`SOON`]; none, unless its last call succeeded.
-    fn soon(&self) -> usize {
-        if self.failed != Some(0) {
+    /// How many calls it will have places for within [`SOON`], of so many at once; none, unless one of its last calls succeeded.
+    fn soon(&self, most: usize) -> usize {
+        if self.failed.is_none_or(|failed| failed >= FAILING) {
             return 0;
         }
-        let at_once = (SOON.as_nanos() / self.span.as_nanos().max(1)).saturating_mul(self.limit as u128);
-        usize::try_from(at_once).unwrap_or(usize::MAX)
+        let at_once = self.limit.min(most) as u128;
+        usize::try_from((SOON.as_nanos() / self.span.as_nanos().max(1)).saturating_mul(at_once)).unwrap_or(usize::MAX)
     }
 }
 
 /// Calls that find a place within this time may wait for it here, without being claimed once more.
-const SOON: Duration = Duration::from_millis(200);
+pub const SOON: Duration = Duration::from_millis(200);
+/// After so many calls in a row that do not succeed none waits here.
+const FAILING: usize = 3;
 /// One call in so many says how long the next will take.
 const NEWS: u32 = 10;
 
@@ -90,6 +92,20 @@ impl Places {
         Rooms { named: named.collect(), of_others: self.share(self.projects.len() + 1) }
     }
 
+    /// Calls under way to an endpoint.
+    pub fn under_way(&self, endpoint: EndpointId) -> usize {
+        self.endpoints.get(&endpoint).map_or(0, |standing| standing.under_way)
+    }
+
+    /// A call begins that was not claimed; `false`: there is no place for it. A quarter of its project's share is left to those
+    /// that are: what is tried again, and endpoints that have shown nothing.
+    pub fn begin_unclaimed(&mut self, endpoint: EndpointId, project: ProjectId) -> bool {
+        let projects = self.projects.len() + usize::from(!self.projects.contains_key(&project));
+        let share = self.share(projects);
+        let of_project = self.projects.get(&project).copied().unwrap_or_default();
+        of_project < (share - share / 4).max(1) && self.begin(endpoint, project)
+    }
+
     /// A call begins; `false`: there is no place for it.
     pub fn begin(&mut self, endpoint: EndpointId, project: ProjectId) -> bool {
         let projects = self.projects.len() + usize::from(!self.projects.contains_key(&project));
@@ -114,8 +130,10 @@ impl Places {
     /// How many calls of an endpoint may wait for a place, beside how many of its project.
     pub fn soon(&self, endpoint: EndpointId, project: ProjectId) -> (usize, usize) {
         let projects = self.projects.len() + usize::from(!self.projects.contains_key(&project));
-        let of_project = WAITING * self.share(projects);
-        (self.endpoints.get(&endpoint).map_or(0, Standing::soon).min(of_project), of_project)
+        let share = self.share(projects);
+        let of_project = WAITING * share;
+        let of_endpoint = self.endpoints.get(&endpoint).map_or(0, |standing| standing.soon(share));
+        (of_endpoint.min(of_project), of_project)
     }
 
     /// A call ended that held its place for this long; `succeeded`: as it should, or not, or nobody knows.
@@ -206,6 +224,8 @@ mod tests {
             places.soon(endpoint(n), project(1)).0
         };
         assert_eq!(call(1, true, Duration::from_millis(10)), 100, "five places for twenty times ten milliseconds");
+        assert!(call(1, false, Duration::from_millis(10)) > 0, "one failure says little");
+        assert!(call(1, false, Duration::from_millis(10)) > 0);
         assert_eq!(call(1, false, Duration::from_millis(10)), 0, "it fails");
         assert_eq!(call(2, true, Duration::from_secs(10)), 0, "none of them would be called soon");
         assert_eq!(call(3, true, Duration::ZERO), WAITING * 32, "a project's share bounds that");

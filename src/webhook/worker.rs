@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::calls::{Call, Calls, Letter, Turn};
 use super::loader::Loader;
+use super::places::SOON;
 use super::post::{Client, Posted, RetryAfter};
 use super::settler::{Settler, SettlerParts};
 use crate::config::Webhooks;
@@ -35,6 +36,10 @@ const PROBES: usize = 256;
 const WIDTH: usize = 8;
 /// Claims that give nothing before the next signal is waited for.
 const EMPTY_MAX: usize = 4;
+/// How long a call waits for a place that was to be free soon.
+const TURN_WAIT: Duration = SOON.saturating_mul(5);
+/// When a job is due again that found no place.
+const LET_GO: Duration = Duration::from_millis(50);
 /// The longest `Retry-After` that is honoured.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
@@ -240,9 +245,11 @@ impl Work for Poster {
         let mut place = match call.turn {
             Turn::Now(place) => place,
             Turn::Soon(turn) => {
-                let Ok(place) = turn.await else {
-                    let now = JobNext::Due(self.now());
-                    return self.settler.settle(self.settlement(job, now, None, "there is no place for it")).await;
+                // What it sends is of when it was made: it is not kept for long.
+                let Ok(Ok(place)) = tokio::time::timeout(TURN_WAIT, turn).await else {
+                    // Nobody claims it before it is out of our hands.
+                    let soon = JobNext::Due(self.now() + LET_GO);
+                    return self.settler.settle(self.settlement(job, soon, None, "there is no place for it")).await;
                 };
                 place
             }

@@ -224,6 +224,17 @@ impl Store {
         limit: i64,
     ) -> Result<ProjectLogPage, StoreError> {
         let look = self.look_of(cursor).await?;
+        self.read_project_log_at(project, filter, (cursor, look), limit).await
+    }
+
+    /// The same, with a look that was taken before: readers of one look that read it to its end stand at one position.
+    pub async fn read_project_log_at(
+        &self,
+        project: ProjectId,
+        filter: &LogFilter,
+        (cursor, look): (&LogCursor, Look),
+        limit: i64,
+    ) -> Result<ProjectLogPage, StoreError> {
         let begin = beginning(cursor).place();
         let last = transactions_of(&look).filter(|_| begin.0 == look.era);
         let (mut span, half) = (SPAN, usize::try_from(limit / 2).unwrap_or_default());
@@ -347,7 +358,7 @@ impl Store {
     }
 
     /// What is visible now.
-    pub(in crate::store) async fn look(&self) -> Result<Look, StoreError> {
+    pub async fn look(&self) -> Result<Look, StoreError> {
         let era = self.era();
         let snapshot = on_pool!(
             self,

@@ -65,12 +65,12 @@ pub struct Birth {
     pub span: Duration,
 }
 
-/// What jobs an endpoint has.
+/// What jobs an endpoint has that are in nobody's hand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Owed {
     /// Counted up to a bound.
     pub count: usize,
-    /// Those that are due and in nobody's hand.
+    /// Those that are due.
     pub waiting: usize,
 }
 
@@ -191,13 +191,14 @@ impl Store {
         Ok(found.into_iter().filter_map(|n| usize::try_from(n - 1).ok()).collect())
     }
 
-    /// What calls each of these endpoints is owed, counted up to `most`.
+    /// What calls each of these endpoints is owed that are in nobody's hand, counted up to `most`: an index probe in each shard.
     pub async fn count_jobs(
         &self,
         endpoints: &[EndpointId],
         most: i64,
     ) -> Result<HashMap<EndpointId, Owed>, StoreError> {
         let now = self.now();
+        let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
         let rows = on_pool!(
             self,
             "webhook_jobs.count_of_endpoints",
@@ -206,12 +207,17 @@ impl Store {
                 r#"
                 SELECT e.id AS "id!", c.count AS "count!", c.waiting AS "waiting!"
                 FROM unnest($1::uuid[]) AS e (id), LATERAL (
-                    SELECT count(*), count(*) FILTER (WHERE j.lease_token IS NULL AND j.due_at <= $3) AS waiting
-                    FROM (SELECT lease_token, due_at FROM webhook_jobs WHERE endpoint_id = e.id LIMIT $2) AS j) AS c
+                    SELECT count(*), count(*) FILTER (WHERE j.due_at <= $3) AS waiting FROM (
+                        SELECT j.due_at FROM unnest($4::int[]) AS s (shard), LATERAL (
+                            SELECT j.due_at FROM webhook_jobs j
+                            WHERE j.shard = s.shard AND j.endpoint_id = e.id AND j.lease_token IS NULL
+                            ORDER BY j.due_at LIMIT $2) AS j
+                        LIMIT $2) AS j) AS c
                 "#,
                 &endpoints.iter().map(|endpoint| endpoint.uuid()).collect::<Vec<_>>(),
                 most,
                 now,
+                &shards,
             )
             .fetch_all(conn)
         )?;
