@@ -290,11 +290,7 @@ impl Feeder {
             |id: &EndpointId| quick.get(id).is_some_and(|room| *room < PAGE_LEAST || owed(*id).waiting >= PAGE_LEAST);
         let behind = if quick.keys().any(is_short) { Round::Waiting } else { Round::Behind };
         // Who has no room stays where it stands, and keeps none of the others.
-        group.retain(
-            |Feed { endpoint: id, .. }| {
-                if quick.contains_key(id) { !is_short(id) } else { owed(*id).count < JOBS_MOST }
-            },
-        );
+        group.retain(|Feed { endpoint: id, .. }| !is_short(id) && owed(*id).count < JOBS_MOST);
         let Some(first) = group.first() else { return Ok(behind) };
         let limit =
             group.iter().filter_map(|feed| quick.get(&feed.endpoint)).min().map_or(PAGE, |room| PAGE.min(*room));
