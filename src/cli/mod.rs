@@ -20,7 +20,9 @@ mod trace;
 mod webhooks;
 mod with_postgres;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -107,6 +109,18 @@ enum Command {
     /// Run a command with `DATABASE_URL` set to a private Postgres that ends with it.
     #[command(hide = true)]
     WithPostgres(with_postgres::WithPostgresArgs),
+}
+
+/// The bytes of a file, or what comes on standard input when it is `-`; at most so many.
+fn file_or_input(file: &Path, most: u64) -> Result<Vec<u8>, CommandError> {
+    let mut bytes = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().take(most).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| CommandError(format!("{}: {error}", file.display())))?;
+    Ok(bytes)
 }
 
 /// Runs the command line of this process.

@@ -1,7 +1,5 @@
 //! `mailwright rules test` and `mailwright rules read`
 
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -79,13 +77,7 @@ pub fn run(command: &RulesCommand, config: &Config) -> Result<ExitCode, CommandE
 const MESSAGE_MAX: u64 = 32 << 20;
 
 fn read(args: &ReadArgs, classifier: &Classifier) -> Result<ExitCode, CommandError> {
-    let fault = |error: std::io::Error| CommandError(format!("{}: {error}", args.file.display()));
-    let mut bytes = Vec::new();
-    if args.file.as_os_str() == "-" {
-        std::io::stdin().take(MESSAGE_MAX).read_to_end(&mut bytes).map_err(fault)?;
-    } else {
-        File::open(&args.file).map_err(fault)?.take(MESSAGE_MAX).read_to_end(&mut bytes).map_err(fault)?;
-    }
+    let bytes = super::file_or_input(&args.file, MESSAGE_MAX)?;
     let reading =
         feedback::read(&bytes).ok_or_else(|| CommandError(format!("{}: is no message", args.file.display())))?;
     let judged = |meaning: Meaning, reply: &Option<Reply>| {

@@ -116,14 +116,7 @@ fn query(format: &str, reason: Option<&str>) -> String {
 
 /// Exit 1 when something was refused, or not all was read.
 async fn import(args: ImportArgs, config: &Config) -> Result<ExitCode, CommandError> {
-    let named = |error| CommandError(format!("{}: {error}", args.file.display()));
-    let list = if args.file.as_os_str() == "-" {
-        let mut list = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin(), &mut list).map_err(named)?;
-        list
-    } else {
-        std::fs::read(&args.file).map_err(named)?
-    };
+    let list = super::file_or_input(&args.file, u64::MAX)?;
     let service = args.connection.read(config);
     let path = format!("{LIST}/import{}", query(&args.format, args.reason.as_deref()));
     let answer =

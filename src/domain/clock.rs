@@ -7,6 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use uuid::Uuid;
 
 /// An instant in UTC.
 pub type Timestamp = OffsetDateTime;
@@ -19,6 +20,13 @@ pub trait Clock: Send + Sync {
 /// A source of random bytes.
 pub trait Rng: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
+
+    /// What names a lease, and can be nobody else's.
+    fn token(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        Uuid::from_bytes(bytes)
+    }
 
     /// A factor that spreads `delay` evenly over ±`ratio` of itself.
     fn jitter(&self, delay: Duration, ratio: f64) -> Duration {

@@ -97,7 +97,7 @@ pub fn read(raw: &[u8]) -> Option<Reading> {
     Some(Reading {
         meaning: machine.unwrap_or_else(|| words::meaning(&message, &text)),
         mentioned: words::addresses(&text),
-        reply: words::reply(&text),
+        reply: reply_in(&text),
         recipients,
         message_id: message_id(&message),
     })

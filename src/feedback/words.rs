@@ -2,8 +2,7 @@
 
 use mail_parser::{Message, MimeHeaders};
 
-use super::{Meaning, RECIPIENTS_MAX, WORDS_MAX, header, inner, reply_in};
-use crate::domain::reply::Reply;
+use super::{Meaning, RECIPIENTS_MAX, WORDS_MAX, header, inner};
 
 /// Where the copy of what was sent begins.
 const COPIES: [&str; 12] = [
@@ -232,9 +231,4 @@ pub fn addresses(words: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// The reason, where a server's reply is quoted.
-pub fn reply(words: &str) -> Option<Reply> {
-    reply_in(words)
 }

@@ -224,10 +224,7 @@ impl<W: Work> Running<W> {
                 return Ok(());
             }
             let shards: Vec<Shard> = pending.drain(..at_once.min(pending.len())).collect();
-            let mut token = [0; 16];
-            rng.fill(&mut token);
-            let token = Uuid::from_bytes(token);
-            let claiming = Claiming { owner: *owner, token, span: settings.lease, limit };
+            let claiming = Claiming { owner: *owner, token: rng.token(), span: settings.lease, limit };
             let began = Instant::now();
             let (jobs, more) = match work.claim(connection, &shards, claiming).await {
                 Ok(claimed) => claimed,

@@ -335,9 +335,7 @@ impl Task {
 
     /// One commit: deliveries that find a place are born leased, and handed over once they are on disk.
     async fn write_together(&mut self, batch: &[NewSubmission]) -> Result<Vec<Stored>, StoreError> {
-        let mut token = [0; 16];
-        self.rng.fill(&mut token);
-        let token = Uuid::from_bytes(token);
+        let token = self.rng.token();
         let mut permits: HashMap<Uuid, Permit> = HashMap::new();
         // Nothing is born to a process that may claim nothing.
         let messages = batch.iter().flat_map(NewSubmission::messages);

@@ -57,9 +57,7 @@ impl Expiry {
 
     /// Ends some of one shard; gives their number.
     async fn end(&self, connection: &mut OwnedConnection, shard: Shard, from: Timestamp) -> Result<i64, StoreError> {
-        let mut token = [0; 16];
-        self.rng.fill(&mut token);
-        let claim = ExpiryClaim { owner: self.owner, token: Uuid::from_bytes(token), span: self.lease, limit: BATCH };
+        let claim = ExpiryClaim { owner: self.owner, token: self.rng.token(), span: self.lease, limit: BATCH };
         let ended: Vec<_> =
             connection.claim_expiring(shard, from, claim).await?.into_iter().map(|row| self.settlement(row)).collect();
         if ended.is_empty() {

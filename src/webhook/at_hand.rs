@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use uuid::Uuid;
 
 use super::calls::{self, Call, Calls, Destination, Letter};
 use super::feeder::Feeder;
@@ -53,9 +52,7 @@ impl Feeder {
                     (NewJob { endpoint: *endpoint, message: event.message, event: event.id }, turn.is_some())
                 })
                 .collect();
-            let mut token = [0; 16];
-            self.rng.fill(&mut token);
-            let birth = Birth { owner: self.owner, token: Uuid::from_bytes(token), span: self.at_hand.lease };
+            let birth = Birth { owner: self.owner, token: self.rng.token(), span: self.at_hand.lease };
             let leases = self.store.bear_jobs(&rows, birth).await?;
             self.ring(rows.iter().filter(|(_, is_leased)| !is_leased).map(|(job, _)| job));
             let mut left = Vec::new();

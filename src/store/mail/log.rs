@@ -119,11 +119,6 @@ fn beginning(cursor: &LogCursor) -> Read {
     if read.place() > seen.place() { read } else { seen }
 }
 
-/// The first transaction that a look did not see, nor any later one.
-fn transactions_of(look: &Look) -> Option<u64> {
-    look.snapshot.split(':').nth(1)?.parse().ok()
-}
-
 /// Which transactions a look did not see: those that were under way, and those that began later. The texts of a `pg_snapshot`
 /// name them, so that what was seen between is not read again, however long a transaction goes on.
 pub(in crate::store) struct Unseen {
@@ -133,7 +128,11 @@ pub(in crate::store) struct Unseen {
 
 impl Unseen {
     pub fn of(cursor: &LogCursor) -> Self {
-        let mut parts = cursor.seen.as_ref().map_or("", |seen| &seen.snapshot).splitn(3, ':').skip(1);
+        Self::by(cursor.seen.as_ref().map_or("", |seen| &seen.snapshot))
+    }
+
+    fn by(snapshot: &str) -> Self {
+        let mut parts = snapshot.splitn(3, ':').skip(1);
         let from = parts.next().unwrap_or("0").to_owned();
         let under_way = parts.next().unwrap_or_default().split(',').filter(|xid| !xid.is_empty());
         Self { under_way: under_way.map(str::to_owned).collect(), from }
@@ -235,13 +234,13 @@ impl Store {
         (cursor, look): (&LogCursor, Look),
         limit: i64,
     ) -> Result<ProjectLogPage, StoreError> {
-        let begin = beginning(cursor).place();
-        let last = transactions_of(&look).filter(|_| begin.0 == look.era);
+        let begin = beginning(cursor);
+        let first_unseen = Unseen::by(&look.snapshot).from.parse().ok().filter(|_| begin.era == look.era);
         let (mut span, half) = (SPAN, usize::try_from(limit / 2).unwrap_or_default());
         // A few transactions at a time: shards are merged by their order, and of each as much would be read as is asked for.
         let (rows, end) = loop {
-            let end = last.and_then(|last| begin.1.checked_add(span).filter(|end| *end < last));
-            let rows = self.read_look(project, filter, (cursor, &look, end), limit).await?;
+            let end = first_unseen.and_then(|first: u64| begin.place().1.checked_add(span).filter(|end| *end < first));
+            let rows = self.read_look(project, filter, (cursor, &look), (&begin, end), limit).await?;
             if end.is_none() || rows.len() > half {
                 break (rows, end);
             }
@@ -259,17 +258,17 @@ impl Store {
         Ok(ProjectLogPage { events: events.collect::<Result<_, StoreError>>()?, next, is_full })
     }
 
-    /// At most `limit` events of a look, of transactions before `end` if one is named.
+    /// At most `limit` events of a look behind `begin`, of transactions before `end` if one is named.
     async fn read_look(
         &self,
         project: ProjectId,
         filter: &LogFilter,
-        (cursor, look, end): (&LogCursor, &Look, Option<u64>),
+        (cursor, look): (&LogCursor, &Look),
+        (begin, end): (&Read, Option<u64>),
         limit: i64,
     ) -> Result<Vec<ProjectEventRow>, StoreError> {
         let (seen_era, _, read) = positions(cursor);
         let unseen = Unseen::of(cursor);
-        let begin = beginning(cursor);
         let (end_era, end_xid) = end.map_or((i16::MAX, 0), |end| (look.era, end));
         let types: Vec<&str> = filter.types.iter().map(|event_type| event_type.name()).collect();
         let shards: Vec<i32> = Shard::all().map(Shard::value).collect();
