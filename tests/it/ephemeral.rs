@@ -226,18 +226,18 @@ type Break = fn(&Path);
 async fn a_template_that_cannot_be_used_is_made_anew() {
     let ground = Ground::new();
     ground.start_once().await;
-    let identity = || fs::metadata(ground.template()).unwrap().ino();
     let control = |template: &Path| template.join("cluster/global/pg_control");
     let breaks: [(Break, &str); 2] = [
         (|path| drop(fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10)), "files of"),
         (|path| fs::write(path, vec![0; 8192]).unwrap(), "does not start"),
     ];
     for (spoil, why) in breaks {
-        let before = identity();
+        // Held open, so that what is made anew cannot have its inode.
+        let before = fs::File::open(ground.template()).unwrap();
         spoil(&control(&ground.template()));
         let said = ground.start_once().await;
         assert!(said.contains("is made anew") && said.contains(why), "{said}");
-        assert_ne!(identity(), before);
+        assert_ne!(fs::metadata(ground.template()).unwrap().ino(), before.metadata().unwrap().ino());
         assert_eq!(ground.start_once().await, "");
     }
     ground.done();
