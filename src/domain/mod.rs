@@ -35,6 +35,7 @@ pub mod reverse_path;
 pub mod route;
 pub mod script;
 pub mod search;
+pub mod sending_domain;
 pub mod shard;
 pub mod span;
 pub mod stage;
