@@ -11,6 +11,7 @@ pub mod log;
 pub mod mentions;
 pub mod messages;
 pub mod owed;
+pub(in crate::store) mod project_events;
 pub mod purge;
 pub mod recipients;
 pub mod sandbox;

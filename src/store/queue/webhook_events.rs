@@ -8,9 +8,9 @@ use uuid::Uuid;
 use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, Timestamp, rfc3339};
 use crate::domain::event::EventType;
-use crate::domain::id::{EndpointId, EventId};
-use crate::domain::shard::Shard;
+use crate::domain::id::EndpointId;
 use crate::domain::webhook::EndpointMode;
+use crate::store::mail::project_events::{NewProjectEvent, insert_project_events};
 use crate::store::{Moment, Store, StoreError, on_pool};
 
 /// An endpoint that something happened to.
@@ -68,44 +68,27 @@ async fn note_stalled(
     Ok(stalled)
 }
 
-/// Writes the same event of several endpoints. What names a message in the log names the event itself: so it lies in a day.
+/// Writes the same event of several endpoints.
 pub(super) async fn insert_endpoint_events(
     conn: &mut PgConnection,
     event_type: EventType,
     endpoints: &[EndpointInTrouble],
     at: Moment<'_>,
 ) -> Result<(), StoreError> {
-    if endpoints.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<_> = endpoints.iter().map(|endpoint| EventId::new_in(shard_of(endpoint), at.now, at.rng)).collect();
     let mode = |endpoint: &EndpointInTrouble| match EndpointMode::parse(&endpoint.mode) {
-        Some(EndpointMode::Test) => Mode::Test.name(),
-        _ => Mode::Live.name(),
+        Some(EndpointMode::Test) => Mode::Test,
+        _ => Mode::Live,
     };
-    sqlx::query!(
-        r#"
-        INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
-        SELECT e.shard, e.id, e.project_id, e.id, e.id, e.mode, 1, $6, $7, e.data, $8, pg_current_xact_id()
-        FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::text[], $5::jsonb[]) AS e (shard, id, project_id, mode, data)
-        "#,
-        &ids.iter().map(|id| id.shard().value()).collect::<Vec<_>>(),
-        &ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
-        &endpoints.iter().map(|endpoint| endpoint.project_id).collect::<Vec<_>>(),
-        &endpoints.iter().map(mode).collect::<Vec<_>>() as &[&str],
-        &endpoints.iter().map(data).collect::<Vec<_>>(),
-        event_type.name(),
-        at.now,
-        at.era,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Of several endpoints the events spread over the shards.
-fn shard_of(endpoint: &EndpointInTrouble) -> Shard {
-    Shard::of_low_bits(endpoint.id.as_bytes()[15])
+    let events: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| NewProjectEvent {
+            project: endpoint.project_id,
+            mode: mode(endpoint),
+            about: endpoint.id,
+            data: data(endpoint),
+        })
+        .collect();
+    insert_project_events(conn, event_type, &events, at).await
 }
 
 fn data(endpoint: &EndpointInTrouble) -> serde_json::Value {
