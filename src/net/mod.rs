@@ -5,6 +5,7 @@ pub(crate) mod connect;
 mod dane;
 pub mod dns;
 pub(crate) mod dns_error;
+mod exchange;
 pub(crate) mod fetch;
 mod handshake;
 pub(crate) mod http;

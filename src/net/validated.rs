@@ -2,15 +2,14 @@
 //! trusts (`dns.trust_ad`), which says so by the AD bit (RFC 4035 §3.2.3, RFC 6840 §5.7). An answer without it is an
 //! answer that no one vouches for, and is never used to *allow* anything.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_resolver::proto::rr::{RData, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 
 use super::dns_error::DnsError;
+use super::exchange::exchange;
 use super::name::name_of;
 use crate::domain::tlsa::Tlsa;
 
@@ -101,36 +100,4 @@ pub fn judge(bytes: &[u8], kind: Kind) -> Result<Answer, String> {
         _ => None,
     });
     Ok(Answer { is_authentic: message.metadata.authentic_data, count: records.len(), tlsa: tlsa.collect() })
-}
-
-async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("{server}: {error}");
-    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
-    socket.connect(server).await.map_err(failed)?;
-    socket.send(query).await.map_err(failed)?;
-    let mut answer = vec![0; 4096];
-    loop {
-        let count = socket.recv(&mut answer).await.map_err(failed)?;
-        // Not the answer to this question: somebody guesses.
-        if count < 12 || answer[..2] != id.to_be_bytes() {
-            continue;
-        }
-        let is_truncated = answer[2] & 0b10 != 0;
-        if is_truncated {
-            return by_tcp(server, query).await.map_err(failed);
-        }
-        answer.truncate(count);
-        return Ok(answer);
-    }
-}
-
-async fn by_tcp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(query.len()).unwrap_or(u16::MAX);
-    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
-    let length = stream.read_u16().await?;
-    let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer)
 }
