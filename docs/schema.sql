@@ -1233,9 +1233,31 @@ CREATE TABLE public.dkim_keys (
     private_key bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     retired_at timestamp with time zone,
+    signs_since timestamp with time zone,
     CONSTRAINT dkim_keys_algorithm CHECK ((algorithm = ANY (ARRAY['rsa-sha256'::text, 'ed25519-sha256'::text]))),
     CONSTRAINT dkim_keys_domain_form CHECK (((domain = lower(domain)) AND ((length(domain) >= 3) AND (length(domain) <= 253)))),
     CONSTRAINT dkim_keys_selector_form CHECK (((selector = lower(selector)) AND ((length(selector) >= 1) AND (length(selector) <= 63))))
+);
+CREATE TABLE public.domains (
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    name text NOT NULL,
+    state text NOT NULL,
+    proved_at timestamp with time zone,
+    is_delegated boolean DEFAULT false NOT NULL,
+    rotate_days integer,
+    return_path_label text DEFAULT 'bounce'::text NOT NULL,
+    has_return_path boolean DEFAULT false NOT NULL,
+    wrong_since timestamp with time zone,
+    checks jsonb DEFAULT '[]'::jsonb NOT NULL,
+    dmarc jsonb,
+    checked_at timestamp with time zone,
+    next_check_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT domains_name_form CHECK (((name = lower(name)) AND ((length(name) >= 3) AND (length(name) <= 253)))),
+    CONSTRAINT domains_rotate_days CHECK (((rotate_days >= 5) AND (rotate_days <= 3650))),
+    CONSTRAINT domains_state CHECK ((state = ANY (ARRAY['pending'::text, 'verified'::text, 'warning'::text, 'failed'::text]))),
+    CONSTRAINT domains_unproved_is_pending CHECK (((proved_at IS NOT NULL) OR (state = 'pending'::text)))
 );
 CREATE TABLE public.erasures (
     id uuid NOT NULL,
@@ -1376,6 +1398,7 @@ CREATE TABLE public.projects (
     suspended_at timestamp with time zone,
     suspended_reason text,
     suspended_mail text,
+    requires_verified_domain boolean DEFAULT false NOT NULL,
     CONSTRAINT projects_bytes_per_month CHECK ((bytes_per_month >= 0)),
     CONSTRAINT projects_messages_per_second CHECK ((messages_per_second >= 1)),
     CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
@@ -1695,6 +1718,10 @@ ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_selector_key UNIQUE (project_id, domain, selector);
+ALTER TABLE ONLY public.domains
+    ADD CONSTRAINT domains_name_key UNIQUE (project_id, name);
+ALTER TABLE ONLY public.domains
+    ADD CONSTRAINT domains_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.erasures
     ADD CONSTRAINT erasures_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.erasures_waiting
@@ -1782,6 +1809,8 @@ CREATE INDEX deliveries_of_tests ON public.deliveries USING btree (project_id) W
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
 CREATE INDEX deliveries_revoked ON public.deliveries USING btree (shard, lease_owner) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, ready, due_at) WHERE (lease_token IS NULL);
+CREATE INDEX domains_by_next_check ON public.domains USING btree (next_check_at);
+CREATE UNIQUE INDEX domains_proved_key ON public.domains USING btree (name) WHERE (proved_at IS NOT NULL);
 CREATE INDEX erasures_by_project ON public.erasures USING btree (project_id, id DESC);
 CREATE INDEX erasures_pending ON public.erasures USING btree (look_at) WHERE (finished_at IS NULL);
 CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
@@ -1821,6 +1850,8 @@ ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.domains
+    ADD CONSTRAINT domains_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.erasures
     ADD CONSTRAINT erasures_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.outbox_senders

@@ -27,6 +27,7 @@ use crate::deliver::{
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
+use crate::identity::{DomainParts, Domains};
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
@@ -93,6 +94,7 @@ struct Common {
     /// The deliveries that this process has in hand.
     in_hand: Arc<InHand>,
     templates: Arc<Templates>,
+    domains: Arc<Domains>,
 }
 
 impl Service {
@@ -170,7 +172,16 @@ impl Common {
             },
         ));
         let suppressions = Arc::new(Suppressions::new(store.clone(), Arc::clone(&rng), Arc::clone(&metrics)));
+        let events: Arc<Wake> = Arc::default();
+        let parts = DomainParts {
+            store: store.clone(),
+            resolver: resolver.clone(),
+            events: Arc::clone(&events),
+            clock: Arc::clone(&clock),
+            rng: Arc::clone(&rng),
+        };
         Ok(Self {
+            domains: Arc::new(Domains::new(config, parts)),
             store,
             suppressions,
             resolver,
@@ -182,7 +193,7 @@ impl Common {
             metrics,
             deliveries,
             webhooks: Arc::default(),
-            events: Arc::default(),
+            events,
             in_hand: Arc::default(),
             templates,
             handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
@@ -232,6 +243,8 @@ impl Common {
         }
         let api = Api {
             templates: Arc::clone(&self.templates),
+            domains: Arc::clone(&self.domains),
+            requires_verified_domain: config.delivery.require_verified_domain,
             recaller,
             door: Arc::clone(&door),
             auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),

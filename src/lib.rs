@@ -53,6 +53,7 @@ mod suppress;
 mod auth;
 
 mod accounts;
+mod identity;
 pub mod request;
 
 pub mod api;

@@ -93,7 +93,7 @@ impl Bed {
         let store = Store::new(&settings, Arc::new(Metrics::new().unwrap()), store_clock()).unwrap();
         store.migrate().await.unwrap();
         let now = SystemClock.now();
-        let project = store.ensure_project(ProjectId::new(now, &SystemRng), "pieces", now).await.unwrap();
+        let project = store.ensure_project(ProjectId::new(now, &SystemRng), "pieces", false, now).await.unwrap();
         (store, project)
     }
 

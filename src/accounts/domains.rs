@@ -4,8 +4,10 @@ use super::AccountError;
 use crate::compose::dkim::{SigningKey, generate};
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::dkim::Algorithm;
-use crate::domain::id::{DkimKeyId, ProjectId};
+use crate::domain::id::{DkimKeyId, DomainId, ProjectId};
+use crate::domain::sending_domain::{DomainState, RETURN_PATH_LABEL, Standing};
 use crate::store::accounts::dkim_keys::NewDkimKey;
+use crate::store::accounts::domains::StoredDomain;
 use crate::store::{Store, StoreError};
 
 /// What is to be published for new keys.
@@ -17,15 +19,13 @@ pub struct DkimRecords {
     pub lines: Vec<String>,
 }
 
-/// Makes a domain's keys, one for each pair of algorithm and selector: all or none.
-pub async fn add_dkim_keys(
-    store: &Store,
-    project: ProjectId,
+/// Keys and their records: all or none.
+pub fn make_dkim_keys(
     domain: &str,
     wanted: &[(Algorithm, String)],
     now: Timestamp,
     rng: &dyn Rng,
-) -> Result<DkimRecords, AccountError> {
+) -> Result<(Vec<NewDkimKey>, Vec<String>), AccountError> {
     let mut keys = Vec::with_capacity(wanted.len());
     let mut lines = Vec::with_capacity(wanted.len());
     for (algorithm, selector) in wanted {
@@ -36,13 +36,54 @@ pub async fn add_dkim_keys(
         let id = DkimKeyId::new(now, rng);
         keys.push(NewDkimKey { id, selector: selector.clone(), algorithm: *algorithm, private_key });
     }
+    Ok((keys, lines))
+}
+
+/// A domain that an operator vouches for.
+#[derive(Debug, Clone, Copy)]
+pub struct Vouched<'d> {
+    pub project: ProjectId,
+    pub domain: &'d str,
+}
+
+/// Makes a domain's keys, one for each pair of algorithm and selector: all or none. They sign at once: an operator vouches for
+/// the domain, which is the project's from now on.
+pub async fn add_dkim_keys(
+    store: &Store,
+    Vouched { project, domain }: Vouched<'_>,
+    wanted: &[(Algorithm, String)],
+    now: Timestamp,
+    rng: &dyn Rng,
+) -> Result<DkimRecords, AccountError> {
+    let (keys, lines) = make_dkim_keys(domain, wanted, now, rng)?;
     let selectors: Vec<_> = wanted.iter().map(|(_, selector)| selector.clone()).collect();
-    match store.insert_dkim_keys(project, domain, &keys, now).await {
-        Ok(()) => Ok(DkimRecords { selectors, lines }),
+    let stored = match store.find_domain(project, domain).await? {
+        Some(_) => store.insert_dkim_keys(project, domain, &keys, now, true).await.map(|()| true),
+        None => store.insert_domain(&vouched(project, domain, now, rng), &keys, usize::MAX).await,
+    };
+    match stored {
+        Ok(true) => Ok(DkimRecords { selectors, lines }),
+        Ok(false) => Err(AccountError::DomainTaken(domain.to_owned())),
         Err(StoreError::Refused(constraint)) if constraint == "dkim_keys_selector_key" => {
             Err(AccountError::SelectorTaken { domain: domain.to_owned(), selectors: selectors.join(" or ") })
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+fn vouched(project: ProjectId, domain: &str, now: Timestamp, rng: &dyn Rng) -> StoredDomain {
+    StoredDomain {
+        id: DomainId::new(now, rng),
+        project,
+        name: domain.to_owned(),
+        standing: Standing::new(DomainState::Verified),
+        proved_at: Some(now),
+        is_delegated: false,
+        rotate_days: None,
+        return_path_label: RETURN_PATH_LABEL.to_owned(),
+        dmarc: None,
+        checked_at: None,
+        created_at: now,
     }
 }
 

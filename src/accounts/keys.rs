@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError};
 pub struct NewKeyRequest<'a> {
     /// The project's name; it is made if it is new.
     pub project: &'a str,
+    /// Whether a new project's live mail leaves from verified domains only.
+    pub requires_verified_domain: bool,
     pub mode: Mode,
     pub scopes: &'a [Scope],
     /// How long the key is valid; `None`: until it is revoked.
@@ -50,7 +52,7 @@ pub async fn create_key(
     rng: &dyn Rng,
 ) -> Result<(KeyId, String), AccountError> {
     let rights = KeyRights {
-        project: ensure_project(store, request.project, now, rng).await?,
+        project: ensure_project(store, (request.project, request.requires_verified_domain), now, rng).await?,
         mode: request.mode,
         scopes: request.scopes.to_vec(),
         is_operator: request.is_operator,
@@ -80,14 +82,14 @@ pub async fn add_key(
     Ok(MadeKey { id, text, prefix })
 }
 
-/// The project of that name, made if it is new.
+/// The project of that name, made if it is new: then its live mail leaves from verified domains only, or from any.
 pub async fn ensure_project(
     store: &Store,
-    name: &str,
+    (name, requires_verified_domain): (&str, bool),
     now: Timestamp,
     rng: &dyn Rng,
 ) -> Result<ProjectId, AccountError> {
-    match store.ensure_project(ProjectId::new(now, rng), name, now).await {
+    match store.ensure_project(ProjectId::new(now, rng), name, requires_verified_domain, now).await {
         Ok(id) => Ok(id),
         Err(StoreError::Refused(_)) => Err(AccountError::ProjectName(name.to_owned())),
         Err(error) => Err(error.into()),

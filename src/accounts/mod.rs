@@ -6,7 +6,7 @@
 mod domains;
 mod keys;
 
-pub use domains::{add_dkim_keys, dkim_records, retire_dkim_key};
+pub use domains::{Vouched, add_dkim_keys, dkim_records, make_dkim_keys, retire_dkim_key};
 pub use keys::{MadeKey, NewKeyRequest, add_key, create_key, default_scopes, ensure_project};
 
 use crate::store::StoreError;
@@ -18,6 +18,8 @@ pub enum AccountError {
     ProjectName(String),
     #[error("{domain} has, or had, a key with selector {selectors}: choose another")]
     SelectorTaken { domain: String, selectors: String },
+    #[error("another project has proved {0}, or a domain above it")]
+    DomainTaken(String),
     #[error("a DKIM key could not be made: {0}")]
     DkimKey(String),
     #[error(transparent)]

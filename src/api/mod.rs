@@ -8,6 +8,7 @@
 mod auth;
 mod body;
 mod conversation;
+mod domains;
 mod erasures;
 mod keys;
 pub(crate) mod listener;
@@ -52,6 +53,7 @@ pub use problem::ProblemKind;
 use crate::auth::Auth;
 use crate::config::{Http, Limits, Retention};
 use crate::domain::clock::{Clock, Rng};
+use crate::identity::Domains;
 use crate::recall::Recaller;
 use crate::store::Store;
 use crate::submit::templates::Templates;
@@ -72,6 +74,9 @@ pub(crate) struct Api {
     pub webhooks: Client,
     pub templates: Arc<Templates>,
     pub limits: Limits,
+    pub domains: Arc<Domains>,
+    /// Whether new projects send live mail from verified domains only.
+    pub requires_verified_domain: bool,
     /// What the installation keeps.
     pub retention: Retention,
     pub http: Http,
@@ -152,6 +157,14 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/projects", get(projects::list::list)),
         ("get", "/v1/projects/{id}", get(projects::get::get)),
         ("patch", "/v1/projects/{id}", patch(projects::update::update)),
+        ("post", "/v1/domains", post(domains::create::create)),
+        ("get", "/v1/domains", get(domains::list::list)),
+        ("get", "/v1/domains/{id}", get(domains::get::get)),
+        ("patch", "/v1/domains/{id}", patch(domains::update::update)),
+        ("delete", "/v1/domains/{id}", delete(domains::remove::remove)),
+        ("get", "/v1/domains/{id}/records", get(domains::records::records)),
+        ("post", "/v1/domains/{id}/verify", post(domains::verify::verify)),
+        ("post", "/v1/domains/{id}/rotate-dkim", post(domains::rotate::rotate)),
         ("post", "/v1/templates", post(templates::create::create)),
         ("get", "/v1/templates", get(templates::list::list)),
         ("get", "/v1/templates/starters", get(templates::starters::starters)),
@@ -218,7 +231,7 @@ const WITH_QUERY: [(&str, &str); 23] = [
 ];
 
 /// What an operator may do for any project, named by the parameter `project`: operations below these read the query.
-const BY_PROJECT: [&str; 4] = ["/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
+const BY_PROJECT: [&str; 5] = ["/v1/domains", "/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
 
 /// Whether an operation reads the query itself.
 fn reads_query(method: &str, path: &str) -> bool {

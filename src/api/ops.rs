@@ -116,7 +116,7 @@ pub async fn llms_text() -> Response {
     with_type(LLMS_TEXT.to_owned(), "text/plain; charset=utf-8")
 }
 
-fn with_type(text: String, content_type: &'static str) -> Response {
+pub(super) fn with_type(text: String, content_type: &'static str) -> Response {
     let mut response = Response::new(text.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -143,6 +143,7 @@ impl Problem {
             Refusal::Unacceptable(place, flaw) => {
                 Self::validation(vec![flaw.at(format!("{at}{}", crate::request::send::pointer(place)))])
             }
+            Refusal::UnverifiedDomain(why) => Self::new(ProblemKind::UnverifiedDomain, why),
             Refusal::ForeignDomain(domain) => {
                 Self::new(ProblemKind::ForeignDomain, format!("this credential may not send as '{domain}'"))
             }

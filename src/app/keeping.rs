@@ -18,6 +18,7 @@ impl Common {
         shutdown.keep("expiry", self.expiry(config).run(shutdown.clone()));
         shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
         shutdown.keep("the purge", self.purge().run(shutdown.clone()));
+        shutdown.keep("sending domains", Box::pin(Arc::clone(&self.domains).run(shutdown.clone())));
         shutdown.keep("erasure", self.erasing().run(shutdown.clone()));
     }
 

@@ -59,8 +59,14 @@ impl<'a> Stage<'a> {
         let store = Store::new(&database, metrics, store_clock()).map_err(CommandError::new)?;
         store.migrate().await.map_err(CommandError::new)?;
         let scopes = default_scopes();
-        let request =
-            NewKeyRequest { project: PROJECT, mode: Mode::Live, scopes: &scopes, lifetime: None, is_operator: false };
+        let request = NewKeyRequest {
+            project: PROJECT,
+            requires_verified_domain: false,
+            mode: Mode::Live,
+            scopes: &scopes,
+            lifetime: None,
+            is_operator: false,
+        };
         let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
         let (_, key) = made.map_err(CommandError::new)?;
         stock::sign(args.dkim, &store).await?;
@@ -76,6 +82,7 @@ impl<'a> Stage<'a> {
             stock::endpoint(receiver.url(), &store).await?;
         }
         let mut settings = vec![
+            "domains.resolvers=".to_owned(),
             format!("database.url={}", cluster.url()),
             format!("delivery.sessions={}", args.sessions),
             "delivery.retry=1s,5s".to_owned(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::args::{BenchArgs, Dkim, Waiting, Way};
 use super::sink::STUCK_DOMAIN;
-use crate::accounts::{add_dkim_keys, ensure_project};
+use crate::accounts::{Vouched, add_dkim_keys, ensure_project};
 use crate::ambient::{SystemClock, SystemRng};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
@@ -33,16 +33,16 @@ pub async fn sign(dkim: Dkim, store: &Store) -> Result<(), CommandError> {
         Dkim::Rsa => Algorithm::RsaSha256,
     };
     let now = SystemClock.now();
-    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
+    let project = ensure_project(store, (PROJECT, false), now, &SystemRng).await.map_err(CommandError::new)?;
     let wanted = [(algorithm, "bench".to_owned())];
-    let made = add_dkim_keys(store, project, FROM_DOMAIN, &wanted, now, &SystemRng).await;
+    let made = add_dkim_keys(store, Vouched { project, domain: FROM_DOMAIN }, &wanted, now, &SystemRng).await;
     made.map(|_| ()).map_err(CommandError::new)
 }
 
 /// Addresses that nobody sends to.
 pub async fn suppress(count: usize, store: &Store) -> Result<(), CommandError> {
     let now = SystemClock.now();
-    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
+    let project = ensure_project(store, (PROJECT, false), now, &SystemRng).await.map_err(CommandError::new)?;
     let entry = |number| NewSuppression {
         project,
         mode: Mode::Live,
@@ -68,8 +68,10 @@ pub async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CommandError
     }
     out::note(&format!("writing a backlog of {} deliveries", args.backlog));
     let now = SystemClock.now();
-    let project =
-        store.ensure_project(ProjectId::new(now, &SystemRng), "backlog", now).await.map_err(CommandError::new)?;
+    let project = store
+        .ensure_project(ProjectId::new(now, &SystemRng), "backlog", false, now)
+        .await
+        .map_err(CommandError::new)?;
     let week = Duration::from_hours(24 * 7);
     let lane = |domain| if args.route == Way::Mx { domain } else { crate::domain::route::SMARTHOST_LANE };
     let (next_hop, domain, due_at) = match args.waiting {
@@ -86,7 +88,7 @@ pub async fn preload(args: &BenchArgs, store: &Store) -> Result<(), CommandError
 /// An endpoint that hears of deliveries.
 pub async fn endpoint(url: String, store: &Store) -> Result<(), CommandError> {
     let now = SystemClock.now();
-    let project = ensure_project(store, PROJECT, now, &SystemRng).await.map_err(CommandError::new)?;
+    let project = ensure_project(store, (PROJECT, false), now, &SystemRng).await.map_err(CommandError::new)?;
     let secret = Secret::new(&SystemRng);
     let endpoint = Endpoint {
         id: EndpointId::new(now, &SystemRng),

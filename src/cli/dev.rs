@@ -203,8 +203,14 @@ async fn new_keys(store: &Store) -> Result<DevKeys, CommandError> {
 }
 
 async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
-    let request =
-        NewKeyRequest { project: PROJECT, mode, scopes: &default_scopes(), lifetime: None, is_operator: false };
+    let request = NewKeyRequest {
+        project: PROJECT,
+        requires_verified_domain: false,
+        mode,
+        scopes: &default_scopes(),
+        lifetime: None,
+        is_operator: false,
+    };
     let (_, key) = create_key(store, request, SystemClock.now(), &SystemRng).await.map_err(CommandError::new)?;
     Ok(key)
 }

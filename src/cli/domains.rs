@@ -1,4 +1,4 @@
-//! `mailwright domains add|list|show|retire`: the DKIM keys that sign a domain's mail.
+//! `mailwright domains …`: the DKIM keys that sign a domain's mail, and the records of both.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,14 @@ use serde_json::json;
 use super::keys::named;
 use super::list::ListArgs;
 use super::store;
-use crate::accounts::{AccountError, add_dkim_keys, dkim_records, ensure_project, retire_dkim_key};
+use crate::accounts::{AccountError, Vouched, add_dkim_keys, dkim_records, ensure_project, retire_dkim_key};
 use crate::ambient::{SystemClock, SystemRng};
 use crate::config::Config;
 use crate::domain::address::parse_domain;
 use crate::domain::clock::{Clock, Timestamp, rfc3339};
 use crate::domain::dkim::{Algorithm, parse_selector};
 use crate::domain::id::ProjectId;
+use crate::domain::sending_domain::export::RecordsForm;
 use crate::store::Store;
 use crate::terminal::{CommandError, out};
 
@@ -39,6 +40,19 @@ pub enum DomainsCommand {
         #[arg(value_parser = domain)]
         domain: String,
     },
+    /// Look at a domain's records now, from the zone's own servers, this machine's resolver and public ones, and print what is
+    /// wanted, what was found, and from where. Exit code 1 unless the domain is verified.
+    Verify(OneDomain),
+    /// Print the records to publish for a domain.
+    Records {
+        #[command(flatten)]
+        domain: OneDomain,
+        /// `table`, `zone`, `terraform` or `dig`.
+        #[arg(long, default_value = "table", value_parser = records_form)]
+        format: RecordsForm,
+    },
+    /// Print the zone of delegated keys (`domains.dkim_zone`) as a zone file, for a name server to serve.
+    Zone,
     /// Let a key sign no more. Leave its record published for `delivery.lifetime`: mail that was accepted
     /// before is on its way.
     Retire(RetireArgs),
@@ -61,6 +75,15 @@ pub struct AddArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct OneDomain {
+    /// Project by name or id.
+    #[arg(long)]
+    project: String,
+    #[arg(value_parser = domain)]
+    domain: String,
+}
+
+#[derive(Debug, Args)]
 pub struct RetireArgs {
     /// Project by name or id.
     #[arg(long)]
@@ -69,6 +92,10 @@ pub struct RetireArgs {
     domain: String,
     #[arg(value_parser = selector)]
     selector: String,
+}
+
+fn records_form(name: &str) -> Result<RecordsForm, String> {
+    RecordsForm::parse(name).ok_or_else(|| "must be table, zone, terraform or dig".to_owned())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +124,7 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
     let store = store(config)?;
     store.check_schema().await.map_err(CommandError::new)?;
     match command {
-        DomainsCommand::Add(args) => add(&store, &args).await?,
+        DomainsCommand::Add(args) => add(&store, &args, config.delivery.require_verified_domain).await?,
         DomainsCommand::List { project, list } => {
             let project = match project {
                 Some(name) => Some(find_project(&store, &name).await?),
@@ -111,7 +138,7 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
                     json!(key.domain),
                     json!(key.selector),
                     json!(key.algorithm),
-                    json!(if key.retired_at.is_some() { "retired" } else { "signs" }),
+                    json!(key.slot.name()),
                     json!(rfc3339(key.created_at)),
                     json!(key.retired_at.map(rfc3339)),
                 ]
@@ -126,6 +153,13 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
             }
             out::print(&records.join("\n"))?;
         }
+        DomainsCommand::Verify(one) => {
+            return super::domain_records::verify(&store, config, &one.project, &one.domain).await;
+        }
+        DomainsCommand::Records { domain, format } => {
+            super::domain_records::records(&store, config, &domain.project, &domain.domain, format).await?;
+        }
+        DomainsCommand::Zone => super::domain_records::zone(&store, config).await?,
         DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {
             let id = find_project(&store, &project).await?;
             let retired = retire_dkim_key(&store, id, &domain, &selector, SystemClock.now()).await;
@@ -138,16 +172,16 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find_project(store: &Store, name: &str) -> Result<ProjectId, CommandError> {
+pub(super) async fn find_project(store: &Store, name: &str) -> Result<ProjectId, CommandError> {
     let found = store.find_project(name).await.map_err(CommandError::new)?;
     found.ok_or_else(|| CommandError(format!("there is no project '{name}'")))
 }
 
-async fn add(store: &Store, args: &AddArgs) -> Result<(), CommandError> {
+async fn add(store: &Store, args: &AddArgs, requires_verified: bool) -> Result<(), CommandError> {
     let now = SystemClock.now();
-    let project = ensure_project(store, &args.project, now, &SystemRng).await.map_err(named)?;
+    let project = ensure_project(store, (&args.project, requires_verified), now, &SystemRng).await.map_err(named)?;
     let domain = &args.domain;
-    let made = add_dkim_keys(store, project, domain, &selectors(args, now), now, &SystemRng).await;
+    let made = add_dkim_keys(store, Vouched { project, domain }, &selectors(args, now), now, &SystemRng).await;
     let records = made.map_err(|error| match error {
         AccountError::SelectorTaken { .. } => CommandError(format!("{error} by --selector")),
         other => named(other),

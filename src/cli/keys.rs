@@ -76,6 +76,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
             };
             let request = NewKeyRequest {
                 project: &args.project,
+                requires_verified_domain: config.delivery.require_verified_domain,
                 mode: args.mode,
                 scopes: &scopes,
                 lifetime: args.expires.map(|Span(span)| span),

@@ -3,6 +3,7 @@
 mod config;
 mod dev;
 mod doctor;
+mod domain_records;
 mod domains;
 mod http;
 mod keys;

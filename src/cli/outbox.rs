@@ -65,7 +65,14 @@ pub async fn run(command: OutboxCommand, config: &Config) -> Result<ExitCode, Co
         OutboxCommand::Grant(args) => {
             let sender = OutboxSender {
                 role: &args.role,
-                project: ensure_project(&store, &args.project, now, &SystemRng).await.map_err(named)?,
+                project: ensure_project(
+                    &store,
+                    (&args.project, config.delivery.require_verified_domain),
+                    now,
+                    &SystemRng,
+                )
+                .await
+                .map_err(named)?,
                 modes: &args.mode,
                 from_domains: Some(&*args.from_domains).filter(|domains| !domains.is_empty()),
             };

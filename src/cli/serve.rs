@@ -39,7 +39,8 @@ pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CommandErr
 
 /// Starts a service, installing what the process needs once.
 pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CommandError> {
-    Service::start(config, plan, metrics, store_clock(), Arc::new(SystemRng)).await.map_err(CommandError::new)
+    let starting = Service::start(config, plan, metrics, store_clock(), Arc::new(SystemRng));
+    Box::pin(starting).await.map_err(CommandError::new)
 }
 
 /// Serves until SIGTERM or SIGINT, then stops: the first one drains, the second one aborts. SIGHUP: shaping and rules

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
+use crate::domain::address::parse_domain;
 use crate::domain::route::Route;
 
 macro_rules! settings {
@@ -89,6 +90,7 @@ settings! {
         tags: usize = 10, "Most tags of one message.";
         metadata: ByteSize = ByteSize(10 << 10), "Most bytes of keys and values in `metadata`.";
         headers: usize = 50, "Most custom headers of one message.";
+        domains: usize = 1000, "Most sending domains of one project.";
         webhooks: usize = 50, "Most webhook endpoints of one project.";
         templates: usize = 1000, "Most templates of one project, layouts and partials among them.";
         backlog: usize = 10_000_000, "Deliveries in the queue from which on sends are answered with 503 and Retry-After; counted every few seconds.";
@@ -124,7 +126,7 @@ settings! {
         mta_sts: bool = true, "Heed the MTA-STS policies of recipients' domains (RFC 8461).";
         mta_sts_port: u16 = 443, "Port of the web servers that hold MTA-STS policies.";
         ca_file: PathBuf = PathBuf::new(), "Further certificate authorities (PEM) that smarthosts' certificates may chain to.";
-        require_verified_domain: bool = false, "Live keys send only from verified domains. This version has no domain verification: only `false` is possible.";
+        require_verified_domain: bool = true, "Whether projects that are made from now on send live mail from verified domains only; `PATCH /v1/projects/{id}` changes it for one.";
         timeout_connect: Span = secs(30), "Deadline of the TCP connection (and of an implicit TLS handshake).";
         timeout_failover: Span = secs(15), "While other addresses of the next hop remain: longest time for connecting, and again for the greeting.";
         timeout_greeting: Span = secs(300), "Deadline of the whole 220 greeting.";
@@ -162,6 +164,16 @@ settings! {
     }
     dkim: Dkim {
         cache: Span = secs(30), "How long the DKIM keys of a domain that were looked up are believed; a new key signs after that time at most, and a retired one no longer.";
+    }
+    domains: Domains {
+        resolvers: List<SocketAddr> = List(vec![SocketAddr::from(([1, 1, 1, 1], 53)), SocketAddr::from(([8, 8, 8, 8], 53))]), "Public resolvers that sending domains are looked at from, beside the zone's own servers and `dns.servers`: `ip:port` with commas between.";
+        dns_port: u16 = 53, "Port of a zone's own name servers.";
+        dkim_zone: String = String::new(), "Zone of this installation in which the keys of delegated domains are published, such as `dkim.mail.example.net`; its records: `mailwright domains zone`. Empty: none can be delegated.";
+        reports_to: String = String::new(), "Address that DMARC records ask receivers to send aggregate reports to. Empty: `dmarc@` and `inbound.host`, if there is one.";
+        second_signature: String = String::new(), "Domain of the operator's own, proved by one of the projects, whose RSA key signs all live mail besides the sender's: so that it alone is enrolled at feedback loops. Empty: none.";
+    }
+    inbound: Inbound {
+        host: String = String::new(), "Public name of the host that takes what comes back, an MX record of which leads here; sending domains name it as their return path. Empty: notices of non-delivery go to the sender.";
     }
     templates: Templates {
         cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
@@ -228,11 +240,14 @@ impl Config {
                 faults.push((name, reason.to_owned()));
             }
         };
-        require(
-            !self.delivery.require_verified_domain,
-            "delivery.require_verified_domain",
-            "this version has no domain verification: set it to false",
-        );
+        for (name, host) in [
+            ("domains.dkim_zone", &self.domains.dkim_zone),
+            ("domains.second_signature", &self.domains.second_signature),
+            ("inbound.host", &self.inbound.host),
+        ] {
+            let is_host = host.is_empty() || parse_domain(host).is_ok_and(|parsed| parsed == *host);
+            require(is_host, name, "must be a domain in lower case, such as mail.example.net");
+        }
         require(
             (1..=64).contains(&self.database.max_shards_per_tx),
             "database.max_shards_per_tx",

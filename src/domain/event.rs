@@ -7,7 +7,7 @@ use super::recipient::RecipientStatus;
 use super::words::words;
 
 words! {
-    /// What happened: to a recipient, or to an endpoint of webhooks.
+    /// What happened: to a recipient, to an endpoint of webhooks, or to a sending domain.
     pub enum EventType {
         Queued = "message.queued",
         Deferred = "message.deferred",
@@ -23,15 +23,28 @@ words! {
         /// Nothing that an endpoint was told for a while was answered well.
         EndpointStalled = "webhook.stalled",
         EndpointDisabled = "webhook.disabled",
+        /// The records of a sending domain were seen.
+        DomainVerified = "domain.verified",
+        /// Something else is there now. Mail goes on.
+        DomainWarning = "domain.warning",
+        /// That lasted.
+        DomainFailed = "domain.failed",
+        /// A new key signs.
+        DomainKeyRotated = "domain.key_rotated",
         /// Told by request, and in no log.
         EndpointTest = "webhook.test",
     }
 }
 
 impl EventType {
-    /// Whether it is about an endpoint of webhooks, and no message.
-    pub const fn is_of_endpoint(self) -> bool {
-        matches!(self, Self::EndpointStalled | Self::EndpointDisabled | Self::EndpointTest)
+    /// Whether it is about a sending domain.
+    pub const fn is_of_domain(self) -> bool {
+        matches!(self, Self::DomainVerified | Self::DomainWarning | Self::DomainFailed | Self::DomainKeyRotated)
+    }
+
+    /// Whether it is about something of a project, and no message.
+    pub const fn is_of_project(self) -> bool {
+        self.is_of_domain() || matches!(self, Self::EndpointStalled | Self::EndpointDisabled | Self::EndpointTest)
     }
 
     /// The first event of a recipient that is born so.

@@ -45,6 +45,8 @@ kinds! {
     Replay ReplayId "rpl" Unsharded;
     Key KeyId "key" Unsharded;
     Project ProjectId "prj" Unsharded;
+    /// A domain that a project sends from.
+    Domain DomainId "dom" Unsharded;
     DkimKey DkimKeyId "dkm" Unsharded;
     Upload UploadId "upl" Unsharded;
     /// Of the messages of one batch request.

@@ -44,8 +44,7 @@ impl Resolver {
             let servers = ResolverConfig::from_name_servers(servers);
             TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
         };
-        let validated =
-            config.trust_ad.then(|| Validated { servers: trusted_servers(config), timeout: config.timeout.0 });
+        let validated = config.trust_ad.then(|| Validated { servers: servers(config), timeout: config.timeout.0 });
         let options = builder.options_mut();
         // Mail from an IPv6 address is judged more strictly: it is the second choice.
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
@@ -177,8 +176,8 @@ pub fn read_answer(bytes: &[u8]) -> Option<(Option<Exchangers>, Vec<String>)> {
     Some((exchangers_of(&message.answers), texts_of(&message.answers)))
 }
 
-/// The servers whose AD bit is believed: the configured ones, else the system's.
-fn trusted_servers(config: &Dns) -> Vec<SocketAddr> {
+/// The resolvers of this installation: the configured ones, else the system's.
+pub fn servers(config: &Dns) -> Vec<SocketAddr> {
     if !config.servers.0.is_empty() {
         return config.servers.0.clone();
     }

@@ -13,3 +13,4 @@ mod name;
 pub(crate) mod own;
 pub(crate) mod tls;
 pub mod validated;
+pub(crate) mod vantage;

@@ -4,7 +4,10 @@ use super::submission::Refusal;
 use crate::domain::access::{Caller, Mode};
 use crate::domain::draft::{Content, Place};
 use crate::domain::fault::{FaultCode, Flaw};
+use crate::domain::id::ProjectId;
+use crate::domain::sending_domain::DomainState;
 use crate::routing::PolicySnapshot;
+use crate::store::accounts::domains::Sender;
 
 /// Refuses what this caller may not send.
 pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Result<(), Refusal> {
@@ -26,6 +29,22 @@ pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Resul
             let flaw = Flaw::new(FaultCode::UnknownIpPool, format!("there is no pool '{pool}'"));
             Err(Refusal::Unacceptable(Place::IpPool, flaw))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses live mail from a domain that somebody else has proved; and from one that nobody has, or that fell, where a proof
+/// is asked for.
+pub fn admit_domain(project: ProjectId, domain: &str, sender: &Sender) -> Result<(), Refusal> {
+    let refused = |why: String| Err(Refusal::UnverifiedDomain(why));
+    match &sender.proved {
+        Some(proved) if proved.project != project => refused(format!("{} belongs to another project", proved.name)),
+        Some(proved) if sender.must_be_verified && proved.state == DomainState::Failed => {
+            refused(format!("the records of {} have been wrong for days: see GET /v1/domains", proved.name))
+        }
+        None if sender.must_be_verified => refused(format!(
+            "{domain} is not a verified domain of this project: add it by POST /v1/domains, and publish its records"
+        )),
         _ => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use super::content::{self, Final, NotMade};
 use super::places::Ranks;
 use super::release::Due;
 use super::{Door, admit};
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Mode};
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Expiry};
 use crate::domain::id::{BatchId, MessageId, RecipientId};
@@ -94,7 +94,12 @@ impl Door {
     ) -> Result<MadeMessage, NotMade> {
         let plan = self.parts.traffic.plan();
         admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
-        let keys = self.signing.keys(caller.project, content.author().domain()).await?;
+        let identity = self.signing.identity(caller.project, content.author().domain()).await?;
+        if caller.mode == Mode::Live && self.is_live {
+            admit::admit_domain(caller.project, content.author().domain(), &identity.sender)
+                .map_err(NotMade::Refused)?;
+        }
+        let keys = Arc::clone(&identity.keys);
         let now = making.now;
         let send_at = making.send_at.filter(|at| *at > now);
         // A message lies in the day on which it is sent.

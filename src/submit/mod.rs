@@ -69,6 +69,8 @@ const DEADLINE_EACH: Duration = Duration::from_millis(20);
 pub struct Door {
     parts: DoorParts,
     signing: Signing,
+    /// Live mail reaches the network.
+    is_live: bool,
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
@@ -92,7 +94,8 @@ pub struct DoorParts {
 impl Door {
     pub fn new(config: &Config, parts: DoorParts) -> Self {
         Self {
-            signing: Signing::new(parts.store.clone(), config.dkim.cache.0),
+            signing: Signing::new(parts.store.clone(), config.dkim.cache.0, &config.domains.second_signature),
+            is_live: !config.is_sandboxed(),
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,

@@ -1,4 +1,4 @@
-//! Which keys sign an author's mail, and where signing is done. Keys are looked up in the store, parsed once
+//! Which keys sign an author's mail, whether it may be sent, and where signing is done. That is looked up in the store, parsed once
 //! and believed for a short time, and so is the answer that there are none; whoever asks meanwhile waits for
 //! the same answer. A store that is away is an error, never "no keys".
 
@@ -15,8 +15,9 @@ use super::cpu_pool::CpuPool;
 use crate::compose::dkim::SigningKey;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
-use crate::store::Store;
 use crate::store::accounts::dkim_keys::FoundDkimKey;
+use crate::store::accounts::domains::Sender;
+use crate::store::{Store, StoreError};
 
 /// Author domains whose keys are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -25,7 +26,15 @@ const PARSED: usize = 4096;
 
 /// The keys that sign for a domain.
 pub type Keys = Arc<[Arc<SigningKey>]>;
-type Lookup = Shared<BoxFuture<'static, Result<Keys, WriteError>>>;
+type Lookup = Shared<BoxFuture<'static, Result<Arc<Identity>, WriteError>>>;
+
+/// What a project is, sending as a domain.
+#[derive(Debug)]
+pub struct Identity {
+    /// The keys of the domain, or of its closest parent that has any, in the project; then the operator's own.
+    pub keys: Keys,
+    pub sender: Sender,
+}
 
 /// What finds keys and signs off the async threads.
 pub struct Signing {
@@ -33,16 +42,20 @@ pub struct Signing {
     cache: Duration,
     known: Mutex<HashMap<(ProjectId, String), (Lookup, Instant)>>,
     parsed: Arc<Parsed>,
+    /// The operator's own domain, whose key signs everything besides.
+    second: Option<Arc<str>>,
     bench: Arc<CpuPool>,
 }
 
 impl Signing {
-    pub fn new(store: Store, cache: Duration) -> Self {
-        Self { store, cache, known: Mutex::default(), parsed: Arc::default(), bench: Arc::default() }
+    /// `second` is the operator's own domain; empty: none.
+    pub fn new(store: Store, cache: Duration, second: &str) -> Self {
+        let second = (!second.is_empty()).then(|| second.into());
+        Self { store, cache, known: Mutex::default(), parsed: Arc::default(), second, bench: Arc::default() }
     }
 
-    /// The keys of `domain`, or of its closest parent that has any, in the project.
-    pub async fn keys(&self, project: ProjectId, domain: &str) -> Result<Keys, WriteError> {
+    /// What the project is when it sends as `domain`.
+    pub async fn identity(&self, project: ProjectId, domain: &str) -> Result<Arc<Identity>, WriteError> {
         self.lookup(project, domain).await
     }
 
@@ -59,7 +72,7 @@ impl Signing {
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        let found = find(self.store.clone(), Arc::clone(&self.parsed), project, domain.to_owned());
+        let found = find(self.store.clone(), Arc::clone(&self.parsed), project, domain.to_owned(), self.second.clone());
         // A task of its own, so that a caller who goes away leaves no one waiting.
         let task = tokio::spawn(found);
         let lookup = async { task.await.unwrap_or_else(|_| Err(WriteError::Away("looking up keys broke off".into()))) };
@@ -101,8 +114,20 @@ impl Parsed {
     }
 }
 
-async fn find(store: Store, parsed: Arc<Parsed>, project: ProjectId, domain: String) -> Result<Keys, WriteError> {
+async fn find(
+    store: Store,
+    parsed: Arc<Parsed>,
+    project: ProjectId,
+    domain: String,
+    second: Option<Arc<str>>,
+) -> Result<Arc<Identity>, WriteError> {
+    let away = |error: StoreError| WriteError::from(&error);
     let domains: Vec<_> = aligned(&domain).map(str::to_owned).collect();
-    let found = store.find_dkim_keys(project, &domains).await.map_err(|error| WriteError::from(&error))?;
-    found.iter().map(|row| parsed.key(row)).collect()
+    let mut found = store.find_dkim_keys(project, &domains).await.map_err(away)?;
+    let sender = store.find_sender(project, &domain).await.map_err(away)?;
+    if let Some(second) = second.filter(|second| found.iter().all(|key| *key.domain != **second)) {
+        found.extend(store.find_operator_key(&second).await.map_err(away)?);
+    }
+    let keys: Result<Vec<_>, _> = found.iter().map(|row| parsed.key(row)).collect();
+    Ok(Arc::new(Identity { keys: keys?.into(), sender }))
 }

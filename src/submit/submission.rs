@@ -148,6 +148,9 @@ pub enum Refusal {
     RefusedBefore,
     #[error("this credential may not send as {0}")]
     ForeignDomain(String),
+    /// Why the project may not send live mail from the domain.
+    #[error("{0}")]
+    UnverifiedDomain(String),
     /// Something that only the door knows is wrong with a part of it.
     #[error("{}", .1.detail)]
     Unacceptable(Place, Flaw),

@@ -24,6 +24,7 @@ struct PayloadView<'e> {
 pub enum EventDataView<'e> {
     Message(Box<MessageDataView<'e>>),
     Endpoint(EndpointDataView<'e>),
+    Domain(DomainDataView<'e>),
 }
 
 /// The schemas `WebhookPayloadData` and `ProjectEventData`.
@@ -65,10 +66,35 @@ pub struct EndpointDataView<'e> {
     failing_since: Option<&'e str>,
 }
 
+/// The schema `DomainEventData`.
+#[derive(Serialize)]
+pub struct DomainDataView<'e> {
+    event_id: EventId,
+    mode: Mode,
+    domain_id: &'e str,
+    name: &'e str,
+    state: &'e str,
+    wrong_since: Option<&'e str>,
+    reasons: &'e Value,
+    selectors: &'e Value,
+}
+
 impl<'e> EventDataView<'e> {
     pub fn of(event: &'e ProjectEvent) -> Self {
-        if event.event_type.is_of_endpoint() {
-            let text = |name: &str| event.data[name].as_str();
+        let text = |name: &str| event.data[name].as_str();
+        if event.event_type.is_of_domain() {
+            return Self::Domain(DomainDataView {
+                event_id: event.id,
+                mode: event.mode,
+                domain_id: text("domain_id").unwrap_or_default(),
+                name: text("name").unwrap_or_default(),
+                state: text("state").unwrap_or_default(),
+                wrong_since: text("wrong_since"),
+                reasons: &event.data["reasons"],
+                selectors: &event.data["selectors"],
+            });
+        }
+        if event.event_type.is_of_project() {
             return Self::Endpoint(EndpointDataView {
                 event_id: event.id,
                 mode: event.mode,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::domain::access::Mode;
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::event::EventType;
-use crate::domain::id::{EventId, MessageId, RecipientId};
+use crate::domain::id::{DomainId, EventId, MessageId, RecipientId};
 use crate::domain::webhook::EndpointMode;
 use crate::store::accounts::endpoints::Endpoint;
 use crate::store::mail::log::{EventMessage, ProjectEvent};
@@ -31,7 +31,7 @@ pub fn event(event_type: EventType, id: EventId, endpoint: &Endpoint, now: Times
         event_type,
         occurred_at: now,
         data: data(event_type, endpoint, now),
-        of_message: (!event_type.is_of_endpoint()).then_some(of_message),
+        of_message: (!event_type.is_of_project()).then_some(of_message),
     }
 }
 
@@ -50,6 +50,17 @@ fn data(event_type: EventType, endpoint: &Endpoint, now: Timestamp) -> Value {
         | EventType::Expired
         | EventType::Cancelled
         | EventType::Suppressed => json!({}),
+        EventType::DomainVerified
+        | EventType::DomainWarning
+        | EventType::DomainFailed
+        | EventType::DomainKeyRotated => json!({
+            "domain_id": DomainId::from_uuid(endpoint.id.uuid()),
+            "name": "example.com",
+            "state": if event_type == EventType::DomainFailed { "failed" } else { "verified" },
+            "wrong_since": null,
+            "reasons": [],
+            "selectors": [],
+        }),
         EventType::EndpointStalled | EventType::EndpointDisabled | EventType::EndpointTest => json!({
             "webhook_id": endpoint.id,
             "url": endpoint.url,

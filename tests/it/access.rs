@@ -73,6 +73,11 @@ async fn make(app: &App, prefix: &str) -> String {
             app.settled(&id).await;
             app.events(&id).await[0]["id"].as_str().unwrap().to_owned()
         }
+        "dom" => {
+            let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+            let body = json!({"name": "own.example"}).to_string().into_bytes();
+            app.call_as(&admin, "POST", "/v1/domains", &[], body).await.json()["id"].as_str().unwrap().to_owned()
+        }
         "tpl" => {
             let made = app.post("/v1/templates", &json!({"starter": "alert"})).await.json();
             assert_eq!(app.post("/v1/templates/alert/publish", &json!({})).await.status, 200);

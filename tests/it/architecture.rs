@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 34] = [
+const ROOMS: [(&str, &[&str]); 35] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -21,6 +21,7 @@ const ROOMS: [(&str, &[&str]); 34] = [
     ("handover", &["domain", "wake"]),
     ("auth", &["domain", "config", "store"]),
     ("accounts", &["domain", "store", "auth", "compose"]),
+    ("identity", &["domain", "config", "store", "accounts", "compose", "net", "wake", "shutdown"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
     ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
     (
@@ -76,6 +77,7 @@ const ROOMS: [(&str, &[&str]); 34] = [
             "suppress",
             "auth",
             "accounts",
+            "identity",
             "compose",
             "submit",
             "routing",
@@ -99,6 +101,7 @@ const ROOMS: [(&str, &[&str]); 34] = [
             "store",
             "auth",
             "accounts",
+            "identity",
             "net",
             "classify",
             "feedback",

@@ -159,6 +159,10 @@ async fn the_closest_domain_with_keys_signs_and_only_of_the_same_project() {
     let url = &app.database.url;
     let foreign = ["domains", "add", "--project", "other", "--algorithm", "ed25519-sha256", "mail.example.org"];
     assert!(run(url, &foreign).await.status.success());
+    let refused = app.post("/v1/send", &message_from("mail.example.org")).await;
+    assert_eq!(refused.status, 403, "another project's domain: {}", refused.text());
+    let gone = "UPDATE domains SET proved_at = NULL, state = 'pending'";
+    app.database.execute(gone).await;
     assert!(signers(&app, "mail.example.org").await.is_empty(), "another project's key");
     let only = ["--algorithm", "ed25519-sha256"];
     let records = add_domain(url, "Example.ORG", &only).await;
@@ -267,7 +271,7 @@ async fn an_operator_sees_keys_but_not_their_secret_part() {
     let text = String::from_utf8(listed.stdout).unwrap();
     let lines: Vec<_> = text.lines().collect();
     for wanted in [
-        ["shop", "example.org", "sr", "rsa-sha256", "signs"],
+        ["shop", "example.org", "sr", "rsa-sha256", "signing"],
         ["shop", "example.org", "se", "ed25519-sha256", "retired"],
     ] {
         let is_it = |line: &&str| line.split_whitespace().take(5).eq(wanted);

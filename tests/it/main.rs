@@ -20,6 +20,7 @@ mod compose;
 mod console;
 mod delivery;
 mod dkim;
+mod domains;
 mod door;
 mod durability;
 mod engine;

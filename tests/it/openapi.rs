@@ -170,6 +170,7 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     }
     answers.extend(asked);
     answers.extend(of_accounts(&app).await);
+    answers.extend(of_domains(&app).await);
     answers.extend(answers_of_templates(&app).await);
     assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);
@@ -190,6 +191,24 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     let checked = set(answers.into_iter().filter(is_success).filter_map(|answer| answer.operation));
     let described = set(CONTRACT.operations().map(|operation| operation.id().to_owned()));
     assert_eq!(checked, described, "an operation gave no 2xx that was checked");
+}
+
+/// Answers of every operation on sending domains.
+async fn of_domains(app: &App) -> Vec<Answer> {
+    let admin = crate::support::process::create_key(&app.database.url, "shop", "live", "admin").await;
+    let call = async |method: &str, path: &str, body: &Value| app.call_as(&admin, method, path, &[], bytes(body)).await;
+    let made = call("POST", "/v1/domains", &json!({"name": "own.example"})).await;
+    let (at, none) = (format!("/v1/domains/{}", made.json()["id"].as_str().unwrap()), &json!({}));
+    vec![
+        made,
+        call("GET", "/v1/domains", none).await,
+        call("GET", &at, none).await,
+        call("PATCH", &at, &json!({"rotate_days": 30})).await,
+        call("GET", &format!("{at}/records?format=zone"), none).await,
+        call("POST", &format!("{at}/verify"), none).await,
+        call("POST", &format!("{at}/rotate-dkim"), none).await,
+        call("DELETE", &at, none).await,
+    ]
 }
 
 /// Answers of every operation on projects and keys.

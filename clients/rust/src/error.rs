@@ -77,6 +77,7 @@ kinds! {
     Unauthorized "/problems/unauthorized",
     MissingScope "/problems/missing-scope",
     ForeignDomain "/problems/foreign-domain",
+    UnverifiedDomain "/problems/unverified-domain",
     TestOnly "/problems/test-only",
     OperatorOnly "/problems/operator-only",
     AddressNotAllowed "/problems/address-not-allowed",

@@ -85,7 +85,7 @@ async fn page(
 }
 
 fn csv(event: &ProjectEvent, cursor: &str) -> String {
-    let of_message = |id: String| if event.event_type.is_of_endpoint() { String::new() } else { id };
+    let of_message = |id: String| if event.event_type.is_of_project() { String::new() } else { id };
     let number = |value: &serde_json::Value| value.as_i64().map(|number| number.to_string()).unwrap_or_default();
     let reply = &event.data["reply"];
     csv_line([

@@ -9,6 +9,7 @@ pub enum ProblemKind {
     Unauthorized,
     MissingScope,
     ForeignDomain,
+    UnverifiedDomain,
     TestOnly,
     OperatorOnly,
     AddressNotAllowed,
@@ -34,11 +35,12 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
         Self::ForeignDomain,
+        Self::UnverifiedDomain,
         Self::TestOnly,
         Self::OperatorOnly,
         Self::AddressNotAllowed,
@@ -70,6 +72,7 @@ impl ProblemKind {
             Self::Unauthorized => "unauthorized",
             Self::MissingScope => "missing-scope",
             Self::ForeignDomain => "foreign-domain",
+            Self::UnverifiedDomain => "unverified-domain",
             Self::TestOnly => "test-only",
             Self::OperatorOnly => "operator-only",
             Self::AddressNotAllowed => "address-not-allowed",
@@ -101,6 +104,7 @@ impl ProblemKind {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::MissingScope
             | Self::ForeignDomain
+            | Self::UnverifiedDomain
             | Self::TestOnly
             | Self::OperatorOnly
             | Self::AddressNotAllowed
@@ -136,6 +140,10 @@ impl ProblemKind {
             }
             Self::ForeignDomain => {
                 "The credential is limited to certain domains, and may not send as the domain of from."
+            }
+            Self::UnverifiedDomain => {
+                "Live mail is sent from domains that the project has proved. Add the domain of from by POST /v1/domains, publish its \
+                 records, and send again once it is verified; a test credential needs no domain."
             }
             Self::TestOnly => {
                 "A test credential sees and changes test things only. Use a live credential for live mail, its messages and its \
@@ -220,6 +228,7 @@ impl ProblemKind {
             Self::Unauthorized => "Missing or wrong credentials",
             Self::MissingScope
             | Self::ForeignDomain
+            | Self::UnverifiedDomain
             | Self::TestOnly
             | Self::OperatorOnly
             | Self::AddressNotAllowed => "Not allowed",

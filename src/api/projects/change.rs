@@ -18,6 +18,7 @@ const NAME_MAX: usize = 64;
 pub(super) struct Change {
     pub name: Option<String>,
     pub limits: Option<UsageLimits>,
+    pub requires_verified_domain: Option<bool>,
     suspended: Option<bool>,
     reason: Option<String>,
     mail: Option<MailFate>,
@@ -37,6 +38,7 @@ impl Change {
             fields.fault("name", FaultCode::InvalidText, detail);
         }
         let limits = usage_limits::of_project(&mut fields);
+        let requires_verified_domain = fields.bool("require_verified_domain");
         let (mut suspended, mut reason, mut mail) = (None, None, None);
         if !is_new {
             suspended = fields.bool("suspended");
@@ -55,7 +57,7 @@ impl Change {
         }
         fields.finish();
         if faults.is_empty() {
-            Ok(Self { name, limits, suspended, reason, mail })
+            Ok(Self { name, limits, requires_verified_domain, suspended, reason, mail })
         } else {
             Err(Problem::validation(faults))
         }

@@ -27,6 +27,7 @@ pub async fn create(State(api): Shared, authed: Authed, body: UnreadBody) -> Res
     let project = StoredProject {
         name: change.name.unwrap_or_default(),
         created_at: now,
+        requires_verified_domain: change.requires_verified_domain.unwrap_or(api.requires_verified_domain),
         terms: ProjectTerms {
             project: ProjectId::new(now, &*api.rng),
             limits: change.limits.unwrap_or_default(),

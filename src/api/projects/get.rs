@@ -22,6 +22,7 @@ pub(super) struct ProjectView<'p> {
     name: &'p str,
     created_at: String,
     limits: ProjectLimitsView,
+    require_verified_domain: bool,
     suspension: Option<SuspensionView<'p>>,
 }
 
@@ -48,6 +49,7 @@ impl<'p> ProjectView<'p> {
             name: &project.name,
             created_at: rfc3339(project.created_at),
             limits: ProjectLimitsView::of(&project.terms.limits),
+            require_verified_domain: project.requires_verified_domain,
             suspension: suspension.map(|suspension| SuspensionView {
                 since: rfc3339(suspension.at),
                 reason: &suspension.reason,

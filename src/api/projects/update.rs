@@ -29,6 +29,7 @@ pub async fn update(
     let change = Change::read(body.map, false)?;
     let was_suspended = project.terms.suspension.is_some();
     project.terms.suspension = change.suspension(project.terms.suspension, api.clock.now())?;
+    project.requires_verified_domain = change.requires_verified_domain.unwrap_or(project.requires_verified_domain);
     project.name = change.name.unwrap_or(project.name);
     project.terms.limits = change.limits.unwrap_or(project.terms.limits);
     if !api.store.update_project(&project).await.map_err(refused)? {

@@ -53,7 +53,7 @@ pub async fn deliveries(
 
 impl<'d> DeliveryView<'d> {
     pub fn of(row: &'d EndpointDelivery) -> Self {
-        let is_of_endpoint = row.event_type.is_some_and(EventType::is_of_endpoint);
+        let is_of_project = row.event_type.is_some_and(EventType::is_of_project);
         Self {
             id: WebhookDeliveryId::from_uuid(row.id),
             status: row.status,
@@ -61,7 +61,7 @@ impl<'d> DeliveryView<'d> {
             url: &row.url,
             event_id: row.event,
             event_type: row.event_type,
-            message_id: (!is_of_endpoint).then_some(row.message),
+            message_id: (!is_of_project).then_some(row.message),
             attempts: row.attempts,
             response_code: row.response_code,
             detail: &row.detail,

@@ -1,6 +1,8 @@
 //! Accounts: projects, API keys, DKIM keys, webhook endpoints and templates. Small, read-mostly, never written on the hot path.
 
 pub mod dkim_keys;
+pub mod domain_checks;
+pub mod domains;
 pub mod endpoint_secrets;
 pub mod endpoints;
 pub mod erasures;

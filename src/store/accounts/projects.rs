@@ -21,19 +21,28 @@ pub struct ProjectTerms {
 pub struct StoredProject {
     pub name: String,
     pub created_at: Timestamp,
+    /// Its live mail leaves from verified domains only.
+    pub requires_verified_domain: bool,
     pub terms: ProjectTerms,
 }
 
 impl Store {
     /// The project named `name`, made if it is new.
-    pub async fn ensure_project(&self, id: ProjectId, name: &str, now: Timestamp) -> Result<ProjectId, StoreError> {
+    pub async fn ensure_project(
+        &self,
+        id: ProjectId,
+        name: &str,
+        requires_verified_domain: bool,
+        now: Timestamp,
+    ) -> Result<ProjectId, StoreError> {
         self.within("projects.ensure", async {
             let mut conn = self.conn().await?;
             sqlx::query!(
-                "INSERT INTO projects (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
+                "INSERT INTO projects (id, name, created_at, requires_verified_domain) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
                 id.uuid(),
                 name,
                 now,
+                requires_verified_domain,
             )
             .execute(conn.get()?)
             .await?;
@@ -54,8 +63,8 @@ impl Store {
             sqlx::query!(
                 r#"
                 INSERT INTO projects (id, name, created_at, messages_per_second, recipients_per_message, recipients_per_day,
-                    recipients_per_month, bytes_per_month)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                    recipients_per_month, bytes_per_month, requires_verified_domain)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                 "#,
                 project.terms.project.uuid(),
                 project.name,
@@ -65,6 +74,7 @@ impl Store {
                 large(limits.recipients_per_day),
                 large(limits.recipients_per_month),
                 large(limits.bytes_per_month),
+                project.requires_verified_domain,
             )
             .execute(conn)
         )?;
@@ -82,7 +92,7 @@ impl Store {
                 r#"
                 UPDATE projects SET name = $2, messages_per_second = $3, recipients_per_message = $4, recipients_per_day = $5,
                     recipients_per_month = $6, bytes_per_month = $7, suspended_at = $8, suspended_reason = $9,
-                    suspended_mail = $10
+                    suspended_mail = $10, requires_verified_domain = $11
                 WHERE id = $1
                 "#,
                 project.terms.project.uuid(),
@@ -95,6 +105,7 @@ impl Store {
                 suspension.as_ref().map(|suspension| suspension.at),
                 suspension.as_ref().map(|suspension| &*suspension.reason),
                 suspension.as_ref().map(|suspension| suspension.mail.name()),
+                project.requires_verified_domain,
             )
             .execute(conn)
         )?;
@@ -142,7 +153,8 @@ impl Store {
             sqlx::query!(
                 r#"
                 SELECT id, name, created_at, messages_per_second, recipients_per_message, recipients_per_day,
-                    recipients_per_month, bytes_per_month, suspended_at, suspended_reason, suspended_mail
+                    recipients_per_month, bytes_per_month, suspended_at, suspended_reason, suspended_mail,
+                    requires_verified_domain
                 FROM projects WHERE ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR id < $2)
                 ORDER BY id DESC LIMIT $3
                 "#,
@@ -165,7 +177,12 @@ impl Store {
                     suspended_reason: row.suspended_reason,
                     suspended_mail: row.suspended_mail,
                 };
-                Ok(StoredProject { name: row.name, created_at: row.created_at, terms: terms.decode()? })
+                Ok(StoredProject {
+                    name: row.name,
+                    created_at: row.created_at,
+                    requires_verified_domain: row.requires_verified_domain,
+                    terms: terms.decode()?,
+                })
             })
             .collect()
     }

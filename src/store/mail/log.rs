@@ -58,7 +58,7 @@ pub struct ProjectEvent {
 impl ProjectEvent {
     /// Whether all is there that it tells: of a message that is gone there is nothing left to tell.
     pub const fn is_whole(&self) -> bool {
-        self.of_message.is_some() || self.event_type.is_of_endpoint()
+        self.of_message.is_some() || self.event_type.is_of_project()
     }
 }
 

@@ -19,6 +19,7 @@ const made = {
   later: "",
   upload: "",
   webhook: "",
+  domain: "",
   event: "",
   copy: "",
   project: "",
@@ -88,6 +89,22 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     made.webhook = given(answer).id;
     return answer;
   },
+  createDomain: async () => {
+    const answer = await client.POST("/v1/domains", { body: { name: "new.example" } });
+    made.domain = given(answer).id;
+    return answer;
+  },
+  getDomain: () => client.GET("/v1/domains/{id}", { params: { path: { id: made.domain } } }),
+  listDomains: () => client.GET("/v1/domains", {}),
+  getDomainRecords: () =>
+    client.GET("/v1/domains/{id}/records", {
+      params: { path: { id: made.domain }, query: { format: "zone" } },
+      parseAs: "text",
+    }),
+  updateDomain: () =>
+    client.PATCH("/v1/domains/{id}", { params: { path: { id: made.domain } }, body: { rotate_days: 90 } }),
+  rotateDomainKeys: () => client.POST("/v1/domains/{id}/rotate-dkim", { params: { path: { id: made.domain } } }),
+  verifyDomain: () => client.POST("/v1/domains/{id}/verify", { params: { path: { id: made.domain } } }),
   createTemplate: async () => {
     const answer = await client.POST("/v1/templates", { body: { starter: "verification-code" } });
     made.template = given(answer).id;
@@ -253,6 +270,7 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   revokeKey: () =>
     client.DELETE("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),
   deleteUpload: () => client.DELETE("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
+  deleteDomain: () => client.DELETE("/v1/domains/{id}", { params: { path: { id: made.domain } } }),
   deleteWebhook: () => client.DELETE("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
   deleteSandboxMessage: () => client.DELETE("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),
   clearSandboxMessages: () => client.DELETE("/v1/sandbox/messages", {}),

@@ -17,7 +17,7 @@ use super::http::{Answer, Client};
 use super::within;
 
 /// Settings of every test: small waits, loopback allowed.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("http.listen", "127.0.0.1:0"),
     ("queue.poll", "200ms"),
     ("queue.lease", "3s"),
@@ -25,6 +25,10 @@ const SETTINGS: [(&str, &str); 7] = [
     ("delivery.uncertain_delay", "50ms"),
     ("webhooks.retry", "50ms,100ms,200ms"),
     ("net.allow_private", "127.0.0.0/8,::1/128"),
+    // Nobody is asked whom the test did not start.
+    ("dns.servers", "127.0.0.1:9"),
+    ("domains.resolvers", ""),
+    ("delivery.require_verified_domain", "false"),
 ];
 
 /// A service about to be started.

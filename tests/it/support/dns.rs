@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +16,7 @@ pub enum Zone {
     Aaaa(Ipv6Addr),
     Txt(&'static str),
     Cname(&'static str),
+    Ns(&'static str),
     /// Usage, selector, matching and data.
     Tlsa(u8, u8, u8, Vec<u8>),
     /// The name exists, without these records.
@@ -32,6 +33,7 @@ pub enum Zone {
 }
 
 const A: u16 = 1;
+const NS: u16 = 2;
 const CNAME: u16 = 5;
 const MX: u16 = 15;
 const TXT: u16 = 16;
@@ -41,9 +43,29 @@ const TLSA: u16 = 52;
 /// A running server.
 pub struct Dns {
     pub address: SocketAddr,
+    names: Arc<RwLock<Names>>,
 }
 
 impl Dns {
+    /// From now on the name answers this; without entries it does not exist.
+    pub fn set(&self, name: &str, entries: &[Zone]) {
+        let mut names = self.names.write().unwrap();
+        names.remove(name);
+        if !entries.is_empty() {
+            names.insert(leaked(name), entries.to_vec());
+        }
+    }
+
+    /// From now on the name is an alias.
+    pub fn set_alias(&self, name: &str, target: &str) {
+        self.set(name, &[Zone::Cname(leaked(target))]);
+    }
+
+    /// From now on the name answers this text.
+    pub fn set_text(&self, name: &str, text: &str) {
+        self.set(name, &[Zone::Txt(leaked(text))]);
+    }
+
     pub async fn start(zone: &[(&'static str, Zone)]) -> Self {
         Self::start_as(zone, false).await
     }
@@ -60,8 +82,8 @@ impl Dns {
         }
         let (socket, listener) = bind_both().await;
         let address = socket.local_addr().unwrap();
-        let (socket, names) = (Arc::new(socket), Arc::new(names));
-        let over_tcp = Arc::clone(&names);
+        let (socket, names) = (Arc::new(socket), Arc::new(RwLock::new(names)));
+        let (over_tcp, kept) = (Arc::clone(&names), Arc::clone(&names));
         tokio::spawn(async move {
             let mut query = [0; 1500];
             while let Ok((count, from)) = socket.recv_from(&mut query).await {
@@ -90,7 +112,7 @@ impl Dns {
                 });
             }
         });
-        Self { address }
+        Self { address, names: kept }
     }
 }
 
@@ -106,17 +128,19 @@ async fn bind_both() -> (UdpSocket, TcpListener) {
 
 type Names = HashMap<&'static str, Vec<Zone>>;
 
-async fn answer_in_time(query: &[u8], names: &Names, is_authentic: bool, is_udp: bool) -> Option<Vec<u8>> {
+async fn answer_in_time(query: &[u8], names: &RwLock<Names>, is_authentic: bool, is_udp: bool) -> Option<Vec<u8>> {
     let (name, _) = question(query);
-    let entries = names.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-    let mut answer = answer(query, names);
+    let (entries, mut answer) = {
+        let names = names.read().unwrap();
+        (names.get(name.as_str()).cloned().unwrap_or_default(), answer(query, &names))
+    };
     if is_authentic {
         answer[3] |= 0x20;
     }
     for entry in entries {
         match entry {
             Zone::Silent => return None,
-            Zone::Late(wait) => tokio::time::sleep(*wait).await,
+            Zone::Late(wait) => tokio::time::sleep(wait).await,
             Zone::Long if is_udp => {
                 // The header and the question, and the word that more was to come.
                 answer.truncate(query.len());
@@ -147,6 +171,11 @@ fn answer(query: &[u8], names: &Names) -> Vec<u8> {
     let is_alias = entries.is_some_and(|entries| entries.iter().any(|entry| matches!(entry, Zone::Cname(_))));
     let kind = if is_alias { CNAME } else { asked_kind };
     let records: Vec<Vec<u8>> = entries.into_iter().flatten().flat_map(|entry| records(entry, kind)).collect();
+    let followed = entries.into_iter().flatten().filter_map(|entry| match entry {
+        Zone::Cname(target) if asked_kind == TXT => names.get(target),
+        _ => None,
+    });
+    let followed: Vec<Vec<u8>> = followed.flatten().flat_map(|entry| self::records(entry, TXT)).collect();
     let code = match entries {
         None => 3,
         Some(entries) if entries.iter().any(|e| matches!(e, Zone::ServFail)) => 2,
@@ -155,10 +184,11 @@ fn answer(query: &[u8], names: &Names) -> Vec<u8> {
     };
     // Response, authoritative, recursion desired and available.
     let mut answer = vec![query[0], query[1], 0x85, 0x80 | code, 0, 1];
-    answer.extend(u16::try_from(records.len()).unwrap().to_be_bytes());
+    answer.extend(u16::try_from(records.len() + followed.len()).unwrap().to_be_bytes());
     answer.extend([0, 0, 0, 0]);
     answer.extend(&query[12..at + 5]);
-    for data in records {
+    let records = records.into_iter().map(|data| (kind, data));
+    for (kind, data) in records.chain(followed.into_iter().map(|data| (TXT, data))) {
         answer.extend([0xc0, 12]);
         answer.extend(kind.to_be_bytes());
         answer.extend([0, 1, 0, 0, 0, 60]);
@@ -181,12 +211,21 @@ fn records(entry: &Zone, kind: u16) -> Vec<Vec<u8>> {
             })
             .collect(),
         (Zone::Cname(target), CNAME) => vec![name(target)],
-        (Zone::Txt(text), TXT) => vec![[&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()],
+        (Zone::Txt(text), TXT) => {
+            let strings = text.as_bytes().chunks(255);
+            vec![strings.flat_map(|part| [&[u8::try_from(part.len()).unwrap()], part].concat()).collect()]
+        }
+        (Zone::Ns(host), NS) => vec![name(host)],
         (Zone::Tlsa(usage, selector, matching, data), TLSA) => {
             vec![[&[*usage, *selector, *matching], data.as_slice()].concat()]
         }
         _ => Vec::new(),
     }
+}
+
+/// For as long as the tests run.
+fn leaked(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
 }
 
 fn name(host: &str) -> Vec<u8> {

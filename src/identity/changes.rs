@@ -1,0 +1,128 @@
+//! Domains are added, keys rotated, and rotated again as time passes.
+
+use std::time::Duration;
+
+use super::wanted::PLACES;
+use super::{DomainInFull, Domains};
+use crate::accounts::{AccountError, make_dkim_keys};
+use crate::domain::dkim::Algorithm;
+use crate::domain::id::{DomainId, ProjectId};
+use crate::domain::sending_domain::{DomainState, KeySlot, Standing};
+use crate::store::StoreError;
+use crate::store::accounts::dkim_keys::{NewDkimKey, StoredDkimKey};
+use crate::store::accounts::domains::StoredDomain;
+
+/// A domain that is asked for; its name is checked.
+#[derive(Debug)]
+pub struct NewDomain {
+    pub project: ProjectId,
+    pub name: String,
+    pub is_delegated: bool,
+    pub rotate_days: Option<i32>,
+    pub return_path_label: String,
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("the project has this domain already")]
+    Exists,
+    #[error("another project has proved this domain, or one above it")]
+    Taken,
+    #[error("the project has {0} domains, which is the limit")]
+    TooMany(usize),
+    #[error("a key could not be made: {0}")]
+    Key(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Domains {
+    /// Makes a domain and its first keys, which sign when their records are seen.
+    pub async fn create(&self, new: NewDomain) -> Result<StoredDomain, ChangeError> {
+        let now = self.clock.now();
+        let domain = StoredDomain {
+            id: DomainId::new(now, &*self.rng),
+            project: new.project,
+            name: new.name,
+            standing: Standing::new(DomainState::Pending),
+            proved_at: None,
+            is_delegated: new.is_delegated,
+            rotate_days: new.rotate_days,
+            return_path_label: new.return_path_label,
+            dmarc: None,
+            checked_at: None,
+            created_at: now,
+        };
+        let keys = self.make_keys(&domain, &[]).await?;
+        match self.store.insert_domain(&domain, &keys, self.limit).await {
+            Ok(true) => Ok(domain),
+            Ok(false) => Err(ChangeError::Taken),
+            Err(StoreError::Refused(constraint)) if constraint == "domains_name_key" => Err(ChangeError::Exists),
+            Err(StoreError::Refused(constraint)) if constraint == "domains_limit" => {
+                Err(ChangeError::TooMany(self.limit))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes new keys for a domain, unless some wait already. They wait; those that sign go on until the new ones' records are
+    /// seen everywhere.
+    pub async fn rotate(&self, found: &DomainInFull) -> Result<(), ChangeError> {
+        let DomainInFull { domain, keys, .. } = found;
+        if keys.iter().any(|key| key.slot() == KeySlot::Pending) {
+            return Ok(());
+        }
+        let made = self.make_keys(domain, keys).await?;
+        let selectors: Vec<_> = made.iter().map(|key| key.selector.clone()).collect();
+        self.store.forget_retired_keys(domain.project, &domain.name, &selectors).await?;
+        self.store.insert_dkim_keys(domain.project, &domain.name, &made, self.clock.now(), false).await?;
+        self.store.hasten_domain(domain.id).await?;
+        Ok(())
+    }
+
+    /// Rotates if the keys that sign are as old as they may become.
+    pub(super) async fn rotate_if_due(&self, found: &DomainInFull) -> Result<bool, ChangeError> {
+        let Some(days) = found.domain.rotate_days else { return Ok(false) };
+        let age = Duration::from_hours(24 * u64::from(days.unsigned_abs()));
+        let is_pending = found.keys.iter().any(|key| key.slot() == KeySlot::Pending);
+        let signing = found.keys.iter().filter(|key| key.slot() == KeySlot::Signing);
+        let newest = signing.filter_map(|key| key.signs_since).max();
+        if is_pending || newest.is_none_or(|since| self.clock.now() - since < age) {
+            return Ok(false);
+        }
+        self.rotate(found).await.map(|()| true)
+    }
+
+    /// Keys for a domain that has these; an alias leads to RSA keys alone, in the next of its places.
+    async fn make_keys(&self, domain: &StoredDomain, keys: &[StoredDkimKey]) -> Result<Vec<NewDkimKey>, ChangeError> {
+        let wanted = if domain.is_delegated {
+            vec![(Algorithm::RsaSha256, next_place(keys).to_owned())]
+        } else {
+            let stem = self.stem();
+            Algorithm::ALL.map(|algorithm| (algorithm, format!("{stem}{}", algorithm.letter()))).into()
+        };
+        let (name, now, rng) = (domain.name.clone(), self.clock.now(), std::sync::Arc::clone(&self.rng));
+        // A key of RSA takes a tenth of a second and more.
+        let made = tokio::task::spawn_blocking(move || make_dkim_keys(&name, &wanted, now, &*rng)).await;
+        let made: Result<_, AccountError> = made.map_err(|error| ChangeError::Key(error.to_string()))?;
+        Ok(made.map_err(|error| ChangeError::Key(error.to_string()))?.0)
+    }
+
+    /// The start of selectors that nobody else has in the domain: another installation may sign for it, too.
+    fn stem(&self) -> String {
+        const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let now = self.clock.now();
+        let mut bytes = [0; 4];
+        self.rng.fill(&mut bytes);
+        let chance: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+        format!("mw{:02}{:02}{chance}", now.year() % 100, u8::from(now.month()))
+    }
+}
+
+/// The place after that of the newest key.
+fn next_place(keys: &[StoredDkimKey]) -> &'static str {
+    let newest = keys.iter().max_by_key(|key| key.created_at);
+    let at = newest.and_then(|key| PLACES.iter().position(|place| *place == key.selector));
+    PLACES[at.map_or(0, |at| (at + 1) % PLACES.len())]
+}

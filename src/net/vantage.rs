@@ -1,0 +1,95 @@
+//! What a name says, seen from one place: a question to one name server, past every cache of ours. "It is not there" and
+//! "nobody says" are different answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_resolver::proto::rr::{RData, RecordType};
+
+use super::exchange::exchange;
+use super::name::{name_of, text_of};
+use crate::domain::sending_domain::Told;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Txt,
+    Cname,
+    Mx,
+    Ns,
+}
+
+impl Asked {
+    const fn record_type(self) -> RecordType {
+        match self {
+            Self::Txt => RecordType::TXT,
+            Self::Cname => RecordType::CNAME,
+            Self::Mx => RecordType::MX,
+            Self::Ns => RecordType::NS,
+        }
+    }
+}
+
+/// Asks one server. An authoritative one has to say that it is (AA), and may know an alias without what it leads to.
+pub async fn ask(
+    server: SocketAddr,
+    (name, asked): (&str, Asked),
+    is_authority: bool,
+    id: u16,
+    timeout: Duration,
+) -> Told {
+    let query = match query(name, asked, !is_authority, id) {
+        Ok(query) => query,
+        Err(why) => return Told::Unknown(why),
+    };
+    match tokio::time::timeout(timeout, exchange(server, &query, id)).await {
+        Ok(Ok(bytes)) => read(&bytes, asked, is_authority),
+        Ok(Err(why)) => Told::Unknown(why),
+        Err(_) => Told::Unknown("no answer within the deadline".to_owned()),
+    }
+}
+
+fn query(name: &str, asked: Asked, recurse: bool, id: u16) -> Result<Vec<u8>, String> {
+    let mut name = name_of(name).ok_or_else(|| format!("{name} can be no name"))?;
+    name.set_fqdn(true);
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = recurse;
+    message.add_query(Query::query(name, asked.record_type()));
+    message.to_vec().map_err(|error| error.to_string())
+}
+
+/// What an answer says; any bytes are taken.
+pub fn read(bytes: &[u8], asked: Asked, is_authority: bool) -> Told {
+    let message = match Message::from_vec(bytes) {
+        Ok(message) => message,
+        Err(error) => return Told::Unknown(error.to_string()),
+    };
+    match message.metadata.response_code {
+        ResponseCode::NoError => {}
+        ResponseCode::NXDomain if !is_authority || message.metadata.authoritative => return Told::Absent,
+        other => return Told::Unknown(other.to_string()),
+    }
+    if is_authority && !message.metadata.authoritative {
+        return Told::Unknown("the server is none of this zone's".to_owned());
+    }
+    let values: Vec<_> = message.answers.iter().filter_map(|record| value(&record.data, asked)).collect();
+    if !values.is_empty() {
+        return Told::Values(values);
+    }
+    let alias = message.answers.iter().find_map(|record| value(&record.data, Asked::Cname));
+    match alias {
+        Some(target) if is_authority => Told::Unknown(format!("it is an alias of {target}, which another zone has")),
+        _ => Told::Absent,
+    }
+}
+
+fn value(data: &RData, asked: Asked) -> Option<String> {
+    match (asked, data) {
+        (Asked::Txt, RData::TXT(txt)) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        (Asked::Cname, RData::CNAME(name)) => Some(text_of(&name.0)),
+        (Asked::Mx, RData::MX(mx)) => Some(format!("{} {}", mx.preference, text_of(&mx.exchange))),
+        (Asked::Ns, RData::NS(name)) => Some(text_of(&name.0)),
+        _ => None,
+    }
+}

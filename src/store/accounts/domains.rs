@@ -1,0 +1,330 @@
+//! Domains that projects send from: what is stored of them, whose they are, and when they are looked at again.
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::dkim_keys::{NewDkimKey, insert_keys};
+use crate::domain::clock::Timestamp;
+use crate::domain::dkim::aligned;
+use crate::domain::id::{DomainId, ProjectId};
+use crate::domain::sending_domain::{DomainState, Standing};
+use crate::store::{Store, StoreError, decoded, on_pool};
+
+/// A domain as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredDomain {
+    pub id: DomainId,
+    pub project: ProjectId,
+    pub name: String,
+    pub standing: Standing,
+    pub proved_at: Option<Timestamp>,
+    pub is_delegated: bool,
+    pub rotate_days: Option<i32>,
+    /// What stands before it in the name of its return path.
+    pub return_path_label: String,
+    /// What receivers make of it, as it was found last.
+    pub dmarc: Option<serde_json::Value>,
+    pub checked_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// What a project may send as a domain.
+#[derive(Debug, Clone, Default)]
+pub struct Sender {
+    /// Live mail of this project leaves from verified domains only.
+    pub must_be_verified: bool,
+    /// The closest domain at or above that somebody has proved.
+    pub proved: Option<ProvedDomain>,
+}
+
+/// A domain that is somebody's.
+#[derive(Debug, Clone)]
+pub struct ProvedDomain {
+    pub project: ProjectId,
+    pub name: String,
+    pub state: DomainState,
+    /// Where notices of non-delivery may be asked for, if it is ready for that.
+    pub return_path: Option<String>,
+}
+
+impl Store {
+    /// Stores a new domain and its keys. `Ok(false)`: another project has proved it or one above it; the constraints
+    /// `domains_name_key` and `domains_limit` refuse one that the project has, and one too many.
+    pub async fn insert_domain(
+        &self,
+        domain: &StoredDomain,
+        keys: &[NewDkimKey],
+        limit: usize,
+    ) -> Result<bool, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        on_pool!(self, "domains.insert", conn, insert(conn, domain, keys, limit))
+    }
+
+    /// The project's domains, newest first, from below `before` on; or the one with that id.
+    pub async fn list_domains(
+        &self,
+        project: ProjectId,
+        only: Option<DomainId>,
+        before: Option<DomainId>,
+        limit: i64,
+    ) -> Result<Vec<StoredDomain>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "domains.list",
+            conn,
+            sqlx::query_as!(
+                DomainRow,
+                r#"
+                SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
+                    wrong_since, checks, dmarc, checked_at, created_at
+                FROM domains
+                WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
+                ORDER BY id DESC LIMIT $4
+                "#,
+                project.uuid(),
+                only.map(DomainId::uuid),
+                before.map(DomainId::uuid),
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter().map(DomainRow::decode).collect()
+    }
+
+    /// The project's domain of that name.
+    pub async fn find_domain(&self, project: ProjectId, name: &str) -> Result<Option<StoredDomain>, StoreError> {
+        let row = on_pool!(
+            self,
+            "domains.find",
+            conn,
+            sqlx::query_as!(
+                DomainRow,
+                r#"
+                SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
+                    wrong_since, checks, dmarc, checked_at, created_at
+                FROM domains WHERE project_id = $1 AND name = $2
+                "#,
+                project.uuid(),
+                name,
+            )
+            .fetch_optional(conn)
+        )?;
+        row.map(DomainRow::decode).transpose()
+    }
+
+    /// Domains that are to be looked at now; nobody else takes them for the next minutes.
+    pub async fn take_due_domains(&self, limit: i64) -> Result<Vec<StoredDomain>, StoreError> {
+        let now = self.now();
+        let rows = on_pool!(
+            self,
+            "domains.take_due",
+            conn,
+            sqlx::query_as!(
+                DomainRow,
+                r#"
+                UPDATE domains d SET next_check_at = $1 + interval '2 minutes'
+                FROM (SELECT id FROM domains WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2
+                      FOR UPDATE SKIP LOCKED) due
+                WHERE d.id = due.id
+                RETURNING d.id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label,
+                    has_return_path, wrong_since, checks, dmarc, checked_at, created_at
+                "#,
+                now,
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter().map(DomainRow::decode).collect()
+    }
+
+    /// Writes what its owner may change.
+    pub async fn update_domain(&self, domain: &StoredDomain) -> Result<bool, StoreError> {
+        let done = on_pool!(
+            self,
+            "domains.update",
+            conn,
+            sqlx::query!(
+                "UPDATE domains SET rotate_days = $3, return_path_label = $4, has_return_path = $5 WHERE project_id = $1 AND id = $2",
+                domain.project.uuid(),
+                domain.id.uuid(),
+                domain.rotate_days,
+                domain.return_path_label,
+                domain.standing.has_return_path,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Lets a domain be looked at now.
+    pub async fn hasten_domain(&self, id: DomainId) -> Result<(), StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "domains.hasten",
+            conn,
+            sqlx::query!("UPDATE domains SET next_check_at = $2 WHERE id = $1", id.uuid(), now).execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// Deletes a domain and its keys: nothing is signed for it any more, and it is nobody's.
+    pub async fn delete_domain(&self, project: ProjectId, id: DomainId) -> Result<bool, StoreError> {
+        let done = on_pool!(
+            self,
+            "domains.delete",
+            conn,
+            sqlx::query!(
+                r#"
+                WITH gone AS (DELETE FROM domains WHERE project_id = $1 AND id = $2 RETURNING project_id, name),
+                     keys AS (DELETE FROM dkim_keys k USING gone g WHERE k.project_id = g.project_id AND k.domain = g.name)
+                SELECT count(*) AS "count!" FROM gone
+                "#,
+                project.uuid(),
+                id.uuid(),
+            )
+            .fetch_one(conn)
+        )?;
+        Ok(done.count == 1)
+    }
+
+    /// What a project may send as a domain.
+    pub async fn find_sender(&self, project: ProjectId, domain: &str) -> Result<Sender, StoreError> {
+        let names: Vec<_> = aligned(domain).map(str::to_owned).collect();
+        let row = on_pool!(
+            self,
+            "domains.find_sender",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT p.requires_verified_domain, d.project_id AS "owner?", d.name AS "name?", d.state AS "state?",
+                    d.return_path_label AS "return_path_label?", d.has_return_path AS "has_return_path?"
+                FROM projects p LEFT JOIN LATERAL (
+                    SELECT project_id, name, state, return_path_label, has_return_path FROM domains
+                    WHERE name = ANY($2) AND proved_at IS NOT NULL ORDER BY length(name) DESC LIMIT 1) d ON true
+                WHERE p.id = $1
+                "#,
+                project.uuid(),
+                &names,
+            )
+            .fetch_optional(conn)
+        )?;
+        let Some(row) = row else { return Ok(Sender::default()) };
+        let proved = match (row.owner, row.name, row.state) {
+            (Some(owner), Some(name), Some(state)) => Some(ProvedDomain {
+                project: ProjectId::from_uuid(owner),
+                state: decoded(DomainState::parse(&state), ("domains", "state"), &name, &state)?,
+                return_path: (row.has_return_path == Some(true))
+                    .then(|| format!("{}.{name}", row.return_path_label.unwrap_or_default())),
+                name,
+            }),
+            _ => None,
+        };
+        Ok(Sender { must_be_verified: row.requires_verified_domain, proved })
+    }
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    domain: &StoredDomain,
+    keys: &[NewDkimKey],
+    limit: i64,
+) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    lock_proofs(&mut tx).await?;
+    if is_taken(&mut tx, domain.project, &domain.name).await? {
+        return Ok(false);
+    }
+    let count =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM domains WHERE project_id = $1"#, domain.project.uuid())
+            .fetch_one(&mut *tx)
+            .await?;
+    if count >= limit {
+        return Err(StoreError::Refused("domains_limit".to_owned()));
+    }
+    sqlx::query!(
+        r#"
+        INSERT INTO domains (id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label,
+            next_check_at, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+        "#,
+        domain.id.uuid(),
+        domain.project.uuid(),
+        domain.name,
+        domain.standing.state.name(),
+        domain.proved_at,
+        domain.is_delegated,
+        domain.rotate_days,
+        domain.return_path_label,
+        domain.created_at,
+    )
+    .execute(&mut *tx)
+    .await?;
+    insert_keys(&mut tx, domain.project, &domain.name, keys, domain.created_at, domain.proved_at.is_some()).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// One proof after the other: two projects cannot both find that nobody has the domain.
+pub(super) async fn lock_proofs(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('mailwright.domains.proofs'))").execute(conn).await?;
+    Ok(())
+}
+
+/// Whether another project has proved the domain or one above it, and did not lose it since.
+pub(super) async fn is_taken(conn: &mut PgConnection, project: ProjectId, name: &str) -> Result<bool, StoreError> {
+    let names: Vec<_> = aligned(name).map(str::to_owned).collect();
+    let taken = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT FROM domains WHERE name = ANY($2) AND proved_at IS NOT NULL AND state <> 'failed'
+            AND project_id <> $1) AS "taken!"
+        "#,
+        project.uuid(),
+        &names,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(taken)
+}
+
+struct DomainRow {
+    id: Uuid,
+    project_id: Uuid,
+    name: String,
+    state: String,
+    proved_at: Option<Timestamp>,
+    is_delegated: bool,
+    rotate_days: Option<i32>,
+    return_path_label: String,
+    has_return_path: bool,
+    wrong_since: Option<Timestamp>,
+    checks: serde_json::Value,
+    dmarc: Option<serde_json::Value>,
+    checked_at: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl DomainRow {
+    fn decode(self) -> Result<StoredDomain, StoreError> {
+        let state = decoded(DomainState::parse(&self.state), ("domains", "state"), self.id, &self.state)?;
+        Ok(StoredDomain {
+            id: DomainId::from_uuid(self.id),
+            project: ProjectId::from_uuid(self.project_id),
+            standing: Standing {
+                state,
+                wrong_since: self.wrong_since,
+                has_return_path: self.has_return_path,
+                // What another version wrote is looked up anew.
+                checks: serde_json::from_value(self.checks).unwrap_or_default(),
+            },
+            name: self.name,
+            proved_at: self.proved_at,
+            is_delegated: self.is_delegated,
+            rotate_days: self.rotate_days,
+            return_path_label: self.return_path_label,
+            dmarc: self.dmarc,
+            checked_at: self.checked_at,
+            created_at: self.created_at,
+        })
+    }
+}
