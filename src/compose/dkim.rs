@@ -6,6 +6,7 @@
 
 mod canonical;
 mod key;
+pub mod verify;
 
 use std::sync::Arc;
 

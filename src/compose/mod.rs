@@ -12,8 +12,10 @@ mod header;
 mod html;
 mod mime;
 mod raw_header;
+pub mod return_path;
 mod searchable;
 pub mod template;
+pub mod token;
 mod transfer;
 
 pub use findings::Findings;
