@@ -1445,6 +1445,24 @@ CREATE TABLE public.recipients (
     CONSTRAINT recipients_status CHECK ((status = ANY (ARRAY['queued'::text, 'deferred'::text, 'delivered'::text, 'bounced'::text, 'expired'::text, 'suppressed'::text, 'cancelled'::text])))
 )
 PARTITION BY RANGE (message_id);
+CREATE TABLE public.reports (
+    id uuid NOT NULL,
+    digest bytea NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    source text NOT NULL,
+    envelope_from text NOT NULL,
+    envelope_to text NOT NULL,
+    meaning text NOT NULL,
+    outcome text NOT NULL,
+    project_id uuid,
+    mode text,
+    message_id uuid,
+    recipient_id uuid,
+    detail jsonb NOT NULL,
+    raw bytea NOT NULL,
+    CONSTRAINT reports_outcome CHECK ((outcome = ANY (ARRAY['told'::text, 'noted'::text, 'review'::text, 'unattributed'::text]))),
+    CONSTRAINT reports_source CHECK ((source = ANY (ARRAY['smtp'::text, 'http'::text, 'maildir'::text])))
+);
 CREATE TABLE public.retention (
     project_id uuid NOT NULL,
     kind text NOT NULL,
@@ -1596,6 +1614,13 @@ CREATE TABLE public.tls_reports (
     sessions bigint NOT NULL,
     CONSTRAINT tls_reports_policy_type CHECK ((policy_type = ANY (ARRAY['sts'::text, 'tlsa'::text, 'no-policy-found'::text]))),
     CONSTRAINT tls_reports_result CHECK ((result = ANY (ARRAY['successful'::text, 'starttls-not-supported'::text, 'certificate-host-mismatch'::text, 'certificate-expired'::text, 'certificate-not-trusted'::text, 'validation-failure'::text, 'tlsa-invalid'::text, 'dnssec-invalid'::text, 'dane-required'::text, 'sts-policy-fetch-error'::text, 'sts-policy-invalid'::text, 'sts-webpki-invalid'::text])))
+);
+CREATE TABLE public.token_keys (
+    id smallint NOT NULL,
+    secret bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT token_keys_id CHECK (((id >= 0) AND (id <= 255))),
+    CONSTRAINT token_keys_secret CHECK ((octet_length(secret) = 32))
 );
 CREATE TABLE public.upload_contents (
     project_id uuid NOT NULL,
@@ -1754,6 +1779,10 @@ ALTER TABLE ONLY public.quota_usage
     ADD CONSTRAINT quota_usage_pkey PRIMARY KEY (subject_id, quota, mode, period);
 ALTER TABLE ONLY public.recipients
     ADD CONSTRAINT recipients_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.reports
+    ADD CONSTRAINT reports_digest_key UNIQUE (digest);
+ALTER TABLE ONLY public.reports
+    ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.retention_held
     ADD CONSTRAINT retention_held_pkey PRIMARY KEY (project_id, kind, message_id);
 ALTER TABLE ONLY public.retention
@@ -1784,6 +1813,8 @@ ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.tls_reports
     ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
+ALTER TABLE ONLY public.token_keys
+    ADD CONSTRAINT token_keys_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.upload_contents
     ADD CONSTRAINT upload_contents_pkey PRIMARY KEY (project_id, sha256);
 ALTER TABLE ONLY public.uploads
@@ -1818,6 +1849,9 @@ CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (sha
 CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
 CREATE INDEX recipients_by_project_address ON ONLY public.recipients USING btree (project_id, split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
+CREATE INDEX reports_by_message ON public.reports USING btree (message_id) WHERE (message_id IS NOT NULL);
+CREATE INDEX reports_by_project ON public.reports USING btree (project_id, id);
+CREATE INDEX reports_by_time ON public.reports USING btree (received_at);
 CREATE INDEX retention_due ON public.retention USING btree (look_at) WHERE (span_seconds IS NOT NULL);
 CREATE INDEX retention_held_due ON public.retention_held USING btree (project_id, kind, look_at);
 CREATE INDEX sandbox_afterwards_by_project ON public.sandbox_afterwards USING btree (project_id);

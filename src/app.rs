@@ -1,6 +1,7 @@
 //! The composition root: the only room that sees all others. It builds, starts and stops; it decides
 //! nothing about mail.
 
+mod intake;
 mod keeping;
 mod plan;
 mod running;
@@ -50,13 +51,15 @@ pub enum StartError {
     Config(String),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("http.listen: {0}: {1}")]
-    Listen(SocketAddr, std::io::Error),
+    #[error("{0}: {1}: {2}")]
+    Listen(&'static str, SocketAddr, std::io::Error),
 }
 
 /// A running service.
 pub struct Service {
     pub address: SocketAddr,
+    /// Where reports are taken.
+    pub inbound: Vec<SocketAddr>,
     traffic: Arc<TrafficPolicy>,
     pub store: Store,
     /// Takes messages in, as the HTTP API does.
@@ -114,8 +117,9 @@ impl Service {
         common.store.begin_era().await?;
         Box::pin(common.ensure_partitions()).await?;
         let address = config.http.listen.0;
-        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen(address, error))?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| StartError::Listen("http.listen", address, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen("http.listen", address, error))?;
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
@@ -127,6 +131,11 @@ impl Service {
         if plan.roles.contains(&Role::Webhooks) && !plan.paused {
             common.start_webhooks(&config, &shutdown)?;
         }
+        let inbound = if plan.roles.contains(&Role::Inbound) && !plan.paused {
+            Box::pin(common.start_inbound(&config, &plan.roles, &shutdown)).await?
+        } else {
+            Vec::new()
+        };
         shutdown.keep("the timekeeper", common.timekeeper().run(shutdown.clone()));
         if plan.roles.contains(&Role::Upkeep) {
             common.start_upkeep(&config, &door, &shutdown);
@@ -134,7 +143,7 @@ impl Service {
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
         let ends = shutdown.end_on_drop();
-        Ok(Self { address, traffic, store, door, metrics, shutdown, config, _ends: ends })
+        Ok(Self { address, inbound, traffic, store, door, metrics, shutdown, config, _ends: ends })
     }
 }
 
@@ -244,6 +253,7 @@ impl Common {
         let api = Api {
             templates: Arc::clone(&self.templates),
             domains: Arc::clone(&self.domains),
+            intake: self.make_intake(config),
             requires_verified_domain: config.delivery.require_verified_domain,
             recaller,
             door: Arc::clone(&door),

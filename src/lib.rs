@@ -60,6 +60,9 @@ pub mod api;
 mod console;
 pub mod submit;
 
+// Back: what returns by mail.
+pub mod inbound;
+
 // Out: hand-over, queue, route, delivery, webhooks, upkeep.
 pub mod handover;
 pub mod queue;

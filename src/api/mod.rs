@@ -10,6 +10,7 @@ mod body;
 mod conversation;
 mod domains;
 mod erasures;
+mod inbound;
 mod keys;
 pub(crate) mod listener;
 mod log;
@@ -54,6 +55,7 @@ use crate::auth::Auth;
 use crate::config::{Http, Limits, Retention};
 use crate::domain::clock::{Clock, Rng};
 use crate::identity::Domains;
+use crate::inbound::Intake;
 use crate::recall::Recaller;
 use crate::store::Store;
 use crate::submit::templates::Templates;
@@ -75,6 +77,7 @@ pub(crate) struct Api {
     pub templates: Arc<Templates>,
     pub limits: Limits,
     pub domains: Arc<Domains>,
+    pub intake: Arc<Intake>,
     /// Whether new projects send live mail from verified domains only.
     pub requires_verified_domain: bool,
     /// What the installation keeps.
@@ -127,6 +130,8 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/messages/{id}/attempts", get(messages::attempts::attempts)),
         ("get", "/v1/messages/{id}/explain", get(messages::explain::explain)),
         ("get", "/v1/messages/{id}/raw", get(messages::raw::raw)),
+        ("get", "/v1/messages/{id}/reports", get(messages::reports::reports)),
+        ("post", "/v1/inbound/raw", post(inbound::raw)),
         ("get", "/v1/messages/{id}/webhooks", get(messages::webhooks::webhooks)),
         ("post", "/v1/webhooks", post(webhooks::create::create)),
         ("get", "/v1/webhooks", get(webhooks::list::list)),
@@ -204,7 +209,8 @@ fn routes() -> Vec<Route> {
 
 /// Methods and paths of those that read the query. Everywhere else a parameter is one that does not exist, but
 /// for [`BY_PROJECT`].
-const WITH_QUERY: [(&str, &str); 23] = [
+const WITH_QUERY: [(&str, &str); 24] = [
+    ("post", "/v1/inbound/raw"),
     ("post", "/v1/send"),
     ("post", "/v1/send/batch"),
     ("post", "/v1/uploads"),

@@ -57,7 +57,14 @@ impl Common {
             seen: crate::upkeep::Seen::default(),
         };
         let (rng, metrics) = (Arc::clone(&self.rng), Arc::clone(&self.metrics));
-        Upkeep { store: self.store.clone(), rescue, uploads: config.retention.uploads.0, rng, metrics }
+        Upkeep {
+            store: self.store.clone(),
+            rescue,
+            uploads: config.retention.uploads.0,
+            reports: config.retention.messages.0,
+            rng,
+            metrics,
+        }
     }
 
     fn scheduler(&self, config: &Config, door: &Arc<Door>) -> Scheduler {

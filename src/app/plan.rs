@@ -8,11 +8,12 @@ pub enum Role {
     Api,
     Delivery,
     Webhooks,
+    Inbound,
     Upkeep,
 }
 
 impl Role {
-    pub const ALL: [Self; 4] = [Self::Api, Self::Delivery, Self::Webhooks, Self::Upkeep];
+    pub const ALL: [Self; 5] = [Self::Api, Self::Delivery, Self::Webhooks, Self::Inbound, Self::Upkeep];
 }
 
 impl FromStr for Role {
@@ -23,9 +24,10 @@ impl FromStr for Role {
             "api" => Ok(Self::Api),
             "delivery" => Ok(Self::Delivery),
             "webhooks" => Ok(Self::Webhooks),
+            "inbound" => Ok(Self::Inbound),
             "upkeep" => Ok(Self::Upkeep),
-            "submission" | "inbound" => Err(format!("the role '{name}' is not in this version")),
-            other => Err(format!("'{other}' is not a role: api, delivery, webhooks, upkeep")),
+            "submission" => Err(format!("the role '{name}' is not in this version")),
+            other => Err(format!("'{other}' is not a role: api, delivery, webhooks, inbound, upkeep")),
         }
     }
 }

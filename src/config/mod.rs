@@ -11,6 +11,6 @@ mod settings;
 pub use layers::{ConfigError, ConfigFaults, Layers};
 pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
 pub use settings::{
-    Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, JwtKey, Limits, Log, LogFormat, Net, Pooler, Queue,
-    Retention, SETTINGS, SandboxSettings, Shutdown, Webhooks,
+    Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, Inbound, JwtKey, Limits, Log, LogFormat, Net, Pooler,
+    Queue, Retention, ReturnPathStyle, SETTINGS, SandboxSettings, Shutdown, Webhooks,
 };

@@ -174,6 +174,16 @@ settings! {
     }
     inbound: Inbound {
         host: String = String::new(), "Public name of the host that takes what comes back, an MX record of which leads here; sending domains name it as their return path. Empty: notices of non-delivery go to the sender.";
+        listen: List<SocketAddr> = List(Vec::new()), "Addresses on which reports are taken by SMTP in the role `inbound`, such as `0.0.0.0:25`, with commas between. Empty: none.";
+        maildir: PathBuf = PathBuf::new(), "Maildir that reports are read from, for those whose mail server puts them there. Empty: none.";
+        return_path: ReturnPathStyle = ReturnPathStyle::Recipient, "Whom an envelope sender names: `recipient`, each its own; or `message`, all of a message the same, which greylists remember.";
+        tls_cert: PathBuf = PathBuf::new(), "PEM file with the certificate for STARTTLS and those that issued it; read anew when it changes. Empty: no STARTTLS.";
+        tls_key: PathBuf = PathBuf::new(), "PEM file with its private key.";
+        message: ByteSize = mib(10), "Largest report.";
+        memory: ByteSize = mib(64), "Bytes of reports held at once; beyond it a sender is told to try again.";
+        connections: usize = 500, "Most sessions at once; further ones are told to try again.";
+        connections_per_address: usize = 20, "Most sessions of one address (of a /64 of IPv6) at once.";
+        timeout: Span = secs(60), "Longest wait for a command, and for a message to come; a session lasts ten times as long at most.";
     }
     templates: Templates {
         cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
@@ -199,6 +209,14 @@ pub enum Pooler {
     Transaction,
     /// One that does not.
     TransactionUnprepared,
+}
+
+/// Whom an envelope sender names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReturnPathStyle {
+    Recipient,
+    Message,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +291,8 @@ impl Config {
             ("delivery.messages_per_session", self.delivery.messages_per_session),
             ("webhooks.concurrency", self.webhooks.concurrency),
             ("webhooks.per_endpoint", self.webhooks.per_endpoint),
+            ("inbound.connections", self.inbound.connections),
+            ("inbound.connections_per_address", self.inbound.connections_per_address),
         ] {
             require(value > 0, name, "must be at least 1");
         }

@@ -55,6 +55,8 @@ kinds! {
     /// A step in the life of a template.
     TemplateStep TemplateStepId "tps" Unsharded;
     Erasure ErasureId "ers" Unsharded;
+    /// Of what came back by mail.
+    Report ReportId "rep" Unsharded;
 }
 
 #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -29,6 +29,7 @@ pub mod quota;
 pub mod recipient;
 pub mod reply;
 pub mod report;
+pub mod report_kept;
 pub mod retention;
 pub mod retry;
 pub mod reverse_path;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::address::Address;
-use super::id::RecipientId;
 
 /// Where reports of failure go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,31 +10,14 @@ pub enum ReversePath {
     /// `<>`: none are wanted; for what is itself a report (RFC 5321 §4.5.5).
     Null,
     Address(Address),
-    /// An address of its own for each recipient in that domain, so that a report names whom it is about.
-    Verp {
-        domain: String,
-    },
 }
 
 impl ReversePath {
-    /// The path of one recipient, as MAIL says it.
-    #[must_use]
-    pub fn for_recipient(&self, recipient: RecipientId) -> Self {
-        match self {
-            Self::Verp { domain } => {
-                let text = format!("bounce+{}@{domain}", recipient.uuid().simple());
-                // A domain that was parsed makes an address that parses.
-                Address::parse(&text).map_or(Self::Null, Self::Address)
-            }
-            other => other.clone(),
-        }
-    }
-
     /// The column's value: the address, or nothing between no brackets.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Address(address) => address.as_str(),
-            Self::Null | Self::Verp { .. } => "",
+            Self::Null => "",
         }
     }
 
@@ -59,17 +41,7 @@ impl fmt::Display for ReversePath {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-
-    #[test]
-    fn each_recipient_has_a_path_of_its_own_under_verp() {
-        let verp = ReversePath::Verp { domain: "bounces.example.org".to_owned() };
-        let of = |n| verp.for_recipient(RecipientId::from_uuid(Uuid::from_u128(n))).to_string();
-        assert_eq!(of(1), "bounce+00000000000000000000000000000001@bounces.example.org");
-        assert_ne!(of(1), of(2));
-    }
 
     #[test]
     fn a_path_survives_its_column() {

@@ -11,6 +11,7 @@ mod handshake;
 pub(crate) mod http;
 mod name;
 pub(crate) mod own;
+pub(crate) mod server_tls;
 pub(crate) mod tls;
 pub mod validated;
 pub(crate) mod vantage;

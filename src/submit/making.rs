@@ -9,8 +9,12 @@ use flate2::write::GzEncoder;
 use super::content::{self, Final, NotMade};
 use super::places::Ranks;
 use super::release::Due;
+use super::signing::Identity;
 use super::{Door, admit};
+use crate::compose::return_path;
+use crate::config::ReturnPathStyle;
 use crate::domain::access::{Caller, Mode};
+use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Expiry};
 use crate::domain::id::{BatchId, MessageId, RecipientId};
@@ -18,6 +22,7 @@ use crate::domain::message::{
     Idempotency, NewItem, NewMessage, NewRecipient, NewScheduled, ScheduledRecipient, ScheduledSummary,
 };
 use crate::domain::recipient::RecipientStatus;
+use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
 use crate::request::write::write;
 
@@ -109,6 +114,7 @@ impl Door {
         let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
         let Final { sender, author, message_id, subject, reverse_path, recipients, options, raw } = made;
         let mut ranks = Ranks::default();
+        let message_of = id;
         let known =
             |at: usize| making.due.and_then(|due| due.stored.summary.recipients.get(at)).map(|recipient| recipient.id);
         let recipients = recipients.into_iter().enumerate().map(|(at, recipient)| {
@@ -120,7 +126,7 @@ impl Door {
                 places: ranks.column(recipient.kind, &recipient.places),
                 next_hop: plan.next_hop(caller.mode, caller.project, &recipient.address),
                 address: recipient.address,
-                return_path: reverse_path.as_ref().map(|path| path.for_recipient(id)),
+                return_path: reverse_path.clone().or_else(|| self.return_path(caller, &identity, message_of, at)),
                 status: RecipientStatus::Queued,
                 suppressed: None,
             }
@@ -151,6 +157,21 @@ impl Door {
         };
         let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));
         Ok(MadeMessage { message, scheduled })
+    }
+}
+
+impl Door {
+    /// The envelope sender that says whose a notice is: of live mail, in a domain that is ready to take it.
+    fn return_path(&self, caller: &Caller, identity: &Identity, message: MessageId, at: usize) -> Option<ReversePath> {
+        let proved = identity.sender.proved.as_ref()?;
+        let host =
+            proved.return_path.as_ref().filter(|_| proved.project == caller.project && caller.mode == Mode::Live)?;
+        let position = match self.return_path_style {
+            ReturnPathStyle::Recipient => Some(u16::try_from(at).ok()?),
+            ReturnPathStyle::Message => None,
+        };
+        let local = return_path::local_part(&identity.ring, message, position)?;
+        Address::parse(&format!("{local}@{host}")).ok().map(ReversePath::Address)
     }
 }
 

@@ -38,7 +38,7 @@ pub use submission::{
 };
 pub use writer::{WriteError, Writer, WriterParts};
 
-use crate::config::Config;
+use crate::config::{Config, ReturnPathStyle};
 use crate::domain::access::Caller;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::draft::SendAt;
@@ -71,6 +71,7 @@ pub struct Door {
     signing: Signing,
     /// Live mail reaches the network.
     is_live: bool,
+    return_path_style: ReturnPathStyle,
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
@@ -96,6 +97,7 @@ impl Door {
         Self {
             signing: Signing::new(parts.store.clone(), config.dkim.cache.0, &config.domains.second_signature),
             is_live: !config.is_sandboxed(),
+            return_path_style: config.inbound.return_path,
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::WriteError;
 use super::cpu_pool::CpuPool;
 use crate::compose::dkim::SigningKey;
+use crate::compose::token::Ring;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
 use crate::store::accounts::dkim_keys::FoundDkimKey;
@@ -34,6 +35,8 @@ pub struct Identity {
     /// The keys of the domain, or of its closest parent that has any, in the project; then the operator's own.
     pub keys: Keys,
     pub sender: Sender,
+    /// What makes tokens of return paths; empty where none are made.
+    pub ring: Ring,
 }
 
 /// What finds keys and signs off the async threads.
@@ -128,6 +131,9 @@ async fn find(
     if let Some(second) = second.filter(|second| found.iter().all(|key| *key.domain != **second)) {
         found.extend(store.find_operator_key(&second).await.map_err(away)?);
     }
+    let has_return_path =
+        sender.proved.as_ref().is_some_and(|proved| proved.project == project && proved.return_path.is_some());
+    let ring = if has_return_path { store.list_token_keys().await.map_err(away)? } else { Vec::new() };
     let keys: Result<Vec<_>, _> = found.iter().map(|row| parsed.key(row)).collect();
-    Ok(Arc::new(Identity { keys: keys?.into(), sender }))
+    Ok(Arc::new(Identity { keys: keys?.into(), sender, ring: Ring::of(ring) }))
 }

@@ -41,6 +41,8 @@ pub struct Upkeep {
     pub rescue: Rescue,
     /// How long uploads are kept that nobody names.
     pub uploads: Duration,
+    /// How long reports that came back are kept.
+    pub reports: Duration,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
 }
@@ -94,6 +96,8 @@ impl Upkeep {
             while connection.retire_uploads(now - self.uploads, BATCH).await? == BATCH.unsigned_abs() {}
         }
         if tick.is_multiple_of(PRUNE_EVERY) {
+            let before = self.store.clock().now() - self.reports;
+            while self.store.forget_reports(before, BATCH).await? == BATCH.unsigned_abs() {}
             self.store.prune_tls_counts().await?;
             self.store.prune_source_usage().await?;
             self.store.prune_quota_usage().await?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 35] = [
+const ROOMS: [(&str, &[&str]); 36] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -36,6 +36,23 @@ const ROOMS: [(&str, &[&str]); 35] = [
             "compose",
             "routing",
             "handover",
+            "wake",
+            "shutdown",
+        ],
+    ),
+    (
+        "inbound",
+        &[
+            "domain",
+            "config",
+            "telemetry",
+            "store",
+            "suppress",
+            "compose",
+            "feedback",
+            "net",
+            "smtp",
+            "routing",
             "wake",
             "shutdown",
         ],
@@ -78,6 +95,7 @@ const ROOMS: [(&str, &[&str]); 35] = [
             "auth",
             "accounts",
             "identity",
+            "inbound",
             "compose",
             "submit",
             "routing",

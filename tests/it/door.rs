@@ -64,24 +64,6 @@ async fn a_composed_message_goes_out_byte_for_byte_under_the_null_reverse_path()
 }
 
 #[tokio::test]
-async fn each_recipient_has_a_reverse_path_of_its_own_also_when_its_row_is_read_back() {
-    let sink = Sink::start().await;
-    // No place is free at birth where nothing is delivered yet: the path comes from the rows.
-    let app = Setup::new().paused().start().await;
-    let verp = ReversePath::Verp { domain: "bounces.example.org".to_owned() };
-    let content = raw("shop@example.org", verp, &["a@example.net", "b@example.net"]);
-    let accepted = app.service.door.accept(&caller(&app).await, Submission::one(content, None)).await.unwrap();
-    let database = Arc::clone(&app.database);
-    app.stop().await;
-    let _app = Setup::new().on(&database).route_to(sink.address).start().await;
-    let taken = sink.until_taken(2).await;
-    for recipient in &accepted.items[0].as_ref().unwrap().messages[0].recipients {
-        let copy = taken.iter().find(|copy| copy.recipient == recipient.address).unwrap();
-        assert_eq!(copy.sender, format!("bounce+{}@bounces.example.org", recipient.id.uuid().simple()));
-    }
-}
-
-#[tokio::test]
 async fn a_strict_request_is_all_or_nothing_and_a_permissive_one_takes_what_it_can() {
     let app = Setup::new().paused().start().await;
     let caller = caller(&app).await;

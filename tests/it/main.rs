@@ -31,6 +31,7 @@ mod fair;
 mod feedback;
 mod fuzz;
 mod handover;
+mod inbound;
 mod lanes;
 mod listing;
 mod logs;

@@ -171,6 +171,10 @@ async fn an_answer_of_every_operation_is_as_openapi_yaml_says() {
     answers.extend(asked);
     answers.extend(of_accounts(&app).await);
     answers.extend(of_domains(&app).await);
+    answers.push(app.get(&format!("{message}/reports")).await);
+    let operator = crate::support::process::create_operator_key(&app.database.url).await;
+    let letter = b"Subject: Returned\r\n\r\nno such user\r\n".to_vec();
+    answers.push(app.call_as(&operator, "POST", "/v1/inbound/raw", &[], letter).await);
     answers.extend(answers_of_templates(&app).await);
     assert_eq!(app.get("/v1/sandbox/messages?q=HELLO").await.json()["data"].as_array().unwrap().len(), 1);
     assert_eq!(app.get("/v1/sandbox/messages").await.json()["data"][0]["has_attachments"], true);

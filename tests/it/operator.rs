@@ -44,7 +44,7 @@ async fn what_cannot_be_used_is_named() {
     let bad_shaping = format!("delivery.shaping_file={}", shaping.display());
     for (arguments, wanted) in [
         (&["serve", "--set", "http.listenn=x"][..], "there is no setting 'http.listenn'"),
-        (&["serve", "--roles", "inbound"], "not in this version"),
+        (&["serve", "--roles", "submission"], "not in this version"),
         (&["config", "check", "--set", "delivery.route=smtp://u:secret@h?tls=none"], "validated TLS only"),
         (&["config", "check", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (&["config", "check", "--set", &bad_shaping], "limits.provider.nosuch"),

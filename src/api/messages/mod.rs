@@ -10,6 +10,7 @@ pub mod list;
 pub mod raw;
 pub mod recall;
 pub mod recall_many;
+pub mod reports;
 pub mod send;
 pub(super) mod sending;
 pub mod webhooks;

@@ -76,6 +76,7 @@ async fn erase_message(conn: &mut PgConnection, id: MessageId) -> Result<(), Sto
     sqlx::query!(
         r#"
         WITH bodies AS (DELETE FROM message_bodies WHERE shard = $1 AND message_id = $2),
+        reports_ AS (DELETE FROM reports WHERE message_id = $2),
         copies AS (DELETE FROM sandbox_messages WHERE shard = $1 AND message_id = $2),
         tries AS (DELETE FROM attempts WHERE shard = $1 AND message_id = $2),
         told AS (DELETE FROM webhook_deliveries WHERE shard = $1 AND message_id = $2),
@@ -132,11 +133,12 @@ pub(super) struct Run<'r> {
     pub last: Uuid,
 }
 
-/// Removes the bytes of messages, and their copies in the inbox.
+/// Removes the bytes of messages, their copies in the inbox, and what came back of them.
 pub(super) async fn erase_contents(conn: &mut PgConnection, run: &Run<'_>) -> Result<(u64, u64), StoreError> {
     let row = sqlx::query!(
         r#"
-        WITH copies AS (
+        WITH reports_ AS (DELETE FROM reports WHERE message_id = ANY($2)),
+        copies AS (
             DELETE FROM sandbox_messages s USING unnest($1::int[], $2::uuid[]) AS w (shard, id)
             WHERE s.shard = w.shard AND s.message_id = w.id AND s.message_id BETWEEN $3 AND $4 RETURNING 1),
         bodies AS (

@@ -14,6 +14,7 @@ pub mod owed;
 pub(in crate::store) mod project_events;
 pub mod purge;
 pub mod recipients;
+pub mod reports;
 pub mod sandbox;
 pub mod sandbox_afterwards;
 pub mod sandbox_clock;

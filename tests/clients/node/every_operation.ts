@@ -89,6 +89,13 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     made.webhook = given(answer).id;
     return answer;
   },
+  listMessageReports: () => client.GET("/v1/messages/{id}/reports", { params: { path: { id: made.message } } }),
+  takeInboundMessage: () =>
+    client.POST("/v1/inbound/raw", {
+      headers: { "Content-Type": "application/octet-stream" },
+      body: "Subject: Returned\r\n\r\nno such user\r\n",
+      bodySerializer: (body: string) => body,
+    }),
   createDomain: async () => {
     const answer = await client.POST("/v1/domains", { body: { name: "new.example" } });
     made.domain = given(answer).id;

@@ -45,6 +45,30 @@ impl TestTls {
     }
 }
 
+impl TestTls {
+    /// Files with the certificate and with the key.
+    pub fn files(&self) -> (PathBuf, PathBuf) {
+        (self.chain_file.clone(), self.chain_file.clone())
+    }
+
+    /// Shakes hands over a connection, as a client that trusts the authority.
+    pub async fn connect(
+        &self,
+        name: &str,
+        stream: tokio::net::TcpStream,
+    ) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        use rustls::pki_types::pem::PemObject;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_file(&self.ca_file).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    }
+}
+
 /// An HTTPS server that answers every request with a text, as long as the test lives.
 pub async fn https(tls: &TestTls, text: &'static str) -> std::net::SocketAddr {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,0 +1,67 @@
+//! What takes reports, put together: sockets, a maildir, and what they need.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{Common, Role, StartError};
+use crate::config::Config;
+use crate::inbound::listener::Listener;
+use crate::inbound::maildir::Maildir;
+use crate::inbound::{Intake, Tokens};
+use crate::net::own::hello_name;
+use crate::net::server_tls::ServerTls;
+use crate::shutdown::Shutdown;
+
+impl Common {
+    pub(super) fn make_intake(&self, config: &Config) -> Arc<Intake> {
+        Arc::new(Intake {
+            store: self.store.clone(),
+            tokens: Arc::new(Tokens::new(self.store.clone())),
+            suppressions: Arc::clone(&self.suppressions),
+            router: Arc::clone(&self.router),
+            resolver: self.resolver.clone(),
+            host: config.inbound.host.clone(),
+            limit: config.inbound.message.0,
+            events: Arc::clone(&self.events),
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+
+    /// Listens where it is told to, and gives the addresses; reads a maildir.
+    pub(super) async fn start_inbound(
+        &self,
+        config: &Config,
+        roles: &[Role],
+        shutdown: &Shutdown,
+    ) -> Result<Vec<std::net::SocketAddr>, StartError> {
+        let settings = &config.inbound;
+        if roles == [Role::Inbound] && settings.listen.0.is_empty() && settings.maildir.as_os_str().is_empty() {
+            let why = "inbound.listen: names no address, and inbound.maildir no directory: nothing would come in";
+            return Err(StartError::Config(why.to_owned()));
+        }
+        let intake = self.make_intake(config);
+        if !settings.maildir.as_os_str().is_empty() {
+            let maildir = Maildir { intake: Arc::clone(&intake), path: settings.maildir.clone(), limit: intake.limit };
+            shutdown.keep("the maildir of reports", maildir.run(shutdown.clone()));
+        }
+        let named = |why: String| StartError::Config(format!("inbound.tls_cert: {why}"));
+        let tls = if settings.tls_cert.as_os_str().is_empty() {
+            None
+        } else {
+            Some(ServerTls::new(settings.tls_cert.clone(), settings.tls_key.clone()).map_err(named)?)
+        };
+        let name = if settings.host.is_empty() { hello_name(&config.delivery.hello) } else { settings.host.clone() };
+        let listener = Arc::new(Listener::new(settings, &name, intake, tls));
+        let mut bound = Vec::new();
+        for address in &settings.listen.0 {
+            let failed = |error| StartError::Listen("inbound.listen", *address, error);
+            let socket = TcpListener::bind(address).await.map_err(failed)?;
+            bound.push(socket.local_addr().map_err(failed)?);
+            shutdown.keep("the listener for reports", Arc::clone(&listener).run(socket, shutdown.clone()));
+        }
+        Ok(bound)
+    }
+}

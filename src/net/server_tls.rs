@@ -1,0 +1,62 @@
+//! The certificate that we show to others, read anew when its file changes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate and its key.
+pub struct ServerTls {
+    cert: PathBuf,
+    key: PathBuf,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    changed: Option<SystemTime>,
+    config: Arc<ServerConfig>,
+}
+
+impl ServerTls {
+    /// Reads both files; the error names what is wrong with which.
+    pub fn new(cert: PathBuf, key: PathBuf) -> Result<Self, String> {
+        let config = read(&cert, &key)?;
+        let changed = changed(&cert);
+        Ok(Self { cert, key, known: Mutex::new(Known { changed, config }) })
+    }
+
+    /// What is shown now. A file that cannot be used leaves what was there before.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = changed(&self.cert);
+        if now.is_some() && now != known.changed {
+            known.changed = now;
+            match read(&self.cert, &self.key) {
+                Ok(config) => known.config = config,
+                Err(why) => tracing::error!(why, "the certificate cannot be used; the one before is shown"),
+            }
+        }
+        Arc::clone(&known.config)
+    }
+}
+
+fn changed(path: &PathBuf) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|about| about.modified()).ok()
+}
+
+fn read(cert: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, String> {
+    let named = |path: &PathBuf, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let certificates = CertificateDer::pem_file_iter(cert).map_err(|error| named(cert, &error))?;
+    let certificates: Result<Vec<_>, _> = certificates.collect();
+    let certificates = certificates.map_err(|error| named(cert, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, &error))?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let config = builder.with_no_client_auth().with_single_cert(certificates, private);
+    config.map(Arc::new).map_err(|error| named(cert, &error))
+}

@@ -1,0 +1,301 @@
+//! Reports that came back by mail: whose they are, kept once each, with the event that follows in the same commit.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+
+use crate::domain::access::Mode;
+use crate::domain::clock::{Rng, Timestamp};
+use crate::domain::event::EventType;
+use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId, ReportId};
+use crate::domain::report_kept::{ReportOutcome, ReportSource};
+use crate::domain::shard::Shard;
+use crate::store::{Moment, Store, StoreError, decoded, on_pool};
+
+/// Reports of one message that are kept.
+const PER_MESSAGE: i64 = 20;
+/// Reports of an hour that are nobody's.
+const NOBODYS: i64 = 500;
+
+/// The recipient that a report is about.
+#[derive(Debug, Clone)]
+pub struct Attributed {
+    pub shard: Shard,
+    pub project: ProjectId,
+    pub mode: Mode,
+    pub message: MessageId,
+    pub recipient: RecipientId,
+    pub address: String,
+}
+
+/// What is kept of a report.
+#[derive(Debug, Clone)]
+pub struct KeptReport {
+    pub received_at: Timestamp,
+    pub source: ReportSource,
+    pub envelope_from: String,
+    pub envelope_to: String,
+    pub meaning: String,
+    pub outcome: ReportOutcome,
+    pub detail: Value,
+    /// The beginning of the letter.
+    pub raw: Vec<u8>,
+}
+
+/// A report about to be stored.
+#[derive(Debug)]
+pub struct NewReport {
+    pub id: ReportId,
+    pub digest: Vec<u8>,
+    pub about: Option<Attributed>,
+    pub kept: KeptReport,
+}
+
+/// A report as it is shown.
+#[derive(Debug)]
+pub struct StoredReport {
+    pub id: ReportId,
+    pub recipient: Option<RecipientId>,
+    pub kept: KeptReport,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportStored {
+    New,
+    /// It came before, or so many of this message did.
+    Repeated,
+    /// Too many that are nobody's.
+    Full,
+}
+
+impl Store {
+    /// The keys of tokens, newest first.
+    pub async fn list_token_keys(&self) -> Result<Vec<(u8, [u8; 32])>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "token_keys.list",
+            conn,
+            sqlx::query!("SELECT id, secret FROM token_keys ORDER BY created_at DESC, id DESC").fetch_all(conn)
+        )?;
+        let keys = rows.into_iter().map(|row| {
+            let key = u8::try_from(row.id).ok().zip(row.secret.try_into().ok());
+            decoded(key, ("token_keys", "secret"), row.id, "of another length")
+        });
+        keys.collect()
+    }
+
+    /// Makes a new key of tokens, which makes them from a minute later on. The others are believed as before.
+    pub async fn add_token_key(&self, secret: &[u8; 32]) -> Result<i16, StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "token_keys.add",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                INSERT INTO token_keys (id, secret, created_at)
+                SELECT ((SELECT id FROM token_keys ORDER BY created_at DESC, id DESC LIMIT 1) + 1) % 256, $1, $2
+                ON CONFLICT (id) DO UPDATE SET secret = EXCLUDED.secret, created_at = EXCLUDED.created_at
+                RETURNING id
+                "#,
+                &secret[..],
+                now,
+            )
+            .fetch_one(conn)
+        )
+    }
+
+    /// The recipient at a position of a message; of a whole message the one of these addresses, or its only one. `None`: it is
+    /// gone, or nobody can say which.
+    pub async fn attribute(
+        &self,
+        message: MessageId,
+        position: Option<u16>,
+        addresses: &[String],
+    ) -> Result<Option<Attributed>, StoreError> {
+        let position = position.map(|position| i16::try_from(position).unwrap_or(i16::MAX));
+        let rows = on_pool!(
+            self,
+            "reports.attribute",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT m.project_id, m.mode, r.id, r.address FROM messages m
+                JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id
+                WHERE m.shard = $1 AND m.id = $2 AND ($3::smallint IS NULL OR r.position = $3)
+                ORDER BY lower(r.address) = ANY($4) DESC, r.position LIMIT 2
+                "#,
+                message.shard().value(),
+                message.uuid(),
+                position,
+                addresses,
+            )
+            .fetch_all(conn)
+        )?;
+        let is_one = rows.len() == 1;
+        let first = rows.into_iter().next().filter(|row| is_one || addresses.contains(&row.address.to_lowercase()));
+        first
+            .map(|row| {
+                Ok(Attributed {
+                    shard: message.shard(),
+                    project: ProjectId::from_uuid(row.project_id),
+                    mode: decoded(Mode::parse(&row.mode), ("messages", "mode"), message, &row.mode)?,
+                    message,
+                    recipient: RecipientId::from_uuid(row.id),
+                    address: row.address,
+                })
+            })
+            .transpose()
+    }
+
+    /// Keeps a report, once, with the event that follows from it.
+    pub async fn put_report(
+        &self,
+        report: &NewReport,
+        event: Option<&(EventType, Value)>,
+        rng: &dyn Rng,
+    ) -> Result<ReportStored, StoreError> {
+        let at = self.moment(rng);
+        on_pool!(self, "reports.put", conn, put(conn, report, event, at))
+    }
+
+    /// The reports about a message, newest first.
+    pub async fn list_reports(&self, project: ProjectId, message: MessageId) -> Result<Vec<StoredReport>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "reports.list",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT id, received_at, source, envelope_from, envelope_to, meaning, outcome, recipient_id, detail, raw
+                FROM reports WHERE message_id = $1 AND project_id = $2 ORDER BY id DESC LIMIT $3
+                "#,
+                message.uuid(),
+                project.uuid(),
+                PER_MESSAGE,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter()
+            .map(|row| {
+                let place = |column| ("reports", column);
+                let mut raw = Vec::new();
+                // What cannot be unzipped is shown as nothing.
+                let _ = GzDecoder::new(&row.raw[..]).read_to_end(&mut raw);
+                Ok(StoredReport {
+                    id: ReportId::from_uuid(row.id),
+                    recipient: row.recipient_id.map(RecipientId::from_uuid),
+                    kept: KeptReport {
+                        received_at: row.received_at,
+                        source: decoded(ReportSource::parse(&row.source), place("source"), row.id, &row.source)?,
+                        envelope_from: row.envelope_from,
+                        envelope_to: row.envelope_to,
+                        meaning: row.meaning,
+                        outcome: decoded(ReportOutcome::parse(&row.outcome), place("outcome"), row.id, &row.outcome)?,
+                        detail: row.detail,
+                        raw,
+                    },
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets reports that came before an instant, at most so many; how many they were.
+    pub async fn forget_reports(&self, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+        let done = on_pool!(
+            self,
+            "reports.forget",
+            conn,
+            sqlx::query!(
+                "DELETE FROM reports WHERE id IN (SELECT id FROM reports WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+                before,
+                limit,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected())
+    }
+}
+
+async fn put(
+    conn: &mut PgConnection,
+    report: &NewReport,
+    event: Option<&(EventType, Value)>,
+    at: Moment<'_>,
+) -> Result<ReportStored, StoreError> {
+    let NewReport { about, kept, .. } = report;
+    let mut tx = conn.begin().await?;
+    let done = sqlx::query!(
+        r#"
+        INSERT INTO reports (id, digest, received_at, source, envelope_from, envelope_to, meaning, outcome, project_id, mode,
+            message_id, recipient_id, detail, raw)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+        WHERE CASE WHEN $11::uuid IS NULL
+            THEN (SELECT count(*) FROM reports WHERE received_at > $3::timestamptz - interval '1 hour' AND message_id IS NULL) < $15
+            ELSE (SELECT count(*) FROM reports WHERE message_id = $11) < $16 END
+        ON CONFLICT (digest) DO NOTHING
+        "#,
+        report.id.uuid(),
+        report.digest,
+        kept.received_at,
+        kept.source.name(),
+        kept.envelope_from,
+        kept.envelope_to,
+        kept.meaning,
+        kept.outcome.name(),
+        about.as_ref().map(|about| about.project.uuid()),
+        about.as_ref().map(|about| about.mode.name()),
+        about.as_ref().map(|about| about.message.uuid()),
+        about.as_ref().map(|about| about.recipient.uuid()),
+        kept.detail,
+        zipped(&kept.raw),
+        NOBODYS,
+        PER_MESSAGE,
+    )
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        let known =
+            sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM reports WHERE digest = $1) AS "known!""#, report.digest)
+                .fetch_one(&mut *tx)
+                .await?;
+        return Ok(if known || about.is_some() { ReportStored::Repeated } else { ReportStored::Full });
+    }
+    if let (Some(about), Some((event_type, data))) = (about, event) {
+        sqlx::query!(
+            r#"
+            WITH r AS (
+                UPDATE recipients SET events = events + 1 WHERE shard = $1 AND message_id = $2 AND id = $3
+                RETURNING project_id, events)
+            INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
+            SELECT $1, $4, $5, $2, $3, $6, r.events, $7, $8, $9, $10, pg_current_xact_id() FROM r
+            "#,
+            about.shard.value(),
+            about.message.uuid(),
+            about.recipient.uuid(),
+            EventId::new_in(about.shard, at.now, at.rng).uuid(),
+            about.project.uuid(),
+            about.mode.name(),
+            event_type.name(),
+            at.now,
+            data,
+            at.era,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(ReportStored::New)
+}
+
+fn zipped(raw: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // A buffer takes what it is given.
+    let _ = encoder.write_all(raw);
+    encoder.finish().unwrap_or_default()
+}
