@@ -58,7 +58,12 @@ pub async fn add_dkim_keys(
     let (keys, lines) = make_dkim_keys(domain, wanted, now, rng)?;
     let selectors: Vec<_> = wanted.iter().map(|(_, selector)| selector.clone()).collect();
     let stored = match store.find_domain(project, domain).await? {
-        Some(_) => store.insert_dkim_keys(project, domain, &keys, now, true).await.map(|()| true),
+        Some(known) => {
+            if !store.vouch_for_domain(&known).await? {
+                return Err(AccountError::DomainTaken(domain.to_owned()));
+            }
+            store.insert_dkim_keys(project, domain, &keys, now, true).await.map(|()| true)
+        }
         None => store.insert_domain(&vouched(project, domain, now, rng), &keys, usize::MAX).await,
     };
     match stored {

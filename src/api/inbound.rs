@@ -12,6 +12,7 @@ use super::page::Params;
 use super::problem::Problem;
 use super::{Shared, ok_json};
 use crate::domain::access::Scope;
+use crate::domain::draft::with_crlf;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{MessageId, RecipientId, ReportId};
 use crate::domain::report_kept::{ReportOutcome, ReportSource};
@@ -47,11 +48,13 @@ pub async fn raw(
     let letter = Letter {
         source: ReportSource::Http,
         from: from.unwrap_or_default(),
-        to,
-        raw: Arc::new(bytes),
-        only: (!caller.is_operator).then_some(caller.project),
+        // A plus that nobody encoded comes in as a space, which no such address has.
+        to: to.map(|to| to.replace(' ', "+")),
+        raw: Arc::new(with_crlf(&bytes)),
+        only: (!caller.is_operator).then_some((caller.project, caller.sees_only())),
     };
-    let taken = match api.intake.take(letter).await {
+    let taken = async { api.intake.take(&letter, &api.intake.read(&letter.raw).await?).await };
+    let taken = match taken.await {
         Ok(taken) => taken,
         Err(NotTaken::Unreadable) => return Err(unreadable()),
         Err(NotTaken::NotTheirs) => return Err(Problem::not_found()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::{Common, Role, StartError};
 use crate::config::Config;
@@ -27,6 +28,7 @@ impl Common {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
+            readers: Arc::new(Semaphore::new(4)),
         })
     }
 
@@ -54,7 +56,7 @@ impl Common {
             Some(ServerTls::new(settings.tls_cert.clone(), settings.tls_key.clone()).map_err(named)?)
         };
         let name = if settings.host.is_empty() { hello_name(&config.delivery.hello) } else { settings.host.clone() };
-        let listener = Arc::new(Listener::new(settings, &name, intake, tls));
+        let listener = Arc::new(Listener::new(settings, &name, intake, tls, &shutdown.soft));
         let mut bound = Vec::new();
         for address in &settings.listen.0 {
             let failed = |error| StartError::Listen("inbound.listen", *address, error);

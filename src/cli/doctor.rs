@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use super::doctor_domains::{self, Inbound};
 use super::list::ListArgs;
 use super::{store, trace};
 use crate::ambient::SystemClock;
@@ -40,7 +41,7 @@ pub struct DoctorArgs {
     /// Blocklists that source addresses are looked up in.
     #[arg(long, value_delimiter = ',', default_value = "zen.spamhaus.org,bl.spamcop.net,b.barracudacentral.org")]
     dnsbl: Vec<String>,
-    /// Sending domains; those with DKIM keys if none is given.
+    /// Sending domains, looked at from here alone. Default: those of the store, looked at from several places.
     #[arg(long, value_delimiter = ',')]
     domains: Vec<String>,
     #[command(flatten)]
@@ -48,19 +49,19 @@ pub struct DoctorArgs {
 }
 
 /// What was found: said line by line, or kept for the end.
-struct Findings {
+pub(super) struct Findings {
     bad: usize,
     list: ListArgs,
     kept: Vec<[Value; 3]>,
 }
 
 impl Findings {
-    fn say(&mut self, is_well: bool, what: &str, finding: &str) -> Result<(), CommandError> {
+    pub(super) fn say(&mut self, is_well: bool, what: &str, finding: &str) -> Result<(), CommandError> {
         self.bad += usize::from(!is_well);
         self.add(if is_well { "ok" } else { "FAIL" }, what, finding)
     }
 
-    fn note(&mut self, what: &str, finding: &str) -> Result<(), CommandError> {
+    pub(super) fn note(&mut self, what: &str, finding: &str) -> Result<(), CommandError> {
         self.add("note", what, finding)
     }
 
@@ -89,7 +90,13 @@ pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CommandE
     let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
     check_egress(&args, config, &store, &mut findings).await?;
     check_sources(&args, config, &resolver, &mut findings).await?;
-    check_domains(&args, &store, &resolver, &mut findings).await?;
+    let intake = Inbound { host: &config.inbound.host, is_taken: !config.inbound.listen.0.is_empty() };
+    doctor_domains::check_inbound(&intake, &resolver, &mut findings).await?;
+    if args.domains.is_empty() {
+        doctor_domains::check_own(&store, config, &resolver, &mut findings).await?;
+    } else {
+        doctor_domains::check_named(&args.domains, &store, &resolver, &mut findings).await?;
+    }
     store.close().await;
     findings.end()
 }
@@ -231,55 +238,6 @@ fn listed_as(ip: IpAddr, list: &str) -> Option<String> {
     let IpAddr::V4(v4) = ip else { return None };
     let [a, b, c, d] = v4.octets();
     Some(format!("{d}.{c}.{b}.{a}.{list}"))
-}
-
-/// SPF, DKIM and DMARC of the domains that we send as.
-async fn check_domains(
-    args: &DoctorArgs,
-    store: &Store,
-    resolver: &Resolver,
-    findings: &mut Findings,
-) -> Result<(), CommandError> {
-    let keys = store.list_dkim_keys(None).await.map_err(CommandError::new)?;
-    let mut domains = args.domains.clone();
-    if domains.is_empty() {
-        domains.extend(keys.iter().filter(|key| key.retired_at.is_none()).map(|key| key.domain.clone()));
-        domains.sort();
-        domains.dedup();
-    }
-    if domains.is_empty() {
-        return findings.note("sending domains", "none has DKIM keys; name some by --domains");
-    }
-    for domain in &domains {
-        let texts = match resolver.texts(domain).await {
-            Ok(texts) => texts,
-            Err(error) => {
-                findings.say(false, &format!("records of {domain}"), &format!("cannot be looked up: {error}"))?;
-                continue;
-            }
-        };
-        let spf: Vec<_> = texts.iter().filter(|text| *text == "v=spf1" || text.starts_with("v=spf1 ")).collect();
-        let finding = match spf.as_slice() {
-            [] => "no record".to_owned(),
-            [one] => (*one).clone(),
-            more => format!("{} records, where one is allowed (RFC 7208 §4.5)", more.len()),
-        };
-        findings.say(spf.len() == 1, &format!("SPF of {domain}"), &finding)?;
-        let dmarc = resolver.texts(&format!("_dmarc.{domain}")).await.unwrap_or_default();
-        let dmarc = dmarc.iter().find(|text| text.starts_with("v=DMARC1"));
-        findings.say(dmarc.is_some(), &format!("DMARC of {domain}"), dmarc.map_or("no record", String::as_str))?;
-        for key in keys.iter().filter(|key| key.domain == *domain && key.retired_at.is_none()) {
-            let name = format!("{}._domainkey.{domain}", key.selector);
-            let published = resolver.texts(&name).await.unwrap_or_default();
-            let is_there = published.iter().any(|text| text.contains("p=") && !text.contains("p=;"));
-            findings.say(
-                is_there,
-                &format!("DKIM at {name}"),
-                if is_there { "published" } else { "no key published" },
-            )?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

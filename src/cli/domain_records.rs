@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::domains::find_project;
-use crate::ambient::{SystemClock, SystemRng};
+use crate::ambient::SystemRng;
 use crate::config::Config;
 use crate::domain::net::NetPolicy;
 use crate::domain::sending_domain::export::{RecordsForm, write};
@@ -17,6 +17,8 @@ use crate::terminal::{CommandError, out};
 
 /// Looks, and prints what was seen.
 pub async fn verify(store: &Store, config: &Config, project: &str, domain: &str) -> Result<ExitCode, CommandError> {
+    // What is written goes by the store's clock, and into its log.
+    store.measure_clock().await.map_err(CommandError::new)?;
     let domains = domains(store, config)?;
     let found = find(store, &domains, project, domain).await?;
     let stored = domains.check(&found).await.map_err(CommandError::new)?;
@@ -82,14 +84,20 @@ pub async fn zone(store: &Store, config: &Config) -> Result<(), CommandError> {
 
 fn domains(store: &Store, config: &Config) -> Result<Domains, CommandError> {
     let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+    let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
+    Ok(domains_with(store, config, &resolver))
+}
+
+/// What looks at domains, for a command.
+pub(super) fn domains_with(store: &Store, config: &Config, resolver: &Resolver) -> Domains {
     let parts = DomainParts {
         store: store.clone(),
-        resolver: Resolver::new(&config.dns, policy).map_err(CommandError::new)?,
+        resolver: resolver.clone(),
         events: Arc::default(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::<crate::store::StoreClock>::clone(store.clock()),
         rng: Arc::new(SystemRng),
     };
-    Ok(Domains::new(config, parts))
+    Domains::new(config, parts)
 }
 
 async fn find(store: &Store, domains: &Domains, project: &str, name: &str) -> Result<DomainInFull, CommandError> {

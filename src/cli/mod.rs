@@ -3,6 +3,7 @@
 mod config;
 mod dev;
 mod doctor;
+mod doctor_domains;
 mod domain_records;
 mod domains;
 mod http;

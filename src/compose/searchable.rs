@@ -3,6 +3,7 @@
 use mail_parser::{Message, MessageParser, MimeHeaders, PartType};
 
 use super::html::text_of_html;
+use crate::domain::nesting::bounded;
 use crate::domain::search::fold_for_search;
 
 /// Most bytes that are kept of one message.
@@ -11,7 +12,7 @@ const LENGTH_MAX: usize = 256 * 1024;
 /// The subject, the texts (of HTML what is read of it) and the attachments' names of a message, folded by
 /// [`fold_for_search`]; at most 256 KiB of it. Empty for bytes that are no message.
 pub fn searchable_text(raw: &[u8]) -> String {
-    let Some(message) = MessageParser::default().parse(raw) else { return String::new() };
+    let Some(message) = MessageParser::default().parse(bounded(raw)) else { return String::new() };
     let mut text = String::new();
     add(&mut text, message.subject().unwrap_or_default());
     add_parts(&mut text, &message);

@@ -180,10 +180,10 @@ settings! {
         tls_cert: PathBuf = PathBuf::new(), "PEM file with the certificate for STARTTLS and those that issued it; read anew when it changes. Empty: no STARTTLS.";
         tls_key: PathBuf = PathBuf::new(), "PEM file with its private key.";
         message: ByteSize = mib(10), "Largest report.";
-        memory: ByteSize = mib(64), "Bytes of reports held at once; beyond it a sender is told to try again.";
+        memory: ByteSize = mib(128), "Bytes of reports held at once; beyond it a sender is told to try again.";
         connections: usize = 500, "Most sessions at once; further ones are told to try again.";
-        connections_per_address: usize = 20, "Most sessions of one address (of a /64 of IPv6) at once.";
-        timeout: Span = secs(60), "Longest wait for a command, and for a message to come; a session lasts ten times as long at most.";
+        connections_per_address: usize = 10, "Most sessions of one address (of a /64 of IPv6) at once.";
+        timeout: Span = secs(60), "Longest wait for a command; a message has five times as long to come, and a session lasts ten times as long at most.";
     }
     templates: Templates {
         cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
@@ -326,6 +326,12 @@ impl Config {
             "http.body_bytes_in_flight",
             "must be at least http.body_limit",
         );
+        require(
+            self.inbound.memory.0 >= self.inbound.message.0 * self.inbound.connections_per_address.min(1000),
+            "inbound.memory",
+            "must be at least inbound.message times inbound.connections_per_address, or one caller keeps out all others",
+        );
+        require(!self.inbound.timeout.0.is_zero(), "inbound.timeout", "must be more than nothing");
         faults
     }
 

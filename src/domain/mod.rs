@@ -23,6 +23,7 @@ pub mod lane;
 pub mod lease;
 pub mod log;
 pub mod message;
+pub mod nesting;
 pub mod net;
 pub mod outcome;
 pub mod quota;

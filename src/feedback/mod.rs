@@ -10,12 +10,15 @@ mod words;
 
 use mail_parser::{HeaderName, Message, MessageParser, MimeHeaders, PartType};
 
+use crate::domain::nesting::bounded;
 use crate::domain::reply::{EnhancedStatus, Reply};
 
 /// Characters of the words for people that are looked at: what follows is a copy of what was sent.
 const WORDS_MAX: usize = 4_000;
 /// Recipients of one report: a longer one is cut.
 const RECIPIENTS_MAX: usize = 100;
+/// Octets of a part for machines that are read.
+const PART_MAX: usize = 256 << 10;
 
 /// What a message that came back means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +85,13 @@ pub struct Reading {
     pub reply: Option<Reply>,
     /// The `Message-ID` of what was sent, without angle brackets, if a copy of it came along.
     pub message_id: Option<String>,
+    /// A mail server wrote it, by its sender's name.
+    pub is_by_daemon: bool,
 }
 
 /// Reads what came back; `None`: it is no message at all.
 pub fn read(raw: &[u8]) -> Option<Reading> {
-    let message = MessageParser::default().parse(raw)?;
+    let message = MessageParser::default().parse(bounded(raw))?;
     let text = words::of(&message);
     let mut recipients = status::recipients(&message);
     // Filters put reports of others into their own.
@@ -100,6 +105,7 @@ pub fn read(raw: &[u8]) -> Option<Reading> {
         reply: reply_in(&text),
         recipients,
         message_id: message_id(&message),
+        is_by_daemon: words::is_server(&message),
     })
 }
 
@@ -120,6 +126,7 @@ fn parts<'m>(message: &'m Message<'_>, is_wanted: impl Fn(&str, &str) -> bool) -
             PartType::Message(inner) => Some(inner.raw_message()),
             PartType::Multipart(_) => None,
         })
+        .map(|part| &part[..part.len().min(PART_MAX)])
 }
 
 /// The first message within it.

@@ -176,10 +176,13 @@ pub fn meaning(message: &Message<'_>, words: &str) -> Meaning {
     if has(&subject, &AWAY) {
         return Meaning::AutoReply;
     }
-    let is_report = message
-        .content_type()
-        .is_some_and(|kind| kind.subtype().is_some_and(|name| name.eq_ignore_ascii_case("report")));
-    let is_server = is_server(message) || is_report || has(&subject, &SUBJECTS);
+    // A program that answers for a person quotes what it likes.
+    let answers =
+        header(message, "Auto-Submitted").is_some_and(|value| value.to_ascii_lowercase().starts_with("auto-replied"));
+    if answers && !is_report(message) && !is_server(message) {
+        return Meaning::AutoReply;
+    }
+    let is_server = is_server(message) || is_report(message) || has(&subject, &SUBJECTS);
     if is_server && (has(words, &DELAYED) || has(&subject, &DELAYED)) {
         Meaning::Delayed
     } else if is_server && (has(words, &FAILED) || header(message, "X-Failed-Recipients").is_some()) {
@@ -192,6 +195,10 @@ pub fn meaning(message: &Message<'_>, words: &str) -> Meaning {
     } else {
         Meaning::Other
     }
+}
+
+fn is_report(message: &Message<'_>) -> bool {
+    message.content_type().is_some_and(|kind| kind.subtype().is_some_and(|name| name.eq_ignore_ascii_case("report")))
 }
 
 /// Whether a mail server wrote it, and nobody's program.

@@ -5,12 +5,17 @@ use std::time::Duration;
 use super::wanted::PLACES;
 use super::{DomainInFull, Domains};
 use crate::accounts::{AccountError, make_dkim_keys};
+use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::dkim::Algorithm;
 use crate::domain::id::{DomainId, ProjectId};
 use crate::domain::sending_domain::{DomainState, KeySlot, Standing};
 use crate::store::StoreError;
 use crate::store::accounts::dkim_keys::{NewDkimKey, StoredDkimKey};
+use crate::store::accounts::domain_owners::MayAdd;
 use crate::store::accounts::domains::StoredDomain;
+
+/// How long the record of a key that was retired stays.
+const KEPT: Duration = Duration::from_hours(24 * 7);
 
 /// A domain that is asked for; its name is checked.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub enum ChangeError {
     Taken,
     #[error("the project has {0} domains, which is the limit")]
     TooMany(usize),
+    #[error("the next place holds a key that signed mail which may be on its way: until {0}")]
+    TooSoon(String),
     #[error("a key could not be made: {0}")]
     Key(String),
     #[error(transparent)]
@@ -54,6 +61,13 @@ impl Domains {
             checked_at: None,
             created_at: now,
         };
+        // A key takes a tenth of a second: what can be refused is, before.
+        match self.store.may_add_domain(domain.project, &domain.name, self.limit).await? {
+            MayAdd::Yes => {}
+            MayAdd::Exists => return Err(ChangeError::Exists),
+            MayAdd::Taken => return Err(ChangeError::Taken),
+            MayAdd::TooMany => return Err(ChangeError::TooMany(self.limit)),
+        }
         let keys = self.make_keys(&domain, &[]).await?;
         match self.store.insert_domain(&domain, &keys, self.limit).await {
             Ok(true) => Ok(domain),
@@ -73,12 +87,19 @@ impl Domains {
         if keys.iter().any(|key| key.slot() == KeySlot::Pending) {
             return Ok(());
         }
+        if let Some(until) = self.place_is_kept_until(domain, keys) {
+            return Err(ChangeError::TooSoon(rfc3339(until)));
+        }
         let made = self.make_keys(domain, keys).await?;
-        let selectors: Vec<_> = made.iter().map(|key| key.selector.clone()).collect();
-        self.store.forget_retired_keys(domain.project, &domain.name, &selectors).await?;
-        self.store.insert_dkim_keys(domain.project, &domain.name, &made, self.clock.now(), false).await?;
-        self.store.hasten_domain(domain.id).await?;
+        self.store.add_pending_keys(domain, &made, self.clock.now()).await?;
         Ok(())
+    }
+
+    /// Until when the record at the next place of a delegated domain stays, since mail may be on its way that it signed.
+    fn place_is_kept_until(&self, domain: &StoredDomain, keys: &[StoredDkimKey]) -> Option<Timestamp> {
+        let place = domain.is_delegated.then(|| next_place(keys))?;
+        let last = keys.iter().filter(|key| key.selector == place).filter_map(|key| key.retired_at).max()?;
+        Some(last + KEPT).filter(|until| *until > self.clock.now())
     }
 
     /// Rotates if the keys that sign are as old as they may become.
@@ -120,9 +141,9 @@ impl Domains {
     }
 }
 
-/// The place after that of the newest key.
+/// The place after that of the newest key that has one.
 fn next_place(keys: &[StoredDkimKey]) -> &'static str {
-    let newest = keys.iter().max_by_key(|key| key.created_at);
-    let at = newest.and_then(|key| PLACES.iter().position(|place| *place == key.selector));
-    PLACES[at.map_or(0, |at| (at + 1) % PLACES.len())]
+    let place_of = |key: &StoredDkimKey| PLACES.iter().position(|place| *place == key.selector);
+    let newest = keys.iter().filter(|key| place_of(key).is_some()).max_by_key(|key| key.created_at);
+    PLACES[newest.and_then(place_of).map_or(0, |at| (at + 1) % PLACES.len())]
 }

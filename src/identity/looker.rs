@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::domain::clock::Rng;
@@ -18,6 +19,8 @@ use crate::net::vantage::{Asked, ask};
 const ZONE_SERVERS: usize = 4;
 /// Names above a domain that may be where its zone begins.
 const ZONE_DEPTH: usize = 6;
+/// Domains that are looked at at once.
+const AT_ONCE: usize = 32;
 
 /// What looks.
 pub struct Looker {
@@ -27,6 +30,8 @@ pub struct Looker {
     zone_port: u16,
     timeout: Duration,
     rng: Arc<dyn Rng>,
+    /// Looks that may go on at once: each asks some dozens of questions.
+    turns: Semaphore,
 }
 
 /// A server that can be asked.
@@ -45,14 +50,16 @@ impl Looker {
             zone_port: config.domains.dns_port,
             timeout: config.dns.timeout.0,
             rng,
+            turns: Semaphore::new(AT_ONCE),
         }
     }
 
-    /// What each record is seen as, in their order. Public resolvers are asked once the zone has a record, or had it: a
-    /// question before would have them remember that it is not there.
-    pub async fn look_at(&self, domain: &str, records: &[WantedRecord], was_there: bool) -> Vec<Vec<Sighting>> {
+    /// What each record is seen as, in their order. Public resolvers are asked for what is known, and for what the zone or this
+    /// installation's resolver has: a question before would have them remember that it is not there.
+    pub async fn look_at(&self, domain: &str, records: &[WantedRecord], known: &[bool]) -> Vec<Vec<Sighting>> {
+        let Ok(_turn) = self.turns.acquire().await else { return vec![Vec::new(); records.len()] };
         let zone = self.zone_servers(domain).await;
-        join_all(records.iter().map(|record| self.look(&zone, record, was_there))).await
+        join_all(records.iter().zip(known).map(|(record, is_known)| self.look(&zone, record, *is_known))).await
     }
 
     /// What receivers make of a domain; `None` when that cannot be found out now.
@@ -71,18 +78,17 @@ impl Looker {
         Some(dmarc::outlook(domain, &texts))
     }
 
-    async fn look(&self, zone: &[Server], record: &WantedRecord, was_there: bool) -> Vec<Sighting> {
-        let mut sightings = join_all(zone.iter().map(|server| self.sight(server, record))).await;
-        let mut servers: Vec<_> = self.own.first().map(|address| named(Vantage::Own, *address)).into_iter().collect();
+    async fn look(&self, zone: &[Server], record: &WantedRecord, is_known: bool) -> Vec<Sighting> {
+        let own = self.own.first().map(|address| named(Vantage::Own, *address));
+        let mut sightings = join_all(zone.iter().chain(&own).map(|server| self.sight(server, record))).await;
         let has_it = |sighting: &Sighting| match &sighting.told {
             Told::Values(values) => record.expected.fault(values).is_none(),
             _ => false,
         };
-        let is_silent = sightings.iter().all(|sighting| matches!(sighting.told, Told::Unknown(_)));
-        if was_there || is_silent || sightings.iter().any(has_it) {
-            servers.extend(self.public.iter().map(|address| named(Vantage::Public, *address)));
+        if is_known || sightings.iter().any(has_it) {
+            let public: Vec<_> = self.public.iter().map(|address| named(Vantage::Public, *address)).collect();
+            sightings.extend(join_all(public.iter().map(|server| self.sight(server, record))).await);
         }
-        sightings.extend(join_all(servers.iter().map(|server| self.sight(server, record))).await);
         sightings
     }
 

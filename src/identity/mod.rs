@@ -9,6 +9,7 @@ mod wanted;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use changes::{ChangeError, NewDomain};
 use looker::Looker;
@@ -17,14 +18,21 @@ use wanted::{Hosts, wanted};
 
 use crate::config::Config;
 use crate::domain::clock::{Clock, Rng};
+use crate::domain::dkim::{Algorithm, aligned};
 use crate::domain::id::DkimKeyId;
-use crate::domain::sending_domain::{Finding, KeySlot, WantedRecord};
+use crate::domain::sending_domain::dmarc::Outlook;
+use crate::domain::sending_domain::{Finding, KeySlot, Standing, WantedRecord};
 use crate::net::dns::Resolver;
 use crate::store::accounts::dkim_keys::StoredDkimKey;
 use crate::store::accounts::domain_checks::{CheckStored, DomainCheck};
 use crate::store::accounts::domains::StoredDomain;
 use crate::store::{Store, StoreError};
 use crate::wake::Wake;
+
+/// Longest look at one domain.
+const LOOK: Duration = Duration::from_secs(12);
+/// How soon a domain is looked at again, whoever asks.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// What looks after sending domains.
 pub struct Domains {
@@ -77,28 +85,56 @@ impl Domains {
         Ok(DomainInFull { domain, keys, records })
     }
 
-    /// Looks at all records of a domain, and writes what follows.
-    pub async fn check(&self, found: &DomainInFull) -> Result<CheckStored, StoreError> {
+    /// Looks at all records of a domain; gives how it stands, and what receivers make of it if that can be found out.
+    pub async fn look(&self, found: &DomainInFull) -> (Standing, Option<Outlook>) {
         let DomainInFull { domain, keys, records } = found;
-        let (sightings, dmarc) = tokio::join!(
-            self.looker.look_at(&domain.name, records, domain.standing.state.is_good()),
-            self.looker.dmarc(&domain.name)
-        );
-        let now = self.clock.now();
-        let standing = domain.standing.after(records, sightings, now);
-        let is_ready = |key: &&StoredDkimKey| {
-            let check = standing.check_of(&wanted::key_host(key, &domain.name));
-            let signs = |other: &StoredDkimKey| other.slot() == KeySlot::Signing && other.algorithm == key.algorithm;
-            // One that takes another's place must be seen by everyone who was asked.
-            let has_forerunner = keys.iter().any(signs);
-            key.slot() == KeySlot::Pending
-                && check.is_some_and(|check| {
-                    check.finding == Finding::Right || (!has_forerunner && check.finding.is_there())
-                })
+        // What was seen before, or signs, is asked for by receivers: their resolvers know of it.
+        let is_known = |record: &WantedRecord| {
+            let signs = |key: &StoredDkimKey| {
+                key.slot() == KeySlot::Signing && wanted::key_host(key, &domain.name) == record.host
+            };
+            let was_there = domain.standing.check_of(&record.host).is_some_and(|check| check.finding.is_there());
+            was_there || (domain.checked_at.is_some() && keys.iter().any(signs))
         };
-        let seen: Vec<DkimKeyId> = keys.iter().filter(is_ready).map(|key| key.id).collect();
+        let known: Vec<_> = records.iter().map(is_known).collect();
+        let look =
+            async { tokio::join!(self.looker.look_at(&domain.name, records, &known), self.looker.dmarc(&domain.name)) };
+        // Servers that say nothing are not waited for without end: nobody answered, then.
+        let (sightings, dmarc) =
+            tokio::time::timeout(LOOK, look).await.unwrap_or_else(|_| (vec![Vec::new(); records.len()], None));
+        (domain.standing.after(records, sightings, self.clock.now()), dmarc)
+    }
+
+    /// Looks at all records of a domain, and writes what follows. One that was looked at a moment ago is not again.
+    pub async fn check(&self, found: &DomainInFull) -> Result<CheckStored, StoreError> {
+        let DomainInFull { domain, keys, .. } = found;
+        if domain.checked_at.is_some_and(|at| self.clock.now() - at < MOMENT) {
+            return Ok(CheckStored::Stale);
+        }
+        let (standing, dmarc) = self.look(found).await;
+        // A key of the domain above may sign until now.
+        let above = self
+            .store
+            .find_dkim_keys(domain.project, &aligned(&domain.name).map(str::to_owned).collect::<Vec<_>>())
+            .await?;
+        let finding =
+            |key: &StoredDkimKey| standing.check_of(&wanted::key_host(key, &domain.name)).map(|check| &check.finding);
+        let has_forerunner = |key: &StoredDkimKey| above.iter().any(|other| other.algorithm == key.algorithm);
+        // One that takes another's place must be seen by everyone who was asked.
+        let is_ready = |key: &&StoredDkimKey| {
+            key.slot() == KeySlot::Pending
+                && finding(key)
+                    .is_some_and(|found| *found == Finding::Right || (!has_forerunner(key) && found.is_there()))
+        };
+        let is_rsa = |key: &&StoredDkimKey| key.algorithm == Algorithm::RsaSha256;
+        let ready: Vec<_> = keys.iter().filter(is_ready).collect();
+        // What every receiver verifies signs first.
+        let signs_rsa = ready.iter().any(is_rsa)
+            || keys.iter().filter(is_rsa).any(|key| key.slot() == KeySlot::Signing)
+            || !keys.iter().any(|key| is_rsa(&key));
+        let seen: Vec<DkimKeyId> = ready.iter().filter(|key| is_rsa(key) || signs_rsa).map(|key| key.id).collect();
         let waits_for_key = keys.iter().any(|key| key.slot() == KeySlot::Pending && !seen.contains(&key.id));
-        let next_in = standing.next_look(domain.created_at, waits_for_key, now);
+        let next_in = standing.next_look(domain.created_at, waits_for_key, self.clock.now());
         let check = DomainCheck {
             before: domain,
             standing: &standing,

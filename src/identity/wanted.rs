@@ -49,12 +49,11 @@ pub fn key_host(key: &StoredDkimKey, domain: &str) -> String {
 /// The records of a domain, required ones first. Keys that signed once stay published, and are not asked for.
 pub fn wanted(domain: &StoredDomain, keys: &[StoredDkimKey], hosts: &Hosts) -> Vec<WantedRecord> {
     let usable = || keys.iter().filter(|key| key.slot() != KeySlot::Retired);
-    let needed = if usable().any(|key| key.algorithm == Algorithm::RsaSha256) {
-        Algorithm::RsaSha256
-    } else {
-        Algorithm::Ed25519Sha256
-    };
-    let signs = usable().any(|key| key.algorithm == needed && key.slot() == KeySlot::Signing);
+    let signing = || usable().filter(|key| key.slot() == KeySlot::Signing);
+    let is_rsa = |key: &StoredDkimKey| key.algorithm == Algorithm::RsaSha256;
+    let has_rsa = if signing().next().is_some() { signing().any(is_rsa) } else { usable().any(is_rsa) };
+    let needed = if has_rsa { Algorithm::RsaSha256 } else { Algorithm::Ed25519Sha256 };
+    let signs = signing().any(|key| key.algorithm == needed);
     let mut records: Vec<_> = usable()
         .filter_map(|key| {
             let text = key_text(key, &domain.name)?;

@@ -46,8 +46,11 @@ impl Domains {
 
     async fn look_after_it(&self, domain: StoredDomain) -> Result<(), ChangeError> {
         let found = self.in_full(domain).await?;
-        if self.rotate_if_due(&found).await? {
-            tracing::info!(domain = found.domain.name, "new DKIM keys wait for their records");
+        match self.rotate_if_due(&found).await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(domain = found.domain.name, "new DKIM keys wait for their records"),
+            // It is looked at all the same.
+            Err(error) => tracing::warn!(domain = found.domain.name, %error, "new DKIM keys are made later"),
         }
         let before = found.domain.standing.state;
         self.check(&found).await?;

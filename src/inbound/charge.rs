@@ -1,5 +1,7 @@
 //! What follows from a report for the recipient that it is about.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{Intake, Letter, NotTaken};
@@ -14,6 +16,7 @@ use crate::domain::stage::Stage;
 use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
 use crate::feedback::{Meaning, Reading, Reported};
 use crate::net::dns_error::DnsError;
+use crate::store::StoreError;
 use crate::store::mail::reports::Attributed;
 
 /// What is written of a report.
@@ -62,6 +65,11 @@ impl Intake {
             one.address.eq_ignore_ascii_case(&own)
                 || one.original.as_deref().is_some_and(|address| address.eq_ignore_ascii_case(&own))
         };
+        // Where its own address is named otherwise, what failed was another's.
+        let is_otherwise = reading.recipients.iter().any(|one| names(&one)) && !failed().any(|one| names(&one));
+        if is_otherwise {
+            return Charge::noted(ReportOutcome::Noted, json!({}));
+        }
         let reported = failed().find(names).or_else(|| failed().next());
         // Who was written to has it sent on, and there it failed.
         let is_forwarded = reported.is_some_and(|one| !one.address.eq_ignore_ascii_case(&own));
@@ -69,7 +77,9 @@ impl Intake {
         let reply = reply.or_else(|| reading.reply.clone());
         let plan = self.router.traffic.plan();
         let judgement = reply.as_ref().map(|reply| plan.classifier.judge(Stage::Rcpt, None, reply));
-        let condemns = judgement.as_ref().is_some_and(|judgement| judgement.action.suppress);
+        // Words alone, of somebody who is no mail server, end nobody's mail.
+        let is_sure = reported.is_some() || reading.is_by_daemon;
+        let condemns = is_sure && judgement.as_ref().is_some_and(|judgement| judgement.action.suppress);
         let detail = json!({"reply": reply.as_ref().map(|reply| json!({
             "code": reply.code,
             "enhanced": reply.enhanced.map(|status| status.to_string()),
@@ -135,22 +145,24 @@ impl Intake {
 
     /// Who signed a letter, if that is whom it says to be from (by organization); `None`: nobody. A key that cannot be had now is
     /// asked for again.
-    async fn signer(&self, raw: &[u8]) -> Result<Option<String>, NotTaken> {
-        let Some(author) = author_domain(raw) else { return Ok(None) };
-        for signature in signatures(raw, self.clock.now()) {
-            if organizational_by_list(&signature.domain) != organizational_by_list(&author) {
-                continue;
-            }
+    async fn signer(&self, raw: &Arc<Vec<u8>>) -> Result<Option<String>, NotTaken> {
+        let away = |why: String| NotTaken::Store(StoreError::Away(why));
+        let (raw, now) = (Arc::clone(raw), self.clock.now());
+        let found = tokio::task::spawn_blocking(move || {
+            let author = author_domain(&raw)?;
+            let organization = organizational_by_list(&author).to_owned();
+            Some(signatures(&raw, now, |domain| organizational_by_list(domain) == organization))
+        });
+        let found = found.await.map_err(|error| away(error.to_string()))?.unwrap_or_default();
+        let mut doubt = None;
+        for signature in found {
             match self.resolver.texts(&signature.key_name()).await {
                 Ok(texts) if signature.is_by(&texts) => return Ok(Some(signature.domain)),
-                Err(DnsError::Temporary(name, why)) => {
-                    let away = format!("{name}: {why}");
-                    return Err(NotTaken::Store(crate::store::StoreError::Away(away)));
-                }
+                Err(DnsError::Temporary(name, why)) => doubt = Some(format!("{name}: {why}")),
                 _ => {}
             }
         }
-        Ok(None)
+        doubt.map_or(Ok(None), |why| Err(away(why)))
     }
 }
 

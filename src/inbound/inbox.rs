@@ -11,15 +11,25 @@ pub enum Inbox {
     Operator,
 }
 
-/// Where mail to an address goes; `None`: nowhere.
+/// Whether an address looks as if it carried a token.
+pub fn carries_token(address: &str) -> bool {
+    address.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Where mail to an address goes; `None`: nowhere. A host must take mail for `postmaster`, with and without a domain
+/// (RFC 5321 §4.5.1), and for `abuse` (RFC 2142), whichever of the domains that lead here it is asked by.
 pub fn of(address: &str, host: &str, ring: &Ring) -> Option<Inbox> {
-    let (local, domain) = address.rsplit_once('@')?;
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
     let local = local.to_ascii_lowercase();
     if let Some(token) = local.strip_prefix(PREFIX) {
         return open(token, ring).map(Inbox::Token);
     }
-    let is_ours = !host.is_empty() && domain.eq_ignore_ascii_case(host);
-    (is_ours && ["fbl", "dmarc", "tls-rpt", "postmaster", "abuse"].contains(&&*local)).then_some(Inbox::Operator)
+    if host.is_empty() {
+        return None;
+    }
+    let is_role = local == "postmaster" || (local == "abuse" && !domain.is_empty());
+    let is_report = domain.eq_ignore_ascii_case(host) && ["fbl", "dmarc", "tls-rpt"].contains(&&*local);
+    (is_role || is_report).then_some(Inbox::Operator)
 }
 
 #[cfg(test)]
@@ -44,6 +54,8 @@ mod tests {
         for (address, is_there) in [
             ("FBL@in.example", true),
             ("postmaster@IN.example", true),
+            ("Postmaster", true),
+            ("abuse@bounce.example.org", true),
             ("fbl@other.example", false),
             ("bounce+aaaa@in.example", false),
             ("anybody@in.example", false),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{Intake, Letter, NotTaken};
 use crate::config;
@@ -30,15 +31,21 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub fn new(config: &config::Inbound, name: &str, intake: Arc<Intake>, tls: Option<ServerTls>) -> Self {
+    pub fn new(
+        config: &config::Inbound,
+        name: &str,
+        intake: Arc<Intake>,
+        tls: Option<ServerTls>,
+        stopping: &CancellationToken,
+    ) -> Self {
         let bounds = Bounds {
             message: config.message.0,
-            recipients: 100,
+            recipients: 20,
             messages: 100,
             commands: 1000,
             errors: 10,
             command: config.timeout.0,
-            data: config.timeout.0,
+            data: config.timeout.0 * 5,
             session: config.timeout.0 * 10,
         };
         Self {
@@ -48,6 +55,7 @@ impl Listener {
                 name: name.into(),
                 bounds,
                 memory: Arc::new(Semaphore::new((config.memory.0 / BLOCK).max(1))),
+                stopping: stopping.clone(),
             },
             places: Arc::new(Semaphore::new(config.connections)),
             per_address: config.connections_per_address,
@@ -100,28 +108,30 @@ impl Receiver for Listener {
     }
 
     async fn data(&self, envelope: &Envelope, message: Vec<u8>) -> Answer {
-        let raw = Arc::new(message);
-        for to in &envelope.to {
-            let letter = Letter {
-                source: ReportSource::Smtp,
-                from: envelope.from.clone(),
-                to: Some(to.clone()),
-                raw: Arc::clone(&raw),
-                only: None,
-            };
-            match self.intake.take(letter).await {
-                Ok(_) => {}
-                Err(NotTaken::Unreadable | NotTaken::NotTheirs) => {
-                    return Answer::new(554, "5.6.0", "this is no message");
-                }
-                Err(NotTaken::Full) => return Answer::new(452, "4.2.2", "too much for the operator: try again later"),
-                Err(NotTaken::Store(error)) => {
-                    tracing::warn!(%error, "a report was not taken; whoever sent it tries again");
-                    return Answer::new(451, "4.3.0", "try again later");
-                }
+        match self.take(envelope, Arc::new(message)).await {
+            Ok(()) => Answer::new(250, "2.0.0", "taken"),
+            Err(NotTaken::Unreadable | NotTaken::NotTheirs) => Answer::new(554, "5.6.0", "this is no message"),
+            Err(NotTaken::Full) => Answer::new(452, "4.2.2", "too much for the operator: try again later"),
+            Err(NotTaken::Store(error)) => {
+                tracing::warn!(%error, "a report was not taken; whoever sent it tries again");
+                Answer::new(451, "4.3.0", "try again later")
             }
         }
-        Answer::new(250, "2.0.0", "taken")
+    }
+}
+
+impl Listener {
+    async fn take(&self, envelope: &Envelope, raw: Arc<Vec<u8>>) -> Result<(), NotTaken> {
+        let read = self.intake.read(&raw).await?;
+        let mut to: Vec<_> = envelope.to.iter().map(|path| path.to_ascii_lowercase()).collect();
+        to.sort();
+        to.dedup();
+        for to in to {
+            let (source, from) = (ReportSource::Smtp, envelope.from.clone());
+            let letter = Letter { source, from, to: Some(to), raw: Arc::clone(&raw), only: None };
+            self.intake.take(&letter, &read).await?;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Intake, Letter, NotTaken};
+use crate::domain::draft::with_crlf;
 use crate::domain::report_kept::ReportSource;
 use crate::shutdown::Shutdown;
 
@@ -45,30 +46,36 @@ impl Maildir {
         let mut entries = tokio::fs::read_dir(&new).await.map_err(|error| format!("{}: {error}", new.display()))?;
         for _ in 0..AT_ONCE {
             let Some(entry) = entries.next_entry().await.map_err(|error| error.to_string())? else { break };
-            self.read(&entry.path()).await?;
+            // What a program is still writing begins with a dot.
+            if entry.file_name().as_encoded_bytes().first() != Some(&b'.') {
+                self.read(&entry.path()).await?;
+            }
         }
         Ok(())
     }
 
+    /// Reads one letter. What is wrong with it keeps no other: it stays, and is read again. A store that is away ends the look.
     async fn read(&self, path: &Path) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-        let about = tokio::fs::metadata(path).await.map_err(failed)?;
-        if !about.is_file() {
-            return Ok(());
-        }
-        if about.len() <= self.limit as u64 {
-            let raw = tokio::fs::read(path).await.map_err(failed)?;
-            let letter =
-                Letter { source: ReportSource::Maildir, from: String::new(), to: None, raw: Arc::new(raw), only: None };
-            match self.intake.take(letter).await {
-                Ok(_) | Err(NotTaken::Unreadable | NotTaken::NotTheirs) => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        } else {
-            tracing::warn!(letter = %path.display(), "a letter is too large, and put aside unread");
+        match self.take(path).await {
+            Ok(()) => {}
+            Err(NotTaken::Store(error)) if error.is_away() => return Err(error.to_string()),
+            Err(NotTaken::Full | NotTaken::Store(_)) => return Ok(()),
+            Err(error) => tracing::warn!(letter = %path.display(), %error, "a letter is put aside"),
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let seen = self.path.join("cur").join(format!("{name}:2,S"));
-        tokio::fs::rename(path, seen).await.map_err(failed)
+        tokio::fs::rename(path, seen).await.map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    async fn take(&self, path: &Path) -> Result<(), NotTaken> {
+        let about = tokio::fs::metadata(path).await.map_err(|_| NotTaken::Unreadable)?;
+        if !about.is_file() || about.len() > self.limit as u64 {
+            return Err(NotTaken::Unreadable);
+        }
+        let raw = tokio::fs::read(path).await.map_err(|_| NotTaken::Unreadable)?;
+        let raw = Arc::new(with_crlf(&raw));
+        let read = self.intake.read(&raw).await?;
+        let letter = Letter { source: ReportSource::Maildir, from: String::new(), to: None, raw, only: None };
+        self.intake.take(&letter, &read).await.map(|_| ())
     }
 }

@@ -10,6 +10,8 @@ use crate::store::{Store, StoreError};
 
 /// How long keys that were read are used.
 const BELIEVED: Duration = Duration::from_mins(1);
+/// How soon they are read again for a token whose key is not known.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The way to the keys.
 pub struct Tokens {
@@ -22,6 +24,21 @@ impl Tokens {
         Self { store, known: RwLock::new(None) }
     }
 
+    /// The keys, read anew unless that was a moment ago.
+    pub async fn ring_anew(&self) -> Result<Arc<Ring>, StoreError> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some((ring, since)) if since.elapsed() < MOMENT => Ok(ring),
+            _ => self.read_anew().await,
+        }
+    }
+
+    async fn read_anew(&self) -> Result<Arc<Ring>, StoreError> {
+        let ring = Arc::new(Ring::of(self.store.list_token_keys().await?));
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&ring), Instant::now()));
+        Ok(ring)
+    }
+
     /// The keys. Those that are known serve on while the store is away.
     pub async fn ring(&self) -> Result<Arc<Ring>, StoreError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -30,13 +47,8 @@ impl Tokens {
         {
             return Ok(Arc::clone(ring));
         }
-        match (self.store.list_token_keys().await, known) {
-            (Ok(keys), _) => {
-                let ring = Arc::new(Ring::of(keys));
-                *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&ring), Instant::now()));
-                Ok(ring)
-            }
-            (Err(_), Some((ring, _))) => Ok(ring),
+        match (self.read_anew().await, known) {
+            (Ok(ring), _) | (Err(_), Some((ring, _))) => Ok(ring),
             (Err(error), None) => Err(error),
         }
     }

@@ -17,7 +17,7 @@ pub struct ServerTls {
 }
 
 struct Known {
-    changed: Option<SystemTime>,
+    changed: [Option<SystemTime>; 2],
     config: Arc<ServerConfig>,
 }
 
@@ -25,19 +25,19 @@ impl ServerTls {
     /// Reads both files; the error names what is wrong with which.
     pub fn new(cert: PathBuf, key: PathBuf) -> Result<Self, String> {
         let config = read(&cert, &key)?;
-        let changed = changed(&cert);
+        let changed = [changed(&cert), changed(&key)];
         Ok(Self { cert, key, known: Mutex::new(Known { changed, config }) })
     }
 
     /// What is shown now. A file that cannot be used leaves what was there before.
     pub fn current(&self) -> Arc<ServerConfig> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = changed(&self.cert);
-        if now.is_some() && now != known.changed {
-            known.changed = now;
+        let now = [changed(&self.cert), changed(&self.key)];
+        if now.iter().all(Option::is_some) && now != known.changed {
             match read(&self.cert, &self.key) {
-                Ok(config) => known.config = config,
-                Err(why) => tracing::error!(why, "the certificate cannot be used; the one before is shown"),
+                Ok(config) => (known.changed, known.config) = (now, config),
+                // One file may be written before the other: it is tried again.
+                Err(why) => tracing::warn!(why, "the certificate cannot be used; the one before is shown"),
             }
         }
         Arc::clone(&known.config)

@@ -11,6 +11,10 @@ use super::exchange::exchange;
 use super::name::{name_of, text_of};
 use crate::domain::sending_domain::Told;
 
+/// Records of one answer that are looked at, and characters of each: more than any key of 4096 bits.
+const VALUES_MAX: usize = 20;
+const VALUE_MAX: usize = 2000;
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -73,7 +77,8 @@ pub fn read(bytes: &[u8], asked: Asked, is_authority: bool) -> Told {
     if is_authority && !message.metadata.authoritative {
         return Told::Unknown("the server is none of this zone's".to_owned());
     }
-    let values: Vec<_> = message.answers.iter().filter_map(|record| value(&record.data, asked)).collect();
+    let values = message.answers.iter().filter_map(|record| value(&record.data, asked));
+    let values: Vec<_> = values.take(VALUES_MAX).map(|value| shown(&value)).collect();
     if !values.is_empty() {
         return Told::Values(values);
     }
@@ -82,6 +87,11 @@ pub fn read(bytes: &[u8], asked: Asked, is_authority: bool) -> Told {
         Some(target) if is_authority => Told::Unknown(format!("it is an alias of {target}, which another zone has")),
         _ => Told::Absent,
     }
+}
+
+/// As it can be kept and shown: a zone may hold any octets, and many.
+fn shown(value: &str) -> String {
+    value.chars().take(VALUE_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn value(data: &RData, asked: Asked) -> Option<String> {

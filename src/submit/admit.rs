@@ -38,7 +38,13 @@ pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Resul
 pub fn admit_domain(project: ProjectId, domain: &str, sender: &Sender) -> Result<(), Refusal> {
     let refused = |why: String| Err(Refusal::UnverifiedDomain(why));
     match &sender.proved {
-        Some(proved) if proved.project != project => refused(format!("{} belongs to another project", proved.name)),
+        // Projects that held keys of the same domain before it could be proved go on, both of them.
+        Some(proved)
+            if proved.project != project
+                && (sender.must_be_verified || sender.holds.is_none_or(|held| held < proved.name.len())) =>
+        {
+            refused(format!("{} belongs to another project", proved.name))
+        }
         Some(proved) if sender.must_be_verified && proved.state == DomainState::Failed => {
             refused(format!("the records of {} have been wrong for days: see GET /v1/domains", proved.name))
         }

@@ -25,6 +25,7 @@ use crate::domain::recipient::RecipientStatus;
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
 use crate::request::write::write;
+use crate::store::accounts::domains::Sender;
 
 /// What is the same for all messages of an item.
 #[derive(Debug, Clone)]
@@ -99,12 +100,8 @@ impl Door {
     ) -> Result<MadeMessage, NotMade> {
         let plan = self.parts.traffic.plan();
         admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
-        let identity = self.signing.identity(caller.project, content.author().domain()).await?;
-        if caller.mode == Mode::Live && self.is_live {
-            admit::admit_domain(caller.project, content.author().domain(), &identity.sender)
-                .map_err(NotMade::Refused)?;
-        }
-        let keys = Arc::clone(&identity.keys);
+        let identity = self.identified(caller, &content).await?;
+        let keys = Arc::clone(if self.is_live(caller) { &identity.live_keys } else { &identity.keys });
         let now = making.now;
         let send_at = making.send_at.filter(|at| *at > now);
         // A message lies in the day on which it is sent.
@@ -161,9 +158,33 @@ impl Door {
 }
 
 impl Door {
+    fn is_live(&self, caller: &Caller) -> bool {
+        caller.mode == Mode::Live && self.is_live
+    }
+
+    /// What the project is as the author of a message; refused if that, or where notices go, is another's.
+    async fn identified(&self, caller: &Caller, content: &Content) -> Result<Arc<Identity>, NotMade> {
+        let (project, domain) = (caller.project, content.author().domain());
+        let mut identity = self.signing.identity(project, domain).await?;
+        if !self.is_live(caller) {
+            return Ok(identity);
+        }
+        if admit::admit_domain(project, domain, &identity.sender).is_err() {
+            identity = self.signing.identity_anew(project, domain).await?;
+            admit::admit_domain(project, domain, &identity.sender).map_err(NotMade::Refused)?;
+        }
+        // SPF speaks for the domain of notices: it may be another's, below the author's.
+        if let Some(path) = content.return_path_domain().filter(|path| *path != domain) {
+            let of_path = self.signing.identity(project, path).await?;
+            let owned = Sender { must_be_verified: false, ..of_path.sender.clone() };
+            admit::admit_domain(project, path, &owned).map_err(NotMade::Refused)?;
+        }
+        Ok(identity)
+    }
+
     /// The envelope sender that says whose a notice is: of live mail, in a domain that is ready to take it.
     fn return_path(&self, caller: &Caller, identity: &Identity, message: MessageId, at: usize) -> Option<ReversePath> {
-        let proved = identity.sender.proved.as_ref()?;
+        let proved = identity.sender.proved.as_ref().filter(|_| self.takes_reports)?;
         let host =
             proved.return_path.as_ref().filter(|_| proved.project == caller.project && caller.mode == Mode::Live)?;
         let position = match self.return_path_style {

@@ -72,6 +72,8 @@ pub struct Door {
     /// Live mail reaches the network.
     is_live: bool,
     return_path_style: ReturnPathStyle,
+    /// There is a host that takes reports.
+    takes_reports: bool,
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
@@ -98,6 +100,7 @@ impl Door {
             signing: Signing::new(parts.store.clone(), config.dkim.cache.0, &config.domains.second_signature),
             is_live: !config.is_sandboxed(),
             return_path_style: config.inbound.return_path,
+            takes_reports: !config.inbound.host.is_empty(),
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,

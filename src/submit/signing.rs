@@ -16,12 +16,15 @@ use crate::compose::dkim::SigningKey;
 use crate::compose::token::Ring;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
+use crate::domain::sending_domain::dmarc::organizational_by_list;
 use crate::store::accounts::dkim_keys::FoundDkimKey;
 use crate::store::accounts::domains::Sender;
 use crate::store::{Store, StoreError};
 
 /// Author domains whose keys are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 10_000;
+/// How soon a refusal is asked for anew.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Parsed keys that are remembered, at some kilobytes each; beyond it all are forgotten.
 const PARSED: usize = 4096;
 
@@ -32,8 +35,11 @@ type Lookup = Shared<BoxFuture<'static, Result<Arc<Identity>, WriteError>>>;
 /// What a project is, sending as a domain.
 #[derive(Debug)]
 pub struct Identity {
-    /// The keys of the domain, or of its closest parent that has any, in the project; then the operator's own.
+    /// The keys of the domain, or of its closest parent that has any, in the project.
     pub keys: Keys,
+    /// The same, and the operator's own: for live mail of the project's own domains, and of nobody's that the operator's
+    /// signature could be taken for.
+    pub live_keys: Keys,
     pub sender: Sender,
     /// What makes tokens of return paths; empty where none are made.
     pub ring: Ring,
@@ -59,6 +65,18 @@ impl Signing {
 
     /// What the project is when it sends as `domain`.
     pub async fn identity(&self, project: ProjectId, domain: &str) -> Result<Arc<Identity>, WriteError> {
+        self.lookup(project, domain).await
+    }
+
+    /// The same, asked anew unless that was a moment ago: for whoever would be refused.
+    pub async fn identity_anew(&self, project: ProjectId, domain: &str) -> Result<Arc<Identity>, WriteError> {
+        {
+            let name = (project, domain.to_owned());
+            let mut known = locked(&self.known);
+            if known.get(&name).is_some_and(|(_, since)| since.elapsed() > MOMENT) {
+                known.remove(&name);
+            }
+        }
         self.lookup(project, domain).await
     }
 
@@ -126,14 +144,22 @@ async fn find(
 ) -> Result<Arc<Identity>, WriteError> {
     let away = |error: StoreError| WriteError::from(&error);
     let domains: Vec<_> = aligned(&domain).map(str::to_owned).collect();
-    let mut found = store.find_dkim_keys(project, &domains).await.map_err(away)?;
+    let found = store.find_dkim_keys(project, &domains).await.map_err(away)?;
     let sender = store.find_sender(project, &domain).await.map_err(away)?;
-    if let Some(second) = second.filter(|second| found.iter().all(|key| *key.domain != **second)) {
-        found.extend(store.find_operator_key(&second).await.map_err(away)?);
+    let keys: Keys = found.iter().map(|row| parsed.key(row)).collect::<Result<Vec<_>, _>>()?.into();
+    let mut live_keys = Arc::clone(&keys);
+    // A signature vouches for all of an organization (RFC 9989, relaxed): that of the operator's is not lent to others.
+    let is_own =
+        |second: &str| sender.proved.as_ref().is_some_and(|proved| proved.project == project && proved.name == *second);
+    let is_lent = |second: &str| organizational_by_list(second) != organizational_by_list(&domain) || is_own(second);
+    if let Some(second) = second.filter(|second| is_lent(second) && found.iter().all(|key| *key.domain != **second))
+        && let Some(row) = store.find_operator_key(&second).await.map_err(away)?
+    {
+        live_keys = keys.iter().cloned().chain([parsed.key(&row)?]).collect::<Vec<_>>().into();
     }
+    let holds = found.first().map(|key| key.domain.len());
     let has_return_path =
         sender.proved.as_ref().is_some_and(|proved| proved.project == project && proved.return_path.is_some());
     let ring = if has_return_path { store.list_token_keys().await.map_err(away)? } else { Vec::new() };
-    let keys: Result<Vec<_>, _> = found.iter().map(|row| parsed.key(row)).collect();
-    Ok(Arc::new(Identity { keys: keys?.into(), sender, ring: Ring::of(ring) }))
+    Ok(Arc::new(Identity { keys, live_keys, sender: Sender { holds, ..sender }, ring: Ring::of(ring) }))
 }

@@ -62,6 +62,8 @@ impl World {
     }
 
     async fn verify(&self, domain: &Value) -> Value {
+        // A domain that was looked at a moment ago is not looked at again.
+        self.advance(Duration::from_secs(3)).await;
         self.call("POST", &format!("{}/verify", path(domain)), json!({})).await
     }
 
@@ -322,6 +324,7 @@ async fn a_domain_falls_on_wrong_answers_for_three_days_and_never_on_silence() {
     assert_eq!(state().await, "warning", "the time is over, and nobody says so");
     world.dns.set_text(&host, "v=DKIM1; k=rsa; p=AAAA");
     world.public.set_text(&host, "v=DKIM1; k=rsa; p=AAAA");
+    assert_eq!(state().await, "warning", "one look after a silence is not enough");
     let failed = world.verify(&domain).await;
     assert_eq!(
         (&failed["state"], record(&failed, "dkim")["reason"].as_str()),
@@ -472,6 +475,31 @@ async fn the_operators_own_domain_signs_besides_and_records_come_in_every_form()
     let domains: Vec<_> = verdicts.iter().map(|verdict| verdict.split(' ').nth(1).unwrap()).collect();
     assert_eq!(domains, ["example.org", "example.org", "mail.example"], "{verdicts:?}");
     assert!(verdicts.iter().all(|verdict| verdict.ends_with("good")), "{verdicts:?}");
+
+    // It is lent to nobody who claims to be the operator, and to no test mail.
+    let other = create_key(&url, "other", "live", "").await;
+    let post = async |key: &str, body: &Value| {
+        world.app.call_as(key, "POST", "/v1/send", &[], body.to_string().into_bytes()).await
+    };
+    for domain in ["mail.example", "hr.mail.example"] {
+        assert_eq!(post(&other, &message_from(domain)).await.status, 403);
+    }
+    let signers = async |key: &str, id: &Value| {
+        let raw = world.app.get_as(key, &format!("/v1/messages/{}/raw", id["id"].as_str().unwrap())).await.text();
+        raw.split(" d=").skip(1).map(|rest| rest.split(';').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let sent = post(&other, &message_from("elsewhere.example")).await.json();
+    assert_eq!(signers(&other, &sent).await, ["mail.example"]);
+    let tested = post(&world.app.test, &message_from("example.org")).await.json();
+    assert_eq!(signers(&world.app.test, &tested).await, ["example.org", "example.org"]);
+    let claimed = post(&world.app.test, &message_from("mail.example")).await.json();
+    assert!(signers(&world.app.test, &claimed).await.is_empty());
+    // Nor may notices be asked for where another project takes them: SPF speaks for that domain.
+    let mut borrowed = message_from("elsewhere.example");
+    let below = run(&url, &["domains", "add", "--project", "shop", "news.elsewhere.example"]).await;
+    assert!(below.status.success());
+    borrowed["return_path"] = json!("x@bounce.news.elsewhere.example");
+    assert_eq!(post(&other, &borrowed).await.status, 403);
 
     for (form, wanted) in [
         ("table", "\tTXT\tv=DKIM1; k=rsa; p="),

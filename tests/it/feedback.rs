@@ -50,3 +50,22 @@ fn bounces_of_all_kinds_are_read_as_by_the_library_that_collected_them() {
     // One gives no domain, one spells the addresses as nobody's standard does: tokens say whose those are.
     assert!(unnamed.len() * 50 <= count, "98 in 100 name whom they are about: {unnamed:?}");
 }
+
+#[test]
+fn letters_within_letters_without_end_are_read_and_cost_little() {
+    for unit in [
+        "Content-Type: message/rfc822\r\n\r\n",
+        "c ontent-TYPE : message/rfc822\n\n",
+        "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\n",
+        "--b\r\nContent-Type: multipart/x;boundary=z\r\n\r\n",
+    ] {
+        let letter = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}", unit.repeat(200_000));
+        assert!(read(letter.as_bytes()).is_some());
+        mailwright::compose::searchable_text(letter.as_bytes());
+    }
+    let fields = format!(
+        "Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n{}",
+        "a:\r\n".repeat(1_000_000)
+    );
+    assert!(read(fields.as_bytes()).unwrap().recipients.is_empty());
+}

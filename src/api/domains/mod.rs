@@ -47,6 +47,7 @@ fn refused(error: ChangeError) -> Problem {
     };
     match &error {
         ChangeError::Exists | ChangeError::Taken => at("/name", FaultCode::Conflict, &error),
+        ChangeError::TooSoon(_) => at("", FaultCode::Conflict, &error),
         ChangeError::TooMany(_) => at("", FaultCode::TooMany, &error),
         ChangeError::Key(why) => {
             tracing::error!(why, "a DKIM key could not be made");

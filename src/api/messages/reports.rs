@@ -28,7 +28,7 @@ struct ReportView<'r> {
     raw: std::borrow::Cow<'r, str>,
 }
 
-/// What came back by mail of a message, newest first, at most 20.
+/// What came back by mail of a message, newest first, at most 100.
 pub async fn reports(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;

@@ -18,6 +18,7 @@ use crate::api::{Shared, ok_json};
 use crate::compose::Findings;
 use crate::domain::access::Scope;
 use crate::domain::id::RecipientId;
+use crate::domain::nesting::bounded;
 
 /// The schema `SandboxMessageContent`.
 #[derive(Serialize)]
@@ -65,7 +66,7 @@ pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
     let id = RecipientId::parse(&id).ok_or_else(Problem::not_found)?;
     let (entry, raw) =
         api.store.find_sandbox(caller.project, caller.sees_only(), id).await?.ok_or_else(Problem::not_found)?;
-    let message = MessageParser::default().parse(&raw);
+    let message = MessageParser::default().parse(bounded(&raw));
     Ok(ok_json(&ContentView {
         entry: EntryView::of(&entry),
         parts: message.as_ref().map(PartsView::of),

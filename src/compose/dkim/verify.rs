@@ -13,6 +13,11 @@ use crate::domain::sending_domain::key_record::KeyRecord;
 
 /// Signatures of a message that are looked at.
 const SIGNATURES_MAX: usize = 8;
+/// Names that a signature may list, and fields that a header may have.
+const NAMES_MAX: usize = 100;
+const FIELDS_MAX: usize = 1000;
+/// Octets of a header.
+const HEADER_MAX: usize = 256 << 10;
 
 /// A signature that says what it should, and whose body is the one that was signed.
 #[derive(Debug, Clone)]
@@ -61,19 +66,41 @@ fn usable(text: &str) -> Option<KeyRecord> {
     key.fault(text).is_none().then_some(key)
 }
 
-/// The signatures of a message that may be good: those that are in force at `now`, sign From, and have its body.
-pub fn signatures(message: &[u8], now: Timestamp) -> Vec<Signature> {
+/// The signatures of a message that may be good: by domains that are asked for, in force at `now`, over From, Content-Type and the
+/// body. None of a message that other readers may see otherwise: whose lines do not all end in CRLF, or whose fields have other
+/// names than letters, digits and hyphens (RFC 5322 §2.2 allows more, mail has no more), or more than one From.
+pub fn signatures(message: &[u8], now: Timestamp, is_wanted: impl Fn(&str) -> bool) -> Vec<Signature> {
+    let is_bare = |at: usize| at == 0 || message[at - 1] != b'\r';
+    if memchr::memchr_iter(b'\n', message).any(is_bare) {
+        return Vec::new();
+    }
     let mut fields = Fields::of(message);
-    let all: Vec<&[u8]> = fields.by_ref().collect();
+    let all: Vec<&[u8]> = fields.by_ref().take(FIELDS_MAX + 1).collect();
+    let is_name =
+        |name: &[u8]| !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    let names = || all.iter().map(|field| field.split(|byte| *byte == b':').next().unwrap_or_default());
+    let is_sound = all.len() <= FIELDS_MAX
+        && all.iter().map(|field| field.len()).sum::<usize>() <= HEADER_MAX
+        && all.iter().all(|field| field.contains(&b':'))
+        && names().all(is_name)
+        && names().filter(|name| name.eq_ignore_ascii_case(b"from")).count() == 1;
+    if !is_sound {
+        return Vec::new();
+    }
     let body = fields.body();
     all.iter()
         .filter(|field| split_field(field).0.eq_ignore_ascii_case(b"dkim-signature"))
         .take(SIGNATURES_MAX)
-        .filter_map(|field| signature(field, &all, body, now))
+        .filter_map(|field| signature(field, &all, body, (now, &is_wanted)))
         .collect()
 }
 
-fn signature(field: &[u8], all: &[&[u8]], body: &[u8], now: Timestamp) -> Option<Signature> {
+fn signature(
+    field: &[u8],
+    all: &[&[u8]],
+    body: &[u8],
+    (now, is_wanted): (Timestamp, &impl Fn(&str) -> bool),
+) -> Option<Signature> {
     let text = std::str::from_utf8(split_field(field).1).ok()?;
     let tag = |name: &str| {
         text.split(';').find_map(|pair| {
@@ -81,7 +108,11 @@ fn signature(field: &[u8], all: &[&[u8]], body: &[u8], now: Timestamp) -> Option
             (key.trim() == name).then(|| value.split_ascii_whitespace().collect::<String>())
         })
     };
-    let expired = tag("x").and_then(|at| at.parse::<i64>().ok()).is_some_and(|at| at < now.unix_timestamp());
+    let domain = tag("d")?.to_ascii_lowercase();
+    if !is_wanted(&domain) {
+        return None;
+    }
+    let expired = tag("x").is_some_and(|at| at.parse::<i64>().map_or(true, |at| at < now.unix_timestamp()));
     if tag("v")? != "1" || tag("l").is_some() || expired {
         return None;
     }
@@ -89,7 +120,8 @@ fn signature(field: &[u8], all: &[&[u8]], body: &[u8], now: Timestamp) -> Option
     let canonical = tag("c").unwrap_or_else(|| "simple/simple".to_owned()).to_ascii_lowercase();
     let (of_header, of_body) = canonical.split_once('/').unwrap_or((&canonical, "simple"));
     let names = tag("h")?.to_ascii_lowercase();
-    if !names.split(':').any(|name| name == "from") {
+    let covers = |wanted: &str| names.split(':').any(|name| name == wanted);
+    if names.split(':').count() > NAMES_MAX || !covers("from") || !covers("content-type") {
         return None;
     }
     let hash = match of_body {
@@ -116,7 +148,6 @@ fn signature(field: &[u8], all: &[&[u8]], body: &[u8], now: Timestamp) -> Option
         }
     }
     put(&without_signature(field), is_relaxed, &mut signed);
-    let domain = tag("d")?.to_ascii_lowercase();
     let signer = tag("i").and_then(|id| id.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase()));
     let is_within =
         |signer: &String| *signer == domain || signer.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'));
@@ -184,17 +215,27 @@ mod tests {
     fn what_we_sign_is_verified_and_what_was_changed_is_not() {
         for algorithm in Algorithm::ALL {
             let (message, record) = signed(algorithm);
-            let found = signatures(&message, NOW);
+            let found = signatures(&message, NOW, |_| true);
             assert_eq!((found.len(), found[0].key_name().as_str()), (1, "s._domainkey.example.org"));
             assert!(found[0].is_by(&["v=spf1".to_owned(), record.clone()]));
             assert!(!found[0].is_by(&[signed(algorithm).1]), "another key");
             assert!(!found[0].is_by(&[format!("{record}; t=y")]), "one that is only tried");
             let text = String::from_utf8(message).unwrap();
-            assert!(signatures(text.replace("Body", "Bodi").as_bytes(), NOW).is_empty());
-            for (from, to) in [("two", "too"), ("Subject:", "From: b@evil.example\r\nSubject:")] {
-                let changed = signatures(text.replacen(from, to, 1).as_bytes(), NOW);
-                assert!(!changed[0].is_by(std::slice::from_ref(&record)), "{to}");
+            assert!(signatures(text.replace("Body", "Bodi").as_bytes(), NOW, |_| true).is_empty());
+            assert!(signatures(text.as_bytes(), NOW, |domain| domain == "example.com").is_empty(), "another's");
+            for trick in [
+                "From: b@evil.example\r\nSubject:",
+                "Content -Type: x/y\r\nSubject:",
+                "X: y\nSubject:",
+                "junk\r\nSubject:",
+            ] {
+                assert!(
+                    signatures(text.replacen("Subject:", trick, 1).as_bytes(), NOW, |_| true).is_empty(),
+                    "{trick}"
+                );
             }
+            let changed = signatures(text.replacen("two", "too", 1).as_bytes(), NOW, |_| true);
+            assert!(!changed[0].is_by(std::slice::from_ref(&record)), "another subject");
         }
     }
 
@@ -210,15 +251,16 @@ mod tests {
             ("ed25519-sha256", "rsa-sha1"),
             ("relaxed/relaxed", "loose/relaxed"),
             ("h=from:from", "h=to:to"),
+            ("content-type", "content-typo"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");
-            assert!(signatures(changed.as_bytes(), NOW).is_empty(), "{to}");
+            assert!(signatures(changed.as_bytes(), NOW, |_| true).is_empty(), "{to}");
         }
         for junk in
             [&b""[..], b"\r\n", b"DKIM-Signature:", b"DKIM-Signature: b=;;;=\r\n\r\n", b"DKIM-Signature: v=1; h=\xff"]
         {
-            assert!(signatures(junk, NOW).is_empty());
+            assert!(signatures(junk, NOW, |_| true).is_empty());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Draft, Options, RawDraft};
 use crate::domain::address::Address;
+use crate::domain::reverse_path::ReversePath;
 
 /// What a message is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,17 @@ impl Content {
         match self {
             Self::Draft(draft) => &draft.from().address,
             Self::Raw(raw) => &raw.from().address,
+        }
+    }
+
+    /// The domain that it asks for notices of non-delivery in.
+    pub fn return_path_domain(&self) -> Option<&str> {
+        match self {
+            Self::Draft(draft) => draft.return_path().map(|path| path.address().domain()),
+            Self::Raw(raw) => match raw.reverse_path()? {
+                ReversePath::Address(address) => Some(address.domain()),
+                ReversePath::Null => None,
+            },
         }
     }
 

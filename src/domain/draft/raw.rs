@@ -73,6 +73,11 @@ impl RawDraft {
         &self.parts
     }
 
+    /// Where notices go; `None`: to the sender.
+    pub const fn reverse_path(&self) -> Option<&ReversePath> {
+        self.parts.reverse_path.as_ref()
+    }
+
     /// To how many mailboxes it goes.
     pub const fn recipient_count(&self) -> usize {
         self.parts.recipients.len()

@@ -72,6 +72,11 @@ impl Finding {
         matches!(self, Self::Right | Self::Published)
     }
 
+    /// Whether anybody sees it.
+    pub const fn is_seen(&self) -> bool {
+        matches!(self, Self::Right | Self::Published | Self::Spreading)
+    }
+
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Wrong(reason) | Self::Doubtful(reason) => Some(reason),

@@ -11,6 +11,8 @@ use crate::domain::clock::Timestamp;
 
 /// How long a wrong answer has to last until a domain fails.
 pub const PATIENCE: Duration = Duration::from_hours(72);
+/// How long ago the look before the last one may be.
+const LATELY: Duration = Duration::from_hours(6);
 /// How soon a domain is looked at again for whose records its owner waits.
 const SOON: Duration = Duration::from_secs(20);
 /// How often one is that is as it should be.
@@ -52,6 +54,7 @@ impl Standing {
     #[must_use]
     pub fn after(&self, wanted: &[WantedRecord], found: Vec<Vec<Sighting>>, now: Timestamp) -> Self {
         let mut next = Self { checks: Vec::with_capacity(wanted.len()), ..self.clone() };
+        next.has_return_path &= wanted.iter().any(|record| record.purpose == Purpose::ReturnPath);
         for (record, sightings) in wanted.iter().zip(found) {
             let finding = Finding::of(&record.expected, &sightings);
             let before = self.check_of(&record.host);
@@ -68,16 +71,33 @@ impl Standing {
         let required =
             || wanted.iter().zip(&next.checks).filter(|(record, _)| record.is_required).map(|(_, check)| check);
         let all_there = required().next().is_some() && required().all(|check| check.finding.is_there());
-        let any_wrong = required().any(|check| matches!(check.finding, Finding::Wrong(_)));
+        // A domain that nothing signs for has not even a wrong record.
+        let is_wrong =
+            required().next().is_none() || required().any(|check| matches!(check.finding, Finding::Wrong(_)));
+        let somebody_sees_it = required().next().is_some() && required().all(|check| check.finding.is_seen());
         if all_there {
             (next.state, next.wrong_since) = (DomainState::Verified, None);
-        } else if any_wrong && self.state.is_good() {
+        } else if somebody_sees_it && self.state.is_good() {
+            // It spreads, or goes: the time begins anew.
+            next.wrong_since = None;
+        } else if is_wrong && self.state.is_good() {
             let since = self.wrong_since.unwrap_or(now);
-            let is_over = now - since >= PATIENCE;
+            // Whoever was not looked at meanwhile is looked at twice.
+            let hosts = wanted.iter().filter(|record| record.is_required).map(|record| record.host.as_str());
+            let is_lasting = self.was_wrong_lately(hosts, now);
+            let is_over = now - since >= PATIENCE && is_lasting;
             next.state = if is_over { DomainState::Failed } else { DomainState::Warning };
             next.wrong_since = Some(since);
         }
         next
+    }
+
+    /// Whether the look before this one found one of these wrong, and that not long ago; of none, nothing was to be seen then either.
+    fn was_wrong_lately<'h>(&self, hosts: impl Iterator<Item = &'h str>, now: Timestamp) -> bool {
+        let is_wrong =
+            |check: &RecordCheck| matches!(check.finding, Finding::Wrong(_)) && now - check.checked_at < LATELY;
+        let mut hosts = hosts.peekable();
+        hosts.peek().is_none() || hosts.any(|host| self.check_of(host).is_some_and(is_wrong))
     }
 
     pub fn check_of(&self, host: &str) -> Option<&RecordCheck> {
@@ -148,12 +168,15 @@ mod tests {
             (530, SILENT, DomainState::Warning),
             (573, WRONG, DomainState::Warning),
             (575, SILENT, DomainState::Warning),
-            (576, WRONG, DomainState::Failed),
+            (576, WRONG, DomainState::Warning),
+            (577, WRONG, DomainState::Failed),
             (577, SILENT, DomainState::Failed),
             (578, RIGHT, DomainState::Verified),
             (579, WRONG, DomainState::Warning),
             (580, &["in.example.net", "absent"], DomainState::Warning),
-            (581, RIGHT, DomainState::Verified),
+            (653, WRONG, DomainState::Warning),
+            (654, WRONG, DomainState::Warning),
+            (655, RIGHT, DomainState::Verified),
             (660, WRONG, DomainState::Warning),
         ] {
             standing = standing.after(&records, vec![looks(told)], hour(at));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub use session::serve;
 
@@ -42,6 +43,8 @@ pub struct Shared {
     pub bounds: Bounds,
     /// Blocks of [`BLOCK`] octets that messages may still hold.
     pub memory: Arc<Semaphore>,
+    /// Falls when the service stops: sessions end at their next command.
+    pub stopping: CancellationToken,
 }
 
 /// Octets of a block of memory.

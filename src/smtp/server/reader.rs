@@ -38,6 +38,8 @@ pub enum Body {
 /// Asks for further memory; `false`: there is none.
 pub trait Memory {
     fn grow_to(&mut self, octets: usize) -> bool;
+    /// Gives all of it back.
+    fn release(&mut self);
 }
 
 /// What has come and was not read yet.
@@ -106,8 +108,10 @@ impl Reader {
             }
             if refused.is_some() {
                 // Only the end is looked for.
+                memory.release();
+                let rest = body.split_off(body.len() - 4.min(body.len()));
                 dropped += body.len();
-                body.drain(..body.len() - 4.min(body.len()));
+                body = rest;
                 if dropped > limit.saturating_mul(4) {
                     return Err(Broken::TooLong);
                 }
@@ -147,6 +151,8 @@ mod tests {
         fn grow_to(&mut self, octets: usize) -> bool {
             octets <= self.0
         }
+
+        fn release(&mut self) {}
     }
 
     async fn body(bytes: &[u8], limit: usize) -> (Result<Body, Broken>, Vec<u8>) {

@@ -88,7 +88,13 @@ impl<R: Receiver> Session<'_, R> {
         self.say_line(&format!("220 {} ESMTP\r\n", self.shared.name)).await?;
         for _ in 0..self.shared.bounds.commands {
             let line = with_stream!(&mut self.wire, stream, {
-                match timeout(self.shared.bounds.command, self.reader.line(stream)).await {
+                let line = tokio::select! {
+                    line = timeout(self.shared.bounds.command, self.reader.line(stream)) => line,
+                    () = self.shared.stopping.cancelled() => {
+                        return self.say(&Answer::new(421, "4.3.2", "stopping: try again")).await;
+                    }
+                };
+                match line {
                     Ok(line) => line,
                     Err(_) => return self.say(&Answer::new(421, "4.4.2", "nothing was said for too long")).await,
                 }
@@ -289,5 +295,8 @@ impl Memory for Held<'_> {
             }
         }
         true
+    }
+    fn release(&mut self) {
+        self.permits.clear();
     }
 }

@@ -213,28 +213,6 @@ impl Store {
             .collect()
     }
 
-    /// Forgets retired keys of a domain under these selectors, so that they can be used again.
-    pub async fn forget_retired_keys(
-        &self,
-        project: ProjectId,
-        domain: &str,
-        selectors: &[String],
-    ) -> Result<(), StoreError> {
-        on_pool!(
-            self,
-            "dkim_keys.forget",
-            conn,
-            sqlx::query!(
-                "DELETE FROM dkim_keys WHERE project_id = $1 AND domain = $2 AND selector = ANY($3) AND retired_at IS NOT NULL",
-                project.uuid(),
-                domain,
-                selectors,
-            )
-            .execute(conn)
-        )?;
-        Ok(())
-    }
-
     /// The active keys of the longest of `domains` that has any; RSA first.
     pub async fn find_dkim_keys(
         &self,

@@ -6,7 +6,8 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::domains::{StoredDomain, is_taken, lock_proofs};
+use super::domain_owners::{is_taken, lock_proofs, make_way};
+use super::domains::StoredDomain;
 use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, rfc3339};
 use crate::domain::event::EventType;
@@ -66,21 +67,17 @@ async fn put_check(
             tx.commit().await?;
             return Ok(CheckStored::Taken);
         }
-        // Whoever lost it long ago makes way.
-        sqlx::query!(
-            "UPDATE domains SET proved_at = NULL, state = 'pending', wrong_since = NULL WHERE name = $1 AND id <> $2 AND proved_at IS NOT NULL",
-            before.name,
-            before.id.uuid(),
-        )
-        .execute(&mut *tx)
-        .await?;
+        make_way(&mut tx, before).await?;
+    } else if before.standing.state == DomainState::Failed && standing.state.is_good() {
+        // Nobody takes it in this moment.
+        lock_proofs(&mut tx).await?;
     }
     let checks = serde_json::to_value(&standing.checks).unwrap_or_default();
     let done = sqlx::query!(
         r#"
         UPDATE domains SET state = $3, proved_at = CASE WHEN $4 THEN $5 ELSE proved_at END, wrong_since = $6,
             has_return_path = $7, checks = $8, dmarc = $9, checked_at = $5, next_check_at = $10
-        WHERE id = $1 AND state = $2
+        WHERE id = $1 AND state = $2 AND return_path_label = $11 AND (proved_at IS NOT NULL) = $12
         "#,
         before.id.uuid(),
         before.standing.state.name(),
@@ -92,6 +89,8 @@ async fn put_check(
         checks,
         check.dmarc,
         at.now + check.next_in,
+        before.return_path_label,
+        before.proved_at.is_some(),
     )
     .execute(&mut *tx)
     .await?;

@@ -1,9 +1,7 @@
 //! Domains that projects send from: what is stored of them, whose they are, and when they are looked at again.
 
-use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::dkim_keys::{NewDkimKey, insert_keys};
 use crate::domain::clock::Timestamp;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DomainId, ProjectId};
@@ -35,6 +33,8 @@ pub struct Sender {
     pub must_be_verified: bool,
     /// The closest domain at or above that somebody has proved.
     pub proved: Option<ProvedDomain>,
+    /// Octets of the domain's name that the project's own keys sign for, if it has any.
+    pub holds: Option<usize>,
 }
 
 /// A domain that is somebody's.
@@ -48,18 +48,6 @@ pub struct ProvedDomain {
 }
 
 impl Store {
-    /// Stores a new domain and its keys. `Ok(false)`: another project has proved it or one above it; the constraints
-    /// `domains_name_key` and `domains_limit` refuse one that the project has, and one too many.
-    pub async fn insert_domain(
-        &self,
-        domain: &StoredDomain,
-        keys: &[NewDkimKey],
-        limit: usize,
-    ) -> Result<bool, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        on_pool!(self, "domains.insert", conn, insert(conn, domain, keys, limit))
-    }
-
     /// The project's domains, newest first, from below `before` on; or the one with that id.
     pub async fn list_domains(
         &self,
@@ -84,6 +72,26 @@ impl Store {
                 project.uuid(),
                 only.map(DomainId::uuid),
                 before.map(DomainId::uuid),
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter().map(DomainRow::decode).collect()
+    }
+
+    /// Domains of all projects by name, as many.
+    pub async fn list_all_domains(&self, limit: i64) -> Result<Vec<StoredDomain>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "domains.list_all",
+            conn,
+            sqlx::query_as!(
+                DomainRow,
+                r#"
+                SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
+                    wrong_since, checks, dmarc, checked_at, created_at
+                FROM domains ORDER BY name, id LIMIT $1
+                "#,
                 limit,
             )
             .fetch_all(conn)
@@ -123,9 +131,15 @@ impl Store {
                 DomainRow,
                 r#"
                 UPDATE domains d SET next_check_at = $1 + interval '2 minutes'
-                FROM (SELECT id FROM domains WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2
-                      FOR UPDATE SKIP LOCKED) due
-                WHERE d.id = due.id
+                FROM (SELECT id FROM domains WHERE id IN (
+                          -- Projects take turns.
+                          SELECT id FROM (
+                              SELECT id, next_check_at, row_number() OVER (PARTITION BY project_id ORDER BY next_check_at) AS turn
+                              FROM (SELECT id, project_id, next_check_at FROM domains WHERE next_check_at <= $1
+                                    ORDER BY next_check_at LIMIT 5000) due) turns
+                          ORDER BY turn, next_check_at LIMIT $2)
+                      FOR UPDATE SKIP LOCKED) taken
+                WHERE d.id = taken.id
                 RETURNING d.id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label,
                     has_return_path, wrong_since, checks, dmarc, checked_at, created_at
                 "#,
@@ -139,33 +153,26 @@ impl Store {
 
     /// Writes what its owner may change.
     pub async fn update_domain(&self, domain: &StoredDomain) -> Result<bool, StoreError> {
+        let now = self.now();
         let done = on_pool!(
             self,
             "domains.update",
             conn,
             sqlx::query!(
-                "UPDATE domains SET rotate_days = $3, return_path_label = $4, has_return_path = $5 WHERE project_id = $1 AND id = $2",
+                r#"
+                UPDATE domains SET rotate_days = $3, return_path_label = $4, next_check_at = $5,
+                    has_return_path = has_return_path AND return_path_label = $4
+                WHERE project_id = $1 AND id = $2
+                "#,
                 domain.project.uuid(),
                 domain.id.uuid(),
                 domain.rotate_days,
                 domain.return_path_label,
-                domain.standing.has_return_path,
+                now,
             )
             .execute(conn)
         )?;
         Ok(done.rows_affected() == 1)
-    }
-
-    /// Lets a domain be looked at now.
-    pub async fn hasten_domain(&self, id: DomainId) -> Result<(), StoreError> {
-        let now = self.now();
-        on_pool!(
-            self,
-            "domains.hasten",
-            conn,
-            sqlx::query!("UPDATE domains SET next_check_at = $2 WHERE id = $1", id.uuid(), now).execute(conn)
-        )?;
-        Ok(())
     }
 
     /// Deletes a domain and its keys: nothing is signed for it any more, and it is nobody's.
@@ -201,7 +208,7 @@ impl Store {
                     d.return_path_label AS "return_path_label?", d.has_return_path AS "has_return_path?"
                 FROM projects p LEFT JOIN LATERAL (
                     SELECT project_id, name, state, return_path_label, has_return_path FROM domains
-                    WHERE name = ANY($2) AND proved_at IS NOT NULL ORDER BY length(name) DESC LIMIT 1) d ON true
+                    WHERE name = ANY($2) AND proved_at IS NOT NULL ORDER BY state <> 'failed' DESC, length(name) DESC LIMIT 1) d ON true
                 WHERE p.id = $1
                 "#,
                 project.uuid(),
@@ -220,71 +227,8 @@ impl Store {
             }),
             _ => None,
         };
-        Ok(Sender { must_be_verified: row.requires_verified_domain, proved })
+        Ok(Sender { must_be_verified: row.requires_verified_domain, proved, holds: None })
     }
-}
-
-async fn insert(
-    conn: &mut PgConnection,
-    domain: &StoredDomain,
-    keys: &[NewDkimKey],
-    limit: i64,
-) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    lock_proofs(&mut tx).await?;
-    if is_taken(&mut tx, domain.project, &domain.name).await? {
-        return Ok(false);
-    }
-    let count =
-        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM domains WHERE project_id = $1"#, domain.project.uuid())
-            .fetch_one(&mut *tx)
-            .await?;
-    if count >= limit {
-        return Err(StoreError::Refused("domains_limit".to_owned()));
-    }
-    sqlx::query!(
-        r#"
-        INSERT INTO domains (id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label,
-            next_check_at, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
-        "#,
-        domain.id.uuid(),
-        domain.project.uuid(),
-        domain.name,
-        domain.standing.state.name(),
-        domain.proved_at,
-        domain.is_delegated,
-        domain.rotate_days,
-        domain.return_path_label,
-        domain.created_at,
-    )
-    .execute(&mut *tx)
-    .await?;
-    insert_keys(&mut tx, domain.project, &domain.name, keys, domain.created_at, domain.proved_at.is_some()).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
-/// One proof after the other: two projects cannot both find that nobody has the domain.
-pub(super) async fn lock_proofs(conn: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('mailwright.domains.proofs'))").execute(conn).await?;
-    Ok(())
-}
-
-/// Whether another project has proved the domain or one above it, and did not lose it since.
-pub(super) async fn is_taken(conn: &mut PgConnection, project: ProjectId, name: &str) -> Result<bool, StoreError> {
-    let names: Vec<_> = aligned(name).map(str::to_owned).collect();
-    let taken = sqlx::query_scalar!(
-        r#"
-        SELECT EXISTS (SELECT FROM domains WHERE name = ANY($2) AND proved_at IS NOT NULL AND state <> 'failed'
-            AND project_id <> $1) AS "taken!"
-        "#,
-        project.uuid(),
-        &names,
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(taken)
 }
 
 struct DomainRow {

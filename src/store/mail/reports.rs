@@ -16,8 +16,14 @@ use crate::domain::report_kept::{ReportOutcome, ReportSource};
 use crate::domain::shard::Shard;
 use crate::store::{Moment, Store, StoreError, decoded, on_pool};
 
-/// Reports of one message that are kept.
-const PER_MESSAGE: i64 = 20;
+/// Reports of one recipient that are kept.
+const PER_RECIPIENT: i64 = 20;
+/// Reports of one message that are shown.
+const SHOWN: i64 = 100;
+/// Recipients of one message that one notice is charged to.
+const NAMED_MAX: i64 = 100;
+/// How long what is nobody's is kept.
+const NOBODYS_KEPT: std::time::Duration = std::time::Duration::from_hours(24 * 7);
 /// Reports of an hour that are nobody's.
 const NOBODYS: i64 = 500;
 
@@ -74,13 +80,21 @@ pub enum ReportStored {
 }
 
 impl Store {
-    /// The keys of tokens, newest first.
+    /// The keys of tokens: first the one that makes them, the newest that every process knows by now.
     pub async fn list_token_keys(&self) -> Result<Vec<(u8, [u8; 32])>, StoreError> {
+        let now = self.now();
         let rows = on_pool!(
             self,
             "token_keys.list",
             conn,
-            sqlx::query!("SELECT id, secret FROM token_keys ORDER BY created_at DESC, id DESC").fetch_all(conn)
+            sqlx::query!(
+                r#"
+                SELECT id, secret FROM token_keys
+                ORDER BY created_at <= $1::timestamptz - interval '2 minutes' DESC, created_at DESC, id DESC
+                "#,
+                now,
+            )
+            .fetch_all(conn)
         )?;
         let keys = rows.into_iter().map(|row| {
             let key = u8::try_from(row.id).ok().zip(row.secret.try_into().ok());
@@ -89,35 +103,14 @@ impl Store {
         keys.collect()
     }
 
-    /// Makes a new key of tokens, which makes them from a minute later on. The others are believed as before.
-    pub async fn add_token_key(&self, secret: &[u8; 32]) -> Result<i16, StoreError> {
-        let now = self.now();
-        on_pool!(
-            self,
-            "token_keys.add",
-            conn,
-            sqlx::query_scalar!(
-                r#"
-                INSERT INTO token_keys (id, secret, created_at)
-                SELECT ((SELECT id FROM token_keys ORDER BY created_at DESC, id DESC LIMIT 1) + 1) % 256, $1, $2
-                ON CONFLICT (id) DO UPDATE SET secret = EXCLUDED.secret, created_at = EXCLUDED.created_at
-                RETURNING id
-                "#,
-                &secret[..],
-                now,
-            )
-            .fetch_one(conn)
-        )
-    }
-
-    /// The recipient at a position of a message; of a whole message the one of these addresses, or its only one. `None`: it is
-    /// gone, or nobody can say which.
+    /// The recipient at a position of a message; of a whole message those of these addresses, or its only one. None: they are
+    /// gone, erased, or nobody can say which.
     pub async fn attribute(
         &self,
         message: MessageId,
         position: Option<u16>,
         addresses: &[String],
-    ) -> Result<Option<Attributed>, StoreError> {
+    ) -> Result<Vec<Attributed>, StoreError> {
         let position = position.map(|position| i16::try_from(position).unwrap_or(i16::MAX));
         let rows = on_pool!(
             self,
@@ -125,21 +118,25 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT m.project_id, m.mode, r.id, r.address FROM messages m
-                JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id
-                WHERE m.shard = $1 AND m.id = $2 AND ($3::smallint IS NULL OR r.position = $3)
-                ORDER BY lower(r.address) = ANY($4) DESC, r.position LIMIT 2
+                SELECT m.project_id, m.mode, r.id, r.address,
+                    (SELECT count(*) FROM (SELECT FROM recipients o WHERE o.shard = $1 AND o.message_id = $2 LIMIT 2) two) AS "count!"
+                FROM messages m JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id
+                WHERE m.shard = $1 AND m.id = $2 AND r.address NOT LIKE '%@erased.invalid'
+                  AND ($3::smallint IS NULL OR r.position = $3)
+                ORDER BY lower(r.address) = ANY($4) DESC, r.position LIMIT $5
                 "#,
                 message.shard().value(),
                 message.uuid(),
                 position,
                 addresses,
+                NAMED_MAX,
             )
             .fetch_all(conn)
         )?;
-        let is_one = rows.len() == 1;
-        let first = rows.into_iter().next().filter(|row| is_one || addresses.contains(&row.address.to_lowercase()));
-        first
+        let is_meant =
+            |address: &str, count: i64| position.is_some() || count == 1 || addresses.contains(&address.to_lowercase());
+        rows.into_iter()
+            .filter(|row| is_meant(&row.address, row.count))
             .map(|row| {
                 Ok(Attributed {
                     shard: message.shard(),
@@ -150,7 +147,18 @@ impl Store {
                     address: row.address,
                 })
             })
-            .transpose()
+            .collect()
+    }
+
+    /// The report that is known by a digest.
+    pub async fn find_report(&self, digest: &[u8]) -> Result<Option<ReportId>, StoreError> {
+        let found = on_pool!(
+            self,
+            "reports.find",
+            conn,
+            sqlx::query_scalar!("SELECT id FROM reports WHERE digest = $1", digest).fetch_optional(conn)
+        )?;
+        Ok(found.map(ReportId::from_uuid))
     }
 
     /// Keeps a report, once, with the event that follows from it.
@@ -177,7 +185,7 @@ impl Store {
                 "#,
                 message.uuid(),
                 project.uuid(),
-                PER_MESSAGE,
+                SHOWN,
             )
             .fetch_all(conn)
         )?;
@@ -212,9 +220,14 @@ impl Store {
             "reports.forget",
             conn,
             sqlx::query!(
-                "DELETE FROM reports WHERE id IN (SELECT id FROM reports WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+                r#"
+                DELETE FROM reports WHERE id IN (
+                    SELECT id FROM reports WHERE received_at < $1 OR (message_id IS NULL AND received_at < $3)
+                    ORDER BY received_at LIMIT $2)
+                "#,
                 before,
                 limit,
+                before.max(self.now() - NOBODYS_KEPT),
             )
             .execute(conn)
         )?;
@@ -230,6 +243,24 @@ async fn put(
 ) -> Result<ReportStored, StoreError> {
     let NewReport { about, kept, .. } = report;
     let mut tx = conn.begin().await?;
+    if let Some(about) = about {
+        // Whoever erases it meanwhile waits, or is waited for: then nothing is kept of it.
+        let there = sqlx::query_scalar!(
+            r#"
+            SELECT 1 AS "one!" FROM recipients
+            WHERE shard = $1 AND message_id = $2 AND id = $3 AND address = $4 FOR UPDATE
+            "#,
+            about.shard.value(),
+            about.message.uuid(),
+            about.recipient.uuid(),
+            about.address,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        if there.is_none() {
+            return Ok(ReportStored::Repeated);
+        }
+    }
     let done = sqlx::query!(
         r#"
         INSERT INTO reports (id, digest, received_at, source, envelope_from, envelope_to, meaning, outcome, project_id, mode,
@@ -237,7 +268,7 @@ async fn put(
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
         WHERE CASE WHEN $11::uuid IS NULL
             THEN (SELECT count(*) FROM reports WHERE received_at > $3::timestamptz - interval '1 hour' AND message_id IS NULL) < $15
-            ELSE (SELECT count(*) FROM reports WHERE message_id = $11) < $16 END
+            ELSE (SELECT count(*) FROM reports WHERE message_id = $11 AND recipient_id = $12) < $16 END
         ON CONFLICT (digest) DO NOTHING
         "#,
         report.id.uuid(),
@@ -255,7 +286,7 @@ async fn put(
         kept.detail,
         zipped(&kept.raw),
         NOBODYS,
-        PER_MESSAGE,
+        PER_RECIPIENT,
     )
     .execute(&mut *tx)
     .await?;

@@ -93,8 +93,8 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   takeInboundMessage: () =>
     client.POST("/v1/inbound/raw", {
       headers: { "Content-Type": "application/octet-stream" },
-      body: "Subject: Returned\r\n\r\nno such user\r\n",
-      bodySerializer: (body: string) => body,
+      body: new Blob(["Subject: Returned\r\n\r\nno such user\r\n"]),
+      bodySerializer: (body: Blob) => body,
     }),
   createDomain: async () => {
     const answer = await client.POST("/v1/domains", { body: { name: "new.example" } });
