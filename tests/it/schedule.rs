@@ -397,8 +397,8 @@ async fn mail_that_fails_when_its_time_comes_keeps_nobody_elses() {
     app.database.execute(unreadable).await;
     app.database
         .execute(
-            "INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at) \
-             SELECT gen_random_uuid(), id, 'broken.example', 's', 'rsa-sha256', 'no key', now() FROM projects WHERE name = 'shop'",
+            "INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at, signs_since) \
+             SELECT gen_random_uuid(), id, 'broken.example', 's', 'rsa-sha256', 'no key', now(), now() FROM projects WHERE name = 'shop'",
         )
         .await;
     app.clock.advance(Duration::from_mins(10));
