@@ -38,6 +38,9 @@ CREATE INDEX domains_by_next_check ON domains (next_check_at);
 ALTER TABLE dkim_keys ADD COLUMN signs_since timestamptz;
 UPDATE dkim_keys SET signs_since = created_at;
 
+-- Processes that know nothing of keys that wait would sign with them.
+UPDATE schema_compatibility SET min_binary = 20261127001100;
+
 -- Whether its live mail is sent from verified domains only.
 ALTER TABLE projects ADD COLUMN requires_verified_domain boolean NOT NULL DEFAULT false;
 

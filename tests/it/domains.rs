@@ -550,3 +550,65 @@ async fn receivers_that_walk_the_tree_and_those_that_read_the_list_are_told_apar
     world.dns.set("_dmarc.example.org", &[Zone::ServFail]);
     assert_eq!(world.verify(&domain).await["dmarc"], covered["dmarc"]);
 }
+
+#[tokio::test]
+async fn an_operator_who_goes_live_is_told_what_is_missing_and_then_that_nothing_is() {
+    let sink = crate::support::sink::Sink::start().await;
+    let here = std::net::Ipv4Addr::LOCALHOST;
+    let dns = Dns::start(&[
+        ("example.net", Zone::Mx(vec![(10, "mx.example.net")])),
+        ("mx.example.net", Zone::A(here)),
+        ("example.org", Zone::Ns("ns1.example.org")),
+        ("ns1.example.org", Zone::A(here)),
+        ("in.mail.example", Zone::Mx(vec![(10, "in.mail.example")])),
+        ("in.mail.example", Zone::A(here)),
+    ])
+    .await;
+    let database = crate::support::database::Database::new().await;
+    let url = &database.url;
+    let settings = [
+        ("DNS__SERVERS", dns.address.to_string()),
+        ("DOMAINS__RESOLVERS", dns.address.to_string()),
+        ("DOMAINS__DNS_PORT", dns.address.port().to_string()),
+        ("DELIVERY__MX_PORT", sink.address.port().to_string()),
+        ("INBOUND__HOST", "in.mail.example".to_owned()),
+        ("INBOUND__LISTEN", "127.0.0.1:2525".to_owned()),
+        ("NET__ALLOW_PRIVATE", "127.0.0.0/8".to_owned()),
+    ];
+    let said = async |arguments: &[&str]| {
+        let mut asked = command(url, arguments);
+        for (name, value) in &settings {
+            asked.env(format!("MAILWRIGHT_{name}"), value);
+        }
+        let output = within("a command to end", asked.output()).await.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let doctor = ["doctor", "--to", "example.net"];
+    let (is_well, text) = said(&doctor).await;
+    assert!(!is_well && text.contains("FAIL SPF of in.mail.example: no record"), "{text}");
+    assert!(
+        text.contains("ok   MX of in.mail.example") && text.contains("note sending domains: there is none"),
+        "{text}"
+    );
+    dns.set(
+        "in.mail.example",
+        &[Zone::Mx(vec![(10, "in.mail.example")]), Zone::A(here), Zone::Txt("v=spf1 ip4:127.0.0.1 -all")],
+    );
+    assert!(said(&["domains", "add", "--project", "shop", "example.org"]).await.0);
+    let (_, table) = said(&["domains", "records", "--project", "shop", "example.org"]).await;
+    let (is_well, text) = said(&doctor).await;
+    assert!(!is_well && text.contains("FAIL dkim of example.org"), "{text}");
+    for line in table.lines() {
+        let [host, kind, value, _] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        if kind == "TXT" {
+            dns.set_text(host, value);
+        }
+    }
+    // Where no alias can stand: the exchanger and its SPF.
+    dns.set("bounce.example.org", &[Zone::Mx(vec![(10, "in.mail.example")]), Zone::Txt("v=spf1 ip4:127.0.0.1 -all")]);
+    let (is_verified, text) = said(&["domains", "verify", "--project", "shop", "example.org"]).await;
+    assert!(is_verified && text.contains("right      advised  bounce.example.org"), "{text}");
+    let (is_well, text) = said(&doctor).await;
+    assert!(is_well && text.contains("ok   SPF of bounce.example.org"), "{text}");
+    assert!(!text.contains("FAIL"), "{text}");
+}
