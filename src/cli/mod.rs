@@ -13,6 +13,7 @@ mod manual;
 mod messages;
 mod migrate;
 mod outbox;
+mod reports;
 mod rules;
 mod serve;
 mod suite;
@@ -92,6 +93,9 @@ enum Command {
     Templates(templates::TemplatesCommand),
     /// Show the way that mail to a domain would take: route, MX hosts, addresses, TLS policy, lanes.
     Trace(trace::TraceArgs),
+    /// List what came back by mail and somebody has to look at; rotate the key of envelope senders.
+    #[command(subcommand)]
+    Reports(reports::ReportsCommand),
     /// Say what a reply of a mail server means.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -163,6 +167,7 @@ impl Cli {
             Command::Webhooks(command) => webhooks::run(command, &layers.finish()?).await,
             Command::Templates(command) => Box::pin(templates::run(command, &layers.finish()?)).await,
             Command::Trace(args) => trace::run(args, &layers.finish()?).await,
+            Command::Reports(command) => reports::run(command, &layers.finish()?).await,
             Command::Rules(command) => rules::run(&command, &layers.finish()?),
             Command::Doctor(args) => Box::pin(doctor::run(args, &layers.finish()?)).await,
             Command::Config(command) => config::run(&command, &layers.finish()?),

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::support::app::{App, Setup, message_to};
 use crate::support::dns::{Dns, Zone};
-use crate::support::process::{command, create_key, create_operator_key};
+use crate::support::process::{command, create_key, create_operator_key, run};
 use crate::support::sink::Sink;
 use crate::support::tls::TestTls;
 use crate::support::within;
@@ -37,11 +37,9 @@ impl World {
             .set("dkim.cache", "0s")
             .start()
             .await;
-        let added = crate::support::process::run(
-            &app.database.url,
-            &["domains", "add", "--project", "shop", "--algorithm", "ed25519-sha256", DOMAIN],
-        )
-        .await;
+        let added =
+            run(&app.database.url, &["domains", "add", "--project", "shop", "--algorithm", "ed25519-sha256", DOMAIN])
+                .await;
         assert!(added.status.success());
         app.database.execute("UPDATE domains SET has_return_path = true").await;
         Self { app, sink, dns }
@@ -276,6 +274,15 @@ async fn nothing_but_reports_is_taken_and_a_forged_token_counts_for_nothing() {
         (0, 1),
         "nobody is answered, nothing is passed on"
     );
+    // An operator sees what is nobody's.
+    let url = &world.app.database.url;
+    let listed: Value = serde_json::from_slice(&run(url, &["reports", "list", "--json"]).await.stdout).unwrap();
+    assert_eq!(
+        (&listed[0]["to"], &listed[0]["outcome"]),
+        (&json!("postmaster@in.mail.example"), &json!("unattributed"))
+    );
+    let shown = run(url, &["reports", "show", listed[0]["id"].as_str().unwrap()]).await;
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("Undelivered Mail"), "{shown:?}");
     let found = dsn("ann@example.net", "failed", "5.1.1", "550 5.1.1 no such user").replace("Sorry.", &paths[0]);
     assert!(world.deliver("postmaster@in.mail.example", &found).await.starts_with("250"));
     assert_eq!(world.reports(&id).await[0]["outcome"], "told");
@@ -359,11 +366,12 @@ async fn a_path_of_the_whole_message_is_charged_to_whom_the_notice_names_and_old
     let world = World::start_with(Setup::new().set("inbound.return_path", "message")).await;
     let (id, paths) = world.delivered(&["ann@example.net", "bob@example.net"]).await;
     assert_eq!(paths[0], paths[1]);
-    world
-        .app
-        .database
-        .execute("INSERT INTO token_keys VALUES (2, decode(repeat('07', 32), 'hex'), now() + interval '1 minute')")
-        .await;
+    // A new key makes tokens when every process knows it.
+    let rotated = run(&world.app.database.url, &["reports", "rotate-key"]).await;
+    assert!(rotated.status.success(), "{rotated:?}");
+    let (_, same) = world.delivered(&["ann@example.net"]).await;
+    assert_eq!(same[0][..9], paths[0][..9]);
+    world.app.clock.advance(Duration::from_mins(3));
     let (_, newer) = world.delivered(&["ann@example.net"]).await;
     assert_ne!(newer[0][..9], paths[0][..9], "another key makes them");
     let notice = dsn("BOB@example.net", "failed", "5.1.1", "550 5.1.1 no such user");

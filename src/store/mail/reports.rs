@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, Timestamp};
@@ -80,7 +81,7 @@ pub enum ReportStored {
 }
 
 impl Store {
-    /// The keys of tokens: first the one that makes them, the newest that every process knows by now.
+    /// The keys of tokens: first the one that makes them, the newest that every process knows by now, or else the oldest.
     pub async fn list_token_keys(&self) -> Result<Vec<(u8, [u8; 32])>, StoreError> {
         let now = self.now();
         let rows = on_pool!(
@@ -90,7 +91,8 @@ impl Store {
             sqlx::query!(
                 r#"
                 SELECT id, secret FROM token_keys
-                ORDER BY created_at <= $1::timestamptz - interval '2 minutes' DESC, created_at DESC, id DESC
+                ORDER BY created_at <= $1::timestamptz - interval '2 minutes' DESC,
+                    CASE WHEN created_at <= $1::timestamptz - interval '2 minutes' THEN created_at END DESC, created_at
                 "#,
                 now,
             )
@@ -178,7 +180,8 @@ impl Store {
             self,
             "reports.list",
             conn,
-            sqlx::query!(
+            sqlx::query_as!(
+                ReportRow,
                 r#"
                 SELECT id, received_at, source, envelope_from, envelope_to, meaning, outcome, recipient_id, detail, raw
                 FROM reports WHERE message_id = $1 AND project_id = $2 ORDER BY id DESC LIMIT $3
@@ -189,28 +192,53 @@ impl Store {
             )
             .fetch_all(conn)
         )?;
-        rows.into_iter()
-            .map(|row| {
-                let place = |column| ("reports", column);
-                let mut raw = Vec::new();
-                // What cannot be unzipped is shown as nothing.
-                let _ = GzDecoder::new(&row.raw[..]).read_to_end(&mut raw);
-                Ok(StoredReport {
-                    id: ReportId::from_uuid(row.id),
-                    recipient: row.recipient_id.map(RecipientId::from_uuid),
-                    kept: KeptReport {
-                        received_at: row.received_at,
-                        source: decoded(ReportSource::parse(&row.source), place("source"), row.id, &row.source)?,
-                        envelope_from: row.envelope_from,
-                        envelope_to: row.envelope_to,
-                        meaning: row.meaning,
-                        outcome: decoded(ReportOutcome::parse(&row.outcome), place("outcome"), row.id, &row.outcome)?,
-                        detail: row.detail,
-                        raw,
-                    },
-                })
-            })
-            .collect()
+        rows.into_iter().map(ReportRow::decode).collect()
+    }
+
+    /// Reports that somebody has to look at, of all projects and of nobody, newest first; or the one with that id.
+    pub async fn list_reports_to_look_at(
+        &self,
+        only: Option<ReportId>,
+        limit: i64,
+    ) -> Result<Vec<StoredReport>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "reports.list_to_look_at",
+            conn,
+            sqlx::query_as!(
+                ReportRow,
+                r#"
+                SELECT id, received_at, source, envelope_from, envelope_to, meaning, outcome, recipient_id, detail, raw
+                FROM reports WHERE CASE WHEN $1::uuid IS NULL THEN outcome IN ('review', 'unattributed') ELSE id = $1 END
+                ORDER BY received_at DESC LIMIT $2
+                "#,
+                only.map(ReportId::uuid),
+                limit,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter().map(ReportRow::decode).collect()
+    }
+
+    /// Makes a key of tokens, under the next number; gives that. It makes tokens from two minutes later on.
+    pub async fn add_token_key(&self, secret: &[u8; 32]) -> Result<i16, StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "token_keys.add",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                INSERT INTO token_keys (id, secret, created_at)
+                SELECT ((SELECT id FROM token_keys ORDER BY created_at DESC, id DESC LIMIT 1) + 1) % 256, $1, $2
+                ON CONFLICT (id) DO UPDATE SET secret = EXCLUDED.secret, created_at = EXCLUDED.created_at
+                RETURNING id
+                "#,
+                &secret[..],
+                now,
+            )
+            .fetch_one(conn)
+        )
     }
 
     /// Forgets reports that came before an instant, at most so many; how many they were.
@@ -232,6 +260,42 @@ impl Store {
             .execute(conn)
         )?;
         Ok(done.rows_affected())
+    }
+}
+
+struct ReportRow {
+    id: Uuid,
+    received_at: Timestamp,
+    source: String,
+    envelope_from: String,
+    envelope_to: String,
+    meaning: String,
+    outcome: String,
+    recipient_id: Option<Uuid>,
+    detail: Value,
+    raw: Vec<u8>,
+}
+
+impl ReportRow {
+    fn decode(self) -> Result<StoredReport, StoreError> {
+        let place = |column| ("reports", column);
+        let mut raw = Vec::new();
+        // What cannot be unzipped is shown as nothing.
+        let _ = GzDecoder::new(&self.raw[..]).read_to_end(&mut raw);
+        Ok(StoredReport {
+            id: ReportId::from_uuid(self.id),
+            recipient: self.recipient_id.map(RecipientId::from_uuid),
+            kept: KeptReport {
+                received_at: self.received_at,
+                source: decoded(ReportSource::parse(&self.source), place("source"), self.id, &self.source)?,
+                envelope_from: self.envelope_from,
+                envelope_to: self.envelope_to,
+                meaning: self.meaning,
+                outcome: decoded(ReportOutcome::parse(&self.outcome), place("outcome"), self.id, &self.outcome)?,
+                detail: self.detail,
+                raw,
+            },
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -114,6 +114,23 @@ impl Dns {
         });
         Self { address, names: kept }
     }
+}
+
+/// A server, for all tests, in whose world no name exists: nobody is asked whom a test did not start.
+pub fn nowhere() -> SocketAddr {
+    static SERVER: OnceLock<SocketAddr> = OnceLock::new();
+    *SERVER.get_or_init(|| {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        // Of no test's runtime: it lives as long as the process.
+        std::thread::spawn(move || {
+            let mut query = [0; 1500];
+            while let Ok((count, from)) = socket.recv_from(&mut query) {
+                let _ = socket.send_to(&answer(&query[..count], &Names::new()), from);
+            }
+        });
+        address
+    })
 }
 
 /// One port for both.

@@ -15,7 +15,7 @@ pub fn command(url: &str, arguments: &[&str]) -> Command {
     command.env("MAILWRIGHT_DELIVERY__REQUIRE_VERIFIED_DOMAIN", "false");
     // Nobody is asked whom the test did not start.
     command.env("MAILWRIGHT_DOMAINS__RESOLVERS", "");
-    command.env("MAILWRIGHT_DNS__SERVERS", "127.0.0.1:9");
+    command.env("MAILWRIGHT_DNS__SERVERS", super::dns::nowhere().to_string());
     command
 }
 
