@@ -323,6 +323,10 @@ async fn what_a_project_keeps_no_longer_is_purged_and_nothing_unsettled_ever() {
             uuid(&told),
         ))
         .await;
+    // What was not turned into jobs yet is owed as well: the feeder has to have come past these.
+    app.clock.advance(Duration::from_mins(10));
+    let fed = "SELECT count(*) FROM webhook_positions WHERE fed_until > now() + interval '6 minutes'";
+    app.database.until_count(fed, 1).await;
     app.clock.advance(Duration::from_hours(25));
     let young = app.send(&message).await;
     app.settled(&young).await;
