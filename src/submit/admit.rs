@@ -1,5 +1,6 @@
 //! Admission: what is asked before anything is composed. Who may send as whom, and whether what is named exists.
 
+use super::signing::Identity;
 use super::submission::Refusal;
 use crate::domain::access::{Caller, Mode};
 use crate::domain::draft::{Content, Place};
@@ -7,7 +8,7 @@ use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::ProjectId;
 use crate::domain::sending_domain::DomainState;
 use crate::routing::PolicySnapshot;
-use crate::store::accounts::domains::Sender;
+use crate::store::accounts::domains::ProvedDomain;
 
 /// Refuses what this caller may not send.
 pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Result<(), Refusal> {
@@ -33,24 +34,36 @@ pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Resul
     }
 }
 
-/// Refuses live mail from a domain that somebody else has proved; and from one that nobody has, or that fell, where a proof
-/// is asked for.
-pub fn admit_domain(project: ProjectId, domain: &str, sender: &Sender) -> Result<(), Refusal> {
-    let refused = |why: String| Err(Refusal::UnverifiedDomain(why));
-    match &sender.proved {
-        // Projects that held keys of the same domain before it could be proved go on, both of them.
-        Some(proved)
-            if proved.project != project
-                && (sender.must_be_verified || sender.holds.is_none_or(|held| held < proved.name.len())) =>
-        {
-            refused(format!("{} belongs to another project", proved.name))
+/// Refuses a domain that somebody else has proved. Projects that held keys of the same domain before it could be proved go on.
+pub fn admit_owner(project: ProjectId, identity: &Identity) -> Result<(), Refusal> {
+    match &identity.sender.proved {
+        Some(proved) if proved.project != project => {
+            let holds = identity.keys.first().is_some_and(|key| key.domain().len() >= proved.name.len());
+            if holds { Ok(()) } else { Err(of_another(proved)) }
         }
-        Some(proved) if sender.must_be_verified && proved.state == DomainState::Failed => {
-            refused(format!("the records of {} have been wrong for days: see GET /v1/domains", proved.name))
-        }
-        None if sender.must_be_verified => refused(format!(
-            "{domain} is not a verified domain of this project: add it by POST /v1/domains, and publish its records"
-        )),
         _ => Ok(()),
     }
+}
+
+/// Refuses what [`admit_owner`] does; and, where a proof is asked for, a domain that the project has not proved, or that fell.
+pub fn admit_author(project: ProjectId, domain: &str, identity: &Identity) -> Result<(), Refusal> {
+    admit_owner(project, identity)?;
+    if !identity.sender.must_be_verified {
+        return Ok(());
+    }
+    match &identity.sender.proved {
+        Some(proved) if proved.project != project => Err(of_another(proved)),
+        Some(proved) if proved.state == DomainState::Failed => Err(Refusal::UnverifiedDomain(format!(
+            "the records of {} have been wrong for days: see GET /v1/domains",
+            proved.name
+        ))),
+        Some(_) => Ok(()),
+        None => Err(Refusal::UnverifiedDomain(format!(
+            "{domain} is not a verified domain of this project: add it by POST /v1/domains, and publish its records"
+        ))),
+    }
+}
+
+fn of_another(proved: &ProvedDomain) -> Refusal {
+    Refusal::UnverifiedDomain(format!("{} belongs to another project", proved.name))
 }

@@ -25,7 +25,6 @@ use crate::domain::recipient::RecipientStatus;
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
 use crate::request::write::write;
-use crate::store::accounts::domains::Sender;
 
 /// What is the same for all messages of an item.
 #[derive(Debug, Clone)]
@@ -169,15 +168,14 @@ impl Door {
         if !self.is_live(caller) {
             return Ok(identity);
         }
-        if admit::admit_domain(project, domain, &identity.sender).is_err() {
+        if admit::admit_author(project, domain, &identity).is_err() {
             identity = self.signing.identity_anew(project, domain).await?;
-            admit::admit_domain(project, domain, &identity.sender).map_err(NotMade::Refused)?;
+            admit::admit_author(project, domain, &identity).map_err(NotMade::Refused)?;
         }
         // SPF speaks for the domain of notices: it may be another's, below the author's.
         if let Some(path) = content.return_path_domain().filter(|path| *path != domain) {
             let of_path = self.signing.identity(project, path).await?;
-            let owned = Sender { must_be_verified: false, ..of_path.sender.clone() };
-            admit::admit_domain(project, path, &owned).map_err(NotMade::Refused)?;
+            admit::admit_owner(project, &of_path).map_err(NotMade::Refused)?;
         }
         Ok(identity)
     }

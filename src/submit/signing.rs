@@ -157,9 +157,8 @@ async fn find(
     {
         live_keys = keys.iter().cloned().chain([parsed.key(&row)?]).collect::<Vec<_>>().into();
     }
-    let holds = found.first().map(|key| key.domain.len());
     let has_return_path =
         sender.proved.as_ref().is_some_and(|proved| proved.project == project && proved.return_path.is_some());
     let ring = if has_return_path { store.list_token_keys().await.map_err(away)? } else { Vec::new() };
-    Ok(Arc::new(Identity { keys, live_keys, sender: Sender { holds, ..sender }, ring: Ring::of(ring) }))
+    Ok(Arc::new(Identity { keys, live_keys, sender, ring: Ring::of(ring) }))
 }

@@ -33,8 +33,6 @@ pub struct Sender {
     pub must_be_verified: bool,
     /// The closest domain at or above that somebody has proved.
     pub proved: Option<ProvedDomain>,
-    /// Octets of the domain's name that the project's own keys sign for, if it has any.
-    pub holds: Option<usize>,
 }
 
 /// A domain that is somebody's.
@@ -227,7 +225,7 @@ impl Store {
             }),
             _ => None,
         };
-        Ok(Sender { must_be_verified: row.requires_verified_domain, proved, holds: None })
+        Ok(Sender { must_be_verified: row.requires_verified_domain, proved })
     }
 }
 
