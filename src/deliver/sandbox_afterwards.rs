@@ -13,7 +13,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::reply::Reply;
 use crate::domain::script::{CameBack, Script};
 use crate::domain::stage::Stage;
-use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
+use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason};
 use crate::routing::Router;
 use crate::shutdown::Shutdown;
 use crate::store::mail::sandbox_afterwards::ComingBack;
@@ -117,23 +117,12 @@ impl Returns {
         class: Option<String>,
         evidence: Evidence,
     ) -> Option<NewSuppression> {
-        let now = self.clock.now();
         let address = Address::parse(&coming.address).ok()?;
         // An address that is a script by its name is there to be used again.
         if Script::of_address(&address).is_some() {
             return None;
         }
-        Some(NewSuppression {
-            project: coming.project,
-            mode: coming.mode,
-            address: address.folded(),
-            scope: SuppressionScope::Project,
-            reason,
-            class,
-            evidence,
-            note: String::new(),
-            created_at: now,
-            expires_at: reason.expiry(now),
-        })
+        let whose = (coming.project, coming.mode);
+        Some(NewSuppression::learnt(whose, &address, reason, class, evidence, self.clock.now()))
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::address::Address;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::outcome::AttemptReport;
-use crate::domain::suppression::{Evidence, NewSuppression, Suppression, SuppressionReason, SuppressionScope};
+use crate::domain::suppression::{Evidence, NewSuppression, Suppression, SuppressionReason};
 use crate::store::patience::until_it_answers;
 use crate::store::{Store, StoreError};
 use crate::suppress::Suppressions;
@@ -76,24 +76,16 @@ pub fn of_report(delivery: &LeasedDelivery, report: &AttemptReport, now: Timesta
     let condemned = report.condemned.as_ref()?;
     let trouble = report.outcome.trouble()?;
     let reply = trouble.reply.as_ref()?;
-    Some(Box::new(NewSuppression {
-        project: delivery.project,
-        mode: condemned.mode,
-        address: condemned.address.folded(),
-        scope: SuppressionScope::Project,
-        reason: SuppressionReason::Bounce,
-        class: Some(trouble.class.name().to_owned()),
-        evidence: Evidence {
-            source: Some("reply".to_owned()),
-            code: Some(i32::from(reply.code)),
-            enhanced: reply.enhanced.map(|status| status.to_string()),
-            text: Some(reply.text.clone()),
-            host: report.host.clone(),
-            message_id: Some(delivery.message.to_string()),
-            rule: trouble.rule.as_ref().map(|(rule, _)| rule.to_string()),
-        },
-        note: String::new(),
-        created_at: now,
-        expires_at: SuppressionReason::Bounce.expiry(now),
-    }))
+    let evidence = Evidence {
+        source: Some("reply".to_owned()),
+        code: Some(i32::from(reply.code)),
+        enhanced: reply.enhanced.map(|status| status.to_string()),
+        text: Some(reply.text.clone()),
+        host: report.host.clone(),
+        message_id: Some(delivery.message.to_string()),
+        rule: trouble.rule.as_ref().map(|(rule, _)| rule.to_string()),
+    };
+    let (whose, class) = ((delivery.project, condemned.mode), Some(trouble.class.name().to_owned()));
+    let reason = SuppressionReason::Bounce;
+    Some(Box::new(NewSuppression::learnt(whose, &condemned.address, reason, class, evidence, now)))
 }

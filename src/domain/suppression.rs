@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Mode;
+use super::address::Address;
 use super::clock::{Rng, Timestamp, rfc3339};
 use super::draft::Tag;
 use super::id::{MessageId, ProjectId, RecipientId, SuppressionId};
@@ -157,6 +158,30 @@ pub struct NewSuppression {
 }
 
 impl NewSuppression {
+    /// What follows from something that was learnt of an address: all of the project's mail to it ends, for as long as the
+    /// reason says.
+    pub fn learnt(
+        (project, mode): (ProjectId, Mode),
+        address: &Address,
+        reason: SuppressionReason,
+        class: Option<String>,
+        evidence: Evidence,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            project,
+            mode,
+            address: address.folded(),
+            scope: SuppressionScope::Project,
+            reason,
+            class,
+            evidence,
+            note: String::new(),
+            created_at: now,
+            expires_at: reason.expiry(now),
+        }
+    }
+
     pub fn shard(&self) -> Shard {
         shard_of(self.project, &self.address)
     }

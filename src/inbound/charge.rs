@@ -13,7 +13,7 @@ use crate::domain::reply::{EnhancedStatus, Reply};
 use crate::domain::report_kept::ReportOutcome;
 use crate::domain::sending_domain::dmarc::organizational_by_list;
 use crate::domain::stage::Stage;
-use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
+use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason};
 use crate::feedback::{Meaning, Reading, Reported};
 use crate::net::dns_error::DnsError;
 use crate::store::StoreError;
@@ -128,19 +128,9 @@ impl Intake {
         class: Option<String>,
         evidence: Evidence,
     ) -> Option<NewSuppression> {
-        let now = self.clock.now();
-        Some(NewSuppression {
-            project: about.project,
-            mode: about.mode,
-            address: Address::parse(&about.address).ok()?.folded(),
-            scope: SuppressionScope::Project,
-            reason,
-            class,
-            evidence,
-            note: String::new(),
-            created_at: now,
-            expires_at: reason.expiry(now),
-        })
+        let address = Address::parse(&about.address).ok()?;
+        let whose = (about.project, about.mode);
+        Some(NewSuppression::learnt(whose, &address, reason, class, evidence, self.clock.now()))
     }
 
     /// Who signed a letter, if that is whom it says to be from (by organization); `None`: nobody. A key that cannot be had now is
