@@ -2,8 +2,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query};
+use hickory_resolver::proto::rr::RecordType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+
+use super::name::name_of;
+
+/// A question for the records of a type that a name has; what else it asks for, its metadata may say.
+pub(super) fn question(name: &str, record_type: RecordType, id: u16) -> Result<Message, String> {
+    let mut name = name_of(name).ok_or_else(|| format!("{name} can be no name"))?;
+    name.set_fqdn(true);
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(name, record_type));
+    Ok(message)
+}
 
 /// Sends a query with that id, and waits for the answer for as long as the caller does.
 pub(super) async fn exchange(server: SocketAddr, query: &[u8], id: u16) -> Result<Vec<u8>, String> {

@@ -5,12 +5,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::dns_error::DnsError;
-use super::exchange::exchange;
-use super::name::name_of;
+use super::exchange::{exchange, question};
 use crate::domain::tlsa::Tlsa;
 
 /// What is asked for.
@@ -57,19 +56,16 @@ impl Validated {
 }
 
 fn query(name: &str, kind: Kind, id: u16) -> Result<Vec<u8>, String> {
-    let mut name = name_of(name).ok_or_else(|| format!("{name} can be no name"))?;
-    name.set_fqdn(true);
-    let kind = match kind {
+    let record_type = match kind {
         Kind::Mx => RecordType::MX,
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
         Kind::Tlsa => RecordType::TLSA,
     };
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    let mut message = question(name, record_type, id)?;
     message.metadata.recursion_desired = true;
     // RFC 6840 §5.7: we understand AD.
     message.metadata.authentic_data = true;
-    message.add_query(Query::query(name, kind));
     message.to_vec().map_err(|error| error.to_string())
 }
 

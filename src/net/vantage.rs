@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use super::exchange::exchange;
-use super::name::{name_of, text_of};
+use super::exchange::{exchange, question};
+use super::name::text_of;
 use crate::domain::sending_domain::Told;
 
 /// Records of one answer that are looked at, and characters of each: more than any key of 4096 bits.
@@ -55,11 +55,8 @@ pub async fn ask(
 }
 
 fn query(name: &str, asked: Asked, recurse: bool, id: u16) -> Result<Vec<u8>, String> {
-    let mut name = name_of(name).ok_or_else(|| format!("{name} can be no name"))?;
-    name.set_fqdn(true);
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    let mut message = question(name, asked.record_type(), id)?;
     message.metadata.recursion_desired = recurse;
-    message.add_query(Query::query(name, asked.record_type()));
     message.to_vec().map_err(|error| error.to_string())
 }
 
