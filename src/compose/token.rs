@@ -75,7 +75,8 @@ fn code(key: &TokenKey, purpose: Purpose, sealed: &[u8]) -> [u8; CODE] {
     code
 }
 
-fn base32(bytes: &[u8]) -> String {
+/// Bytes in lower-case letters and digits (RFC 4648 §6), without padding.
+pub fn base32(bytes: &[u8]) -> String {
     let (mut text, mut buffer, mut bits) = (String::with_capacity(bytes.len().div_ceil(5) * 8), 0_u32, 0);
     for byte in bytes {
         buffer = (buffer << 8) | u32::from(*byte);

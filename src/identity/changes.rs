@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::wanted::PLACES;
 use super::{DomainInFull, Domains};
 use crate::accounts::{AccountError, make_dkim_keys};
+use crate::compose::token::base32;
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::dkim::Algorithm;
 use crate::domain::id::{DomainId, ProjectId};
@@ -132,12 +133,10 @@ impl Domains {
 
     /// The start of selectors that nobody else has in the domain: another installation may sign for it, too.
     fn stem(&self) -> String {
-        const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         let now = self.clock.now();
         let mut bytes = [0; 4];
         self.rng.fill(&mut bytes);
-        let chance: String = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
-        format!("mw{:02}{:02}{chance}", now.year() % 100, u8::from(now.month()))
+        format!("mw{:02}{:02}{}", now.year() % 100, u8::from(now.month()), &base32(&bytes)[..4])
     }
 }
 

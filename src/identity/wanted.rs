@@ -4,6 +4,7 @@ use crate::compose::dkim::SigningKey;
 use crate::config::Config;
 use crate::domain::dkim::Algorithm;
 use crate::domain::id::DomainId;
+use crate::domain::sending_domain::export::quoted;
 use crate::domain::sending_domain::key_record::KeyRecord;
 use crate::domain::sending_domain::record::Expected;
 use crate::domain::sending_domain::{KeySlot, Purpose, RecordType, WantedRecord};
@@ -115,11 +116,9 @@ fn key_text(key: &StoredDkimKey, domain: &str) -> Option<String> {
     parsed.and_then(|key| key.record()).ok()
 }
 
-/// The line of a delegated key in a zone file (RFC 1035 §5): its strings, 255 octets at most.
+/// The line of a delegated key in a zone file (RFC 1035 §5).
 pub fn zone_line(domain: DomainId, key: &FoundDkimKey) -> Result<String, String> {
     let parsed = SigningKey::parse(&key.domain, &key.selector, key.algorithm, &key.private_key);
     let record = parsed.and_then(|key| key.record()).map_err(|error| error.to_string())?;
-    let strings: Vec<_> =
-        record.as_bytes().chunks(255).map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect();
-    Ok(format!("{}.{}\tIN\tTXT\t{} ; {}", key.selector, domain.uuid().simple(), strings.join(" "), key.domain))
+    Ok(format!("{}.{}\tIN\tTXT\t{} ; {}", key.selector, domain.uuid().simple(), quoted(&record), key.domain))
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::canonical::{Fields, body_hash, relax_field, split_field};
 use crate::domain::clock::Timestamp;
 use crate::domain::dkim::Algorithm;
-use crate::domain::sending_domain::key_record::KeyRecord;
+use crate::domain::sending_domain::key_record::{KeyRecord, tag};
 
 /// Signatures of a message that are looked at.
 const SIGNATURES_MAX: usize = 8;
@@ -102,12 +102,8 @@ fn signature(
     (now, is_wanted): (Timestamp, &impl Fn(&str) -> bool),
 ) -> Option<Signature> {
     let text = std::str::from_utf8(split_field(field).1).ok()?;
-    let tag = |name: &str| {
-        text.split(';').find_map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            (key.trim() == name).then(|| value.split_ascii_whitespace().collect::<String>())
-        })
-    };
+    // White space within a value means nothing.
+    let tag = |name| tag(text, name).map(|value| value.split_ascii_whitespace().collect::<String>());
     let domain = tag("d")?.to_ascii_lowercase();
     if !is_wanted(&domain) {
         return None;

@@ -46,9 +46,7 @@ fn table_line(record: &WantedRecord, _: &str) -> String {
 fn zone_line(record: &WantedRecord, zone: &str) -> String {
     let name = relative(&record.host, zone);
     let data = match record.record_type {
-        RecordType::Txt => {
-            strings(&record.value).map(|part| format!("\"{}\"", escaped(part))).collect::<Vec<_>>().join(" ")
-        }
+        RecordType::Txt => quoted(&record.value),
         RecordType::Cname => format!("{}.", record.value),
     };
     format!("{name}\t3600\tIN\t{}\t{data}", record.record_type)
@@ -75,9 +73,11 @@ fn relative<'h>(host: &'h str, zone: &str) -> &'h str {
     if host == zone { "@" } else { host.strip_suffix(zone).and_then(|host| host.strip_suffix('.')).unwrap_or(host) }
 }
 
-fn strings(text: &str) -> impl Iterator<Item = &str> {
+/// A text as the strings of a TXT record in a zone file.
+pub fn quoted(text: &str) -> String {
     // What is written is ASCII: no character is cut.
-    (0..text.len()).step_by(STRING_MAX).map(|at| &text[at..text.len().min(at + STRING_MAX)])
+    let strings = (0..text.len()).step_by(STRING_MAX).map(|at| &text[at..text.len().min(at + STRING_MAX)]);
+    strings.map(|part| format!("\"{}\"", escaped(part))).collect::<Vec<_>>().join(" ")
 }
 
 fn escaped(text: &str) -> String {

@@ -81,8 +81,8 @@ pub fn is_like(text: &str) -> bool {
     tag(text, "p").is_some() || tag(text, "v").is_some_and(|version| version.eq_ignore_ascii_case("dkim1"))
 }
 
-/// The value of a tag (RFC 6376 §3.2).
-fn tag<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+/// The value of a tag in a list of them (RFC 6376 §3.2).
+pub fn tag<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.split(';').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
         (key.trim() == name).then(|| value.trim())
