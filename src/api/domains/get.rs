@@ -4,13 +4,13 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
+use super::list::DomainInListView;
 use crate::api::auth::Authed;
 use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::dkim::Algorithm;
-use crate::domain::id::DomainId;
 use crate::domain::sending_domain::standing::PATIENCE;
 use crate::domain::sending_domain::{
     DomainState, KeySlot, Purpose, RecordCheck, RecordType, Told, Vantage, WantedRecord,
@@ -24,11 +24,8 @@ const REMOVABLE_AFTER: time::Duration = time::Duration::days(7);
 /// The schema `Domain`.
 #[derive(Serialize)]
 pub(super) struct DomainView<'d> {
-    id: DomainId,
-    name: &'d str,
-    state: DomainState,
-    verified_at: Option<String>,
-    wrong_since: Option<String>,
+    #[serde(flatten)]
+    domain: DomainInListView<'d>,
     fails_at: Option<String>,
     delegated: bool,
     rotate_days: Option<i32>,
@@ -37,8 +34,6 @@ pub(super) struct DomainView<'d> {
     records: Vec<RecordView<'d>>,
     keys: Vec<KeyView<'d>>,
     dmarc: &'d Option<serde_json::Value>,
-    checked_at: Option<String>,
-    created_at: String,
 }
 
 /// The schema `DomainRecord`.
@@ -79,7 +74,7 @@ struct KeyView<'d> {
 /// The domain, its records and what was seen of them.
 pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId, params: Params) -> Result<Response, Problem> {
     let caller = super::caller(&api, authed, params).await?;
-    let found = api.domains.in_full(super::find(&api, &caller, &id).await?).await?;
+    let found = super::find_in_full(&api, &caller, &id).await?;
     Ok(ok_json(&DomainView::of(&found)))
 }
 
@@ -89,11 +84,7 @@ impl<'d> DomainView<'d> {
         let is_warned = domain.standing.state == DomainState::Warning;
         let return_path = found.records.iter().find(|record| record.purpose == Purpose::ReturnPath);
         Self {
-            id: domain.id,
-            name: &domain.name,
-            state: domain.standing.state,
-            verified_at: domain.proved_at.map(rfc3339),
-            wrong_since: domain.standing.wrong_since.map(rfc3339),
+            domain: DomainInListView::of(domain),
             fails_at: domain.standing.wrong_since.filter(|_| is_warned).map(|since| rfc3339(since + PATIENCE)),
             delegated: domain.is_delegated,
             rotate_days: domain.rotate_days,
@@ -106,8 +97,6 @@ impl<'d> DomainView<'d> {
                 .collect(),
             keys: found.keys.iter().map(KeyView::of).collect(),
             dmarc: &domain.dmarc,
-            checked_at: domain.checked_at.map(rfc3339),
-            created_at: rfc3339(domain.created_at),
         }
     }
 }

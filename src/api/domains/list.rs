@@ -16,7 +16,7 @@ use crate::store::accounts::domains::StoredDomain;
 
 /// The schema `DomainInList`.
 #[derive(Serialize)]
-struct DomainInListView<'d> {
+pub(super) struct DomainInListView<'d> {
     id: DomainId,
     name: &'d str,
     state: DomainState,
@@ -38,7 +38,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
 }
 
 impl<'d> DomainInListView<'d> {
-    fn of(domain: &'d StoredDomain) -> Self {
+    pub(super) fn of(domain: &'d StoredDomain) -> Self {
         Self {
             id: domain.id,
             name: &domain.name,

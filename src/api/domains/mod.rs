@@ -17,7 +17,7 @@ use crate::api::problem::Problem;
 use crate::domain::access::{Caller, Mode, Scope};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::DomainId;
-use crate::identity::ChangeError;
+use crate::identity::{ChangeError, DomainInFull};
 use crate::store::accounts::domains::StoredDomain;
 
 /// Whoever may do something with domains, for the project that the query names or their own.
@@ -41,21 +41,22 @@ async fn find(api: &Api, caller: &Caller, id: &str) -> Result<StoredDomain, Prob
     api.store.list_domains(caller.project, Some(id), None, 1).await?.pop().ok_or_else(Problem::not_found)
 }
 
+/// The same, with its keys and its records.
+async fn find_in_full(api: &Api, caller: &Caller, id: &str) -> Result<DomainInFull, Problem> {
+    Ok(api.domains.in_full(find(api, caller, id).await?).await?)
+}
+
 fn refused(error: ChangeError) -> Problem {
-    let at = |pointer: &str, code, error: &ChangeError| {
-        Problem::validation(vec![Fault::new(pointer, code, error.to_string())])
-    };
-    match &error {
-        ChangeError::Exists | ChangeError::Taken => at("/name", FaultCode::Conflict, &error),
-        ChangeError::TooSoon(_) => at("", FaultCode::Conflict, &error),
-        ChangeError::TooMany(_) => at("", FaultCode::TooMany, &error),
+    let detail = error.to_string();
+    let (pointer, code) = match error {
+        ChangeError::Exists | ChangeError::Taken => ("/name", FaultCode::Conflict),
+        ChangeError::TooSoon(_) => ("", FaultCode::Conflict),
+        ChangeError::TooMany(_) => ("", FaultCode::TooMany),
         ChangeError::Key(why) => {
             tracing::error!(why, "a DKIM key could not be made");
-            Problem::internal()
+            return Problem::internal();
         }
-        ChangeError::Store(_) => match error {
-            ChangeError::Store(error) => error.into(),
-            _ => Problem::internal(),
-        },
-    }
+        ChangeError::Store(error) => return error.into(),
+    };
+    Problem::validation(vec![Fault::new(pointer, code, detail)])
 }

@@ -19,7 +19,7 @@ pub async fn records(
 ) -> Result<Response, Problem> {
     let form = params.parsed("format", "table, zone, terraform or dig", RecordsForm::parse);
     let caller = super::caller(&api, authed, params).await?;
-    let found = api.domains.in_full(super::find(&api, &caller, &id).await?).await?;
+    let found = super::find_in_full(&api, &caller, &id).await?;
     let text = write(form.unwrap_or(RecordsForm::Table), &found.domain.name, &found.records);
     Ok(with_type(text, "text/plain; charset=utf-8"))
 }

@@ -17,7 +17,7 @@ pub async fn rotate(
     params: Params,
 ) -> Result<Response, Problem> {
     let caller = super::caller(&api, authed, params).await?;
-    let found = api.domains.in_full(super::find(&api, &caller, &id).await?).await?;
+    let found = super::find_in_full(&api, &caller, &id).await?;
     api.domains.rotate(&found).await.map_err(super::refused)?;
     let found = api.domains.in_full(found.domain).await?;
     Ok(ok_json(&DomainView::of(&found)))

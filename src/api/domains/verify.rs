@@ -19,11 +19,11 @@ pub async fn verify(
     params: Params,
 ) -> Result<Response, Problem> {
     let caller = super::caller(&api, authed, params).await?;
-    let found = api.domains.in_full(super::find(&api, &caller, &id).await?).await?;
+    let found = super::find_in_full(&api, &caller, &id).await?;
     if api.domains.check(&found).await? == CheckStored::Taken {
         let detail = "another project has proved this domain, or one above it, and still has its records";
         return Err(Problem::validation(vec![Fault::new("", FaultCode::Conflict, detail)]));
     }
-    let found = api.domains.in_full(super::find(&api, &caller, &id).await?).await?;
+    let found = super::find_in_full(&api, &caller, &id).await?;
     Ok(ok_json(&DomainView::of(&found)))
 }
