@@ -29,6 +29,7 @@ use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
 use crate::identity::{DomainParts, Domains};
+use crate::inbound::Intake;
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
@@ -124,7 +125,8 @@ impl Service {
         common.traffic.name_projects(&common.store).await?;
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
         shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
-        let door = common.start_http(&config, plan, listener, &shutdown)?;
+        let intake = common.make_intake(&config);
+        let door = common.start_http(&config, plan, (listener, Arc::clone(&intake)), &shutdown)?;
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
         }
@@ -132,7 +134,7 @@ impl Service {
             common.start_webhooks(&config, &shutdown)?;
         }
         let inbound = if plan.roles.contains(&Role::Inbound) && !plan.paused {
-            Box::pin(common.start_inbound(&config, &plan.roles, &shutdown)).await?
+            Box::pin(Common::start_inbound(&config, &plan.roles, intake, &shutdown)).await?
         } else {
             Vec::new()
         };
@@ -213,7 +215,7 @@ impl Common {
         &self,
         config: &Config,
         plan: &Plan,
-        listener: TcpListener,
+        (listener, intake): (TcpListener, Arc<Intake>),
         shutdown: &Shutdown,
     ) -> Result<Arc<Door>, StartError> {
         let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
@@ -253,7 +255,7 @@ impl Common {
         let api = Api {
             templates: Arc::clone(&self.templates),
             domains: Arc::clone(&self.domains),
-            intake: self.make_intake(config),
+            intake,
             requires_verified_domain: config.delivery.require_verified_domain,
             recaller,
             door: Arc::clone(&door),

@@ -15,6 +15,7 @@ use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
 
 impl Common {
+    /// What takes reports, whichever way they come in.
     pub(super) fn make_intake(&self, config: &Config) -> Arc<Intake> {
         Arc::new(Intake {
             store: self.store.clone(),
@@ -34,9 +35,9 @@ impl Common {
 
     /// Listens where it is told to, and gives the addresses; reads a maildir.
     pub(super) async fn start_inbound(
-        &self,
         config: &Config,
         roles: &[Role],
+        intake: Arc<Intake>,
         shutdown: &Shutdown,
     ) -> Result<Vec<std::net::SocketAddr>, StartError> {
         let settings = &config.inbound;
@@ -44,7 +45,6 @@ impl Common {
             let why = "inbound.listen: names no address, and inbound.maildir no directory: nothing would come in";
             return Err(StartError::Config(why.to_owned()));
         }
-        let intake = self.make_intake(config);
         if !settings.maildir.as_os_str().is_empty() {
             let maildir = Maildir { intake: Arc::clone(&intake), path: settings.maildir.clone(), limit: intake.limit };
             shutdown.keep("the maildir of reports", maildir.run(shutdown.clone()));
