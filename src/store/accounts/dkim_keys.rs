@@ -64,6 +64,10 @@ impl StoredDkimKey {
     }
 }
 
+fn algorithm(row: Uuid, name: &str) -> Result<Algorithm, StoreError> {
+    decoded(Algorithm::parse(name), ("dkim_keys", "algorithm"), row, name)
+}
+
 const fn slot(signs_since: Option<Timestamp>, retired_at: Option<Timestamp>) -> KeySlot {
     match (signs_since, retired_at) {
         (_, Some(_)) => KeySlot::Retired,
@@ -139,11 +143,10 @@ impl Store {
         )?;
         rows.into_iter()
             .map(|row| {
-                let algorithm = Algorithm::parse(&row.algorithm);
                 Ok(StoredDkimKey {
                     id: DkimKeyId::from_uuid(row.id),
                     selector: row.selector,
-                    algorithm: decoded(algorithm, ("dkim_keys", "algorithm"), row.id, &row.algorithm)?,
+                    algorithm: algorithm(row.id, &row.algorithm)?,
                     private_key: PrivateKey::from_pkcs8(row.private_key),
                     created_at: row.created_at,
                     signs_since: row.signs_since,
@@ -200,12 +203,11 @@ impl Store {
         )?;
         rows.into_iter()
             .map(|row| {
-                let algorithm = Algorithm::parse(&row.algorithm);
                 let key = FoundDkimKey {
                     id: DkimKeyId::from_uuid(row.id),
                     domain: row.domain,
                     selector: row.selector,
-                    algorithm: decoded(algorithm, ("dkim_keys", "algorithm"), row.id, &row.algorithm)?,
+                    algorithm: algorithm(row.id, &row.algorithm)?,
                     private_key: PrivateKey::from_pkcs8(row.private_key),
                 };
                 Ok((DomainId::from_uuid(row.domain_id), key))
@@ -238,13 +240,11 @@ impl Store {
         )?;
         rows.into_iter()
             .map(|row| {
-                let algorithm = Algorithm::parse(&row.algorithm)
-                    .ok_or_else(|| StoreError::corrupt("dkim_keys", "algorithm", row.id, &row.algorithm))?;
                 Ok(FoundDkimKey {
                     id: DkimKeyId::from_uuid(row.id),
                     domain: row.domain,
                     selector: row.selector,
-                    algorithm,
+                    algorithm: algorithm(row.id, &row.algorithm)?,
                     private_key: PrivateKey::from_pkcs8(row.private_key),
                 })
             })

@@ -54,6 +54,21 @@ impl Store {
         before: Option<DomainId>,
         limit: i64,
     ) -> Result<Vec<StoredDomain>, StoreError> {
+        self.select_domains(project, (only, None), before, limit).await
+    }
+
+    /// The project's domain of that name.
+    pub async fn find_domain(&self, project: ProjectId, name: &str) -> Result<Option<StoredDomain>, StoreError> {
+        Ok(self.select_domains(project, (None, Some(name)), None, 1).await?.pop())
+    }
+
+    async fn select_domains(
+        &self,
+        project: ProjectId,
+        (id, name): (Option<DomainId>, Option<&str>),
+        before: Option<DomainId>,
+        limit: i64,
+    ) -> Result<Vec<StoredDomain>, StoreError> {
         let rows = on_pool!(
             self,
             "domains.list",
@@ -64,11 +79,13 @@ impl Store {
                 SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
                     wrong_since, checks, dmarc, checked_at, created_at
                 FROM domains
-                WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
-                ORDER BY id DESC LIMIT $4
+                WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::text IS NULL OR name = $3)
+                  AND ($4::uuid IS NULL OR id < $4)
+                ORDER BY id DESC LIMIT $5
                 "#,
                 project.uuid(),
-                only.map(DomainId::uuid),
+                id.map(DomainId::uuid),
+                name,
                 before.map(DomainId::uuid),
                 limit,
             )
@@ -95,27 +112,6 @@ impl Store {
             .fetch_all(conn)
         )?;
         rows.into_iter().map(DomainRow::decode).collect()
-    }
-
-    /// The project's domain of that name.
-    pub async fn find_domain(&self, project: ProjectId, name: &str) -> Result<Option<StoredDomain>, StoreError> {
-        let row = on_pool!(
-            self,
-            "domains.find",
-            conn,
-            sqlx::query_as!(
-                DomainRow,
-                r#"
-                SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
-                    wrong_since, checks, dmarc, checked_at, created_at
-                FROM domains WHERE project_id = $1 AND name = $2
-                "#,
-                project.uuid(),
-                name,
-            )
-            .fetch_optional(conn)
-        )?;
-        row.map(DomainRow::decode).transpose()
     }
 
     /// Domains that are to be looked at now; nobody else takes them for the next minutes.

@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod erase;
 pub mod events;
 pub mod idempotency;
+pub(in crate::store) mod later_events;
 pub mod listing;
 pub mod log;
 pub mod mentions;

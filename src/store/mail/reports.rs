@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
-use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId, ReportId};
+use crate::domain::id::{MessageId, ProjectId, RecipientId, ReportId};
 use crate::domain::report_kept::{ReportOutcome, ReportSource};
 use crate::domain::shard::Shard;
+use crate::store::mail::later_events::{About, insert_later_event};
 use crate::store::{Moment, Store, StoreError, decoded, on_pool};
 
 /// Reports of one recipient that are kept.
@@ -362,27 +363,9 @@ async fn put(
         return Ok(if known || about.is_some() { ReportStored::Repeated } else { ReportStored::Full });
     }
     if let (Some(about), Some((event_type, data))) = (about, event) {
-        sqlx::query!(
-            r#"
-            WITH r AS (
-                UPDATE recipients SET events = events + 1 WHERE shard = $1 AND message_id = $2 AND id = $3
-                RETURNING project_id, events)
-            INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
-            SELECT $1, $4, $5, $2, $3, $6, r.events, $7, $8, $9, $10, pg_current_xact_id() FROM r
-            "#,
-            about.shard.value(),
-            about.message.uuid(),
-            about.recipient.uuid(),
-            EventId::new_in(about.shard, at.now, at.rng).uuid(),
-            about.project.uuid(),
-            about.mode.name(),
-            event_type.name(),
-            at.now,
-            data,
-            at.era,
-        )
-        .execute(&mut *tx)
-        .await?;
+        let Attributed { shard, project, mode, message, recipient, .. } = *about;
+        let about = About { shard, project, mode, message, recipient };
+        insert_later_event(&mut tx, about, *event_type, data, at).await?;
     }
     tx.commit().await?;
     Ok(ReportStored::New)

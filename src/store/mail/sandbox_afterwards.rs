@@ -7,9 +7,10 @@ use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::delivery::LeasedDelivery;
 use crate::domain::event::EventType;
-use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId};
+use crate::domain::id::{MessageId, ProjectId, RecipientId};
 use crate::domain::script::{Afterwards, CameBack};
 use crate::domain::shard::Shard;
+use crate::store::mail::later_events::{About, insert_later_event};
 use crate::store::{Moment, Store, StoreError, decoded, on_pool};
 
 /// Something that came back.
@@ -150,26 +151,8 @@ async fn settle(
         CameBack::Report(_) => EventType::BouncedLater,
         CameBack::Complaint => EventType::Complained,
     };
-    sqlx::query!(
-        r#"
-        WITH r AS (
-            UPDATE recipients SET events = events + 1 WHERE shard = $1 AND message_id = $2 AND id = $3
-            RETURNING project_id, events)
-        INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
-        SELECT $1, $4, r.project_id, $2, $3, $5, r.events, $6, $7, $8, $9, pg_current_xact_id() FROM r
-        "#,
-        coming.shard.value(),
-        coming.message.uuid(),
-        coming.recipient.uuid(),
-        EventId::new_in(coming.shard, at.now, at.rng).uuid(),
-        coming.mode.name(),
-        event_type.name(),
-        at.now,
-        data,
-        at.era,
-    )
-    .execute(&mut *tx)
-    .await?;
+    let ComingBack { shard, project, mode, message, recipient, .. } = *coming;
+    insert_later_event(&mut tx, About { shard, project, mode, message, recipient }, event_type, data, at).await?;
     tx.commit().await?;
     Ok(true)
 }
