@@ -69,7 +69,12 @@ fn plain(size: usize) -> Draft {
 }
 
 fn composed(size: usize) -> Vec<u8> {
-    let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW, boundary: "0192f3a4".to_owned() };
+    let stamp = Stamp {
+        message_id: "0192f3a4@example.org".to_owned(),
+        date: NOW,
+        boundary: "0192f3a4".to_owned(),
+        links: None,
+    };
     compose(&plain(size), &stamp).unwrap()
 }
 
@@ -109,7 +114,12 @@ mod composing {
     use super::{Bencher, Body, BytesCount, Draft, NOW, SIZES, Stamp, black_box, compose, draft, html, plain, text};
 
     fn bench(bencher: Bencher<'_, '_>, draft: &Draft) {
-        let stamp = Stamp { message_id: "0192f3a4@example.org".to_owned(), date: NOW, boundary: "0192f3a4".to_owned() };
+        let stamp = Stamp {
+            message_id: "0192f3a4@example.org".to_owned(),
+            date: NOW,
+            boundary: "0192f3a4".to_owned(),
+            links: None,
+        };
         let length = compose(draft, &stamp).unwrap().len();
         bencher.counter(BytesCount::new(length)).bench_local(|| compose(black_box(draft), &stamp).unwrap());
     }

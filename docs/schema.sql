@@ -387,7 +387,7 @@ CREATE FUNCTION mailwright.fields(is_raw boolean) RETURNS text[]
     AS $$
     SELECT ARRAY['send_at', 'raw', 'per_recipient', 'from', 'to', 'cc', 'bcc', 'reply_to', 'subject', 'text', 'html',
         'alternatives', 'attachments', 'headers', 'message_id', 'return_path', 'otp', 'auto_replies', 'tags', 'metadata',
-        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'sandbox', 'template']
+        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'sandbox', 'template', 'unsubscribe', 'tracking']
 $$;
 CREATE FUNCTION mailwright.grant_to(role_name text) RETURNS boolean
     LANGUAGE plpgsql
@@ -469,57 +469,7 @@ CREATE FUNCTION mailwright.is_origin(given text) RETURNS boolean
             OR (given ~ '^https://' AND mailwright.is_domain(substring(given FROM '^https://([^:]*)(?::[0-9]{1,5})?$'))))
         AND COALESCE(substring(given FROM ':([0-9]{1,5})$')::integer, 1) BETWEEN 1 AND 65535
 $_$;
-CREATE FUNCTION mailwright.limits() RETURNS jsonb
-    LANGUAGE sql STABLE
-    AS $$
-    SELECT '{"recipients": 1000, "message": 26214400, "attachments": 100, "tags": 10, "metadata": 10240, "headers": 50}'
-        || COALESCE(jsonb_object_agg(l.name, l.most), '{}') FROM public.outbox_limits AS l
-$$;
-CREATE FUNCTION mailwright.mailbox_flaw(given text) RETURNS text
-    LANGUAGE plpgsql IMMUTABLE
-    AS $_$
-DECLARE
-    domain text := substring(given FROM '@([^@]*)$');
-    local text := left(given, length(given) - length(domain) - 1);
-BEGIN
-    IF mailwright.has_control(given) THEN
-        RETURN 'has a control character, a line break or a NUL';
-    ELSIF domain IS NULL THEN
-        RETURN 'has no ''@'' between a local part and a domain';
-    ELSIF local !~ '^[A-Za-z0-9!#$%&''*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&''*+/=?^_`{|}~\u0080-\U0010ffff-]+)*$'
-        AND local !~ '^"([^\u0001-\u001f"\\\u007f]|\\[\u0020-\u007e])*"$' THEN
-        RETURN 'has an empty or malformed local part (RFC 5321 §4.1.2)';
-    ELSIF NOT mailwright.is_domain(domain) THEN
-        RETURN 'has a malformed domain: it must have at least two labels of letters, digits and hyphens';
-    ELSIF octet_length(local) > 64 OR (octet_length(given) > 254 AND octet_length(domain) = length(domain)) THEN
-        RETURN 'is longer than RFC 5321 §4.5.3.1 allows (64 octets of local part, 254 in all)';
-    END IF;
-    RETURN NULL;
-END $_$;
-CREATE FUNCTION mailwright.media_type_flaw(given text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    AS $_$
-    SELECT CASE
-        WHEN octet_length(mailwright.trimmed(given)) > 255 THEN 'is longer than 255 bytes'
-        WHEN mailwright.trimmed(given) !~ '^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(; *[A-Za-z0-9!#$&^_.+-]+=([A-Za-z0-9!#$&^_.+-]+|"[ !#-\[\]-~]*") *)*$'
-            THEN 'is not a media type such as image/png or text/csv; charset=utf-8 (RFC 2045): a type, a slash, a subtype, '
-                'and parameters with a value each'
-        WHEN mailwright.trimmed(given) ~* '^multipart/' THEN 'a file is one part: a multipart has parts of its own'
-        WHEN mailwright.trimmed(given) ~* '^message/(partial|external-body) *(;|$)'
-            THEN 'is only a part of a message, or a pointer to one; send the message whole' END
-$_$;
-CREATE FUNCTION mailwright.new_id(at timestamp with time zone, shard_index integer) RETURNS uuid
-    LANGUAGE plpgsql
-    AS $$
-DECLARE
-    id bytea := overlay(uuid_send(gen_random_uuid())
-        PLACING substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3) FROM 1 FOR 6);
-BEGIN
-    id := set_byte(id, 6, (get_byte(id, 6) & 15) | 112);
-    id := set_byte(id, 15, (get_byte(id, 15) & 192) | shard_index);
-    RETURN encode(id, 'hex')::uuid;
-END $$;
-CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb
+CREATE FUNCTION mailwright.label_faults(message jsonb, limits jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
     AS $$
 DECLARE
@@ -567,6 +517,118 @@ BEGIN
     END IF;
     RETURN faults;
 END $$;
+CREATE FUNCTION mailwright.limits() RETURNS jsonb
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT '{"recipients": 1000, "message": 26214400, "attachments": 100, "tags": 10, "metadata": 10240, "headers": 50}'
+        || COALESCE(jsonb_object_agg(l.name, l.most), '{}') FROM public.outbox_limits AS l
+$$;
+CREATE FUNCTION mailwright.link_faults(message jsonb, limits jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    AS $_$
+DECLARE
+    faults jsonb := '[]';
+    unsubscribe jsonb := mailwright.value(message, 'unsubscribe');
+    tracking jsonb := mailwright.value(message, 'tracking');
+    field text;
+    recipients bigint;
+BEGIN
+    IF mailwright.value(message, 'raw') IS NOT NULL THEN
+        SELECT COALESCE(jsonb_agg(mailwright.fault('/' || f, 'conflict',
+            'the message in raw has its own; leave out ' || f || ' or raw') -> 0), '[]') INTO faults
+        FROM unnest(ARRAY['unsubscribe', 'tracking']) AS f WHERE mailwright.value(message, f) IS NOT NULL;
+        RETURN faults;
+    END IF;
+    IF jsonb_typeof(unsubscribe) <> 'object' THEN
+        faults := faults || mailwright.wrong_type('/unsubscribe', 'an object', unsubscribe);
+    ELSIF unsubscribe IS NOT NULL THEN
+        faults := faults || mailwright.required_faults(unsubscribe, '/unsubscribe', 'stream',
+                'must be given: what the recipient may want no more of')
+            || mailwright.unknown_faults(unsubscribe, '/unsubscribe', ARRAY['stream']);
+        IF jsonb_typeof(unsubscribe -> 'stream') = 'string' AND unsubscribe ->> 'stream' !~ '^[A-Za-z0-9_.-]{1,64}$' THEN
+            faults := faults || mailwright.fault('/unsubscribe/stream', 'invalid_stream',
+                'must have 1 to 64 letters, digits, ''-'', ''_'' and ''.''');
+        END IF;
+    END IF;
+    IF jsonb_typeof(tracking) <> 'object' THEN
+        faults := faults || mailwright.wrong_type('/tracking', 'an object', tracking);
+    ELSIF tracking IS NOT NULL THEN
+        FOREACH field IN ARRAY ARRAY['opens', 'clicks'] LOOP
+            IF jsonb_typeof(mailwright.value(tracking, field)) <> 'boolean' THEN
+                faults := faults || mailwright.wrong_type('/tracking/' || field, 'true or false', tracking -> field);
+            END IF;
+        END LOOP;
+        faults := faults || mailwright.unknown_faults(tracking, '/tracking', ARRAY['opens', 'clicks']);
+    END IF;
+    IF faults = '[]' AND (unsubscribe IS NOT NULL OR tracking @> '{"opens": true}' OR tracking @> '{"clicks": true}') THEN
+        SELECT count(DISTINCT lower(b.box ->> 'email')) INTO recipients
+        FROM unnest(ARRAY['to', 'cc', 'bcc']) AS f (name),
+            LATERAL mailwright.read_addresses(message, f.name, (limits ->> 'recipients')::integer) AS r,
+            LATERAL jsonb_array_elements(r.boxes) AS b (box);
+        field := CASE WHEN unsubscribe IS NOT NULL THEN 'unsubscribe' ELSE 'tracking' END;
+        IF recipients > 1 THEN
+            faults := faults || mailwright.fault('/' || field, 'conflict', 'its links are one recipient''s own, and it has '
+                || recipients || ': say per_recipient, or send it to one');
+        END IF;
+        IF unsubscribe IS NOT NULL AND jsonb_typeof(message -> 'headers') = 'object' THEN
+            SELECT faults || COALESCE(jsonb_agg(mailwright.fault('/headers/' || n.name, 'conflict',
+                'unsubscribe writes it: leave out one of them') -> 0), '[]') INTO faults
+            FROM unnest(ARRAY['List-Unsubscribe', 'List-Unsubscribe-Post']) AS n (name)
+            WHERE EXISTS (SELECT FROM jsonb_each(message -> 'headers') AS h
+                WHERE lower(h.key) = lower(n.name) AND jsonb_typeof(h.value) = 'string');
+        END IF;
+    END IF;
+    RETURN faults;
+END $_$;
+CREATE FUNCTION mailwright.mailbox_flaw(given text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    AS $_$
+DECLARE
+    domain text := substring(given FROM '@([^@]*)$');
+    local text := left(given, length(given) - length(domain) - 1);
+BEGIN
+    IF mailwright.has_control(given) THEN
+        RETURN 'has a control character, a line break or a NUL';
+    ELSIF domain IS NULL THEN
+        RETURN 'has no ''@'' between a local part and a domain';
+    ELSIF local !~ '^[A-Za-z0-9!#$%&''*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&''*+/=?^_`{|}~\u0080-\U0010ffff-]+)*$'
+        AND local !~ '^"([^\u0001-\u001f"\\\u007f]|\\[\u0020-\u007e])*"$' THEN
+        RETURN 'has an empty or malformed local part (RFC 5321 §4.1.2)';
+    ELSIF NOT mailwright.is_domain(domain) THEN
+        RETURN 'has a malformed domain: it must have at least two labels of letters, digits and hyphens';
+    ELSIF octet_length(local) > 64 OR (octet_length(given) > 254 AND octet_length(domain) = length(domain)) THEN
+        RETURN 'is longer than RFC 5321 §4.5.3.1 allows (64 octets of local part, 254 in all)';
+    END IF;
+    RETURN NULL;
+END $_$;
+CREATE FUNCTION mailwright.media_type_flaw(given text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    AS $_$
+    SELECT CASE
+        WHEN octet_length(mailwright.trimmed(given)) > 255 THEN 'is longer than 255 bytes'
+        WHEN mailwright.trimmed(given) !~ '^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+ *(; *[A-Za-z0-9!#$&^_.+-]+=([A-Za-z0-9!#$&^_.+-]+|"[ !#-\[\]-~]*") *)*$'
+            THEN 'is not a media type such as image/png or text/csv; charset=utf-8 (RFC 2045): a type, a slash, a subtype, '
+                'and parameters with a value each'
+        WHEN mailwright.trimmed(given) ~* '^multipart/' THEN 'a file is one part: a multipart has parts of its own'
+        WHEN mailwright.trimmed(given) ~* '^message/(partial|external-body) *(;|$)'
+            THEN 'is only a part of a message, or a pointer to one; send the message whole' END
+$_$;
+CREATE FUNCTION mailwright.new_id(at timestamp with time zone, shard_index integer) RETURNS uuid
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    id bytea := overlay(uuid_send(gen_random_uuid())
+        PLACING substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3) FROM 1 FOR 6);
+BEGIN
+    id := set_byte(id, 6, (get_byte(id, 6) & 15) | 112);
+    id := set_byte(id, 15, (get_byte(id, 15) & 192) | shard_index);
+    RETURN encode(id, 'hex')::uuid;
+END $$;
+CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits)
+$$;
 CREATE FUNCTION mailwright.pointer(at text, name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -1254,6 +1316,8 @@ CREATE TABLE public.domains (
     checked_at timestamp with time zone,
     next_check_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    link_label text DEFAULT 'links'::text NOT NULL,
+    has_link_host boolean DEFAULT false NOT NULL,
     CONSTRAINT domains_name_form CHECK (((name = lower(name)) AND ((length(name) >= 3) AND (length(name) <= 253)))),
     CONSTRAINT domains_rotate_days CHECK (((rotate_days >= 5) AND (rotate_days <= 3650))),
     CONSTRAINT domains_state CHECK ((state = ANY (ARRAY['pending'::text, 'verified'::text, 'warning'::text, 'failed'::text]))),
@@ -1356,6 +1420,7 @@ CREATE TABLE public.messages (
     template text,
     send_at timestamp with time zone,
     sandbox_script text,
+    stream text,
     CONSTRAINT messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
     CONSTRAINT messages_priority CHECK (((priority >= 0) AND (priority <= 2))),
     CONSTRAINT messages_size CHECK ((size > 0)),
@@ -1461,7 +1526,7 @@ CREATE TABLE public.reports (
     detail jsonb NOT NULL,
     raw bytea NOT NULL,
     CONSTRAINT reports_outcome CHECK ((outcome = ANY (ARRAY['told'::text, 'noted'::text, 'review'::text, 'unattributed'::text]))),
-    CONSTRAINT reports_source CHECK ((source = ANY (ARRAY['smtp'::text, 'http'::text, 'maildir'::text])))
+    CONSTRAINT reports_source CHECK ((source = ANY (ARRAY['smtp'::text, 'http'::text, 'maildir'::text, 'link'::text])))
 );
 CREATE TABLE public.retention (
     project_id uuid NOT NULL,

@@ -41,6 +41,7 @@ use crate::submit::templates::Templates;
 use crate::submit::{Backlog, Door, DoorParts, Quotas, Writer, WriterParts};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
+use crate::tokens::Tokens;
 use crate::wake::Wake;
 use crate::webhook::post::Client;
 use crate::webhook::{AtHand, Calls, Feeder, Poster, PosterParts};
@@ -99,13 +100,14 @@ struct Common {
     in_hand: Arc<InHand>,
     templates: Arc<Templates>,
     domains: Arc<Domains>,
+    tokens: Arc<Tokens>,
 }
 
 impl Service {
     /// Starts everything that the plan names. The store must have this binary's schema. `clock` is the store's, which is
     /// asked before anything else is done; with `rng` it is all that the service has of the world.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         plan: &Plan,
         metrics: Arc<Metrics>,
         clock: Arc<StoreClock>,
@@ -121,6 +123,7 @@ impl Service {
         let listener =
             TcpListener::bind(address).await.map_err(|error| StartError::Listen("http.listen", address, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen("http.listen", address, error))?;
+        config.http.listen.0 = address;
         let shutdown = Shutdown::default();
         common.traffic.name_projects(&common.store).await?;
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
@@ -193,6 +196,7 @@ impl Common {
         };
         Ok(Self {
             domains: Arc::new(Domains::new(config, parts)),
+            tokens: Arc::new(Tokens::new(store.clone())),
             store,
             suppressions,
             resolver,
@@ -243,6 +247,9 @@ impl Common {
             quotas: Arc::clone(&quotas),
             traffic: Arc::clone(&self.traffic),
             suppressions: Arc::clone(&self.suppressions),
+            tokens: Arc::clone(&self.tokens),
+            // Nobody but this machine reads mail that does not leave it.
+            local_url: format!("http://{}", config.http.listen.0).into(),
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),

@@ -46,8 +46,9 @@ pub mod smtp;
 mod spam;
 pub mod store;
 
-// What both ways ask before they send.
+// What both ways ask before they send, and what they believe of what comes back.
 mod suppress;
+mod tokens;
 
 // In: who calls, the doors, the one entry.
 mod auth;

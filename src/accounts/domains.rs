@@ -5,7 +5,7 @@ use crate::compose::dkim::{SigningKey, generate};
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::dkim::Algorithm;
 use crate::domain::id::{DkimKeyId, DomainId, ProjectId};
-use crate::domain::sending_domain::{DomainState, RETURN_PATH_LABEL, Standing};
+use crate::domain::sending_domain::{DomainState, LINK_LABEL, RETURN_PATH_LABEL, Standing};
 use crate::store::accounts::dkim_keys::NewDkimKey;
 use crate::store::accounts::domains::StoredDomain;
 use crate::store::{Store, StoreError};
@@ -86,6 +86,7 @@ fn vouched(project: ProjectId, domain: &str, now: Timestamp, rng: &dyn Rng) -> S
         is_delegated: false,
         rotate_days: None,
         return_path_label: RETURN_PATH_LABEL.to_owned(),
+        link_label: LINK_LABEL.to_owned(),
         dmarc: None,
         checked_at: None,
         created_at: now,

@@ -12,6 +12,7 @@ mod domains;
 mod erasures;
 mod inbound;
 mod keys;
+mod links;
 pub(crate) mod listener;
 mod log;
 mod messages;
@@ -258,7 +259,7 @@ fn is_operational(path: &str) -> bool {
 /// The router: the routes and the pages of `console`, with what every answer carries. Without `whole` it
 /// has the operators' routes only.
 pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Router {
-    let pages = if whole { pages } else { Router::new() };
+    let pages = if whole { links::routes(pages) } else { Router::new() };
     let router = routes().into_iter().filter(|(_, path, _)| whole || is_operational(path)).fold(
         pages,
         |router, (method, path, handler)| {

@@ -7,9 +7,9 @@ use tokio::sync::Semaphore;
 
 use super::{Common, Role, StartError};
 use crate::config::Config;
+use crate::inbound::Intake;
 use crate::inbound::listener::Listener;
 use crate::inbound::maildir::Maildir;
-use crate::inbound::{Intake, Tokens};
 use crate::net::own::hello_name;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
@@ -19,7 +19,8 @@ impl Common {
     pub(super) fn make_intake(&self, config: &Config) -> Arc<Intake> {
         Arc::new(Intake {
             store: self.store.clone(),
-            tokens: Arc::new(Tokens::new(self.store.clone())),
+            tokens: Arc::clone(&self.tokens),
+            recorders: Semaphore::new(8),
             suppressions: Arc::clone(&self.suppressions),
             router: Arc::clone(&self.router),
             resolver: self.resolver.clone(),

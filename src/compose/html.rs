@@ -71,6 +71,44 @@ pub fn text_of_html(html: &str) -> String {
     text.end()
 }
 
+/// A value as it stands in the HTML.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value<'h> {
+    /// Where it begins, in bytes.
+    pub start: usize,
+    pub text: &'h str,
+}
+
+/// What a page leads to.
+#[derive(Debug, Default)]
+pub(super) struct LinksFound<'h> {
+    /// The `href` of every `a` and `area`, in order.
+    pub links: Vec<Value<'h>>,
+    /// Where `</body>` begins, the last one.
+    pub body_end: Option<usize>,
+}
+
+/// The links of an HTML body.
+pub(super) fn links_in(html: &str) -> LinksFound<'_> {
+    let (mut found, mut source) = (LinksFound::default(), Source::new(html));
+    loop {
+        let start = html.len() - source.rest.len();
+        let Some(piece) = source.next() else { return found };
+        let Piece::Tag(tag) = piece else { continue };
+        match (&*tag.name, tag.closes) {
+            ("body", true) => found.body_end = Some(start),
+            ("a" | "area", false) => {
+                let href = tag.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case("href"));
+                // A part of the same text: its place is the distance of their beginnings.
+                let value = |text: &'_ str| text.as_ptr().addr() - html.as_ptr().addr();
+                found.links.extend(href.map(|(_, text)| Value { start: value(text), text }));
+            }
+            (name, false) if HIDDEN.contains(&name) => source.skip_to_end_of(name),
+            _ => {}
+        }
+    }
+}
+
 /// What has been written, and what is open.
 #[derive(Default)]
 struct Text {
@@ -227,7 +265,7 @@ impl Text {
 }
 
 /// Text with its references replaced.
-fn decode(html: &str, in_attribute: bool) -> String {
+pub(super) fn decode(html: &str, in_attribute: bool) -> String {
     let mut text = String::with_capacity(html.len());
     let mut rest = html;
     while let Some(at) = rest.find('&') {

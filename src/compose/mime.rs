@@ -1,9 +1,13 @@
 //! The message as a whole: its header, and its parts (RFC 2045, 2046, 2183, 2387, 2392, 5322).
 
+use std::borrow::Cow;
+
 use time::format_description::well_known::Rfc2822;
 
 use super::header::Header;
 use super::html::text_of_html;
+use super::links::Links;
+use super::tracking::tracked;
 use super::transfer::{Encoded, of_bytes, of_message, of_text};
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Alternative, Attachment, Body, Disposition, Draft, TextPart, wire_fault};
@@ -16,6 +20,8 @@ pub struct Stamp {
     pub date: Timestamp,
     /// Letters and digits that nobody else has: what lies between parts.
     pub boundary: String,
+    /// Links of ours; `None`: it has none.
+    pub links: Option<Links>,
 }
 
 /// A defect of ours: a draft that exists can be written.
@@ -29,7 +35,7 @@ pub fn compose(draft: &Draft, stamp: &Stamp) -> Result<Vec<u8>, ComposeError> {
     write_header(&mut header, draft, stamp)?;
     let mut raw = header.into_bytes();
     let mut boundaries = Boundaries { stamp: &stamp.boundary, made: 0 };
-    structure(draft).write(&mut raw, &mut boundaries);
+    structure(draft, stamp.links.as_ref()).write(&mut raw, &mut boundaries);
     if !raw.ends_with(b"\r\n") {
         raw.extend_from_slice(b"\r\n");
     }
@@ -63,6 +69,11 @@ fn write_header(header: &mut Header, draft: &Draft, stamp: &Stamp) -> Result<(),
     }
     for field in draft.headers().iter() {
         header.text(field.name(), field.value());
+    }
+    if let Some(link) = stamp.links.as_ref().and_then(Links::unsubscribe) {
+        // RFC 8058 §3.1: one https URI, and both fields signed.
+        header.line("List-Unsubscribe", &format!("<{link}>"));
+        header.line("List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
     }
     header.line("MIME-Version", "1.0");
     Ok(())
@@ -134,14 +145,14 @@ impl Part {
 
 /// `mixed( alternative( text, others…, related( html, inline… ), invitation ), attachment… )`, each layer only when
 /// needed.
-fn structure(draft: &Draft) -> Part {
+fn structure(draft: &Draft, links: Option<&Links>) -> Part {
     let is_html = matches!(draft.body(), Body::Html { .. });
     // What the HTML refers to lies beside it; without HTML there is nothing that could refer.
     let (related, attached): (Vec<_>, Vec<_>) = draft
         .attachments()
         .iter()
         .partition(|file| is_html && file.disposition() == Disposition::Inline && file.content_id().is_some());
-    let mut parts = vec![readable(draft, &related)];
+    let mut parts = vec![readable(draft, &related, links)];
     parts.extend(attached.into_iter().map(file_part));
     Part::multi("multipart/mixed", parts)
 }
@@ -149,7 +160,7 @@ fn structure(draft: &Draft) -> Part {
 /// The ways to read the message, in the order of preference (RFC 2046 §5.1.4). Some readers show the last one that they
 /// know and some only the very last: HTML stands behind what few understand, and an invitation last of all, where Outlook
 /// looks for it.
-fn readable(draft: &Draft, related: &[&Attachment]) -> Part {
+fn readable(draft: &Draft, related: &[&Attachment], links: Option<&Links>) -> Part {
     let (last, others): (Vec<_>, Vec<_>) = draft.alternatives().iter().partition(|other| other.is_calendar());
     let mut parts = Vec::new();
     match draft.body() {
@@ -161,7 +172,8 @@ fn readable(draft: &Draft, related: &[&Attachment]) -> Part {
                 TextPart::FromHtml => parts.push(text_part("text/plain", &text_of_html(html))),
             }
             parts.extend(others.iter().map(|other| alternative_part(other)));
-            let mut page = vec![text_part("text/html", html)];
+            let html = links.map_or(Cow::Borrowed(html.as_str()), |links| Cow::Owned(tracked(html, links)));
+            let mut page = vec![text_part("text/html", &html)];
             page.extend(related.iter().map(|file| file_part(file)));
             parts.push(Part::multi("multipart/related; type=\"text/html\"", page));
         }

@@ -10,12 +10,14 @@ mod findings;
 mod folded;
 mod header;
 mod html;
+pub mod links;
 mod mime;
 mod raw_header;
 pub mod return_path;
 mod searchable;
 pub mod template;
 pub mod token;
+mod tracking;
 mod transfer;
 
 pub use findings::Findings;

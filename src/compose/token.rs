@@ -12,6 +12,12 @@ const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 pub enum Purpose {
     /// The envelope sender of a message, or of one recipient's copy.
     ReturnPath = 1,
+    /// A link to want no more of a kind of mail.
+    Unsubscribe = 2,
+    /// An image that is loaded.
+    Open = 3,
+    /// A link that is followed.
+    Click = 4,
 }
 
 /// A key by its number, which the token names.

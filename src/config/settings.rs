@@ -71,6 +71,7 @@ settings! {
     }
     http: Http {
         listen: Listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8080))), "Address of the API, `/metrics` and the console.";
+        public_url: String = String::new(), "Public address of this service, such as `https://mail.example.net`, by a proxy with a certificate: links to unsubscribe, and those that are counted, lead there. Empty: live mail has none.";
         connections: usize = 1024, "Most open connections; further ones wait to be accepted.";
         header_timeout: Span = secs(10), "Longest time for a request's head.";
         keep_alive: Span = secs(90), "How long a connection without a request stays open: longer than the proxies before it keep theirs.";
@@ -170,6 +171,7 @@ settings! {
         dns_port: u16 = 53, "Port of a zone's own name servers.";
         dkim_zone: String = String::new(), "Zone of this installation in which the keys of delegated domains are published, such as `dkim.mail.example.net`; its records: `mailwright domains zone`. Empty: none can be delegated.";
         reports_to: String = String::new(), "Address that DMARC records ask receivers to send aggregate reports to. Empty: `dmarc@` and `inbound.host`, if there is one.";
+        link_hosts: bool = false, "Links in a domain's mail lead to a host of its own, `links.` before its name, once its record is seen. For a proxy that has, or gets, a certificate for each.";
         second_signature: String = String::new(), "Domain of the operator's own, proved by one of the projects, whose RSA key signs all live mail besides the sender's: so that it alone is enrolled at feedback loops. Empty: none.";
     }
     inbound: Inbound {
@@ -198,6 +200,21 @@ settings! {
     shutdown: Shutdown {
         drain: Span = secs(30), "After SIGTERM: longest wait for work in hand.";
     }
+}
+
+const PUBLIC_URL: &str = "must be https:// and a host, without a slash at the end; http:// for this machine alone, such as http://localhost:8080";
+
+/// Whether links may lead there.
+fn is_public_url(url: &str) -> bool {
+    let (is_plain, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return url.is_empty(),
+    };
+    let (host, port) = rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+    let is_here = matches!(host, "localhost" | "127.0.0.1");
+    (is_here || (!is_plain && parse_domain(host).is_ok_and(|parsed| parsed == host)))
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// What stands before the database.
@@ -266,6 +283,7 @@ impl Config {
             let is_host = host.is_empty() || parse_domain(host).is_ok_and(|parsed| parsed == *host);
             require(is_host, name, "must be a domain in lower case, such as mail.example.net");
         }
+        require(is_public_url(&self.http.public_url), "http.public_url", PUBLIC_URL);
         require(
             (1..=64).contains(&self.database.max_shards_per_tx),
             "database.max_shards_per_tx",

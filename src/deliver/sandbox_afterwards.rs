@@ -123,6 +123,6 @@ impl Returns {
             return None;
         }
         let whose = (coming.project, coming.mode);
-        Some(NewSuppression::learnt(whose, &address, reason, class, evidence, self.clock.now()))
+        Some(NewSuppression::learnt(whose, address.folded(), reason, class, evidence, self.clock.now()))
     }
 }

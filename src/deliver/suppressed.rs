@@ -61,10 +61,10 @@ impl SuppressionCheck {
             return Ok(None);
         }
         // One that is gone says so itself when it is read.
-        let Some((mode, tags)) = self.store.message_labels(delivery.message).await? else { return Ok(None) };
+        let Some(labels) = self.store.message_labels(delivery.message).await? else { return Ok(None) };
         let stops = |entry: &Suppression| {
-            entry.mode == mode
-                && entry.scope.covers(tags.iter().map(String::as_str), None)
+            entry.mode == labels.mode
+                && entry.scope.covers(labels.tags.iter().map(String::as_str), labels.stream.as_deref())
                 && !entry.follows_from(delivery.message)
         };
         Ok(found.into_iter().filter(stops).max_by_key(|entry| entry.reason))
@@ -87,5 +87,5 @@ pub fn of_report(delivery: &LeasedDelivery, report: &AttemptReport, now: Timesta
     };
     let (whose, class) = ((delivery.project, condemned.mode), Some(trouble.class.name().to_owned()));
     let reason = SuppressionReason::Bounce;
-    Some(Box::new(NewSuppression::learnt(whose, &condemned.address, reason, class, evidence, now)))
+    Some(Box::new(NewSuppression::learnt(whose, condemned.address.folded(), reason, class, evidence, now)))
 }

@@ -20,6 +20,12 @@ words! {
         BouncedLater = "message.bounced_later",
         /// The recipient called it spam.
         Complained = "message.complained",
+        /// The recipient wants no more mail of its kind.
+        Unsubscribed = "message.unsubscribed",
+        /// An image of it was loaded.
+        Opened = "message.opened",
+        /// A link of it was followed.
+        Clicked = "message.clicked",
         /// Nothing that an endpoint was told for a while was answered well.
         EndpointStalled = "webhook.stalled",
         EndpointDisabled = "webhook.disabled",

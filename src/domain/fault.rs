@@ -40,6 +40,7 @@ words! {
         InvalidReason = "invalid_reason",
         InvalidScript = "invalid_script",
         InvalidScope = "invalid_scope",
+        InvalidStream = "invalid_stream",
         InvalidTag = "invalid_tag",
         InvalidTemplate = "invalid_template",
         InvalidTime = "invalid_time",

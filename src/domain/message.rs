@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Mode;
 use super::address::Address;
 use super::clock::Timestamp;
-use super::draft::{Demand, Metadata, Priority, Tag};
+use super::draft::{Demand, Metadata, Priority, Stream, Tag};
 use super::id::{BatchId, MessageId, ProjectId, RecipientId};
 use super::recipient::{Counts, RecipientKind, RecipientStatus};
 use super::reverse_path::ReversePath;
@@ -62,6 +62,8 @@ pub struct NewMessage {
     pub send_at: Option<Timestamp>,
     /// Alias or id of the template that it was made from.
     pub template: Option<String>,
+    /// The kind of mail that it is, if its recipients may want no more of that.
+    pub stream: Option<Stream>,
     /// What the receiver that the sandbox plays does with it.
     pub script: Option<String>,
     pub recipients: Vec<NewRecipient>,

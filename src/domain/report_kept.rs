@@ -8,6 +8,8 @@ words! {
         Smtp = "smtp",
         Http = "http",
         Maildir = "maildir",
+        /// Somebody followed a link of ours.
+        Link = "link",
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Mode;
-use super::address::Address;
 use super::clock::{Rng, Timestamp, rfc3339};
-use super::draft::Tag;
+use super::draft::{Stream, Tag};
 use super::id::{MessageId, ProjectId, RecipientId, SuppressionId};
 use super::shard::Shard;
 use super::words::words;
@@ -56,11 +55,12 @@ pub enum SuppressionScope {
 impl SuppressionScope {
     /// The scope that a text writes: `project`, `stream:NAME` or `tag:NAME`.
     pub fn parse(text: &str) -> Option<Self> {
-        let name = |name: &str| Tag::parse(name.to_owned()).ok().map(|tag| tag.as_str().to_owned());
         match text.split_once(':') {
             None if text == "project" => Some(Self::Project),
-            Some(("stream", stream)) => name(stream).map(Self::Stream),
-            Some(("tag", tag)) => name(tag).map(Self::Tag),
+            Some(("stream", name)) => {
+                Stream::parse(name.to_owned()).ok().map(|name| Self::Stream(name.as_str().to_owned()))
+            }
+            Some(("tag", name)) => Tag::parse(name.to_owned()).ok().map(|tag| Self::Tag(tag.as_str().to_owned())),
             _ => None,
         }
     }
@@ -158,11 +158,11 @@ pub struct NewSuppression {
 }
 
 impl NewSuppression {
-    /// What follows from something that was learnt of an address: all of the project's mail to it ends, for as long as the
+    /// What follows from something that was learnt of an address, in lower case: all of the project's mail to it ends, for as long as the
     /// reason says.
     pub fn learnt(
         (project, mode): (ProjectId, Mode),
-        address: &Address,
+        address: String,
         reason: SuppressionReason,
         class: Option<String>,
         evidence: Evidence,
@@ -171,7 +171,7 @@ impl NewSuppression {
         Self {
             project,
             mode,
-            address: address.folded(),
+            address,
             scope: SuppressionScope::Project,
             reason,
             class,

@@ -26,6 +26,7 @@ pub struct NewDomain {
     pub is_delegated: bool,
     pub rotate_days: Option<i32>,
     pub return_path_label: String,
+    pub link_label: String,
 }
 
 /// Why a change was not made.
@@ -58,6 +59,7 @@ impl Domains {
             is_delegated: new.is_delegated,
             rotate_days: new.rotate_days,
             return_path_label: new.return_path_label,
+            link_label: new.link_label,
             dmarc: None,
             checked_at: None,
             created_at: now,

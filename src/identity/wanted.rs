@@ -23,6 +23,8 @@ pub struct Hosts {
     pub dkim_zone: String,
     /// Where aggregate reports go.
     pub reports_to: String,
+    /// Where links lead, if domains have hosts of their own for that.
+    pub links: String,
 }
 
 impl Hosts {
@@ -33,7 +35,9 @@ impl Hosts {
             "" => format!("dmarc@{inbound}"),
             address => address.to_owned(),
         };
-        Self { inbound, dkim_zone: config.domains.dkim_zone.clone(), reports_to }
+        let public = config.http.public_url.strip_prefix("https://").filter(|_| config.domains.link_hosts);
+        let links = public.and_then(|host| host.split(':').next()).unwrap_or_default().to_owned();
+        Self { inbound, dkim_zone: config.domains.dkim_zone.clone(), reports_to, links }
     }
 
     /// The name in our zone that a delegated selector is an alias of.
@@ -90,6 +94,10 @@ pub fn wanted(domain: &StoredDomain, keys: &[StoredDkimKey], hosts: &Hosts) -> V
     if !hosts.inbound.is_empty() {
         let host = format!("{}.{}", domain.return_path_label, domain.name);
         records.push(alias(Purpose::ReturnPath, host, hosts.inbound.clone()));
+    }
+    if !hosts.links.is_empty() {
+        let host = format!("{}.{}", domain.link_label, domain.name);
+        records.push(alias(Purpose::Tracking, host, hosts.links.clone()));
     }
     // A policy of the organization covers it.
     let is_covered =

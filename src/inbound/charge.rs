@@ -130,7 +130,7 @@ impl Intake {
     ) -> Option<NewSuppression> {
         let address = Address::parse(&about.address).ok()?;
         let whose = (about.project, about.mode);
-        Some(NewSuppression::learnt(whose, &address, reason, class, evidence, self.clock.now()))
+        Some(NewSuppression::learnt(whose, address.folded(), reason, class, evidence, self.clock.now()))
     }
 
     /// Who signed a letter, if that is whom it says to be from (by organization); `None`: nobody. A key that cannot be had now is

@@ -6,9 +6,9 @@
 
 mod charge;
 mod inbox;
+pub mod links;
 pub mod listener;
 pub mod maildir;
-mod tokens;
 
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ use tokio::sync::Semaphore;
 
 use charge::Charge;
 pub use inbox::Inbox;
-pub use tokens::Tokens;
 
 use crate::compose::return_path;
 use crate::domain::access::Mode;
@@ -32,6 +31,7 @@ use crate::store::mail::reports::{Attributed, KeptReport, NewReport, ReportStore
 use crate::store::{Store, StoreError};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
+use crate::tokens::Tokens;
 use crate::wake::Wake;
 
 /// Octets of a letter that are kept as evidence.
@@ -55,6 +55,8 @@ pub struct Intake {
     pub metrics: Arc<Metrics>,
     /// Turns of those who read: letters may be long, and hostile.
     pub readers: Arc<Semaphore>,
+    /// Turns of those who write what links say.
+    pub recorders: Semaphore,
 }
 
 /// A letter that came.

@@ -17,7 +17,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::draft::{
     Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, DraftParts, Expiry, Filename,
     HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, Priority, Recipients,
-    ReturnPath, Subject, Tag, TlsDemand,
+    ReturnPath, Stream, Subject, Tag, TlsDemand, Tracking,
 };
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::script::Script;
@@ -327,6 +327,47 @@ pub(super) fn options(fields: &mut Fields<'_>, limits: &Limits, base: Timestamp)
         },
         template: None,
         script: script(fields),
+        stream: stream(fields),
+        tracking: tracking(fields),
+    }
+}
+
+fn stream(fields: &mut Fields<'_>) -> Option<Stream> {
+    let map = fields.object("unsubscribe")?;
+    let mut inner = Fields::new(map, fields.pointer("unsubscribe"), fields.faults);
+    let stream = required(&mut inner, "stream", "must be given: what the recipient may want no more of", Stream::parse);
+    inner.finish();
+    stream
+}
+
+fn tracking(fields: &mut Fields<'_>) -> Tracking {
+    let Some(map) = fields.object("tracking") else { return Tracking::default() };
+    let mut inner = Fields::new(map, fields.pointer("tracking"), fields.faults);
+    let [opens, clicks] = ["opens", "clicks"].map(|name| inner.bool(name).unwrap_or_default());
+    inner.finish();
+    Tracking { opens, clicks }
+}
+
+/// Faults of a message with links of its recipient's own: it has one recipient, and no such field besides.
+pub(super) fn check_links(fields: &mut Fields<'_>, parts: &DraftParts) {
+    if !parts.options.wants_links() {
+        return;
+    }
+    let at = if parts.options.stream.is_some() { "unsubscribe" } else { "tracking" };
+    let count = parts.recipients.distinct().len();
+    if count > 1 {
+        let detail =
+            format!("its links are one recipient's own, and it has {count}: say per_recipient, or send it to one");
+        fields.fault(at, FaultCode::Conflict, detail);
+    }
+    for name in ["List-Unsubscribe", "List-Unsubscribe-Post"] {
+        if parts.options.stream.is_some() && parts.headers.get(name).is_some() {
+            fields.fault_at(
+                &format!("headers/{name}"),
+                FaultCode::Conflict,
+                "unsubscribe writes it: leave out one of them",
+            );
+        }
     }
 }
 

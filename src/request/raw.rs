@@ -13,7 +13,7 @@ use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::reverse_path::ReversePath;
 
 /// Fields that a composed message has in itself.
-const IN_THE_MESSAGE: [&str; 12] = [
+const IN_THE_MESSAGE: [&str; 14] = [
     "subject",
     "text",
     "html",
@@ -26,6 +26,8 @@ const IN_THE_MESSAGE: [&str; 12] = [
     "otp",
     "auto_replies",
     "per_recipient",
+    "unsubscribe",
+    "tracking",
 ];
 
 /// Reads the fields of a composed message. `from` is whose mail it is, and must be its author.

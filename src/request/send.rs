@@ -95,7 +95,11 @@ fn composed(
     let mut parts = Parts::read(fields, context, base);
     let to = std::mem::take(&mut parts.to);
     let is_own_id = parts.message_id.is_some();
-    let Some(of_each) = of_each else { return Some(vec![draft(parts.finish()?)]) };
+    let Some(of_each) = of_each else {
+        let parts = parts.finish()?;
+        draft::check_links(fields, &parts);
+        return Some(vec![draft(parts)]);
+    };
     if parts.recipients.as_ref().is_some_and(|all| !all.cc().is_empty() || !all.bcc().is_empty()) {
         let detail = "each recipient has a message of its own: name all of them in to";
         fields.fault("per_recipient", FaultCode::Conflict, detail);
@@ -138,6 +142,7 @@ fn composed(
                 format!("the limit is {}", context.limits.headers),
             );
         }
+        draft::check_links(fields, &parts);
         contents.push(draft(parts));
     }
     Some(contents)
@@ -177,6 +182,8 @@ pub fn pointer(place: Place) -> String {
         Place::IpPool => "/ip_pool".to_owned(),
         Place::Sandbox => "/sandbox".to_owned(),
         Place::Recipients => "/to".to_owned(),
+        Place::Unsubscribe => "/unsubscribe".to_owned(),
+        Place::Tracking => "/tracking".to_owned(),
         Place::Raw => "/raw".to_owned(),
     }
 }

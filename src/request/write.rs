@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::address::NamedAddress;
 use crate::domain::draft::{
-    Alternative, Attachment, AutoReplies, Body, Content, Draft, Options, RawDraft, Recipients, TextPart,
+    Alternative, Attachment, AutoReplies, Body, Content, Draft, Options, RawDraft, Recipients, TextPart, Tracking,
 };
 use crate::domain::recipient::RecipientKind;
 use crate::domain::reverse_path::ReversePath;
@@ -102,6 +102,12 @@ fn write_options(map: &mut Map<String, Value>, options: &Options) {
     if let Some(script) = &options.script {
         put(map, "sandbox", json!({"script": script.as_str()}));
     }
+    if let Some(stream) = &options.stream {
+        put(map, "unsubscribe", json!({"stream": stream}));
+    }
+    if options.tracking != Tracking::default() {
+        put(map, "tracking", json!(options.tracking));
+    }
     put(map, "priority", json!(options.priority));
     put(map, "tls", json!(options.demand.tls));
     if let Some(pool) = &options.demand.ip_pool {
@@ -157,7 +163,8 @@ mod tests {
                 "metadata": {"k": "v"}, "priority": "high", "tls": "required", "ip_pool": "p", "message_id": "x@y",
                 "return_path": "b@example.org", "otp": {"code": "1", "origin": "https://example.org"},
                 "auto_replies": "suppress"}),
-            json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h", "text": ""}),
+            json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h", "text": "",
+                "unsubscribe": {"stream": "news"}, "tracking": {"opens": true}}),
             json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h"}),
             json!({"from": "a@example.org", "bcc": "b@example.net", "return_path": "x@example.org", "raw": STANDARD.encode(
                 "From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\nSubject: s\r\n\r\nbody")}),

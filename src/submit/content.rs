@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::WriteError;
 use super::signing::{Keys, Signing};
 use super::submission::Refusal;
+use crate::compose::links::Links;
 use crate::compose::{Stamp, compose, dkim};
 use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
@@ -31,6 +32,13 @@ pub struct Final {
     pub raw: Arc<Vec<u8>>,
 }
 
+/// What is written into a message beside its content.
+pub struct Stamping {
+    pub id: MessageId,
+    pub now: Timestamp,
+    pub links: Option<Links>,
+}
+
 /// A message that was refused, or could not be made.
 pub enum NotMade {
     Refused(Refusal),
@@ -48,8 +56,7 @@ pub async fn finish(
     content: Content,
     signing: &Signing,
     keys: Keys,
-    id: MessageId,
-    now: Timestamp,
+    stamp: Stamping,
     limit: usize,
 ) -> Result<Final, NotMade> {
     let weight = content.weight();
@@ -58,7 +65,7 @@ pub async fn finish(
         Content::Draft(draft) => draft.heaviest(),
         Content::Raw(_) => Place::Raw,
     };
-    let write = move || write(content, &keys, id, now);
+    let write = move || write(content, &keys, stamp);
     let made = if blocks { signing.off_thread(write).await?? } else { write()? };
     if made.raw.len() > limit {
         let detail = format!("the composed message has {} bytes; the limit is {limit}", made.raw.len());
@@ -67,14 +74,15 @@ pub async fn finish(
     Ok(made)
 }
 
-fn write(content: Content, keys: &Keys, id: MessageId, now: Timestamp) -> Result<Final, WriteError> {
+fn write(content: Content, keys: &Keys, stamp: Stamping) -> Result<Final, WriteError> {
+    let Stamping { id, now, links } = stamp;
     let failed = |error: &dyn std::fmt::Display| WriteError::Failed(error.to_string());
     match content {
         Content::Draft(draft) => {
             let from = draft.from();
             let own = draft.message_id().map(|own| own.as_str().to_owned());
             let message_id = own.clone().unwrap_or_else(|| made_message_id(id, from.address.domain()));
-            let stamp = Stamp { message_id, date: now, boundary: id.uuid().simple().to_string() };
+            let stamp = Stamp { message_id, date: now, boundary: id.uuid().simple().to_string(), links };
             // A draft that exists composes: what fails here is a defect.
             let raw = compose(&draft, &stamp).map_err(|error| failed(&error))?;
             Ok(Final {

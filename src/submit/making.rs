@@ -6,12 +6,13 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::content::{self, Final, NotMade};
+use super::content::{self, Final, NotMade, Stamping};
 use super::places::Ranks;
 use super::release::Due;
 use super::signing::Identity;
-use super::{Door, admit};
+use super::{Door, WriteError, admit};
 use crate::compose::return_path;
+use crate::compose::token::Ring;
 use crate::config::ReturnPathStyle;
 use crate::domain::access::{Caller, Mode};
 use crate::domain::address::Address;
@@ -107,7 +108,10 @@ impl Door {
         let mint = || MessageId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng);
         let id = making.due.map_or_else(mint, |due| due.stored.id);
         let request = send_at.map(|_| zipped(&content));
-        let made = content::finish(content, &self.signing, keys, id, now, self.message_limit).await?;
+        let ring = self.ring(caller, &identity, &content).await?;
+        let links = self.links(caller, &identity, &content, (id, &ring))?;
+        let stamp = Stamping { id, now, links };
+        let made = content::finish(content, &self.signing, keys, stamp, self.message_limit).await?;
         let Final { sender, author, message_id, subject, reverse_path, recipients, options, raw } = made;
         let mut ranks = Ranks::default();
         let message_of = id;
@@ -122,7 +126,9 @@ impl Door {
                 places: ranks.column(recipient.kind, &recipient.places),
                 next_hop: plan.next_hop(caller.mode, caller.project, &recipient.address),
                 address: recipient.address,
-                return_path: reverse_path.clone().or_else(|| self.return_path(caller, &identity, message_of, at)),
+                return_path: reverse_path
+                    .clone()
+                    .or_else(|| self.return_path(caller, &identity, (message_of, &ring), at)),
                 status: RecipientStatus::Queued,
                 suppressed: None,
             }
@@ -148,6 +154,7 @@ impl Door {
             batch: making.due.map_or(making.batch, |due| due.stored.batch),
             send_at: making.due.map(|due| due.stored.send_at),
             template: options.template,
+            stream: options.stream,
             script: options.script.map(|script| script.as_str().to_owned()),
             raw,
         };
@@ -157,7 +164,7 @@ impl Door {
 }
 
 impl Door {
-    fn is_live(&self, caller: &Caller) -> bool {
+    pub(super) fn is_live(&self, caller: &Caller) -> bool {
         caller.mode == Mode::Live && self.is_live
     }
 
@@ -180,16 +187,34 @@ impl Door {
         Ok(identity)
     }
 
-    /// The envelope sender that says whose a notice is: of live mail, in a domain that is ready to take it.
-    fn return_path(&self, caller: &Caller, identity: &Identity, message: MessageId, at: usize) -> Option<ReversePath> {
+    /// Where notices about live mail of the project's own domain come in.
+    fn return_path_host<'i>(&self, caller: &Caller, identity: &'i Identity) -> Option<&'i str> {
         let proved = identity.sender.proved.as_ref().filter(|_| self.takes_reports)?;
-        let host =
-            proved.return_path.as_ref().filter(|_| proved.project == caller.project && caller.mode == Mode::Live)?;
+        proved.return_path.as_deref().filter(|_| proved.project == caller.project && caller.mode == Mode::Live)
+    }
+
+    /// The keys of tokens, for a message that has any.
+    async fn ring(&self, caller: &Caller, identity: &Identity, content: &Content) -> Result<Arc<Ring>, NotMade> {
+        if self.return_path_host(caller, identity).is_none() && !content.options().wants_links() {
+            return Ok(Arc::default());
+        }
+        Ok(self.parts.tokens.ring().await.map_err(|error| WriteError::from(&error))?)
+    }
+
+    /// The envelope sender that says whose a notice is: of live mail, in a domain that is ready to take it.
+    fn return_path(
+        &self,
+        caller: &Caller,
+        identity: &Identity,
+        (message, ring): (MessageId, &Ring),
+        at: usize,
+    ) -> Option<ReversePath> {
+        let host = self.return_path_host(caller, identity)?;
         let position = match self.return_path_style {
             ReturnPathStyle::Recipient => Some(u16::try_from(at).ok()?),
             ReturnPathStyle::Message => None,
         };
-        let local = return_path::local_part(&identity.ring, message, position)?;
+        let local = return_path::local_part(ring, message, position)?;
         Address::parse(&format!("{local}@{host}")).ok().map(ReversePath::Address)
     }
 }

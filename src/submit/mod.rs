@@ -12,6 +12,7 @@ mod backlog;
 mod content;
 mod cpu_pool;
 pub mod filling;
+mod links;
 mod making;
 mod places;
 mod quota;
@@ -52,6 +53,7 @@ use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::{Store, StoreError};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
+use crate::tokens::Tokens;
 use content::NotMade;
 use making::{MadeMessage, Making};
 use signing::Signing;
@@ -74,6 +76,8 @@ pub struct Door {
     return_path_style: ReturnPathStyle,
     /// There is a host that takes reports.
     takes_reports: bool,
+    /// Where links of live mail lead; empty: nowhere.
+    public_url: Arc<str>,
     lifetime: Duration,
     message_limit: usize,
     batch_limit: usize,
@@ -89,6 +93,9 @@ pub struct DoorParts {
     pub quotas: Arc<Quotas>,
     pub traffic: Arc<TrafficPolicy>,
     pub suppressions: Arc<Suppressions>,
+    pub tokens: Arc<Tokens>,
+    /// Where links of mail lead that does not leave this machine.
+    pub local_url: Arc<str>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
@@ -101,6 +108,7 @@ impl Door {
             is_live: !config.is_sandboxed(),
             return_path_style: config.inbound.return_path,
             takes_reports: !config.inbound.host.is_empty(),
+            public_url: config.http.public_url.as_str().into(),
             lifetime: config.delivery.lifetime.0,
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::WriteError;
 use super::cpu_pool::CpuPool;
 use crate::compose::dkim::SigningKey;
-use crate::compose::token::Ring;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
 use crate::domain::sending_domain::dmarc::organizational_by_list;
@@ -41,8 +40,6 @@ pub struct Identity {
     /// signature could be taken for.
     pub live_keys: Keys,
     pub sender: Sender,
-    /// What makes tokens of return paths; empty where none are made.
-    pub ring: Ring,
 }
 
 /// What finds keys and signs off the async threads.
@@ -157,8 +154,5 @@ async fn find(
     {
         live_keys = keys.iter().cloned().chain([parsed.key(&row)?]).collect::<Vec<_>>().into();
     }
-    let has_return_path =
-        sender.proved.as_ref().is_some_and(|proved| proved.project == project && proved.return_path.is_some());
-    let ring = if has_return_path { store.list_token_keys().await.map_err(away)? } else { Vec::new() };
-    Ok(Arc::new(Identity { keys, live_keys, sender, ring: Ring::of(ring) }))
+    Ok(Arc::new(Identity { keys, live_keys, sender }))
 }

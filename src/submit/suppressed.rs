@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::Door;
 use super::writer::WriteError;
 use crate::domain::access::{Caller, Mode};
-use crate::domain::draft::Tag;
+use crate::domain::draft::{Stream, Tag};
 use crate::domain::message::NewMessage;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::script::Script;
@@ -54,11 +54,11 @@ impl Door {
             by_address.entry(entry.address.clone()).or_default().push(entry);
         }
         for message in &mut messages {
-            let NewMessage { tags, recipients, .. } = &mut **message;
+            let NewMessage { tags, stream, recipients, .. } = &mut **message;
+            let stream = stream.as_ref().map(Stream::as_str);
             for recipient in recipients {
                 let Some(entries) = by_address.get(&recipient.address.folded()) else { continue };
-                // Messages have no stream in this version.
-                let covers = |entry: &&Suppression| entry.scope.covers(tags.iter().map(Tag::as_str), None);
+                let covers = |entry: &&Suppression| entry.scope.covers(tags.iter().map(Tag::as_str), stream);
                 let weightiest = entries.iter().filter(covers).max_by_key(|entry| entry.reason);
                 if let Some(entry) = weightiest {
                     recipient.status = RecipientStatus::Suppressed;

@@ -140,6 +140,19 @@ pub struct ReportView<'d> {
     reply: Option<ReplyView<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suppression: Option<SuppressedView<'d>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engagement: Option<EngagementView<'d>>,
+}
+
+/// The schema `Engagement`.
+#[derive(Serialize)]
+struct EngagementView<'d> {
+    user_agent: &'d str,
+    machine: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'d str>,
 }
 
 /// The schema `SuppressedBy`.
@@ -158,6 +171,12 @@ impl<'d> ReportView<'d> {
             attempt: data["attempt"].as_i64(),
             reply: data.get("reply").map(ReplyView::of),
             suppression: data.get("suppression").and_then(SuppressedView::of),
+            stream: data["stream"].as_str(),
+            engagement: data["user_agent"].as_str().map(|user_agent| EngagementView {
+                user_agent,
+                machine: data["machine"].as_str(),
+                url: data["url"].as_str(),
+            }),
         }
     }
 }

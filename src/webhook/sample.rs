@@ -45,6 +45,11 @@ fn data(event_type: EventType, endpoint: &Endpoint, now: Timestamp) -> Value {
         EventType::Deferred => reply(451, "4.7.1", "greylisted, come back later", Some("greylisted")),
         EventType::BouncedLater => reply(550, "5.2.2", "mailbox full", Some("mailbox_full")),
         EventType::Bounced => reply(550, "5.1.1", "no such user", Some("bad_mailbox")),
+        EventType::Unsubscribed => json!({"stream": "newsletter"}),
+        EventType::Opened => json!({"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "machine": null}),
+        EventType::Clicked => {
+            json!({"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "machine": null, "url": "https://example.com/"})
+        }
         EventType::Queued
         | EventType::Complained
         | EventType::Expired

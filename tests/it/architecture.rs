@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 36] = [
+const ROOMS: [(&str, &[&str]); 37] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -24,6 +24,7 @@ const ROOMS: [(&str, &[&str]); 36] = [
     ("identity", &["domain", "config", "store", "accounts", "compose", "net", "wake", "shutdown"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
     ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
+    ("tokens", &["compose", "store"]),
     (
         "submit",
         &[
@@ -33,6 +34,7 @@ const ROOMS: [(&str, &[&str]); 36] = [
             "telemetry",
             "store",
             "suppress",
+            "tokens",
             "compose",
             "routing",
             "handover",
@@ -48,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 36] = [
             "telemetry",
             "store",
             "suppress",
+            "tokens",
             "compose",
             "feedback",
             "net",

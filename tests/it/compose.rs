@@ -284,6 +284,7 @@ fn three_readers_show_what_the_draft_said() {
             message_id: parts.message_id.as_ref().map_or("made@example.org", OwnMessageId::as_str).to_owned(),
             date: time::macros::datetime!(2026-11-26 10:00 UTC),
             boundary: format!("b{number}"),
+            links: None,
         };
         let raw = compose(&Draft::new(parts.clone()), &stamp).unwrap();
         file.extend_from_slice(format!("{}\n", raw.len()).as_bytes());

@@ -529,6 +529,42 @@ async fn the_operators_own_domain_signs_besides_and_records_come_in_every_form()
 }
 
 #[tokio::test]
+async fn links_lead_to_the_domains_own_host_while_its_record_is_there() {
+    let setup =
+        Setup::new().paused().set("domains.link_hosts", true).set("http.public_url", "https://mail.example.net");
+    let world = World::start_with(setup).await;
+    let domain = world.create(json!({"name": "example.org"})).await;
+    assert_eq!((&domain["link_host"], &domain["link_host_in_use"]), (&json!("links.example.org"), &json!(false)));
+    let alias = record(&domain, "tracking");
+    assert_eq!((&alias["value"], &alias["required"]), (&json!("mail.example.net"), &json!(false)));
+    let wrong =
+        world.app.call_as(&world.key, "PATCH", &path(&domain), &[], br#"{"link_host": "bounce"}"#.to_vec()).await;
+    assert_eq!(wrong.faults(), [("/link_host".to_owned(), "conflict".to_owned())]);
+    let leads_to = async || {
+        let mut message = message_from("example.org");
+        message["unsubscribe"] = json!({"stream": "news"});
+        let id = world.app.send(&message).await;
+        let raw = world.app.get(&format!("/v1/messages/{id}/raw")).await.text();
+        raw.split("List-Unsubscribe: <https://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    };
+    for record in domain["records"].as_array().unwrap().iter().filter(|record| record["purpose"] != "tracking") {
+        publish_in(&world.dns, record);
+        publish_in(&world.public, record);
+    }
+    world.verify(&domain).await;
+    assert_eq!(leads_to().await, "mail.example.net");
+    world.publish(&domain);
+    assert_eq!(world.verify(&domain).await["link_host_in_use"], true);
+    assert_eq!(leads_to().await, "links.example.org");
+    world.dns.set_alias("links.example.org", "elsewhere.example");
+    world.public.set_alias("links.example.org", "elsewhere.example");
+    assert_eq!(world.verify(&domain).await["state"], "verified", "mail goes on");
+    assert_eq!(leads_to().await, "mail.example.net");
+    let changed = world.call("PATCH", &path(&domain), json!({"link_host": "go"})).await;
+    assert_eq!((&changed["link_host"], &changed["link_host_in_use"]), (&json!("go.example.org"), &json!(false)));
+}
+
+#[tokio::test]
 async fn receivers_that_walk_the_tree_and_those_that_read_the_list_are_told_apart() {
     let world = World::start().await;
     world.set("_dmarc.mail.example.org", &[]);

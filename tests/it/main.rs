@@ -33,6 +33,7 @@ mod fuzz;
 mod handover;
 mod inbound;
 mod lanes;
+mod links;
 mod listing;
 mod logs;
 mod misfortune;

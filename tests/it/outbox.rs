@@ -602,6 +602,12 @@ fn bad_files() -> Vec<(&'static str, Value)> {
 fn bad_values() -> Vec<(&'static str, Value)> {
     let far = "x".repeat(999);
     vec![
+        ("unsubscribe", json!("news")),
+        ("unsubscribe", json!({})),
+        ("unsubscribe", json!({"stream": 7})),
+        ("unsubscribe", json!({"stream": "a b", "list": 1})),
+        ("tracking", json!([])),
+        ("tracking", json!({"opens": "yes", "open": true})),
         (
             "headers",
             json!({"X-A": "1", "x-a": "2", "Content-Type": "x", "ARC-Seal": "x", "X-Mailwright-A": "x", "Reply-To": "x"}),

@@ -17,6 +17,7 @@ pub(super) struct Change {
     pub name: Option<String>,
     pub is_delegated: bool,
     pub return_path_label: Option<String>,
+    pub link_label: Option<String>,
     /// 0: when asked to.
     pub rotate_days: Option<i32>,
 }
@@ -35,10 +36,9 @@ impl Change {
                 fields.fault("delegated", FaultCode::Conflict, detail);
             }
         }
-        let return_path_label = fields.string("return_path");
-        if return_path_label.as_deref().is_some_and(|label| !is_label(label)) {
-            let detail = "must be the label that stands before the domain: letters, digits and hyphens, at most 63";
-            fields.fault("return_path", FaultCode::InvalidDomain, detail);
+        let [return_path_label, link_label] = ["return_path", "link_host"].map(|name| label(&mut fields, name));
+        if return_path_label.is_some() && return_path_label == link_label {
+            fields.fault("link_host", FaultCode::Conflict, "one name is an alias of one host: return_path has it");
         }
         let days = fields.integer("rotate_days");
         if days.is_some_and(|days| days != 0 && !ROTATE_DAYS.contains(&days)) {
@@ -50,9 +50,18 @@ impl Change {
             return Err(Problem::validation(faults));
         }
         let rotate_days = days.and_then(|days| i32::try_from(days).ok());
-        let return_path_label = return_path_label.map(|label| label.to_ascii_lowercase());
-        Ok(Self { name, is_delegated, return_path_label, rotate_days })
+        Ok(Self { name, is_delegated, return_path_label, link_label, rotate_days })
     }
+}
+
+/// A label that stands before the domain.
+fn label(fields: &mut Fields<'_>, name: &'static str) -> Option<String> {
+    let label = fields.string(name)?;
+    if !is_label(&label) {
+        let detail = "must be the label that stands before the domain: letters, digits and hyphens, at most 63";
+        fields.fault(name, FaultCode::InvalidDomain, detail);
+    }
+    Some(label.to_ascii_lowercase())
 }
 
 fn domain(fields: &mut Fields<'_>) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::api::body::UnreadBody;
 use crate::api::page::Params;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
-use crate::domain::sending_domain::RETURN_PATH_LABEL;
+use crate::domain::sending_domain::{LINK_LABEL, RETURN_PATH_LABEL};
 use crate::identity::NewDomain;
 
 /// How long keys of a delegated domain sign, unless it is asked for otherwise: nobody has to do anything for a new one.
@@ -30,6 +30,7 @@ pub async fn create(State(api): Shared, authed: Authed, params: Params, body: Un
         is_delegated: change.is_delegated,
         rotate_days: change.rotate_days.or(change.is_delegated.then_some(DELEGATED_DAYS)).filter(|days| *days > 0),
         return_path_label: change.return_path_label.unwrap_or_else(|| RETURN_PATH_LABEL.to_owned()),
+        link_label: change.link_label.unwrap_or_else(|| LINK_LABEL.to_owned()),
     };
     let domain = api.domains.create(new).await.map_err(refused)?;
     let found = api.domains.in_full(domain).await?;

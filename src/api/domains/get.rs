@@ -31,6 +31,8 @@ pub(super) struct DomainView<'d> {
     rotate_days: Option<i32>,
     return_path: Option<String>,
     return_path_in_use: bool,
+    link_host: Option<String>,
+    link_host_in_use: bool,
     records: Vec<RecordView<'d>>,
     keys: Vec<KeyView<'d>>,
     dmarc: &'d Option<serde_json::Value>,
@@ -82,7 +84,8 @@ impl<'d> DomainView<'d> {
     pub(super) fn of(found: &'d DomainInFull) -> Self {
         let domain = &found.domain;
         let is_warned = domain.standing.state == DomainState::Warning;
-        let return_path = found.records.iter().find(|record| record.purpose == Purpose::ReturnPath);
+        let of = |purpose| found.records.iter().find(|record| record.purpose == purpose);
+        let (return_path, link_host) = (of(Purpose::ReturnPath), of(Purpose::Tracking));
         Self {
             domain: DomainInListView::of(domain),
             fails_at: domain.standing.wrong_since.filter(|_| is_warned).map(|since| rfc3339(since + PATIENCE)),
@@ -90,6 +93,8 @@ impl<'d> DomainView<'d> {
             rotate_days: domain.rotate_days,
             return_path: return_path.map(|record| record.host.clone()),
             return_path_in_use: domain.standing.has_return_path && return_path.is_some(),
+            link_host: link_host.map(|record| record.host.clone()),
+            link_host_in_use: domain.standing.has_link_host && link_host.is_some(),
             records: found
                 .records
                 .iter()

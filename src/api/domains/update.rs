@@ -10,6 +10,7 @@ use crate::api::body::UnreadBody;
 use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
+use crate::domain::fault::{Fault, FaultCode};
 
 /// What is not given stays. Another return path is used once its record is seen.
 pub async fn update(
@@ -27,6 +28,14 @@ pub async fn update(
     if let Some(label) = change.return_path_label.filter(|label| *label != domain.return_path_label) {
         domain.return_path_label = label;
         domain.standing.has_return_path = false;
+    }
+    if let Some(label) = change.link_label.filter(|label| *label != domain.link_label) {
+        domain.link_label = label;
+        domain.standing.has_link_host = false;
+    }
+    if domain.link_label == domain.return_path_label {
+        let detail = "one name is an alias of one host: return_path has it";
+        return Err(Problem::validation(vec![Fault::new("/link_host", FaultCode::Conflict, detail)]));
     }
     if !api.store.update_domain(&domain).await? {
         return Err(Problem::not_found());

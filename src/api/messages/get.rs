@@ -63,6 +63,10 @@ pub struct RecipientView<'r> {
     settled_at: Option<String>,
     next_attempt_at: Option<String>,
     last_reply: Option<ReplyView<'r>>,
+    opened_at: Option<String>,
+    clicked_at: Option<String>,
+    complained_at: Option<String>,
+    unsubscribed_at: Option<String>,
 }
 
 /// The message, with the truth about every recipient.
@@ -115,6 +119,10 @@ impl<'r> RecipientView<'r> {
             settled_at: recipient.settled_at.map(rfc3339),
             next_attempt_at: recipient.next_attempt_at.map(rfc3339),
             last_reply: recipient.last_reply.as_ref().map(reply_view),
+            opened_at: recipient.later.opened_at.map(rfc3339),
+            clicked_at: recipient.later.clicked_at.map(rfc3339),
+            complained_at: recipient.later.complained_at.map(rfc3339),
+            unsubscribed_at: recipient.later.unsubscribed_at.map(rfc3339),
         }
     }
 }

@@ -58,6 +58,7 @@ fn stamp() -> Stamp {
         message_id: "id-1@example.org".into(),
         date: datetime!(2026-11-22 10:00:00.5 UTC),
         boundary: "0192f3a4".into(),
+        links: None,
     }
 }
 

@@ -27,6 +27,26 @@ impl Tag {
     }
 }
 
+/// The name of a kind of mail, such as `newsletter`: 1 to 64 letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Stream(String);
+
+impl Stream {
+    pub fn parse(text: String) -> Result<Self, Flaw> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if text.is_empty() || text.len() > TAG_MAX || !text.bytes().all(is_plain) {
+            let detail = format!("must have 1 to {TAG_MAX} letters, digits, '-', '_' and '.'");
+            return Err(Flaw::new(FaultCode::InvalidStream, detail));
+        }
+        Ok(Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Texts by name, returned in status, events and webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]

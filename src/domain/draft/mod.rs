@@ -20,8 +20,8 @@ pub use content::Content;
 pub use expiry::{Expiry, FARTHEST, SendAt};
 pub use fields::{AutoReplies, Origin, Otp, OtpCode, OwnMessageId, ReturnPath};
 pub use header::{HeaderField, HeaderFields, Subject};
-pub use labels::{Metadata, Tag};
-pub use options::{Demand, Options, Priority, TlsDemand};
+pub use labels::{Metadata, Stream, Tag};
+pub use options::{Demand, Options, Priority, TlsDemand, Tracking};
 pub use raw::{RawDraft, RawParts, wire_fault, with_crlf};
 pub use recipients::{ListPlace, Recipient, Recipients};
 
@@ -179,6 +179,10 @@ pub enum Place {
     Sandbox,
     /// All that it goes to.
     Recipients,
+    /// What asks for the link to want no more.
+    Unsubscribe,
+    /// What asks for links that are counted.
+    Tracking,
     /// The message of a raw submission.
     Raw,
 }

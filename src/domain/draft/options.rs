@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Expiry, Metadata, Tag};
+use super::{Expiry, Metadata, Stream, Tag};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::script::Script;
 
@@ -18,6 +18,25 @@ pub struct Options {
     pub template: Option<String>,
     /// What the receiver that the sandbox plays does with it.
     pub script: Option<Script>,
+    /// The kind of mail that it is: its recipient may want no more of that, and says so with one click (RFC 8058).
+    pub stream: Option<Stream>,
+    pub tracking: Tracking,
+}
+
+impl Options {
+    /// Whether the message has links that are its recipient's own.
+    pub const fn wants_links(&self) -> bool {
+        self.stream.is_some() || self.tracking.opens || self.tracking.clicks
+    }
+}
+
+/// What a sender wants to be told of what a recipient does with the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tracking {
+    /// That it was opened: by an image that is loaded.
+    pub opens: bool,
+    /// That a link in its HTML was followed.
+    pub clicks: bool,
 }
 
 /// How urgent a message is; `high` is for codes a person is waiting for.

@@ -14,6 +14,8 @@ pub use standing::{RecordCheck, Standing};
 
 use super::words::words;
 
+/// What stands before a domain in the name of the host of its links, unless it is asked for otherwise.
+pub const LINK_LABEL: &str = "links";
 /// What stands before a domain in the name of its return path, unless it is asked for otherwise.
 pub const RETURN_PATH_LABEL: &str = "bounce";
 

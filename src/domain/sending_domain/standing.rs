@@ -40,13 +40,15 @@ pub struct Standing {
     pub wrong_since: Option<Timestamp>,
     /// Whether reports may be asked for in the domain itself: its host was seen, and nothing else since.
     pub has_return_path: bool,
+    /// Whether links may lead to the domain's own host, likewise.
+    pub has_link_host: bool,
     pub checks: Vec<RecordCheck>,
 }
 
 impl Standing {
     /// A domain of which nothing was seen.
     pub const fn new(state: DomainState) -> Self {
-        Self { state, wrong_since: None, has_return_path: false, checks: Vec::new() }
+        Self { state, wrong_since: None, has_return_path: false, has_link_host: false, checks: Vec::new() }
     }
 
     /// How it stands after a look at all that is wanted. A required record that is there verifies; one that is positively
@@ -54,17 +56,22 @@ impl Standing {
     #[must_use]
     pub fn after(&self, wanted: &[WantedRecord], found: Vec<Vec<Sighting>>, now: Timestamp) -> Self {
         let mut next = Self { checks: Vec::with_capacity(wanted.len()), ..self.clone() };
-        next.has_return_path &= wanted.iter().any(|record| record.purpose == Purpose::ReturnPath);
+        let wants = |purpose| wanted.iter().any(|record| record.purpose == purpose);
+        next.has_return_path &= wants(Purpose::ReturnPath);
+        next.has_link_host &= wants(Purpose::Tracking);
         for (record, sightings) in wanted.iter().zip(found) {
             let finding = Finding::of(&record.expected, &sightings);
             let before = self.check_of(&record.host);
             let since = before.filter(|check| check.finding.name() == finding.name()).map_or(now, |check| check.since);
-            if record.purpose == Purpose::ReturnPath {
-                next.has_return_path = match finding {
-                    Finding::Right | Finding::Published => true,
-                    Finding::Wrong(_) => false,
-                    _ => self.has_return_path,
-                };
+            let in_use = match record.purpose {
+                Purpose::ReturnPath => Some(&mut next.has_return_path),
+                Purpose::Tracking => Some(&mut next.has_link_host),
+                Purpose::Dkim | Purpose::Dmarc => None,
+            };
+            match (in_use, &finding) {
+                (Some(in_use), Finding::Right | Finding::Published) => *in_use = true,
+                (Some(in_use), Finding::Wrong(_)) => *in_use = false,
+                _ => {}
             }
             next.checks.push(RecordCheck { host: record.host.clone(), finding, sightings, checked_at: now, since });
         }

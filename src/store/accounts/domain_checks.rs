@@ -76,8 +76,8 @@ async fn put_check(
     let done = sqlx::query!(
         r#"
         UPDATE domains SET state = $3, proved_at = CASE WHEN $4 THEN $5 ELSE proved_at END, wrong_since = $6,
-            has_return_path = $7, checks = $8, dmarc = $9, checked_at = $5, next_check_at = $10
-        WHERE id = $1 AND state = $2 AND return_path_label = $11 AND (proved_at IS NOT NULL) = $12
+            has_return_path = $7, has_link_host = $13, checks = $8, dmarc = $9, checked_at = $5, next_check_at = $10
+        WHERE id = $1 AND state = $2 AND return_path_label = $11 AND link_label = $14 AND (proved_at IS NOT NULL) = $12
         "#,
         before.id.uuid(),
         before.standing.state.name(),
@@ -91,6 +91,8 @@ async fn put_check(
         at.now + check.next_in,
         before.return_path_label,
         before.proved_at.is_some(),
+        standing.has_link_host,
+        before.link_label,
     )
     .execute(&mut *tx)
     .await?;

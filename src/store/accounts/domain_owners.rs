@@ -182,8 +182,8 @@ async fn insert(
     sqlx::query!(
         r#"
         INSERT INTO domains (id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label,
-            created_at, next_check_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz,
+            link_label, created_at, next_check_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $11, $9::timestamptz,
             -- Whoever vouches for it is still to publish its records.
             $9::timestamptz + CASE WHEN $10 THEN interval '15 minutes' ELSE interval '0' END)
         "#,
@@ -197,6 +197,7 @@ async fn insert(
         domain.return_path_label,
         domain.created_at,
         is_vouched,
+        domain.link_label,
     )
     .execute(&mut *tx)
     .await?;

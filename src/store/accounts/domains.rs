@@ -20,6 +20,8 @@ pub struct StoredDomain {
     pub rotate_days: Option<i32>,
     /// What stands before it in the name of its return path.
     pub return_path_label: String,
+    /// And before the name of the host of its links.
+    pub link_label: String,
     /// What receivers make of it, as it was found last.
     pub dmarc: Option<serde_json::Value>,
     pub checked_at: Option<Timestamp>,
@@ -43,6 +45,8 @@ pub struct ProvedDomain {
     pub state: DomainState,
     /// Where notices of non-delivery may be asked for, if it is ready for that.
     pub return_path: Option<String>,
+    /// The host that its links lead to, if it is ready for that.
+    pub link_host: Option<String>,
 }
 
 impl Store {
@@ -77,7 +81,7 @@ impl Store {
                 DomainRow,
                 r#"
                 SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
-                    wrong_since, checks, dmarc, checked_at, created_at
+                    link_label, has_link_host, wrong_since, checks, dmarc, checked_at, created_at
                 FROM domains
                 WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::text IS NULL OR name = $3)
                   AND ($4::uuid IS NULL OR id < $4)
@@ -104,7 +108,7 @@ impl Store {
                 DomainRow,
                 r#"
                 SELECT id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label, has_return_path,
-                    wrong_since, checks, dmarc, checked_at, created_at
+                    link_label, has_link_host, wrong_since, checks, dmarc, checked_at, created_at
                 FROM domains ORDER BY name, id LIMIT $1
                 "#,
                 limit,
@@ -135,7 +139,7 @@ impl Store {
                       FOR UPDATE SKIP LOCKED) taken
                 WHERE d.id = taken.id
                 RETURNING d.id, project_id, name, state, proved_at, is_delegated, rotate_days, return_path_label,
-                    has_return_path, wrong_since, checks, dmarc, checked_at, created_at
+                    has_return_path, link_label, has_link_host, wrong_since, checks, dmarc, checked_at, created_at
                 "#,
                 now,
                 limit,
@@ -154,8 +158,8 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                UPDATE domains SET rotate_days = $3, return_path_label = $4, next_check_at = $5,
-                    has_return_path = has_return_path AND return_path_label = $4
+                UPDATE domains SET rotate_days = $3, return_path_label = $4, link_label = $6, next_check_at = $5,
+                    has_return_path = has_return_path AND return_path_label = $4, has_link_host = has_link_host AND link_label = $6
                 WHERE project_id = $1 AND id = $2
                 "#,
                 domain.project.uuid(),
@@ -163,6 +167,7 @@ impl Store {
                 domain.rotate_days,
                 domain.return_path_label,
                 now,
+                domain.link_label,
             )
             .execute(conn)
         )?;
@@ -199,9 +204,10 @@ impl Store {
             sqlx::query!(
                 r#"
                 SELECT p.requires_verified_domain, d.project_id AS "owner?", d.name AS "name?", d.state AS "state?",
-                    d.return_path_label AS "return_path_label?", d.has_return_path AS "has_return_path?"
+                    d.return_path_label AS "return_path_label?", d.has_return_path AS "has_return_path?",
+                    d.link_label AS "link_label?", d.has_link_host AS "has_link_host?"
                 FROM projects p LEFT JOIN LATERAL (
-                    SELECT project_id, name, state, return_path_label, has_return_path FROM domains
+                    SELECT project_id, name, state, return_path_label, has_return_path, link_label, has_link_host FROM domains
                     WHERE name = ANY($2) AND proved_at IS NOT NULL ORDER BY state <> 'failed' DESC, length(name) DESC LIMIT 1) d ON true
                 WHERE p.id = $1
                 "#,
@@ -217,6 +223,8 @@ impl Store {
                 state: decoded(DomainState::parse(&state), ("domains", "state"), &name, &state)?,
                 return_path: (row.has_return_path == Some(true))
                     .then(|| format!("{}.{name}", row.return_path_label.unwrap_or_default())),
+                link_host: (row.has_link_host == Some(true))
+                    .then(|| format!("{}.{name}", row.link_label.unwrap_or_default())),
                 name,
             }),
             _ => None,
@@ -235,6 +243,8 @@ struct DomainRow {
     rotate_days: Option<i32>,
     return_path_label: String,
     has_return_path: bool,
+    link_label: String,
+    has_link_host: bool,
     wrong_since: Option<Timestamp>,
     checks: serde_json::Value,
     dmarc: Option<serde_json::Value>,
@@ -252,6 +262,7 @@ impl DomainRow {
                 state,
                 wrong_since: self.wrong_since,
                 has_return_path: self.has_return_path,
+                has_link_host: self.has_link_host,
                 // What another version wrote is looked up anew.
                 checks: serde_json::from_value(self.checks).unwrap_or_default(),
             },
@@ -260,6 +271,7 @@ impl DomainRow {
             is_delegated: self.is_delegated,
             rotate_days: self.rotate_days,
             return_path_label: self.return_path_label,
+            link_label: self.link_label,
             dmarc: self.dmarc,
             checked_at: self.checked_at,
             created_at: self.created_at,

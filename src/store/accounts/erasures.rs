@@ -44,16 +44,32 @@ pub struct ErasureTurn {
 
 /// What stands for an address of a project once the address itself is forgotten: a hash that is another one in each project.
 pub fn address_hash(project: ProjectId, folded: &str) -> String {
+    hex(&address_digest(project, folded))
+}
+
+/// The same hash, in octets.
+pub fn address_digest(project: ProjectId, folded: &str) -> [u8; 32] {
     let text = [project.uuid().as_bytes().as_slice(), folded.as_bytes()].concat();
-    digest(&SHA256, &text).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
+    let mut octets = [0; 32];
+    octets.copy_from_slice(digest(&SHA256, &text).as_ref());
+    octets
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::with_capacity(64), |mut hex, octet| {
+        let _ = write!(hex, "{octet:02x}");
         hex
     })
 }
 
 /// The form of a suppressed address that was erased.
 pub fn erased_form(project: ProjectId, folded: &str) -> String {
-    format!("sha256:{}", address_hash(project, folded))
+    form_of_digest(&address_digest(project, folded))
+}
+
+/// The same, of an address of which nothing but the hash is known.
+pub fn form_of_digest(digest: &[u8; 32]) -> String {
+    format!("sha256:{}", hex(digest))
 }
 
 fn counts_of(stored: serde_json::Value) -> ErasedCounts {

@@ -3,10 +3,58 @@
 use sqlx::PgConnection;
 
 use crate::domain::access::Mode;
+use crate::domain::clock::Rng;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId};
 use crate::domain::shard::Shard;
-use crate::store::{Moment, StoreError};
+use crate::store::{Moment, Store, StoreError, on_pool};
+
+/// Events of one type that a recipient has at most: whoever loads an image a thousand times is told of no more.
+const ENGAGEMENTS: i64 = 20;
+
+impl Store {
+    /// Writes that the recipient of a message did something with it; `false` if it is gone, or did so often.
+    pub async fn put_engagement(
+        &self,
+        message: MessageId,
+        event_type: EventType,
+        data: &serde_json::Value,
+        rng: &dyn Rng,
+    ) -> Result<bool, StoreError> {
+        let at = self.moment(rng);
+        let done = on_pool!(
+            self,
+            "events.put_engagement",
+            conn,
+            sqlx::query!(
+                r#"
+                WITH m AS (SELECT project_id, mode FROM messages WHERE shard = $1 AND id = $2),
+                r AS (
+                    UPDATE recipients SET events = events + 1
+                    WHERE shard = $1 AND message_id = $2 AND position = 0 AND address NOT LIKE '%@erased.invalid'
+                      AND (SELECT count(*) FROM events e WHERE e.shard = $1 AND e.message_id = $2 AND e.type = $4) < $8
+                    RETURNING id, events, settled_at)
+                INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
+                -- Nobody reads as fast as what looks into mail at the door.
+                SELECT $1, $3, m.project_id, $2, r.id, m.mode, r.events, $4, $5,
+                    CASE WHEN r.settled_at > $5::timestamptz - interval '2 seconds' AND $6::jsonb -> 'machine' = 'null'
+                        THEN $6 || '{"machine": "scanner"}' ELSE $6 END, $7, pg_current_xact_id()
+                FROM r, m
+                "#,
+                message.shard().value(),
+                message.uuid(),
+                EventId::new_in(message.shard(), at.now, at.rng).uuid(),
+                event_type.name(),
+                at.now,
+                data,
+                at.era,
+                ENGAGEMENTS,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() > 0)
+    }
+}
 
 /// The recipient that something is told of.
 #[derive(Debug, Clone, Copy)]

@@ -23,6 +23,16 @@ pub struct StoredRecipient {
     /// When it is tried next; `None` once settled or while it is being sent.
     pub next_attempt_at: Option<Timestamp>,
     pub last_reply: Option<StoredReply>,
+    pub later: Later,
+}
+
+/// What was learnt of a recipient once it was settled, and when first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Later {
+    pub opened_at: Option<Timestamp>,
+    pub clicked_at: Option<Timestamp>,
+    pub complained_at: Option<Timestamp>,
+    pub unsubscribed_at: Option<Timestamp>,
 }
 
 /// The last thing that is known of a recipient's delivery.
@@ -47,6 +57,7 @@ impl StoredRecipient {
             settled_at: None,
             next_attempt_at: Some(scheduled.send_at),
             last_reply: None,
+            later: Later::default(),
         };
         scheduled.summary.recipients.iter().map(of_one).collect()
     }
@@ -95,10 +106,19 @@ impl Store {
                 r#"
                 SELECT r.message_id, r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status,
                     r.reply_text, r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS "attempts!",
-                    d.due_at AS "due_at?", d.lease_token IS NOT NULL AS "is_leased!"
+                    d.due_at AS "due_at?", d.lease_token IS NOT NULL AS "is_leased!",
+                    l.opened_at, l.clicked_at, l.complained_at, l.unsubscribed_at
                 FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
                 JOIN recipients r ON r.shard = w.shard AND r.message_id = w.id
                 LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
+                LEFT JOIN LATERAL (
+                    SELECT min(e.occurred_at) FILTER (WHERE e.type = 'message.opened') AS opened_at,
+                        min(e.occurred_at) FILTER (WHERE e.type = 'message.clicked') AS clicked_at,
+                        min(e.occurred_at) FILTER (WHERE e.type = 'message.complained') AS complained_at,
+                        min(e.occurred_at) FILTER (WHERE e.type = 'message.unsubscribed') AS unsubscribed_at
+                    FROM events e WHERE e.shard = r.shard AND e.message_id = r.message_id AND e.recipient_id = r.id
+                      -- The first two are those of its way.
+                ) l ON r.settled_at IS NOT NULL AND r.events > 2
                 ORDER BY r.position
                 "#,
                 &ids.iter().map(|id| id.shard().value()).collect::<Vec<_>>(),
@@ -125,6 +145,12 @@ impl Store {
                     host: row.reply_host,
                     class: Class::of(&class),
                 }),
+                later: Later {
+                    opened_at: row.opened_at,
+                    clicked_at: row.clicked_at,
+                    complained_at: row.complained_at,
+                    unsubscribed_at: row.unsubscribed_at,
+                },
             });
         }
         Ok(known)

@@ -68,6 +68,14 @@ impl Row {
     }
 }
 
+/// What scopes of suppressions ask of a message.
+#[derive(Debug)]
+pub struct MessageLabels {
+    pub mode: Mode,
+    pub tags: Vec<String>,
+    pub stream: Option<String>,
+}
+
 impl Store {
     /// Stores suppressions, no two of one address and scope: those that are there already become what is given, unless they
     /// weigh more or are younger. None ends earlier for it. What changed nothing is not in the answer.
@@ -355,14 +363,14 @@ impl Store {
         rows.into_iter().map(Row::decode).collect()
     }
 
-    /// Mode and tags of a message; `None` when it is gone.
-    pub async fn message_labels(&self, message: MessageId) -> Result<Option<(Mode, Vec<String>)>, StoreError> {
+    /// What scopes ask of a message; `None` when it is gone.
+    pub async fn message_labels(&self, message: MessageId) -> Result<Option<MessageLabels>, StoreError> {
         let row = on_pool!(
             self,
             "messages.labels",
             conn,
             sqlx::query!(
-                "SELECT mode, tags FROM messages WHERE shard = $1 AND id = $2",
+                "SELECT mode, tags, stream FROM messages WHERE shard = $1 AND id = $2",
                 message.shard().value(),
                 message.uuid(),
             )
@@ -370,7 +378,8 @@ impl Store {
         )?;
         let Some(row) = row else { return Ok(None) };
         let mode = decoded(Mode::parse(&row.mode), ("messages", "mode"), message, &row.mode)?;
-        Ok(Some((mode, serde_json::from_value(row.tags).unwrap_or_default())))
+        let tags = serde_json::from_value(row.tags).unwrap_or_default();
+        Ok(Some(MessageLabels { mode, tags, stream: row.stream }))
     }
 }
 

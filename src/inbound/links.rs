@@ -1,0 +1,218 @@
+//! What comes back by links of ours: that somebody wants no more of a kind of mail, that a message was opened, that a link was
+//! followed. Whoever follows a link gets where it leads, also when nothing could be taken down.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Value, json};
+
+use super::{Intake, NotTaken};
+use crate::compose::links::{Subscription, open_click, open_image, open_unsubscribe};
+use crate::compose::token::Ring;
+use crate::domain::event::EventType;
+use crate::domain::id::{MessageId, ReportId};
+use crate::domain::report_kept::{ReportOutcome, ReportSource};
+use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
+use crate::feedback::Meaning;
+use crate::store::StoreError;
+use crate::store::accounts::erasures::form_of_digest;
+use crate::store::mail::reports::{Attributed, KeptReport, NewReport, ReportStored};
+
+/// Characters of a browser's name that are kept.
+const AGENT_MAX: usize = 256;
+
+/// Who followed a link, as far as it says.
+#[derive(Debug, Clone, Default)]
+pub struct Follower {
+    /// `User-Agent`; empty: none.
+    pub agent: String,
+    /// It says that it only fetches what somebody may want later.
+    pub is_prefetch: bool,
+}
+
+/// What became of a look at a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// It was taken down, or need not be.
+    Taken,
+    /// It is none of ours.
+    Refused,
+    /// It could not be taken down: too much comes, or the store is away.
+    Missed,
+}
+
+impl Followed {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Refused => "refused",
+            Self::Missed => "missed",
+        }
+    }
+}
+
+impl Intake {
+    /// What a link to want no more says; `None`: it is none of ours.
+    pub async fn subscription(&self, token: &str) -> Result<Option<Subscription>, StoreError> {
+        self.opened_by(|ring| open_unsubscribe(ring, token)).await
+    }
+
+    /// Takes down that somebody wants no more of a kind of mail: it is heeded from now on. Twice is once.
+    pub async fn unsubscribe(&self, subscription: &Subscription) -> Result<(), NotTaken> {
+        let Subscription { mode, project, message, stream, .. } = subscription;
+        let Ok(_turn) = self.recorders.try_acquire() else {
+            return Err(NotTaken::Full);
+        };
+        // Of a message that is gone only the hash of the address is known, and serves as well.
+        let about = self.store.attribute(*message, Some(0), &[]).await?.pop();
+        let about = about.filter(|about| about.project == *project && about.mode == *mode);
+        let address = about
+            .as_ref()
+            .map_or_else(|| form_of_digest(&subscription.address_hash), |about| about.address.to_lowercase());
+        let evidence =
+            Evidence { source: Some("link".to_owned()), message_id: Some(message.to_string()), ..Evidence::default() };
+        let reason = SuppressionReason::Unsubscribe;
+        let now = self.clock.now();
+        let suppression = NewSuppression {
+            scope: SuppressionScope::Stream(stream.clone()),
+            ..NewSuppression::learnt((*project, *mode), address, reason, None, evidence, now)
+        };
+        // Before the event that says so: a crash in between leads to the click once more.
+        self.suppressions.add(vec![suppression]).await?;
+        if let Some(about) = about {
+            self.tell_unsubscribed(about, stream).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_unsubscribed(&self, about: Attributed, stream: &str) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let known_by = [about.message.uuid().as_bytes().as_slice(), b"unsubscribe", stream.as_bytes()].concat();
+        let report = NewReport {
+            id: ReportId::new(now, &*self.rng),
+            digest: digest(&SHA256, &known_by).as_ref().to_vec(),
+            kept: KeptReport {
+                received_at: now,
+                source: ReportSource::Link,
+                envelope_from: String::new(),
+                envelope_to: String::new(),
+                meaning: Meaning::OptOut.name().to_owned(),
+                outcome: ReportOutcome::Told,
+                detail: json!({"stream": stream}),
+                raw: Vec::new(),
+            },
+            about: Some(about),
+        };
+        let event = (EventType::Unsubscribed, json!({"stream": stream}));
+        let stored = self.store.put_report(&report, Some(&event), &*self.rng).await?;
+        if let Some(about) = report.about.filter(|_| stored == ReportStored::New) {
+            self.events.ring(about.shard);
+        }
+        Ok(())
+    }
+
+    /// Takes down that the image of a message was loaded.
+    pub async fn image_loaded(&self, token: &str, follower: &Follower) -> Followed {
+        match self.opened_by(|ring| open_image(ring, token)).await {
+            Ok(Some(message)) => self.tell(message, EventType::Opened, follower, json!({})).await,
+            Ok(None) => Followed::Refused,
+            Err(_) => Followed::Missed,
+        }
+    }
+
+    /// Takes down that a link was followed to `url`. `Refused`: no link of ours leads there.
+    pub async fn link_followed(&self, token: &str, url: &str, follower: &Follower) -> Followed {
+        match self.opened_by(|ring| open_click(ring, token, url)).await {
+            Ok(Some(message)) => self.tell(message, EventType::Clicked, follower, json!({"url": url})).await,
+            // Without keys nobody knows whether it leads there by our word.
+            Ok(None) | Err(_) => Followed::Refused,
+        }
+    }
+
+    /// What the keys make of a token: those that are known, or else those that there are now.
+    async fn opened_by<T>(&self, open: impl Fn(&Ring) -> Option<T>) -> Result<Option<T>, StoreError> {
+        match open(&*self.tokens.ring().await?) {
+            Some(found) => Ok(Some(found)),
+            None => Ok(open(&*self.tokens.ring_anew().await?)),
+        }
+    }
+
+    async fn tell(&self, message: MessageId, event_type: EventType, follower: &Follower, mut data: Value) -> Followed {
+        let Ok(_turn) = self.recorders.try_acquire() else { return Followed::Missed };
+        let agent: String = follower.agent.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
+        data["machine"] = json!(machine(follower));
+        data["user_agent"] = json!(agent);
+        match self.store.put_engagement(message, event_type, &data, &*self.rng).await {
+            Ok(true) => {
+                self.events.ring(message.shard());
+                Followed::Taken
+            }
+            Ok(false) => Followed::Taken,
+            Err(error) => {
+                tracing::debug!(%error, "what a link says was missed");
+                Followed::Missed
+            }
+        }
+    }
+}
+
+/// Why it was no person who followed a link, in one word; `None`: it may have been.
+fn machine(follower: &Follower) -> Option<&'static str> {
+    let agent = follower.agent.trim().to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| agent.contains(word));
+    if follower.is_prefetch || agent == "mozilla/5.0" {
+        // Apple's Mail Privacy Protection calls itself so, and loads every image of every message.
+        return Some("prefetch");
+    }
+    if has(&["googleimageproxy", "yahoomailproxy", "yahoocachesystem"]) {
+        return Some("proxy");
+    }
+    let scanners = [
+        "bot",
+        "crawl",
+        "spider",
+        "scan",
+        "preview",
+        "barracuda",
+        "proofpoint",
+        "mimecast",
+        "safelinks",
+        "headless",
+        "python",
+        "curl/",
+        "wget/",
+        "okhttp",
+        "go-http-client",
+        "java/",
+        "libwww",
+        "httpclient",
+        "facebookexternalhit",
+        "slurp",
+        "validator",
+        "monitor",
+    ];
+    (agent.is_empty() || has(&scanners)).then_some("scanner")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_told_from_people() {
+        let follower = |agent: &str, is_prefetch| Follower { agent: agent.to_owned(), is_prefetch };
+        for (agent, is_prefetch, expected) in [
+            ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140 Safari/537.36", false, None),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15", false, None),
+            ("Mozilla/5.0", false, Some("prefetch")),
+            (
+                "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+                false,
+                Some("proxy"),
+            ),
+            ("Mozilla/5.0 (compatible; bingbot/2.0)", false, Some("scanner")),
+            ("", false, Some("scanner")),
+            ("Mozilla/5.0 (X11; Linux) Firefox/130", true, Some("prefetch")),
+        ] {
+            assert_eq!(machine(&follower(agent, is_prefetch)), expected, "{agent}");
+        }
+    }
+}
