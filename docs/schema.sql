@@ -1203,6 +1203,23 @@ CREATE TABLE public.accepting_processes (
     seen_at timestamp with time zone NOT NULL
 )
 WITH (fillfactor='50');
+CREATE TABLE public.aggregate_reports (
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    project_id uuid,
+    domain text NOT NULL,
+    covered_by text NOT NULL,
+    reporter text NOT NULL,
+    report_id text NOT NULL,
+    signed_by text NOT NULL,
+    begin_at timestamp with time zone NOT NULL,
+    end_at timestamp with time zone NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    total bigint NOT NULL,
+    passed bigint NOT NULL,
+    rows jsonb NOT NULL,
+    CONSTRAINT aggregate_reports_kind CHECK ((kind = ANY (ARRAY['dmarc'::text, 'tls'::text])))
+);
 CREATE TABLE public.api_keys (
     id uuid NOT NULL,
     project_id uuid NOT NULL,
@@ -1792,6 +1809,8 @@ CREATE TABLE public.webhook_replays (
 );
 ALTER TABLE ONLY public.accepting_processes
     ADD CONSTRAINT accepting_processes_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.aggregate_reports
+    ADD CONSTRAINT aggregate_reports_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_hash_key UNIQUE (hash);
 ALTER TABLE ONLY public.api_keys
@@ -1898,6 +1917,9 @@ ALTER TABLE ONLY public.webhook_positions
     ADD CONSTRAINT webhook_positions_pkey PRIMARY KEY (endpoint_id);
 ALTER TABLE ONLY public.webhook_replays
     ADD CONSTRAINT webhook_replays_pkey PRIMARY KEY (endpoint_id, id);
+CREATE INDEX aggregate_reports_by_domain ON public.aggregate_reports USING btree (covered_by, project_id, id);
+CREATE INDEX aggregate_reports_by_time ON public.aggregate_reports USING btree (received_at);
+CREATE UNIQUE INDEX aggregate_reports_same ON public.aggregate_reports USING btree (domain, kind, md5(((reporter || ' '::text) || report_id)), signed_by);
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);

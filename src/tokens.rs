@@ -3,9 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::compose::token::Ring;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// How long keys that were read are used.
@@ -16,7 +15,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 /// The way to the keys.
 pub struct Tokens {
     store: Store,
-    known: RwLock<Option<(Arc<Ring>, Instant)>>,
+    known: RwLock<Option<(Arc<Ring>, Timestamp)>>,
 }
 
 impl Tokens {
@@ -28,14 +27,20 @@ impl Tokens {
     pub async fn ring_anew(&self) -> Result<Arc<Ring>, StoreError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
-            Some((ring, since)) if since.elapsed() < MOMENT => Ok(ring),
+            Some((ring, since)) if self.is_within(since, MOMENT) => Ok(ring),
             _ => self.read_anew().await,
         }
     }
 
+    /// Whether an instant is no longer ago; one that lies ahead of a clock that was set back is.
+    fn is_within(&self, since: Timestamp, span: Duration) -> bool {
+        (self.store.clock().now() - since).abs() < span
+    }
+
     async fn read_anew(&self) -> Result<Arc<Ring>, StoreError> {
         let ring = Arc::new(Ring::of(self.store.list_token_keys().await?));
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&ring), Instant::now()));
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) =
+            Some((Arc::clone(&ring), self.store.clock().now()));
         Ok(ring)
     }
 
@@ -43,7 +48,7 @@ impl Tokens {
     pub async fn ring(&self) -> Result<Arc<Ring>, StoreError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((ring, since)) = &known
-            && since.elapsed() < BELIEVED
+            && self.is_within(*since, BELIEVED)
         {
             return Ok(Arc::clone(ring));
         }

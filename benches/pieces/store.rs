@@ -136,6 +136,7 @@ impl Bed {
             send_at: None,
             template: None,
             script: None,
+            stream: None,
             raw: Arc::clone(&self.raw),
         }
     }

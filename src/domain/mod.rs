@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+pub mod aggregate;
 pub mod bounded;
 pub mod class;
 pub mod clock;

@@ -4,6 +4,7 @@
 //! before is still charged to the right recipient, and a report that is made up is charged to nobody. What a machine wrote for
 //! machines ([`status`], RFC 3464 and 6533; [`complaint`], RFC 5965) goes before what it wrote for people ([`words`]).
 
+pub mod aggregate;
 mod complaint;
 mod status;
 mod words;
@@ -39,6 +40,8 @@ pub enum Meaning {
     OptOut,
     /// A program answered for the recipient: nothing became of the message.
     AutoReply,
+    /// A receiver says how a day's mail fared (RFC 9990, RFC 8460).
+    Aggregate,
     /// None of these.
     Other,
 }
@@ -54,6 +57,7 @@ impl Meaning {
             Self::AuthFailure => "auth_failure",
             Self::OptOut => "opt_out",
             Self::AutoReply => "auto_reply",
+            Self::Aggregate => "aggregate",
             Self::Other => "other",
         }
     }

@@ -16,6 +16,8 @@ use looker::Looker;
 pub use wanted::zone_line;
 use wanted::{Hosts, wanted};
 
+use serde_json::json;
+
 use crate::config::Config;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::dkim::{Algorithm, aligned};
@@ -105,6 +107,20 @@ impl Domains {
         (domain.standing.after(records, sightings, self.clock.now()), dmarc)
     }
 
+    /// What receivers make of a domain, and what their reports bear; what was found last, where that cannot be found out now.
+    async fn with_evidence(
+        &self,
+        domain: &StoredDomain,
+        outlook: Option<Outlook>,
+    ) -> Result<Option<serde_json::Value>, StoreError> {
+        let found = outlook.and_then(|outlook| serde_json::to_value(outlook).ok());
+        let Some(mut dmarc) = found.or_else(|| domain.dmarc.clone()) else { return Ok(None) };
+        let evidence = self.store.sum_aggregates(domain.project, &domain.name).await?;
+        dmarc["evidence"] = json!(evidence);
+        dmarc["advice"] = json!(evidence.advice());
+        Ok(Some(dmarc))
+    }
+
     /// Looks at all records of a domain, and writes what follows. One that was looked at a moment ago is not again.
     pub async fn check(&self, found: &DomainInFull) -> Result<CheckStored, StoreError> {
         let DomainInFull { domain, keys, .. } = found;
@@ -138,7 +154,7 @@ impl Domains {
         let check = DomainCheck {
             before: domain,
             standing: &standing,
-            dmarc: dmarc.and_then(|outlook| serde_json::to_value(outlook).ok()).or_else(|| domain.dmarc.clone()),
+            dmarc: self.with_evidence(domain, dmarc).await?,
             next_in: self.rng.jitter(next_in, 0.1),
             seen: &seen,
         };

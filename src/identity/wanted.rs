@@ -109,13 +109,18 @@ pub fn wanted(domain: &StoredDomain, keys: &[StoredDkimKey], hosts: &Hosts) -> V
             purpose: Purpose::Dmarc,
             host: format!("_dmarc.{}", domain.name),
             record_type: RecordType::Txt,
-            value: format!("v=DMARC1; p=none{reports}"),
+            value: format!("v=DMARC1; p={}{reports}", advised(domain)),
             is_required: false,
             expected: Expected::Policy,
         });
     }
     records.sort_by_key(|record| !record.is_required);
     records
+}
+
+/// The policy that reports of receivers bear; `none` before there are any.
+fn advised(domain: &StoredDomain) -> &str {
+    domain.dmarc.as_ref().and_then(|dmarc| dmarc["advice"]["policy"].as_str()).unwrap_or("none")
 }
 
 /// The text of a key's record; `None` for a key that cannot be read.

@@ -28,7 +28,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    fn noted(outcome: ReportOutcome, detail: Value) -> Self {
+    pub fn noted(outcome: ReportOutcome, detail: Value) -> Self {
         Self { outcome, detail, event: None, suppression: None }
     }
 
@@ -135,7 +135,7 @@ impl Intake {
 
     /// Who signed a letter, if that is whom it says to be from (by organization); `None`: nobody. A key that cannot be had now is
     /// asked for again.
-    async fn signer(&self, raw: &Arc<Vec<u8>>) -> Result<Option<String>, NotTaken> {
+    pub(super) async fn signer(&self, raw: &Arc<Vec<u8>>) -> Result<Option<String>, NotTaken> {
         let away = |why: String| NotTaken::Store(StoreError::Away(why));
         let (raw, now) = (Arc::clone(raw), self.clock.now());
         let found = tokio::task::spawn_blocking(move || {

@@ -4,6 +4,7 @@
 //!
 //! Nothing else is taken, nothing is passed on and nobody is answered: no relay, no backscatter.
 
+mod aggregate;
 mod charge;
 mod inbox;
 pub mod links;
@@ -21,6 +22,7 @@ pub use inbox::Inbox;
 
 use crate::compose::return_path;
 use crate::domain::access::Mode;
+use crate::domain::aggregate::AggregateReport;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::id::{MessageId, ProjectId, RecipientId, ReportId};
 use crate::domain::report_kept::{ReportOutcome, ReportSource};
@@ -78,6 +80,7 @@ pub struct ReadLetter {
     reading: Arc<Reading>,
     /// What may be tokens of ours.
     tokens: Arc<Vec<String>>,
+    aggregate: Option<Arc<AggregateReport>>,
 }
 
 /// What became of a letter.
@@ -126,13 +129,14 @@ impl Intake {
         let turn = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| away("stopping"))?;
         // Reading that breaks off is our fault, and no reason to lose a letter.
         let read = tokio::task::spawn_blocking(move || {
-            let read = (feedback::read(&raw), return_path::tokens_in(&raw));
+            let read = (feedback::read(&raw), return_path::tokens_in(&raw), feedback::aggregate::read(&raw));
             drop(turn);
             read
         });
-        let (reading, tokens) = read.await.map_err(|_| away("reading a letter broke off"))?;
+        let (reading, tokens, aggregate) = read.await.map_err(|_| away("reading a letter broke off"))?;
         let reading = reading.ok_or(NotTaken::Unreadable)?;
-        Ok(ReadLetter { reading: Arc::new(reading), tokens: Arc::new(tokens) })
+        let aggregate = aggregate.map(Arc::new);
+        Ok(ReadLetter { reading: Arc::new(reading), tokens: Arc::new(tokens), aggregate })
     }
 
     /// Takes a letter that was read: once it is on disk, with what follows from it. Twice is once.
@@ -145,6 +149,9 @@ impl Intake {
             Some(Inbox::Token(token)) => Some(*token),
             _ => read.tokens.iter().find_map(|text| return_path::open(text, &ring)),
         };
+        if let (None, Some(report)) = (token, &read.aggregate) {
+            return self.take_aggregate(letter, read, report).await;
+        }
         let mut attributed = match token {
             Some(token) => self.store.attribute(token.message, token.position, &reported(reading)).await?,
             None => Vec::new(),

@@ -98,6 +98,7 @@ impl Upkeep {
         if tick.is_multiple_of(PRUNE_EVERY) {
             let before = self.store.clock().now() - self.reports;
             while self.store.forget_reports(before, BATCH).await? == BATCH.unsigned_abs() {}
+            while self.store.forget_aggregates(BATCH).await? == BATCH.unsigned_abs() {}
             self.store.prune_tls_counts().await?;
             self.store.prune_source_usage().await?;
             self.store.prune_quota_usage().await?;

@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 37] = [
     ("identity", &["domain", "config", "store", "accounts", "compose", "net", "wake", "shutdown"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
     ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
-    ("tokens", &["compose", "store"]),
+    ("tokens", &["domain", "compose", "store"]),
     (
         "submit",
         &[

@@ -565,6 +565,33 @@ async fn links_lead_to_the_domains_own_host_while_its_record_is_there() {
 }
 
 #[tokio::test]
+async fn the_policy_asked_for_rises_with_what_receivers_report() {
+    let world = World::start().await;
+    let domain = world.proved("example.org").await;
+    assert_eq!(
+        (&domain["dmarc"]["advice"]["policy"], &domain["dmarc"]["evidence"]["reports"]),
+        (&json!("none"), &json!(0))
+    );
+    let report = |signer: &str, days: u32, passed: u32| {
+        format!(
+            "INSERT INTO aggregate_reports SELECT gen_random_uuid(), 'dmarc', project_id, name, name, '{signer}', '{signer}', '{signer}', \
+             now() - make_interval(days => {days}), now(), now(), 1000, {passed}, '[]' FROM domains"
+        )
+    };
+    world.app.database.execute(&report("one.example", 20, 1000)).await;
+    let advice = world.verify(&domain).await["dmarc"]["advice"].clone();
+    assert!(advice["policy"] == "none" && advice["because"].as_str().unwrap().contains("2 receivers"), "{advice}");
+    world.app.database.execute(&report("two.example", 10, 999)).await;
+    world.verify(&domain).await;
+    let raised = world.call("GET", &path(&domain), json!({})).await;
+    let wanted = record(&raised, "dmarc");
+    assert!(wanted["value"].as_str().unwrap().starts_with("v=DMARC1; p=quarantine"), "{wanted}");
+    assert_eq!((&wanted["finding"], &raised["state"]), (&json!("right"), &json!("verified")), "any policy will do");
+    let listed = world.call("GET", &format!("{}/reports", path(&domain)), json!({})).await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn receivers_that_walk_the_tree_and_those_that_read_the_list_are_told_apart() {
     let world = World::start().await;
     world.set("_dmarc.mail.example.org", &[]);

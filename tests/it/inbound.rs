@@ -604,3 +604,84 @@ async fn a_process_of_its_own_takes_reports_and_says_when_it_has_nothing_to_do()
         "{output:?}"
     );
 }
+
+/// A report of a day's mail, as receivers send it, packed.
+fn aggregate(domain: &str, reporter: &str, id: &str, (begin, end): (i64, i64), (passed, failed): (u64, u64)) -> String {
+    use base64::Engine;
+    use std::io::Write;
+    let row = |ip: &str, count: u64, verdict: &str| {
+        format!(
+            "<record><row><source_ip>{ip}</source_ip><count>{count}</count><policy_evaluated><disposition>none</disposition>\
+             <dkim>{verdict}</dkim><spf>fail</spf></policy_evaluated></row><identifiers><header_from>{domain}</header_from>\
+             </identifiers></record>"
+        )
+    };
+    let xml = format!(
+        "<?xml version=\"1.0\"?><feedback><report_metadata><org_name>{reporter}</org_name><report_id>{id}</report_id><date_range>\
+         <begin>{begin}</begin><end>{end}</end></date_range></report_metadata><policy_published><domain>{domain}</domain><p>none</p>\
+         </policy_published>{}{}</feedback>",
+        row("192.0.2.1", passed, "pass"),
+        row("198.51.100.9", failed, "fail")
+    );
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(xml.as_bytes()).unwrap();
+    let packed = base64::engine::general_purpose::STANDARD.encode(packed.finish().unwrap());
+    let lines: Vec<_> = packed.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!(
+        "From: noreply-dmarc@{reporter}\r\nSubject: Report Domain: {domain}\r\nMIME-Version: 1.0\r\nContent-Type: application/gzip\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+        lines.join("\r\n")
+    )
+}
+
+/// Hands in a letter until the key of its signature is seen.
+async fn until_taken(world: &World, letter: &str) {
+    within("the key to be seen", async {
+        while !world.deliver("dmarc@in.mail.example", letter).await.starts_with("250") {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_receivers_report_of_a_domain_is_its_projects_if_they_signed_it() {
+    let world = World::start().await;
+    let day = |n: i64| (1_764_201_600 + n * 86_400, 1_764_201_600 + (n + 1) * 86_400 - 1);
+    let letter = aggregate("mail.example.org", "loop.example", "one", day(0), (90, 10));
+    let (signed_letter, record) = signed("loop.example", &letter);
+    assert!(
+        world.deliver("dmarc@in.mail.example", &letter).await.starts_with("250"),
+        "nobody signed it: it is kept, and counts for nothing"
+    );
+    let key = create_key(&world.app.database.url, "shop", "live", "admin").await;
+    let domain = world.app.get_as(&key, "/v1/domains").await.json()["data"][0].clone();
+    let path = format!("/v1/domains/{}/reports", domain["id"].as_str().unwrap());
+    let listed = async |query: &str| {
+        world.app.get_as(&key, &format!("{path}{query}")).await.json()["data"].as_array().unwrap().clone()
+    };
+    assert!(listed("").await.is_empty());
+    // A key that cannot be had now is waited for.
+    world.dns.set("fbl._domainkey.loop.example", &[Zone::ServFail]);
+    assert!(world.deliver("dmarc@in.mail.example", &signed_letter).await.starts_with("451"));
+    world.dns.set_text("fbl._domainkey.loop.example", &record);
+    until_taken(&world, &signed_letter).await;
+    for _ in 0..2 {
+        assert!(world.deliver("DMARC@in.mail.example", &signed_letter).await.starts_with("250"));
+    }
+    let reports = listed("").await;
+    assert_eq!(reports.len(), 1, "twice is once");
+    let report = &reports[0];
+    assert_eq!((&report["domain"], &report["signed_by"]), (&json!("mail.example.org"), &json!("loop.example")));
+    assert_eq!(
+        (&report["total"], &report["passed"], &report["rows"][0]["messages"]),
+        (&json!(100), &json!(90), &json!(90))
+    );
+    assert!(listed("?kind=tls").await.is_empty());
+    let (foreign, _) = signed("loop.example", &aggregate("other.example", "loop.example", "two", day(0), (1, 0)));
+    assert!(
+        world.deliver("dmarc@in.mail.example", &foreign).await.starts_with("250"),
+        "of nobody: kept for the operator"
+    );
+    let raw = world.app.call_as(&key, "POST", "/v1/inbound/raw", &[], foreign.into_bytes()).await;
+    assert_eq!(raw.status, 404, "a project hands in what is its own");
+    assert_eq!(listed("").await.len(), 1);
+}

@@ -6,6 +6,7 @@ pub mod get;
 pub mod list;
 pub mod records;
 pub mod remove;
+pub mod reports;
 pub mod rotate;
 pub mod update;
 pub mod verify;
