@@ -1402,6 +1402,13 @@ CREATE TABLE public.lane_states (
     updated_at timestamp with time zone NOT NULL,
     CONSTRAINT lane_states_phase CHECK ((phase = ANY (ARRAY['open'::text, 'slowed'::text, 'shared'::text, 'probing'::text, 'paused'::text])))
 );
+CREATE TABLE public.listings (
+    subject text NOT NULL,
+    list text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone NOT NULL,
+    answers jsonb NOT NULL
+);
 CREATE TABLE public.log_eras (
     era smallint NOT NULL,
     system_identifier bigint NOT NULL,
@@ -1462,6 +1469,17 @@ CREATE TABLE public.outbox_senders (
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT outbox_senders_modes CHECK (((modes <@ ARRAY['live'::text, 'test'::text]) AND (cardinality(modes) >= 1)))
 );
+CREATE TABLE public.outcomes (
+    hour timestamp with time zone NOT NULL,
+    project_id uuid NOT NULL,
+    domain text NOT NULL,
+    receiver text NOT NULL,
+    accepted bigint DEFAULT 0 NOT NULL,
+    deferred bigint DEFAULT 0 NOT NULL,
+    rejected bigint DEFAULT 0 NOT NULL,
+    bad_addresses bigint DEFAULT 0 NOT NULL,
+    complaints bigint DEFAULT 0 NOT NULL
+);
 CREATE TABLE public.processes (
     id uuid NOT NULL,
     seen_at timestamp with time zone NOT NULL,
@@ -1481,6 +1499,12 @@ CREATE TABLE public.projects (
     suspended_reason text,
     suspended_mail text,
     requires_verified_domain boolean DEFAULT false NOT NULL,
+    alarm_bounce_percent double precision,
+    alarm_complaint_percent double precision,
+    alarm_pauses boolean DEFAULT false NOT NULL,
+    alarmed_at timestamp with time zone,
+    alarm_reason text,
+    allowed_recipients text[],
     CONSTRAINT projects_bytes_per_month CHECK ((bytes_per_month >= 0)),
     CONSTRAINT projects_messages_per_second CHECK ((messages_per_second >= 1)),
     CONSTRAINT projects_name_not_blank CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text)),
@@ -1841,6 +1865,8 @@ ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (shard, project_id, key);
 ALTER TABLE ONLY public.lane_states
     ADD CONSTRAINT lane_states_pkey PRIMARY KEY (process_id, lane_group, source);
+ALTER TABLE ONLY public.listings
+    ADD CONSTRAINT listings_pkey PRIMARY KEY (subject, list);
 ALTER TABLE ONLY public.log_eras
     ADD CONSTRAINT log_eras_pkey PRIMARY KEY (era);
 ALTER TABLE ONLY public.message_bodies
@@ -1853,6 +1879,8 @@ ALTER TABLE ONLY public.outbox_limits
     ADD CONSTRAINT outbox_limits_pkey PRIMARY KEY (name);
 ALTER TABLE ONLY public.outbox_senders
     ADD CONSTRAINT outbox_senders_pkey PRIMARY KEY (role_name, project_id);
+ALTER TABLE ONLY public.outcomes
+    ADD CONSTRAINT outcomes_pkey PRIMARY KEY (project_id, hour, domain, receiver);
 ALTER TABLE ONLY public.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.projects
@@ -1935,6 +1963,7 @@ CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, pr
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
 CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
+CREATE INDEX outcomes_by_hour ON public.outcomes USING btree (hour);
 CREATE INDEX recipients_by_project_address ON ONLY public.recipients USING btree (project_id, split_part(address, '@'::text, '-1'::integer), lower(address), message_id DESC);
 CREATE INDEX reports_by_message ON public.reports USING btree (message_id) WHERE (message_id IS NOT NULL);
 CREATE INDEX reports_by_project ON public.reports USING btree (project_id, id);

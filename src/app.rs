@@ -191,6 +191,7 @@ impl Common {
             store: store.clone(),
             resolver: resolver.clone(),
             events: Arc::clone(&events),
+            metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
             rng: Arc::clone(&rng),
         };

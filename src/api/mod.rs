@@ -169,6 +169,7 @@ fn routes() -> Vec<Route> {
         ("patch", "/v1/domains/{id}", patch(domains::update::update)),
         ("delete", "/v1/domains/{id}", delete(domains::remove::remove)),
         ("get", "/v1/domains/{id}/records", get(domains::records::records)),
+        ("get", "/v1/domains/{id}/readiness", get(domains::readiness::readiness)),
         ("get", "/v1/domains/{id}/reports", get(domains::reports::reports)),
         ("post", "/v1/domains/{id}/verify", post(domains::verify::verify)),
         ("post", "/v1/domains/{id}/rotate-dkim", post(domains::rotate::rotate)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Common;
 use crate::config::Config;
+use crate::identity::Sources;
 use crate::recall::Recaller;
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
@@ -19,6 +20,11 @@ impl Common {
         shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
         shutdown.keep("the purge", self.purge().run(shutdown.clone()));
         shutdown.keep("sending domains", Box::pin(Arc::clone(&self.domains).run(shutdown.clone())));
+        let traffic = Arc::clone(&self.traffic);
+        let sources: Sources =
+            Arc::new(move || traffic.plan().shaping.sources().map(|(_, source)| source.address).collect());
+        let watch = Arc::clone(&self.domains).watch_sources(sources, shutdown.clone());
+        shutdown.keep("lists of addresses", Box::pin(watch));
         shutdown.keep("erasure", self.erasing().run(shutdown.clone()));
     }
 

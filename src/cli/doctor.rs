@@ -19,6 +19,7 @@ use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
 use crate::domain::net::{NetPolicy, is_global};
 use crate::net::dns::Resolver;
+use crate::net::lists::{Listing, ask, listed_as};
 use crate::net::own::hello_name;
 use crate::net::own::{can_leave_from, source_towards};
 use crate::routing::RouteQuery;
@@ -218,35 +219,13 @@ async fn check_sources(
             &format!("{back:?}, and mail leaves from {ip}"),
         )?;
         for list in &args.dnsbl {
-            let Some(name) = listed_as(ip, list) else { continue };
-            let listed = resolver.any(&name).await.unwrap_or_default();
-            // 127.255.255.0/24 is how lists say that they do not answer this resolver.
-            let refused = listed.iter().any(|ip| matches!(ip, IpAddr::V4(v4) if v4.octets()[..3] == [127, 255, 255]));
-            if refused {
-                findings.note(&format!("{ip} at {list}"), "the list does not answer this resolver")?;
-            } else {
-                let finding = if listed.is_empty() { "not listed" } else { "listed" };
-                findings.say(listed.is_empty(), &format!("{ip} at {list}"), finding)?;
+            let (what, never) = (format!("{ip} at {list}"), listed_as(IpAddr::from([127, 0, 0, 1]), list));
+            match ask(resolver, &listed_as(ip, list), &never).await {
+                Listing::Listed(answers) => findings.say(false, &what, &format!("listed: {}", answers.join(" ")))?,
+                Listing::NotListed => findings.say(true, &what, "not listed")?,
+                Listing::Unknown => findings.note(&what, "the list does not answer this resolver")?,
             }
         }
     }
     Ok(())
-}
-
-/// The name under which a list would list an IPv4 address (RFC 5782 §2.1).
-fn listed_as(ip: IpAddr, list: &str) -> Option<String> {
-    let IpAddr::V4(v4) = ip else { return None };
-    let [a, b, c, d] = v4.octets();
-    Some(format!("{d}.{c}.{b}.{a}.{list}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_are_asked_by_the_address_backwards() {
-        let ip = IpAddr::from([192, 0, 2, 99]);
-        assert_eq!(listed_as(ip, "bl.example").as_deref(), Some("99.2.0.192.bl.example"));
-    }
 }

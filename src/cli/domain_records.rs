@@ -94,6 +94,7 @@ pub(super) fn domains_with(store: &Store, config: &Config, resolver: &Resolver) 
         store: store.clone(),
         resolver: resolver.clone(),
         events: Arc::default(),
+        metrics: Arc::clone(store.metrics()),
         clock: Arc::<crate::store::StoreClock>::clone(store.clock()),
         rng: Arc::new(SystemRng),
     };

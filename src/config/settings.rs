@@ -187,6 +187,10 @@ settings! {
         connections_per_address: usize = 10, "Most sessions of one address (of a /64 of IPv6) at once.";
         timeout: Span = secs(60), "Longest wait for a command; a message has five times as long to come, and a session lasts ten times as long at most.";
     }
+    reputation: Reputation {
+        domain_lists: List<String> = List(vec!["dbl.spamhaus.org".to_owned()]), "Lists that are asked every few hours about sending domains (RFC 5782), with commas between. Empty: none.";
+        address_lists: List<String> = List(["zen.spamhaus.org", "bl.spamcop.net", "b.barracudacentral.org"].map(str::to_owned).to_vec()), "And about the addresses that mail leaves from.";
+    }
     templates: Templates {
         cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
     }
@@ -283,6 +287,13 @@ impl Config {
             let is_host = host.is_empty() || parse_domain(host).is_ok_and(|parsed| parsed == *host);
             require(is_host, name, "must be a domain in lower case, such as mail.example.net");
         }
+        let lists = [&self.reputation.domain_lists, &self.reputation.address_lists];
+        let are_hosts = lists.iter().all(|list| list.0.iter().all(|host| parse_domain(host).is_ok()));
+        require(
+            are_hosts,
+            "reputation.domain_lists",
+            "and reputation.address_lists must be hosts, such as dbl.spamhaus.org",
+        );
         require(is_public_url(&self.http.public_url), "http.public_url", PUBLIC_URL);
         require(
             (1..=64).contains(&self.database.max_shards_per_tx),

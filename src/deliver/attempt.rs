@@ -72,6 +72,7 @@ impl Courier {
         // Mail of a test credential never meets a server.
         let condemned = || Condemned { mode: Mode::Live, address: envelope.recipient.clone() };
         report.condemned = report.outcome.condemns_address().then(condemned);
+        self.outcomes.count(delivery.project, &envelope.reverse_path, &report, self.clock.now());
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
             source.spend();

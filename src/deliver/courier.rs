@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::lanes::{Lanes, Pauses};
 use super::loader::Loader;
+use super::outcome_counts::OutcomeCounts;
 use super::quirks::Quirks;
 use super::sources::Sources;
 use super::suppressed::SuppressionCheck;
@@ -25,6 +26,7 @@ pub struct Courier {
     pub(super) sources: Arc<Sources>,
     pub(super) tls: TlsConfigs,
     pub(super) tls_counts: Arc<TlsCounts>,
+    pub(super) outcomes: Arc<OutcomeCounts>,
     pub(super) quirks: Quirks,
     pub(super) deadlines: Arc<Deadlines>,
     pub(super) loader: Loader,
@@ -58,6 +60,7 @@ impl Courier {
             lanes: Arc::new(lanes),
             sources: Arc::new(Sources::new(hello_name(&delivery.hello))),
             tls_counts: Arc::default(),
+            outcomes: Arc::default(),
             quirks: Quirks::default(),
             deadlines: Arc::new(Deadlines::new(delivery)),
             failover: delivery.timeout_failover.0,

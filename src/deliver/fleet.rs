@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::courier::Courier;
 use super::lanes::{Lanes, ProcessShare};
+use super::outcome_counts::OutcomeCounts;
 use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::domain::clock::Clock;
@@ -34,6 +35,7 @@ pub struct Fleet {
     lanes: Arc<Lanes>,
     sources: Arc<Sources>,
     tls_counts: Arc<TlsCounts>,
+    outcomes: Arc<OutcomeCounts>,
     router: Arc<Router>,
     handover: Arc<Handover>,
     clock: Arc<dyn Clock>,
@@ -49,6 +51,7 @@ impl Fleet {
             lanes: Arc::clone(&courier.lanes),
             sources: Arc::clone(&courier.sources),
             tls_counts: Arc::clone(&courier.tls_counts),
+            outcomes: Arc::clone(&courier.outcomes),
             router: Arc::clone(&courier.router),
             handover: Arc::clone(&courier.handover),
             clock: Arc::clone(&courier.clock),
@@ -118,7 +121,7 @@ impl Fleet {
     /// Lanes that are not simply open, what was sent from where, and TLS sessions. `had_lanes`: some lane was told of last
     /// time, so that its end is news too.
     async fn report(&self, had_lanes: &mut bool) -> Result<(), StoreError> {
-        let Self { store, lanes, sources, tls_counts, clock, metrics, .. } = self;
+        let Self { store, lanes, sources, tls_counts, outcomes, clock, metrics, .. } = self;
         let states = lanes.snapshot();
         metrics.lanes.reset();
         for state in &states {
@@ -140,6 +143,8 @@ impl Fleet {
                 }
             }
         }
+        let counted = outcomes.take();
+        store.add_outcomes(&counted).await.inspect_err(|_| outcomes.put_back(counted))?;
         let counts = tls_counts.take();
         if counts.is_empty() {
             return Ok(());

@@ -13,6 +13,7 @@ mod courier;
 mod fleet;
 mod lanes;
 mod loader;
+mod outcome_counts;
 mod quirks;
 mod sandbox;
 mod sandbox_afterwards;

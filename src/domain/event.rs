@@ -37,6 +37,10 @@ words! {
         DomainFailed = "domain.failed",
         /// A new key signs.
         DomainKeyRotated = "domain.key_rotated",
+        /// A list names it.
+        DomainListed = "domain.listed",
+        /// More of the project's mail bounces, or is called spam, than receivers put up with.
+        ProjectAlarm = "project.alarm",
         /// Told by request, and in no log.
         EndpointTest = "webhook.test",
     }
@@ -45,12 +49,20 @@ words! {
 impl EventType {
     /// Whether it is about a sending domain.
     pub const fn is_of_domain(self) -> bool {
-        matches!(self, Self::DomainVerified | Self::DomainWarning | Self::DomainFailed | Self::DomainKeyRotated)
+        matches!(
+            self,
+            Self::DomainVerified
+                | Self::DomainWarning
+                | Self::DomainFailed
+                | Self::DomainKeyRotated
+                | Self::DomainListed
+        )
     }
 
     /// Whether it is about something of a project, and no message.
     pub const fn is_of_project(self) -> bool {
-        self.is_of_domain() || matches!(self, Self::EndpointStalled | Self::EndpointDisabled | Self::EndpointTest)
+        self.is_of_domain()
+            || matches!(self, Self::ProjectAlarm | Self::EndpointStalled | Self::EndpointDisabled | Self::EndpointTest)
     }
 
     /// The first event of a recipient that is born so.

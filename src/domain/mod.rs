@@ -6,6 +6,7 @@
 pub mod access;
 pub mod address;
 pub mod aggregate;
+pub mod alarm;
 pub mod bounded;
 pub mod class;
 pub mod clock;
@@ -28,6 +29,7 @@ pub mod nesting;
 pub mod net;
 pub mod outcome;
 pub mod quota;
+pub mod readiness;
 pub mod recipient;
 pub mod reply;
 pub mod report;

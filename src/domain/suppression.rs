@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::access::Mode;
+use super::address::{Address, parse_domain};
 use super::clock::{Rng, Timestamp, rfc3339};
 use super::draft::{Stream, Tag};
+use super::fault::{FaultCode, Flaw};
 use super::id::{MessageId, ProjectId, RecipientId, SuppressionId};
 use super::shard::Shard;
 use super::words::words;
@@ -137,6 +139,22 @@ pub struct Evidence {
     pub message_id: Option<String>,
     /// The rule that judged the reply.
     pub rule: Option<String>,
+}
+
+/// Whom an entry is about, in lower case: a mailbox, or all of a domain, `@example.com`.
+pub fn parse_subject(text: &str) -> Result<String, Flaw> {
+    match text.trim().strip_prefix('@') {
+        Some(domain) => {
+            let wrong = |_| Flaw::new(FaultCode::InvalidAddress, "must be an address, or @ and a domain for all of it");
+            parse_domain(domain).map(|domain| format!("@{domain}")).map_err(wrong)
+        }
+        None => Ok(Address::parse(text.trim())?.folded()),
+    }
+}
+
+/// The entry that is about all of an address's domain.
+pub fn domain_form(folded: &str) -> String {
+    format!("@{}", folded.rsplit('@').next().unwrap_or_default())
 }
 
 /// A suppression about to be stored. One that is there already becomes it, unless it weighs more.

@@ -54,6 +54,10 @@ impl Looker {
         }
     }
 
+    pub const fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// What each record is seen as, in their order. Public resolvers are asked for what is known, and for what the zone or this
     /// installation's resolver has: a question before would have them remember that it is not there.
     pub async fn look_at(&self, domain: &str, records: &[WantedRecord], known: &[bool]) -> Vec<Vec<Sighting>> {

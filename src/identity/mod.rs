@@ -4,6 +4,7 @@
 //! `domain + keys → wanted records → looks from several places → standing → store, events`
 
 mod changes;
+mod lists;
 mod looker;
 mod wanted;
 mod watch;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use changes::{ChangeError, NewDomain};
+pub use lists::Sources;
 use looker::Looker;
 pub use wanted::zone_line;
 use wanted::{Hosts, wanted};
@@ -29,6 +31,7 @@ use crate::store::accounts::dkim_keys::StoredDkimKey;
 use crate::store::accounts::domain_checks::{CheckStored, DomainCheck};
 use crate::store::accounts::domains::StoredDomain;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 use crate::wake::Wake;
 
 /// Longest look at one domain.
@@ -45,6 +48,10 @@ pub struct Domains {
     events: Arc<Wake>,
     /// Most domains of one project.
     limit: usize,
+    /// Lists that are asked about domains, and about addresses that mail leaves from.
+    domain_lists: Vec<String>,
+    address_lists: Vec<String>,
+    metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
@@ -62,17 +69,21 @@ pub struct DomainParts {
     pub store: Store,
     pub resolver: Resolver,
     pub events: Arc<Wake>,
+    pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
 }
 
 impl Domains {
     pub fn new(config: &Config, parts: DomainParts) -> Self {
-        let DomainParts { store, resolver, events, clock, rng } = parts;
+        let DomainParts { store, resolver, events, metrics, clock, rng } = parts;
         Self {
             looker: Looker::new(config, resolver, Arc::clone(&rng)),
             hosts: Hosts::of(config),
             limit: config.limits.domains,
+            domain_lists: config.reputation.domain_lists.0.clone(),
+            address_lists: config.reputation.address_lists.0.clone(),
+            metrics,
             store,
             events,
             clock,

@@ -54,6 +54,9 @@ impl Domains {
         }
         let before = found.domain.standing.state;
         self.check(&found).await?;
+        if before.is_good() {
+            self.ask_lists(&found).await?;
+        }
         tracing::debug!(domain = found.domain.name, before = before.name(), "a sending domain was looked at");
         Ok(())
     }

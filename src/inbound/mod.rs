@@ -24,11 +24,13 @@ use crate::compose::return_path;
 use crate::domain::access::Mode;
 use crate::domain::aggregate::AggregateReport;
 use crate::domain::clock::{Clock, Rng};
+use crate::domain::event::EventType;
 use crate::domain::id::{MessageId, ProjectId, RecipientId, ReportId};
 use crate::domain::report_kept::{ReportOutcome, ReportSource};
 use crate::feedback::{self, Meaning, Reading};
 use crate::net::dns::Resolver;
 use crate::routing::Router;
+use crate::store::fleet::outcomes::OutcomeCount;
 use crate::store::mail::reports::{Attributed, KeptReport, NewReport, ReportStored};
 use crate::store::{Store, StoreError};
 use crate::suppress::Suppressions;
@@ -217,12 +219,36 @@ impl Intake {
         if !is_repeated {
             let labels = [letter.source.name(), reading.meaning.name(), outcome.name()];
             self.metrics.inbound_letters.with_label_values(&labels).inc();
-            if let Some(about) = report.about.as_ref().filter(|_| event.is_some()) {
+            if let (Some(about), Some((event_type, _))) = (&report.about, &event) {
                 self.events.ring(about.shard);
+                self.count(about, *event_type).await;
             }
         }
         let about = report.about.map(|about| (about.message, about.recipient));
         Ok(Taken { report: report.id, meaning: reading.meaning, outcome, is_repeated, about })
+    }
+}
+
+impl Intake {
+    /// Counts what was told of a live message among how its domain fares. What cannot be counted is told all the same.
+    async fn count(&self, about: &Attributed, event_type: EventType) {
+        let counted = match event_type {
+            EventType::Complained => OutcomeCount { complaints: 1, ..OutcomeCount::default() },
+            EventType::BouncedLater => OutcomeCount { rejected: 1, ..OutcomeCount::default() },
+            _ => return,
+        };
+        if about.mode != Mode::Live {
+            return;
+        }
+        let now = self.clock.now();
+        let counted = async {
+            let key = self.store.outcome_key((about.project, about.message), about.recipient, now).await?;
+            let counts: Vec<_> = key.into_iter().map(|key| (key, counted)).collect();
+            self.store.add_outcomes(&counts).await
+        };
+        if let Err(error) = counted.await {
+            tracing::warn!(%error, "a report is not counted among how mail fares");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod exchange;
 pub(crate) mod fetch;
 mod handshake;
 pub(crate) mod http;
+pub mod lists;
 mod name;
 pub(crate) mod own;
 pub(crate) mod server_tls;

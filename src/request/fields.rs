@@ -112,6 +112,20 @@ impl<'f> Fields<'f> {
         }
     }
 
+    /// A share in percent, above 0 and at most 100.
+    pub fn percent(&mut self, name: &'static str) -> Option<f64> {
+        match self.take(name)? {
+            Value::Number(number) => {
+                let percent = number.as_f64().filter(|percent| *percent > 0.0 && *percent <= 100.0);
+                if percent.is_none() {
+                    self.fault(name, FaultCode::InvalidLimit, "must be above 0 and at most 100");
+                }
+                percent
+            }
+            other => self.wrong_type(name, "a number", &other),
+        }
+    }
+
     pub fn integer(&mut self, name: &'static str) -> Option<i64> {
         match self.take(name)? {
             Value::Number(number) => match whole(&number) {

@@ -102,6 +102,11 @@ impl Store {
         })
     }
 
+    /// What it counts with.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The store's clock: what everything that lasts goes by.
     pub const fn clock(&self) -> &Arc<StoreClock> {
         &self.clock

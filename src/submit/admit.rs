@@ -7,6 +7,7 @@ use crate::domain::draft::{Content, Place};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::ProjectId;
 use crate::domain::sending_domain::DomainState;
+use crate::domain::suppression::domain_form;
 use crate::routing::PolicySnapshot;
 use crate::store::accounts::domains::ProvedDomain;
 
@@ -61,6 +62,23 @@ pub fn admit_author(project: ProjectId, domain: &str, identity: &Identity) -> Re
         None => Err(Refusal::UnverifiedDomain(format!(
             "{domain} is not a verified domain of this project: add it by POST /v1/domains, and publish its records"
         ))),
+    }
+}
+
+/// Refuses a recipient that the project's live mail may not go to.
+pub fn admit_recipients(content: &Content, identity: &Identity) -> Result<(), Refusal> {
+    let Some(allowed) = &identity.sender.allowed_recipients else { return Ok(()) };
+    let is_allowed = |folded: &str| {
+        let domain = domain_form(folded);
+        allowed.iter().any(|entry| *entry == folded || *entry == domain)
+    };
+    match content.recipients().into_iter().find(|address| !is_allowed(&address.folded())) {
+        None => Ok(()),
+        Some(address) => {
+            let detail =
+                format!("the project's mail goes to the recipients that its operator allows, and {address} is none");
+            Err(Refusal::Unacceptable(Place::Recipients, Flaw::new(FaultCode::ForbiddenAddress, detail)))
+        }
     }
 }
 

@@ -179,6 +179,7 @@ impl Door {
             identity = self.signing.identity_anew(project, domain).await?;
             admit::admit_author(project, domain, &identity).map_err(NotMade::Refused)?;
         }
+        admit::admit_recipients(content, &identity).map_err(NotMade::Refused)?;
         // SPF speaks for the domain of notices: it may be another's, below the author's.
         if let Some(path) = content.return_path_domain().filter(|path| *path != domain) {
             let of_path = self.signing.identity(project, path).await?;

@@ -10,7 +10,7 @@ use crate::domain::draft::{Stream, Tag};
 use crate::domain::message::NewMessage;
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::script::Script;
-use crate::domain::suppression::{Suppressed, Suppression};
+use crate::domain::suppression::{Suppressed, Suppression, domain_form};
 
 /// Marks recipients of test mail whose address says that it is suppressed.
 fn mark_by_name(caller: &Caller, messages: &mut [&mut NewMessage]) -> u64 {
@@ -57,9 +57,11 @@ impl Door {
             let NewMessage { tags, stream, recipients, .. } = &mut **message;
             let stream = stream.as_ref().map(Stream::as_str);
             for recipient in recipients {
-                let Some(entries) = by_address.get(&recipient.address.folded()) else { continue };
+                let folded = recipient.address.folded();
+                let entries = [domain_form(&folded), folded];
+                let entries = entries.iter().filter_map(|form| by_address.get(form)).flatten();
                 let covers = |entry: &&Suppression| entry.scope.covers(tags.iter().map(Tag::as_str), stream);
-                let weightiest = entries.iter().filter(covers).max_by_key(|entry| entry.reason);
+                let weightiest = entries.filter(covers).max_by_key(|entry| entry.reason);
                 if let Some(entry) = weightiest {
                     recipient.status = RecipientStatus::Suppressed;
                     recipient.suppressed = Some(entry.verdict());

@@ -8,7 +8,7 @@
 pub mod dialects;
 mod filter;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::domain::access::Mode;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::ProjectId;
-use crate::domain::suppression::{Added, NewSuppression, Suppression, SuppressionScope};
+use crate::domain::suppression::{Added, NewSuppression, Suppression, SuppressionScope, domain_form};
 use crate::shutdown::Shutdown;
 use crate::store::accounts::erasures::erased_form;
 use crate::store::mail::suppressed::Walk;
@@ -55,10 +55,11 @@ impl Suppressions {
         let may_have = |form: &str| self.filter.may_have(project, form);
         heard.is_some_and(|at| at.elapsed() < TRUSTED)
             && !may_have(address)
+            && !may_have(&domain_form(address))
             && !may_have(&erased_form(project, address))
     }
 
-    /// The suppressions of these addresses, in lower case, of all scopes; of one mode or of both. An address that was erased
+    /// The suppressions of these addresses, in lower case, and of their domains, of all scopes; of one mode or of both. An address that was erased
     /// is found by its hash.
     pub async fn find(
         &self,
@@ -67,7 +68,8 @@ impl Suppressions {
         addresses: &[String],
     ) -> Result<Vec<Suppression>, StoreError> {
         let hashed: HashMap<_, _> = addresses.iter().map(|address| (erased_form(project, address), address)).collect();
-        let forms: Vec<_> = addresses.iter().chain(hashed.keys()).cloned().collect();
+        let domains: HashSet<_> = addresses.iter().map(|address| domain_form(address)).collect();
+        let forms: Vec<_> = addresses.iter().chain(hashed.keys()).chain(&domains).cloned().collect();
         let mut found = self.store.find_suppressions(project, mode, &forms).await?;
         for entry in &mut found {
             // Whoever asks knows the address.

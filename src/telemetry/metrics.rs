@@ -87,6 +87,8 @@ metrics! {
     partitions_days_ahead: IntGauge = gauge("mailwright_partitions_days_ahead", "Days after today whose partitions are prepared; below 0 nothing can be stored.");
     smtp_sessions: IntGauge = gauge("mailwright_smtp_sessions", "Open SMTP sessions.");
     smtp_connects: IntCounterVec = counters("mailwright_smtp_connects_total", "SMTP sessions opened, by result.", &["result"]);
+    listings: IntGauge = gauge("mailwright_listings", "Entries of lists that name a sending domain, or an address that mail leaves from.");
+    project_alarms: IntGauge = gauge("mailwright_project_alarms", "Projects more of whose mail bounces, or is called spam, than is put up with.");
     links: IntCounterVec = counters("mailwright_links_total", "Links of messages that were followed, by kind, and whether it was taken down, refused, or missed since too much came.", &["kind", "outcome"]);
     inbound_letters: IntCounterVec = counters("mailwright_inbound_letters_total", "Letters that came back, by way, meaning and what followed.", &["source", "meaning", "outcome"]);
     webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);

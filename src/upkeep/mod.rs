@@ -94,12 +94,15 @@ impl Upkeep {
             connection.prune_suppressions(BATCH).await?;
             let now = self.store.clock().now();
             while connection.retire_uploads(now - self.uploads, BATCH).await? == BATCH.unsigned_abs() {}
+            let standing = self.store.watch_projects(&*self.rng).await?;
+            self.metrics.project_alarms.set(i64::try_from(standing).unwrap_or(i64::MAX));
         }
         if tick.is_multiple_of(PRUNE_EVERY) {
             let before = self.store.clock().now() - self.reports;
             while self.store.forget_reports(before, BATCH).await? == BATCH.unsigned_abs() {}
             while self.store.forget_aggregates(BATCH).await? == BATCH.unsigned_abs() {}
             self.store.prune_tls_counts().await?;
+            self.store.prune_outcomes().await?;
             self.store.prune_source_usage().await?;
             self.store.prune_quota_usage().await?;
             self.store.prune_sts_policies().await?;

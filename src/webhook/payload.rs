@@ -25,6 +25,7 @@ pub enum EventDataView<'e> {
     Message(Box<MessageDataView<'e>>),
     Endpoint(EndpointDataView<'e>),
     Domain(DomainDataView<'e>),
+    Project(ProjectDataView<'e>),
 }
 
 /// The schemas `WebhookPayloadData` and `ProjectEventData`.
@@ -79,6 +80,18 @@ pub struct DomainDataView<'e> {
     selectors: &'e Value,
 }
 
+/// The schema `ProjectAlarmData`.
+#[derive(Serialize)]
+pub struct ProjectDataView<'e> {
+    event_id: EventId,
+    mode: Mode,
+    reason: &'e str,
+    paused: bool,
+    accepted: i64,
+    bounced: i64,
+    complaints: i64,
+}
+
 impl<'e> EventDataView<'e> {
     pub fn of(event: &'e ProjectEvent) -> Self {
         let text = |name: &str| event.data[name].as_str();
@@ -92,6 +105,18 @@ impl<'e> EventDataView<'e> {
                 wrong_since: text("wrong_since"),
                 reasons: &event.data["reasons"],
                 selectors: &event.data["selectors"],
+            });
+        }
+        if event.event_type == EventType::ProjectAlarm {
+            let count = |name: &str| event.data[name].as_i64().unwrap_or_default();
+            return Self::Project(ProjectDataView {
+                event_id: event.id,
+                mode: event.mode,
+                reason: text("reason").unwrap_or_default(),
+                paused: event.data["paused"] == true,
+                accepted: count("accepted"),
+                bounced: count("bounced"),
+                complaints: count("complaints"),
             });
         }
         if event.event_type.is_of_project() {

@@ -58,13 +58,21 @@ fn data(event_type: EventType, endpoint: &Endpoint, now: Timestamp) -> Value {
         EventType::DomainVerified
         | EventType::DomainWarning
         | EventType::DomainFailed
-        | EventType::DomainKeyRotated => json!({
+        | EventType::DomainKeyRotated
+        | EventType::DomainListed => json!({
             "domain_id": DomainId::from_uuid(endpoint.id.uuid()),
             "name": "example.com",
             "state": if event_type == EventType::DomainFailed { "failed" } else { "verified" },
             "wrong_since": null,
             "reasons": [],
             "selectors": [],
+        }),
+        EventType::ProjectAlarm => json!({
+            "reason": "6.0 % of 1000 recipients of the last 24 hours bounced; the limit is 5 %",
+            "paused": false,
+            "accepted": 940,
+            "bounced": 60,
+            "complaints": 0,
         }),
         EventType::EndpointStalled | EventType::EndpointDisabled | EventType::EndpointTest => json!({
             "webhook_id": endpoint.id,

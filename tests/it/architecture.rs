@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 37] = [
     ("handover", &["domain", "wake"]),
     ("auth", &["domain", "config", "store"]),
     ("accounts", &["domain", "store", "auth", "compose"]),
-    ("identity", &["domain", "config", "store", "accounts", "compose", "net", "wake", "shutdown"]),
+    ("identity", &["domain", "config", "telemetry", "store", "accounts", "compose", "net", "wake", "shutdown"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
     ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
     ("tokens", &["domain", "compose", "store"]),

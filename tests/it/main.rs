@@ -48,6 +48,7 @@ mod pooler;
 mod postfix;
 mod races;
 mod reading;
+mod reputation;
 mod requests;
 mod retention;
 mod sandbox;

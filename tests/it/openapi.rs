@@ -209,6 +209,7 @@ async fn of_domains(app: &App) -> Vec<Answer> {
         call("GET", &at, none).await,
         call("PATCH", &at, &json!({"rotate_days": 30})).await,
         call("GET", &format!("{at}/records?format=zone"), none).await,
+        call("GET", &format!("{at}/readiness"), none).await,
         call("GET", &format!("{at}/reports?kind=dmarc"), none).await,
         call("POST", &format!("{at}/verify"), none).await,
         call("POST", &format!("{at}/rotate-dkim"), none).await,

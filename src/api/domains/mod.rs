@@ -4,6 +4,7 @@ mod change;
 pub mod create;
 pub mod get;
 pub mod list;
+pub mod readiness;
 pub mod records;
 pub mod remove;
 pub mod reports;

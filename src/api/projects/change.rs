@@ -4,21 +4,27 @@ use serde_json::{Map, Value};
 
 use crate::api::problem::Problem;
 use crate::api::usage_limits;
+use crate::domain::alarm::AlarmRates;
 use crate::domain::clock::Timestamp;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::ProjectId;
 use crate::domain::quota::{MailFate, Suspension, UsageLimits};
+use crate::domain::suppression::parse_subject;
 use crate::request::fields::Fields;
 use crate::store::StoreError;
 
 const REASON_MAX: usize = 500;
 const NAME_MAX: usize = 64;
+const ALLOWED_MAX: usize = 1000;
 
 /// The fields of a creation or a change.
 pub(super) struct Change {
     pub name: Option<String>,
     pub limits: Option<UsageLimits>,
     pub requires_verified_domain: Option<bool>,
+    /// Empty: all.
+    pub allowed_recipients: Option<Vec<String>>,
+    pub alarm: Option<AlarmRates>,
     suspended: Option<bool>,
     reason: Option<String>,
     mail: Option<MailFate>,
@@ -39,6 +45,8 @@ impl Change {
         }
         let limits = usage_limits::of_project(&mut fields);
         let requires_verified_domain = fields.bool("require_verified_domain");
+        let allowed_recipients = fields.parsed_strings("allowed_recipients", ALLOWED_MAX, |text| parse_subject(&text));
+        let alarm = alarm(&mut fields);
         let (mut suspended, mut reason, mut mail) = (None, None, None);
         if !is_new {
             suspended = fields.bool("suspended");
@@ -57,7 +65,7 @@ impl Change {
         }
         fields.finish();
         if faults.is_empty() {
-            Ok(Self { name, limits, requires_verified_domain, suspended, reason, mail })
+            Ok(Self { name, limits, requires_verified_domain, allowed_recipients, alarm, suspended, reason, mail })
         } else {
             Err(Problem::validation(faults))
         }
@@ -83,6 +91,19 @@ impl Change {
             mail: self.mail.unwrap_or(before.mail),
         }))
     }
+}
+
+/// What is not given is the default.
+fn alarm(fields: &mut Fields<'_>) -> Option<AlarmRates> {
+    let map = fields.object("alarm")?;
+    let mut inner = Fields::new(map, fields.pointer("alarm"), fields.faults);
+    let default = AlarmRates::DEFAULT;
+    let mut percent = |name, default| inner.percent(name).unwrap_or(default);
+    let (bounce_percent, complaint_percent) =
+        (percent("bounce_percent", default.bounce_percent), percent("complaint_percent", default.complaint_percent));
+    let pauses = inner.bool("pause").unwrap_or(default.pauses);
+    inner.finish();
+    Some(AlarmRates { bounce_percent, complaint_percent, pauses })
 }
 
 /// As the constraint `projects_name_not_blank`; and nothing that names another project by its id.

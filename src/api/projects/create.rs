@@ -12,6 +12,7 @@ use crate::api::body::UnreadBody;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
+use crate::domain::alarm::AlarmRates;
 use crate::domain::id::ProjectId;
 use crate::store::accounts::projects::{ProjectTerms, StoredProject};
 
@@ -28,6 +29,9 @@ pub async fn create(State(api): Shared, authed: Authed, body: UnreadBody) -> Res
         name: change.name.unwrap_or_default(),
         created_at: now,
         requires_verified_domain: change.requires_verified_domain.unwrap_or(api.requires_verified_domain),
+        allowed_recipients: change.allowed_recipients.filter(|allowed| !allowed.is_empty()),
+        alarm: change.alarm.unwrap_or(AlarmRates::DEFAULT),
+        alarmed: None,
         terms: ProjectTerms {
             project: ProjectId::new(now, &*api.rng),
             limits: change.limits.unwrap_or_default(),

@@ -23,7 +23,19 @@ pub(super) struct ProjectView<'p> {
     created_at: String,
     limits: ProjectLimitsView,
     require_verified_domain: bool,
+    allowed_recipients: Option<&'p [String]>,
+    alarm: AlarmView<'p>,
     suspension: Option<SuspensionView<'p>>,
+}
+
+/// The schema `ProjectAlarm`.
+#[derive(Serialize)]
+struct AlarmView<'p> {
+    bounce_percent: f64,
+    complaint_percent: f64,
+    pause: bool,
+    raised_at: Option<String>,
+    reason: Option<&'p str>,
 }
 
 /// The schema `Suspension`.
@@ -50,6 +62,14 @@ impl<'p> ProjectView<'p> {
             created_at: rfc3339(project.created_at),
             limits: ProjectLimitsView::of(&project.terms.limits),
             require_verified_domain: project.requires_verified_domain,
+            allowed_recipients: project.allowed_recipients.as_deref(),
+            alarm: AlarmView {
+                bounce_percent: project.alarm.bounce_percent,
+                complaint_percent: project.alarm.complaint_percent,
+                pause: project.alarm.pauses,
+                raised_at: project.alarmed.as_ref().map(|(at, _)| rfc3339(*at)),
+                reason: project.alarmed.as_ref().map(|(_, reason)| reason.as_str()),
+            },
             suspension: suspension.map(|suspension| SuspensionView {
                 since: rfc3339(suspension.at),
                 reason: &suspension.reason,

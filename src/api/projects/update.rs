@@ -30,6 +30,10 @@ pub async fn update(
     let was_suspended = project.terms.suspension.is_some();
     project.terms.suspension = change.suspension(project.terms.suspension, api.clock.now())?;
     project.requires_verified_domain = change.requires_verified_domain.unwrap_or(project.requires_verified_domain);
+    if let Some(allowed) = change.allowed_recipients {
+        project.allowed_recipients = Some(allowed).filter(|allowed| !allowed.is_empty());
+    }
+    project.alarm = change.alarm.unwrap_or(project.alarm);
     project.name = change.name.unwrap_or(project.name);
     project.terms.limits = change.limits.unwrap_or(project.terms.limits);
     if !api.store.update_project(&project).await.map_err(refused)? {

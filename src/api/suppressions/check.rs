@@ -11,7 +11,7 @@ use crate::api::body::UnreadBody;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
-use crate::domain::suppression::Suppression;
+use crate::domain::suppression::{Suppression, domain_form};
 use crate::request::fields::Fields;
 
 const TAGS_MAX: usize = 50;
@@ -47,7 +47,8 @@ pub async fn check(State(api): Shared, authed: Authed, body: UnreadBody) -> Resu
     let found = api.suppressions.find(caller.project, Some(caller.mode), &distinct).await?;
     let stops = |entry: &Suppression| entry.scope.covers(tags.iter().map(String::as_str), stream.as_deref());
     let checked = addresses.iter().map(|address| {
-        let entries = || found.iter().filter(|entry| entry.address == *address);
+        let entries =
+            || found.iter().filter(|entry| entry.address == *address || entry.address == domain_form(address));
         CheckView {
             email: address,
             suppressed: entries().any(stops),

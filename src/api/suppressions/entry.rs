@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 
 use crate::domain::access::Caller;
-use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
-use crate::domain::fault::{Fault, FaultCode, Flaw};
-use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope, TEXT_MAX};
+use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::suppression::{
+    Evidence, NewSuppression, SuppressionReason, SuppressionScope, TEXT_MAX, parse_subject,
+};
 use crate::request::fields::Fields;
 
 /// Reads one; `at` is where it stands in the body. `None`: something is wrong with it.
@@ -21,8 +22,7 @@ pub(super) fn read(
     if !fields.has("email") {
         fields.fault("email", FaultCode::Required, "must be given");
     }
-    let address = fields.string("email").map(|text| Address::parse(text.trim()).map_err(Flaw::from));
-    let address = address.and_then(|parsed| fields.sound("email", parsed));
+    let address = fields.string("email").and_then(|text| fields.sound("email", parse_subject(&text)));
     let reason = super::reason(&mut fields).unwrap_or(SuppressionReason::Manual);
     let scope = super::scope(&mut fields).unwrap_or(SuppressionScope::Project);
     let note = text(&mut fields, "note").unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) fn read(
     Some(NewSuppression {
         project: caller.project,
         mode: caller.mode,
-        address: address?.folded(),
+        address: address?,
         scope,
         reason,
         class: None,

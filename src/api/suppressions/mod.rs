@@ -14,10 +14,9 @@ pub mod remove_many;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::domain::access::Caller;
-use crate::domain::address::Address;
-use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::SuppressionId;
-use crate::domain::suppression::{Suppression, SuppressionReason, SuppressionScope};
+use crate::domain::suppression::{Suppression, SuppressionReason, SuppressionScope, parse_subject};
 use crate::request::fields::Fields;
 
 /// Entries, or addresses, of one request.
@@ -39,9 +38,9 @@ fn addresses(fields: &mut Fields<'_>) -> Vec<String> {
     let at = fields.pointer("addresses");
     let mut folded = Vec::new();
     for (index, text) in (0..).zip(fields.strings("addresses", ENTRIES_MAX).unwrap_or_default()) {
-        match Address::parse(text.trim()) {
-            Ok(address) => folded.push(address.folded()),
-            Err(error) => fields.faults.push(Flaw::from(error).at(format!("{at}/{index}"))),
+        match parse_subject(&text) {
+            Ok(subject) => folded.push(subject),
+            Err(flaw) => fields.faults.push(flaw.at(format!("{at}/{index}"))),
         }
     }
     folded

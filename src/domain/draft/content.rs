@@ -33,6 +33,16 @@ impl Content {
         }
     }
 
+    /// The mailboxes that it goes to.
+    pub fn recipients(&self) -> Vec<Address> {
+        match self {
+            Self::Draft(draft) => {
+                draft.recipients().distinct().into_iter().map(|recipient| recipient.address).collect()
+            }
+            Self::Raw(raw) => raw.parts().recipients.iter().map(|recipient| recipient.address.clone()).collect(),
+        }
+    }
+
     /// To how many mailboxes it goes.
     pub fn recipient_count(&self) -> usize {
         match self {

@@ -45,6 +45,61 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Writes that a list names a domain, with the event of it; `true` if it did not before.
+    pub async fn put_domain_listing(
+        &self,
+        domain: &StoredDomain,
+        list: &str,
+        answers: &[String],
+        rng: &dyn Rng,
+    ) -> Result<bool, StoreError> {
+        let at = self.moment(rng);
+        on_pool!(self, "listings.put_domain", conn, put_listing(conn, domain, (list, answers), at))
+    }
+}
+
+async fn put_listing(
+    conn: &mut PgConnection,
+    domain: &StoredDomain,
+    (list, answers): (&str, &[String]),
+    at: Moment<'_>,
+) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    let is_new = sqlx::query_scalar!(
+        r#"
+        INSERT INTO listings (subject, list, since, checked_at, answers) VALUES ($1, $2, $3, $3, to_jsonb($4::text[]))
+        ON CONFLICT (subject, list) DO UPDATE SET checked_at = excluded.checked_at, answers = excluded.answers
+        RETURNING since = checked_at AS "is_new!"
+        "#,
+        domain.name,
+        list,
+        at.now,
+        answers,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if is_new {
+        let reason = format!("{list} lists it: {}", answers.join(" "));
+        let event = NewProjectEvent {
+            project: domain.project.uuid(),
+            mode: Mode::Live,
+            about: domain.id.uuid(),
+            data: json!({
+                "domain_id": domain.id,
+                "name": domain.name,
+                "state": domain.standing.state,
+                "wrong_since": domain.standing.wrong_since.map(rfc3339),
+                "reasons": [reason],
+                "selectors": [],
+            }),
+        };
+        insert_project_events(&mut tx, EventType::DomainListed, &[event], at).await?;
+    }
+    tx.commit().await?;
+    Ok(is_new)
+}
+
 async fn put_check(
     conn: &mut PgConnection,
     check: &DomainCheck<'_>,

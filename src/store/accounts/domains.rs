@@ -33,6 +33,8 @@ pub struct StoredDomain {
 pub struct Sender {
     /// Live mail of this project leaves from verified domains only.
     pub must_be_verified: bool,
+    /// Recipients, and domains with an `@` before them, that its live mail may go to; `None`: all.
+    pub allowed_recipients: Option<Vec<String>>,
     /// The closest domain at or above that somebody has proved.
     pub proved: Option<ProvedDomain>,
 }
@@ -203,7 +205,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT p.requires_verified_domain, d.project_id AS "owner?", d.name AS "name?", d.state AS "state?",
+                SELECT p.requires_verified_domain, p.allowed_recipients, d.project_id AS "owner?", d.name AS "name?", d.state AS "state?",
                     d.return_path_label AS "return_path_label?", d.has_return_path AS "has_return_path?",
                     d.link_label AS "link_label?", d.has_link_host AS "has_link_host?"
                 FROM projects p LEFT JOIN LATERAL (
@@ -229,7 +231,11 @@ impl Store {
             }),
             _ => None,
         };
-        Ok(Sender { must_be_verified: row.requires_verified_domain, proved })
+        Ok(Sender {
+            must_be_verified: row.requires_verified_domain,
+            allowed_recipients: row.allowed_recipients,
+            proved,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::keys::{large, signed};
+use crate::domain::alarm::AlarmRates;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ProjectId;
 use crate::domain::quota::{MailFate, Suspension, UsageLimits};
@@ -23,6 +24,11 @@ pub struct StoredProject {
     pub created_at: Timestamp,
     /// Its live mail leaves from verified domains only.
     pub requires_verified_domain: bool,
+    /// What its live mail may go to; `None`: anybody.
+    pub allowed_recipients: Option<Vec<String>>,
+    pub alarm: AlarmRates,
+    /// Since when an alarm stands, and why.
+    pub alarmed: Option<(Timestamp, String)>,
     pub terms: ProjectTerms,
 }
 
@@ -63,8 +69,9 @@ impl Store {
             sqlx::query!(
                 r#"
                 INSERT INTO projects (id, name, created_at, messages_per_second, recipients_per_message, recipients_per_day,
-                    recipients_per_month, bytes_per_month, requires_verified_domain)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                    recipients_per_month, bytes_per_month, requires_verified_domain, allowed_recipients, alarm_bounce_percent,
+                    alarm_complaint_percent, alarm_pauses)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                 "#,
                 project.terms.project.uuid(),
                 project.name,
@@ -75,6 +82,10 @@ impl Store {
                 large(limits.recipients_per_month),
                 large(limits.bytes_per_month),
                 project.requires_verified_domain,
+                project.allowed_recipients.as_deref(),
+                project.alarm.bounce_percent,
+                project.alarm.complaint_percent,
+                project.alarm.pauses,
             )
             .execute(conn)
         )?;
@@ -92,7 +103,8 @@ impl Store {
                 r#"
                 UPDATE projects SET name = $2, messages_per_second = $3, recipients_per_message = $4, recipients_per_day = $5,
                     recipients_per_month = $6, bytes_per_month = $7, suspended_at = $8, suspended_reason = $9,
-                    suspended_mail = $10, requires_verified_domain = $11
+                    suspended_mail = $10, requires_verified_domain = $11, allowed_recipients = $12, alarm_bounce_percent = $13,
+                    alarm_complaint_percent = $14, alarm_pauses = $15
                 WHERE id = $1
                 "#,
                 project.terms.project.uuid(),
@@ -106,6 +118,10 @@ impl Store {
                 suspension.as_ref().map(|suspension| &*suspension.reason),
                 suspension.as_ref().map(|suspension| suspension.mail.name()),
                 project.requires_verified_domain,
+                project.allowed_recipients.as_deref(),
+                project.alarm.bounce_percent,
+                project.alarm.complaint_percent,
+                project.alarm.pauses,
             )
             .execute(conn)
         )?;
@@ -154,7 +170,8 @@ impl Store {
                 r#"
                 SELECT id, name, created_at, messages_per_second, recipients_per_message, recipients_per_day,
                     recipients_per_month, bytes_per_month, suspended_at, suspended_reason, suspended_mail,
-                    requires_verified_domain
+                    requires_verified_domain, allowed_recipients, alarm_bounce_percent, alarm_complaint_percent, alarm_pauses,
+                    alarmed_at, alarm_reason
                 FROM projects WHERE ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR id < $2)
                 ORDER BY id DESC LIMIT $3
                 "#,
@@ -181,6 +198,13 @@ impl Store {
                     name: row.name,
                     created_at: row.created_at,
                     requires_verified_domain: row.requires_verified_domain,
+                    allowed_recipients: row.allowed_recipients,
+                    alarm: AlarmRates {
+                        bounce_percent: row.alarm_bounce_percent.unwrap_or(AlarmRates::DEFAULT.bounce_percent),
+                        complaint_percent: row.alarm_complaint_percent.unwrap_or(AlarmRates::DEFAULT.complaint_percent),
+                        pauses: row.alarm_pauses,
+                    },
+                    alarmed: row.alarmed_at.zip(row.alarm_reason),
                     terms: terms.decode()?,
                 })
             })

@@ -5,9 +5,8 @@ use time::format_description::well_known::Rfc2822;
 use super::judged::{Told, judge};
 use super::read::Record;
 use super::{Context, Left, Listed};
-use crate::domain::address::Address;
 use crate::domain::clock::{Timestamp, parse_rfc3339};
-use crate::domain::suppression::{Evidence, ListFormat, SuppressionReason, SuppressionScope, TEXT_MAX};
+use crate::domain::suppression::{Evidence, ListFormat, SuppressionReason, SuppressionScope, TEXT_MAX, parse_subject};
 
 /// What an entry of ours may name; the last ones are not taken over.
 pub const OURS: [&str; 19] = [
@@ -37,7 +36,7 @@ type Meant = (SuppressionReason, Option<Evidence>, Option<String>);
 pub fn listed(record: &Record, context: &Context<'_>) -> Result<Vec<Listed>, Left> {
     let text = record.text(&["email", "emailaddress", "address", "recipient"]);
     let text = text.ok_or_else(|| Left::Refused("it names no address".to_owned()))?.trim();
-    let address = Address::parse(text).map_err(|error| Left::Refused(format!("the address {error}")))?.folded();
+    let address = parse_subject(text).map_err(|flaw| Left::Refused(format!("the address {}", flaw.detail)))?;
     if matches!(context.format, ListFormat::Csv | ListFormat::Ndjson) {
         return ours(record, context, address).map(|entry| vec![entry]);
     }

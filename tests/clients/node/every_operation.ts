@@ -111,6 +111,7 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   updateDomain: () =>
     client.PATCH("/v1/domains/{id}", { params: { path: { id: made.domain } }, body: { rotate_days: 90 } }),
   rotateDomainKeys: () => client.POST("/v1/domains/{id}/rotate-dkim", { params: { path: { id: made.domain } } }),
+  getDomainReadiness: () => client.GET("/v1/domains/{id}/readiness", { params: { path: { id: made.domain } } }),
   listDomainReports: () =>
     client.GET("/v1/domains/{id}/reports", { params: { path: { id: made.domain }, query: { kind: "dmarc" } } }),
   verifyDomain: () => client.POST("/v1/domains/{id}/verify", { params: { path: { id: made.domain } } }),
