@@ -1335,6 +1335,7 @@ CREATE TABLE public.domains (
     created_at timestamp with time zone NOT NULL,
     link_label text DEFAULT 'links'::text NOT NULL,
     has_link_host boolean DEFAULT false NOT NULL,
+    lists_asked_at timestamp with time zone,
     CONSTRAINT domains_name_form CHECK (((name = lower(name)) AND ((length(name) >= 3) AND (length(name) <= 253)))),
     CONSTRAINT domains_rotate_days CHECK (((rotate_days >= 5) AND (rotate_days <= 3650))),
     CONSTRAINT domains_state CHECK ((state = ANY (ARRAY['pending'::text, 'verified'::text, 'warning'::text, 'failed'::text]))),
@@ -1544,6 +1545,12 @@ CREATE TABLE public.recipients (
     return_path text,
     places text,
     project_id uuid,
+    opened_at timestamp with time zone,
+    clicked_at timestamp with time zone,
+    complained_at timestamp with time zone,
+    unsubscribed_at timestamp with time zone,
+    opens smallint DEFAULT 0 NOT NULL,
+    clicks smallint DEFAULT 0 NOT NULL,
     CONSTRAINT recipients_attempts CHECK ((attempts >= 0)),
     CONSTRAINT recipients_events CHECK ((events >= 1)),
     CONSTRAINT recipients_kind CHECK ((kind = ANY (ARRAY['to'::text, 'cc'::text, 'bcc'::text]))),
@@ -1710,6 +1717,13 @@ CREATE TABLE public.templates (
     CONSTRAINT templates_kind CHECK ((kind = ANY (ARRAY['message'::text, 'layout'::text, 'partial'::text]))),
     CONSTRAINT templates_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
     CONSTRAINT templates_published_exists CHECK (((published_version >= 1) AND (published_version <= latest_version)))
+);
+CREATE TABLE public.tls_report_sends (
+    day date NOT NULL,
+    domain text NOT NULL,
+    taken_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone,
+    outcome text
 );
 CREATE TABLE public.tls_reports (
     day date NOT NULL,
@@ -1923,6 +1937,8 @@ ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_alias UNIQUE (project_id, mode, alias);
 ALTER TABLE ONLY public.templates
     ADD CONSTRAINT templates_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.tls_report_sends
+    ADD CONSTRAINT tls_report_sends_pkey PRIMARY KEY (day, domain);
 ALTER TABLE ONLY public.tls_reports
     ADD CONSTRAINT tls_reports_pkey PRIMARY KEY (day, domain, policy_type, host, result);
 ALTER TABLE ONLY public.token_keys

@@ -1,8 +1,5 @@
 -- Links of ours in messages: to want no more of a kind of mail, and those that are counted.
 
--- The kind of mail that a message is; NULL: none that could be unsubscribed from.
-ALTER TABLE messages ADD COLUMN stream text;
-
 -- The host of links in a domain's mail: what stands before the domain in its name, and whether it was seen.
 ALTER TABLE domains
     ADD COLUMN link_label text NOT NULL DEFAULT 'links',
@@ -11,7 +8,8 @@ ALTER TABLE domains
 -- Reports also come by a link.
 ALTER TABLE reports
     DROP CONSTRAINT reports_source,
-    ADD CONSTRAINT reports_source CHECK (source IN ('smtp', 'http', 'maildir', 'link'));
+    -- What is there keeps to it: it kept to the narrower one.
+    ADD CONSTRAINT reports_source CHECK (source IN ('smtp', 'http', 'maildir', 'link')) NOT VALID;
 
 -- What a request to send may say; unsubscribe and tracking are new.
 CREATE OR REPLACE FUNCTION mailwright.fields(is_raw boolean) RETURNS text[]
@@ -85,3 +83,17 @@ CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS js
     SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits)
 $$;
 REVOKE ALL ON FUNCTION mailwright.link_faults(jsonb, jsonb), mailwright.option_faults(jsonb, jsonb) FROM PUBLIC;
+
+-- Processes of before know none of the new words in the log: message.opened, project.alarm and the like.
+UPDATE schema_compatibility SET min_binary = 20261127001300;
+
+-- Last, since all mail waits meanwhile. The kind of mail that a message is; NULL: none that could be unsubscribed from.
+ALTER TABLE messages ADD COLUMN stream text;
+-- What was learnt of a recipient later, when first, and how often it was told.
+ALTER TABLE recipients
+    ADD COLUMN opened_at timestamptz,
+    ADD COLUMN clicked_at timestamptz,
+    ADD COLUMN complained_at timestamptz,
+    ADD COLUMN unsubscribed_at timestamptz,
+    ADD COLUMN opens smallint NOT NULL DEFAULT 0,
+    ADD COLUMN clicks smallint NOT NULL DEFAULT 0;

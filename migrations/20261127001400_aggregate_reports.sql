@@ -24,3 +24,5 @@ CREATE TABLE aggregate_reports (
 CREATE UNIQUE INDEX aggregate_reports_same ON aggregate_reports (domain, kind, md5(reporter || ' ' || report_id), signed_by);
 CREATE INDEX aggregate_reports_by_domain ON aggregate_reports (covered_by, project_id, id);
 CREATE INDEX aggregate_reports_by_time ON aggregate_reports (received_at);
+
+ALTER TABLE reports VALIDATE CONSTRAINT reports_source;

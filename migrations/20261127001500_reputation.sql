@@ -36,3 +36,6 @@ CREATE TABLE listings (
     answers    jsonb       NOT NULL,
     CONSTRAINT listings_pkey PRIMARY KEY (subject, list)
 );
+
+-- When lists were asked about a domain.
+ALTER TABLE domains ADD COLUMN lists_asked_at timestamptz;

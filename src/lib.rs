@@ -71,6 +71,7 @@ mod recall;
 pub mod routing;
 
 pub mod deliver;
+pub mod reporting;
 mod upkeep;
 mod webhook;
 

@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use crate::compose::token::Ring;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::store::{Store, StoreError};
@@ -16,11 +18,19 @@ const MOMENT: Duration = Duration::from_secs(2);
 pub struct Tokens {
     store: Store,
     known: RwLock<Option<(Arc<Ring>, Timestamp)>>,
+    /// Held by whoever reads; when and why the last one failed.
+    reading: Mutex<Option<(Timestamp, String)>>,
 }
 
 impl Tokens {
-    pub const fn new(store: Store) -> Self {
-        Self { store, known: RwLock::new(None) }
+    pub fn new(store: Store) -> Self {
+        Self { store, known: RwLock::default(), reading: Mutex::default() }
+    }
+
+    /// The keys that were read last, however long ago.
+    pub fn known(&self) -> Option<Arc<Ring>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|(ring, _)| Arc::clone(ring))
     }
 
     /// The keys, read anew unless that was a moment ago.
@@ -37,7 +47,25 @@ impl Tokens {
         (self.store.clock().now() - since).abs() < span
     }
 
+    /// One reads for all who ask meanwhile, and a failure is everybody's for a moment.
     async fn read_anew(&self) -> Result<Arc<Ring>, StoreError> {
+        let asked = self.store.clock().now();
+        let mut failed = self.reading.lock().await;
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((ring, _)) = known.filter(|(_, since)| *since >= asked) {
+            return Ok(ring);
+        }
+        if let Some((at, why)) = &*failed
+            && self.is_within(*at, MOMENT)
+        {
+            return Err(StoreError::Away(why.clone()));
+        }
+        let read = self.read().await;
+        *failed = read.as_ref().err().map(|error| (self.store.clock().now(), error.to_string()));
+        read
+    }
+
+    async fn read(&self) -> Result<Arc<Ring>, StoreError> {
         let ring = Arc::new(Ring::of(self.store.list_token_keys().await?));
         *self.known.write().unwrap_or_else(PoisonError::into_inner) =
             Some((Arc::clone(&ring), self.store.clock().now()));

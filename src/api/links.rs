@@ -177,6 +177,10 @@ async fn click(
     let follower = Follower { is_prefetch: method != Method::GET, ..follower(&headers) };
     let followed = api.intake.link_followed(&token, &u, &follower).await;
     api.metrics.links.with_label_values(&["click", followed.name()]).inc();
+    if followed == Followed::Unknown {
+        let words = Words::of(&headers);
+        return page(words, StatusCode::SERVICE_UNAVAILABLE, words.later, words.later_about, "", false);
+    }
     let location = HeaderValue::from_str(&ascii_url(&u)).ok().filter(|_| followed != Followed::Refused);
     let Some(location) = location else { return lost(Words::of(&headers)) };
     let mut response = empty(StatusCode::FOUND);

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::{Common, Role, StartError};
 use crate::config::Config;
 use crate::inbound::Intake;
+use crate::inbound::links::Often;
 use crate::inbound::listener::Listener;
 use crate::inbound::maildir::Maildir;
 use crate::net::own::hello_name;
@@ -20,7 +21,9 @@ impl Common {
         Arc::new(Intake {
             store: self.store.clone(),
             tokens: Arc::clone(&self.tokens),
-            recorders: Semaphore::new(8),
+            recorders: Semaphore::new(2),
+            unsubscribers: Semaphore::new(2),
+            often: Often::default(),
             suppressions: Arc::clone(&self.suppressions),
             router: Arc::clone(&self.router),
             resolver: self.resolver.clone(),

@@ -1,11 +1,16 @@
 //! What keeps the house, put together: ticks, and what they need.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Common;
 use crate::config::Config;
+use crate::domain::address::Address;
+use crate::domain::net::is_global;
 use crate::identity::Sources;
+use crate::net::own::source_towards;
 use crate::recall::Recaller;
+use crate::reporting::Reporting;
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::submit::{Door, Scheduler};
@@ -20,9 +25,17 @@ impl Common {
         shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
         shutdown.keep("the purge", self.purge().run(shutdown.clone()));
         shutdown.keep("sending domains", Box::pin(Arc::clone(&self.domains).run(shutdown.clone())));
+        shutdown.keep("reports of TLS sessions", Box::pin(self.reporting(config, door).run(shutdown.clone())));
         let traffic = Arc::clone(&self.traffic);
-        let sources: Sources =
-            Arc::new(move || traffic.plan().shaping.sources().map(|(_, source)| source.address).collect());
+        let sources: Sources = Arc::new(move || {
+            let set: Vec<_> = traffic.plan().shaping.sources().map(|(_, source)| source.address).collect();
+            // Or the one that the system chooses towards the world.
+            if set.is_empty() {
+                source_towards(IpAddr::from([192, 0, 2, 1])).into_iter().filter(|ip| is_global(*ip)).collect()
+            } else {
+                set
+            }
+        });
         let watch = Arc::clone(&self.domains).watch_sources(sources, shutdown.clone());
         shutdown.keep("lists of addresses", Box::pin(watch));
         shutdown.keep("erasure", self.erasing().run(shutdown.clone()));
@@ -39,6 +52,23 @@ impl Common {
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
         })
+    }
+
+    fn reporting(&self, config: &Config, door: &Arc<Door>) -> Reporting {
+        let from = Address::parse(&config.tls_reports.from).ok();
+        let organization = match (config.tls_reports.organization.as_str(), &from) {
+            ("", Some(from)) => from.domain().to_owned(),
+            (named, _) => named.to_owned(),
+        };
+        Reporting {
+            store: self.store.clone(),
+            door: Arc::clone(door),
+            resolver: self.resolver.clone(),
+            from,
+            organization,
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+        }
     }
 
     fn purge(&self) -> Purge {

@@ -19,7 +19,7 @@ use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
 use crate::domain::net::{NetPolicy, is_global};
 use crate::net::dns::Resolver;
-use crate::net::lists::{Listing, ask, listed_as};
+use crate::net::lists::{Listing, ask, listed_as, never_listed};
 use crate::net::own::hello_name;
 use crate::net::own::{can_leave_from, source_towards};
 use crate::routing::RouteQuery;
@@ -219,7 +219,7 @@ async fn check_sources(
             &format!("{back:?}, and mail leaves from {ip}"),
         )?;
         for list in &args.dnsbl {
-            let (what, never) = (format!("{ip} at {list}"), listed_as(IpAddr::from([127, 0, 0, 1]), list));
+            let (what, never) = (format!("{ip} at {list}"), never_listed(ip, list));
             match ask(resolver, &listed_as(ip, list), &never).await {
                 Listing::Listed(answers) => findings.say(false, &what, &format!("listed: {}", answers.join(" ")))?,
                 Listing::NotListed => findings.say(true, &what, "not listed")?,

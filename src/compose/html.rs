@@ -99,6 +99,8 @@ pub(super) fn links_in(html: &str) -> LinksFound<'_> {
             ("body", true) => found.body_end = Some(start),
             ("a" | "area", false) => {
                 let href = tag.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case("href"));
+                // One without a value stands nowhere.
+                let href = href.filter(|(_, text)| !text.is_empty());
                 // A part of the same text: its place is the distance of their beginnings.
                 let value = |text: &'_ str| text.as_ptr().addr() - html.as_ptr().addr();
                 found.links.extend(href.map(|(_, text)| Value { start: value(text), text }));

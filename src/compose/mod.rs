@@ -16,6 +16,7 @@ mod raw_header;
 pub mod return_path;
 mod searchable;
 pub mod template;
+pub mod tls_report;
 pub mod token;
 mod tracking;
 mod transfer;

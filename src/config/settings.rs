@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
-use crate::domain::address::parse_domain;
+use crate::domain::address::{Address, parse_domain};
 use crate::domain::route::Route;
 
 macro_rules! settings {
@@ -191,6 +191,10 @@ settings! {
         domain_lists: List<String> = List(vec!["dbl.spamhaus.org".to_owned()]), "Lists that are asked every few hours about sending domains (RFC 5782), with commas between. Empty: none.";
         address_lists: List<String> = List(["zen.spamhaus.org", "bl.spamcop.net", "b.barracudacentral.org"].map(str::to_owned).to_vec()), "And about the addresses that mail leaves from.";
     }
+    tls_reports: TlsReports {
+        from: String = String::new(), "Address in a verified domain of one of the projects from which domains that ask for it are told daily of the TLS sessions to them (RFC 8460). Empty: none are.";
+        organization: String = String::new(), "Who reports, in words. Empty: the domain of `tls_reports.from`.";
+    }
     templates: Templates {
         cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
     }
@@ -294,6 +298,8 @@ impl Config {
             "reputation.domain_lists",
             "and reputation.address_lists must be hosts, such as dbl.spamhaus.org",
         );
+        let from = &self.tls_reports.from;
+        require(from.is_empty() || Address::parse(from).is_ok(), "tls_reports.from", "must be an address");
         require(is_public_url(&self.http.public_url), "http.public_url", PUBLIC_URL);
         require(
             (1..=64).contains(&self.database.max_shards_per_tx),

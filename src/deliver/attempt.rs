@@ -26,6 +26,9 @@ use crate::queue::Gate;
 use crate::routing::{PolicySnapshot, RoutePlan, RouteQuery};
 use crate::smtp::client::session::{Outgoing, Session};
 
+/// After a wait so long for a turn, what was asked before it is asked again.
+const TURN_LONG: Duration = Duration::from_secs(1);
+
 impl Courier {
     /// Carries one message to its next hop.
     pub async fn attempt(
@@ -54,10 +57,10 @@ impl Courier {
         };
         cargo.ahead(&self.lanes, &lane).await?;
         // Before its turn where the address is known by then: what is in memory may follow on another's session.
-        let is_checked = self.not_suppressed(delivery, &cargo).await?;
+        let (is_checked, since) = (self.not_suppressed(delivery, &cargo).await?, Instant::now());
         let (slot, session) = self.turn(&context, delivery, &cargo, &gate).await?;
         let (envelope, raw) = cargo.ready(&self.lanes, &lane).await?;
-        if !is_checked {
+        if !is_checked || since.elapsed() > TURN_LONG {
             self.suppressions.not_suppressed(delivery, &envelope.recipient).await?;
         }
         // The turn may have been long in coming.

@@ -34,7 +34,9 @@ impl SuppressionCheck {
 
     /// Whether a try may go by what was found when the message was accepted.
     pub fn is_young(&self, delivery: &LeasedDelivery) -> bool {
-        delivery.lease.attempt == 1 && self.clock.now() - delivery.message.made_at() < YOUNG
+        // One that was scheduled for later, and sent before, is as old as nobody knows.
+        let age = self.clock.now() - delivery.message.made_at();
+        delivery.lease.attempt == 1 && !age.is_negative() && age < YOUNG
     }
 
     /// Stops a delivery whose address is suppressed. Waits for a store that does not answer: that is not a no.

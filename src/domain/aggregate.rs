@@ -6,7 +6,7 @@ use super::clock::Timestamp;
 use super::words::words;
 
 /// Rows of one report that are kept: those with the most messages.
-pub const ROWS_MAX: usize = 500;
+pub const ROWS_MAX: usize = 100;
 
 words! {
     /// What a report is about.
@@ -92,7 +92,7 @@ impl Evidence {
     /// From `none` on step by step, each as the reports bear it (RFC 9989 §7.4 warns of `reject` for mail of people).
     pub fn advice(&self) -> Advice {
         let steps: [(&'static str, u64, u64, u64); 2] = [("quarantine", 14, 100, 980), ("reject", 30, 1000, 995)];
-        let share = (self.passed * 1000).checked_div(self.messages).unwrap_or(0);
+        let share = self.passed.saturating_mul(1000).checked_div(self.messages).unwrap_or(0);
         let mut policy = "none";
         for (next, days, messages, per_mille) in steps {
             let lacks = if self.reporters < 2 {

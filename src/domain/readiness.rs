@@ -110,7 +110,7 @@ pub fn of_receiver(records: &Score, answers: &Answers) -> Score {
 }
 
 fn per_mille(part: i64, of: i64) -> i64 {
-    (part.max(0) * 1000).checked_div(of).unwrap_or(0)
+    part.max(0).saturating_mul(1000).checked_div(of).unwrap_or(0)
 }
 
 fn scored(reasons: Vec<Reason>) -> Score {

@@ -29,3 +29,13 @@ words! {
         NoPolicyFound = "no-policy-found",
     }
 }
+
+/// Sessions that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSessions {
+    pub policy_type: TlsPolicyType,
+    /// The receiving host.
+    pub host: String,
+    pub result: TlsResult,
+    pub sessions: u64,
+}

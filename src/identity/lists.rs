@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{DomainInFull, Domains};
-use crate::net::lists::{Listing, ask, listed_as};
+use crate::net::lists::{Listing, ask, listed_as, never_listed};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 
@@ -20,7 +20,7 @@ impl Domains {
     /// Asks lists of domains about one that somebody has proved.
     pub(super) async fn ask_lists(&self, found: &DomainInFull) -> Result<(), StoreError> {
         let domain = &found.domain;
-        if domain.proved_at.is_none() {
+        if domain.proved_at.is_none() || !self.store.take_list_look(domain.id, EVERY).await? {
             return Ok(());
         }
         for list in &self.domain_lists {
@@ -48,6 +48,9 @@ impl Domains {
                     tracing::debug!(%error, "lists of addresses are asked later");
                 }
             }
+            if let Err(error) = self.store.forget_listings(EVERY * 16).await {
+                tracing::debug!(%error, "listings that nobody confirms are forgotten later");
+            }
             match self.store.list_all_listings().await {
                 Ok(all) => self.metrics.listings.set(i64::try_from(all.len()).unwrap_or(i64::MAX)),
                 Err(error) => tracing::debug!(%error, "listings are counted later"),
@@ -57,7 +60,7 @@ impl Domains {
 
     async fn ask_about(&self, ip: IpAddr) -> Result<(), StoreError> {
         for list in &self.address_lists {
-            let never = listed_as(IpAddr::from([127, 0, 0, 1]), list);
+            let never = never_listed(ip, list);
             let subject = ip.to_string();
             match ask(self.looker.resolver(), &listed_as(ip, list), &never).await {
                 Listing::Listed(answers) => {

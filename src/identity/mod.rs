@@ -21,6 +21,7 @@ use wanted::{Hosts, wanted};
 use serde_json::json;
 
 use crate::config::Config;
+use crate::domain::aggregate::Evidence;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::dkim::{Algorithm, aligned};
 use crate::domain::id::DkimKeyId;
@@ -119,17 +120,33 @@ impl Domains {
     }
 
     /// What receivers make of a domain, and what their reports bear; what was found last, where that cannot be found out now.
-    async fn with_evidence(
-        &self,
-        domain: &StoredDomain,
-        outlook: Option<Outlook>,
-    ) -> Result<Option<serde_json::Value>, StoreError> {
+    async fn with_evidence(&self, domain: &StoredDomain, outlook: Option<Outlook>) -> Option<serde_json::Value> {
         let found = outlook.and_then(|outlook| serde_json::to_value(outlook).ok());
-        let Some(mut dmarc) = found.or_else(|| domain.dmarc.clone()) else { return Ok(None) };
-        let evidence = self.store.sum_aggregates(domain.project, &domain.name).await?;
-        dmarc["evidence"] = json!(evidence);
-        dmarc["advice"] = json!(evidence.advice());
-        Ok(Some(dmarc))
+        let mut dmarc = found.or_else(|| domain.dmarc.clone())?;
+        // Reports are strangers' words: whatever is wrong with them keeps no domain from being looked at.
+        match self.store.sum_aggregates(domain.project, &domain.name).await {
+            Ok(evidence) => {
+                dmarc["evidence"] = json!(evidence);
+                dmarc["advice"] = json!(evidence.advice());
+            }
+            Err(error) => {
+                tracing::warn!(domain = domain.name, %error, "what receivers report of a domain is summed later");
+                let before = domain.dmarc.as_ref();
+                for part in ["evidence", "advice"] {
+                    dmarc[part] = before.map_or_else(
+                        || {
+                            if part == "advice" {
+                                json!(Evidence::default().advice())
+                            } else {
+                                json!(Evidence::default())
+                            }
+                        },
+                        |before| before[part].clone(),
+                    );
+                }
+            }
+        }
+        Some(dmarc)
     }
 
     /// Looks at all records of a domain, and writes what follows. One that was looked at a moment ago is not again.
@@ -165,7 +182,7 @@ impl Domains {
         let check = DomainCheck {
             before: domain,
             standing: &standing,
-            dmarc: self.with_evidence(domain, dmarc).await?,
+            dmarc: self.with_evidence(domain, dmarc).await,
             next_in: self.rng.jitter(next_in, 0.1),
             seen: &seen,
         };

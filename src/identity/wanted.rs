@@ -120,7 +120,11 @@ pub fn wanted(domain: &StoredDomain, keys: &[StoredDkimKey], hosts: &Hosts) -> V
 
 /// The policy that reports of receivers bear; `none` before there are any.
 fn advised(domain: &StoredDomain) -> &str {
-    domain.dmarc.as_ref().and_then(|dmarc| dmarc["advice"]["policy"].as_str()).unwrap_or("none")
+    // Reports are others' words: the last step is a person's.
+    match domain.dmarc.as_ref().and_then(|dmarc| dmarc["advice"]["policy"].as_str()) {
+        Some("quarantine" | "reject") => "quarantine",
+        _ => "none",
+    }
 }
 
 /// The text of a key's record; `None` for a key that cannot be read.

@@ -9,7 +9,12 @@ use crate::domain::access::Mode;
 use crate::domain::aggregate::AggregateReport;
 use crate::domain::id::{ProjectId, ReportId};
 use crate::domain::report_kept::ReportOutcome;
+use crate::domain::sending_domain::dmarc::organizational_by_list;
 use crate::feedback::Meaning;
+use crate::store::accounts::domain_reports::AggregateStored;
+
+/// Longest time that a report may be about.
+const SPAN_MAX: time::Duration = time::Duration::days(8);
 
 impl Intake {
     pub(super) async fn take_aggregate(
@@ -27,15 +32,25 @@ impl Intake {
         if letter.only.is_some_and(|(only, mode)| project != Some(only) || mode == Some(Mode::Test)) {
             return Err(NotTaken::NotTheirs);
         }
-        let Some(signed_by) = self.signer(&letter.raw).await? else {
+        // Big senders sign no Content-Type; a report is known by its octets, so that it says nothing.
+        let Some(signer) = self.signer(&letter.raw, &[]).await? else {
             if letter.only.is_some() {
                 return Ok(taken(ReportId::new(self.clock.now(), &*self.rng), ReportOutcome::Review, false));
             }
             let why = json!({"why": "no signature of its sender could be verified"});
             return self.keep(letter, &read.reading, None, Charge::noted(ReportOutcome::Review, why)).await;
         };
-        let id = ReportId::new(self.clock.now(), &*self.rng);
-        let is_new = self.store.put_aggregate(id, report, (project, &covered_by), &signed_by).await?;
+        let (id, now) = (ReportId::new(self.clock.now(), &*self.rng), self.clock.now());
+        // One of a day, or some, that is over.
+        if report.end - report.begin > SPAN_MAX || report.end - now > time::Duration::days(1) {
+            return Ok(taken(id, ReportOutcome::Noted, false));
+        }
+        let signed_by = organizational_by_list(&signer);
+        let stored = self.store.put_aggregate(id, report, (project, &covered_by), signed_by).await?;
+        if stored == AggregateStored::Full {
+            return Err(NotTaken::Full);
+        }
+        let is_new = stored == AggregateStored::New;
         if is_new {
             let labels = [letter.source.name(), Meaning::Aggregate.name(), ReportOutcome::Noted.name()];
             self.metrics.inbound_letters.with_label_values(&labels).inc();

@@ -48,7 +48,7 @@ impl Intake {
     ) -> Result<Charge, NotTaken> {
         Ok(match reading.meaning {
             Meaning::Failed => self.bounce(about, reading),
-            Meaning::Complaint | Meaning::OptOut => match self.signer(&letter.raw).await? {
+            Meaning::Complaint | Meaning::OptOut => match self.signer(&letter.raw, &["content-type"]).await? {
                 Some(signer) => self.complaint(about, reading.meaning, &signer),
                 None => {
                     Charge::noted(ReportOutcome::Review, json!({"why": "no signature of its sender could be verified"}))
@@ -135,13 +135,17 @@ impl Intake {
 
     /// Who signed a letter, if that is whom it says to be from (by organization); `None`: nobody. A key that cannot be had now is
     /// asked for again.
-    pub(super) async fn signer(&self, raw: &Arc<Vec<u8>>) -> Result<Option<String>, NotTaken> {
+    pub(super) async fn signer(
+        &self,
+        raw: &Arc<Vec<u8>>,
+        over: &'static [&'static str],
+    ) -> Result<Option<String>, NotTaken> {
         let away = |why: String| NotTaken::Store(StoreError::Away(why));
         let (raw, now) = (Arc::clone(raw), self.clock.now());
         let found = tokio::task::spawn_blocking(move || {
             let author = author_domain(&raw)?;
             let organization = organizational_by_list(&author).to_owned();
-            Some(signatures(&raw, now, |domain| organizational_by_list(domain) == organization))
+            Some(signatures(&raw, now, over, |domain| organizational_by_list(domain) == organization))
         });
         let found = found.await.map_err(|error| away(error.to_string()))?.unwrap_or_default();
         let mut doubt = None;

@@ -1,12 +1,17 @@
 //! What comes back by links of ours: that somebody wants no more of a kind of mail, that a message was opened, that a link was
 //! followed. Whoever follows a link gets where it leads, also when nothing could be taken down.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::{Intake, NotTaken};
 use crate::compose::links::{Subscription, open_click, open_image, open_unsubscribe};
 use crate::compose::token::Ring;
+use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{MessageId, ReportId};
 use crate::domain::report_kept::{ReportOutcome, ReportSource};
@@ -16,8 +21,36 @@ use crate::store::StoreError;
 use crate::store::accounts::erasures::form_of_digest;
 use crate::store::mail::reports::{Attributed, KeptReport, NewReport, ReportStored};
 
+/// How long somebody who wants no more waits for a turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long somebody who follows a link waits until that is taken down.
+const BOOKS: Duration = Duration::from_secs(1);
+/// Messages of which it is known that no more is taken down.
+const OFTEN_MAX: usize = 10_000;
 /// Characters of a browser's name that are kept.
 const AGENT_MAX: usize = 256;
+
+/// Messages whose image, or links, were followed so often that nothing more is taken down: nobody asks the store for them.
+#[derive(Default)]
+pub struct Often(Mutex<HashSet<(MessageId, bool)>>);
+
+impl Often {
+    fn has(&self, message: MessageId, event_type: EventType) -> bool {
+        self.known().contains(&(message, event_type == EventType::Opened))
+    }
+
+    fn add(&self, message: MessageId, event_type: EventType) {
+        let mut known = self.known();
+        if known.len() >= OFTEN_MAX {
+            known.clear();
+        }
+        known.insert((message, event_type == EventType::Opened));
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<(MessageId, bool)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Who followed a link, as far as it says.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +70,8 @@ pub enum Followed {
     Refused,
     /// It could not be taken down: too much comes, or the store is away.
     Missed,
+    /// Nobody can tell now whether it is one of ours: the keys cannot be had.
+    Unknown,
 }
 
 impl Followed {
@@ -45,6 +80,7 @@ impl Followed {
             Self::Taken => "taken",
             Self::Refused => "refused",
             Self::Missed => "missed",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -58,9 +94,9 @@ impl Intake {
     /// Takes down that somebody wants no more of a kind of mail: it is heeded from now on. Twice is once.
     pub async fn unsubscribe(&self, subscription: &Subscription) -> Result<(), NotTaken> {
         let Subscription { mode, project, message, stream, .. } = subscription;
-        let Ok(_turn) = self.recorders.try_acquire() else {
-            return Err(NotTaken::Full);
-        };
+        // Mail clients ask once: whoever wants no more waits a little for a turn.
+        let turn = tokio::time::timeout(PATIENCE, self.unsubscribers.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(NotTaken::Full) };
         // Of a message that is gone only the hash of the address is known, and serves as well.
         let about = self.store.attribute(*message, Some(0), &[]).await?.pop();
         let about = about.filter(|about| about.project == *project && about.mode == *mode);
@@ -76,16 +112,28 @@ impl Intake {
             ..NewSuppression::learnt((*project, *mode), address, reason, None, evidence, now)
         };
         // Before the event that says so: a crash in between leads to the click once more.
-        self.suppressions.add(vec![suppression]).await?;
+        let added = self.suppressions.add(vec![suppression]).await?;
         if let Some(about) = about {
-            self.tell_unsubscribed(about, stream).await?;
+            let is_told = self.tell_unsubscribed(about.clone(), stream, None).await?;
+            // Somebody took it back since, and it is wished for again.
+            if !is_told && added.added > 0 {
+                self.tell_unsubscribed(about, stream, Some(now)).await?;
+            }
         }
         Ok(())
     }
 
-    async fn tell_unsubscribed(&self, about: Attributed, stream: &str) -> Result<(), StoreError> {
+    /// Tells it, once, or once more at an instant; whether it was told now.
+    async fn tell_unsubscribed(
+        &self,
+        about: Attributed,
+        stream: &str,
+        again_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let known_by = [about.message.uuid().as_bytes().as_slice(), b"unsubscribe", stream.as_bytes()].concat();
+        let again = again_at.map(|at| at.unix_timestamp_nanos().to_be_bytes());
+        let again = again.as_ref().map_or(&[][..], |bytes| bytes);
+        let known_by = [about.message.uuid().as_bytes().as_slice(), b"unsubscribe", stream.as_bytes(), again].concat();
         let report = NewReport {
             id: ReportId::new(now, &*self.rng),
             digest: digest(&SHA256, &known_by).as_ref().to_vec(),
@@ -103,10 +151,11 @@ impl Intake {
         };
         let event = (EventType::Unsubscribed, json!({"stream": stream}));
         let stored = self.store.put_report(&report, Some(&event), &*self.rng).await?;
-        if let Some(about) = report.about.filter(|_| stored == ReportStored::New) {
+        let is_new = stored == ReportStored::New;
+        if let Some(about) = report.about.filter(|_| is_new) {
             self.events.ring(about.shard);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Takes down that the image of a message was loaded.
@@ -122,13 +171,17 @@ impl Intake {
     pub async fn link_followed(&self, token: &str, url: &str, follower: &Follower) -> Followed {
         match self.opened_by(|ring| open_click(ring, token, url)).await {
             Ok(Some(message)) => self.tell(message, EventType::Clicked, follower, json!({"url": url})).await,
-            // Without keys nobody knows whether it leads there by our word.
-            Ok(None) | Err(_) => Followed::Refused,
+            Ok(None) => Followed::Refused,
+            Err(_) => Followed::Unknown,
         }
     }
 
     /// What the keys make of a token: those that are known, or else those that there are now.
     async fn opened_by<T>(&self, open: impl Fn(&Ring) -> Option<T>) -> Result<Option<T>, StoreError> {
+        // Those that are known serve without a question.
+        if let Some(found) = self.tokens.known().and_then(|ring| open(&ring)) {
+            return Ok(Some(found));
+        }
         match open(&*self.tokens.ring().await?) {
             Some(found) => Ok(Some(found)),
             None => Ok(open(&*self.tokens.ring_anew().await?)),
@@ -136,20 +189,29 @@ impl Intake {
     }
 
     async fn tell(&self, message: MessageId, event_type: EventType, follower: &Follower, mut data: Value) -> Followed {
+        if self.often.has(message, event_type) {
+            return Followed::Taken;
+        }
         let Ok(_turn) = self.recorders.try_acquire() else { return Followed::Missed };
         let agent: String = follower.agent.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
         data["machine"] = json!(machine(follower));
         data["user_agent"] = json!(agent);
-        match self.store.put_engagement(message, event_type, &data, &*self.rng).await {
-            Ok(true) => {
+        // Whoever follows it does not wait for our books.
+        let put = self.store.put_engagement(message, event_type, &data, &*self.rng);
+        match tokio::time::timeout(BOOKS, put).await {
+            Ok(Ok(true)) => {
                 self.events.ring(message.shard());
                 Followed::Taken
             }
-            Ok(false) => Followed::Taken,
-            Err(error) => {
+            Ok(Ok(false)) => {
+                self.often.add(message, event_type);
+                Followed::Taken
+            }
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "what a link says was missed");
                 Followed::Missed
             }
+            Err(_) => Followed::Missed,
         }
     }
 }

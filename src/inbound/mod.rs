@@ -59,8 +59,10 @@ pub struct Intake {
     pub metrics: Arc<Metrics>,
     /// Turns of those who read: letters may be long, and hostile.
     pub readers: Arc<Semaphore>,
-    /// Turns of those who write what links say.
+    /// Turns of those who write what links say, and of those who want no more.
     pub recorders: Semaphore,
+    pub unsubscribers: Semaphore,
+    pub often: links::Often,
 }
 
 /// A letter that came.
@@ -221,7 +223,7 @@ impl Intake {
             self.metrics.inbound_letters.with_label_values(&labels).inc();
             if let (Some(about), Some((event_type, _))) = (&report.about, &event) {
                 self.events.ring(about.shard);
-                self.count(about, *event_type).await;
+                self.count(about, *event_type, reading.meaning.name()).await;
             }
         }
         let about = report.about.map(|about| (about.message, about.recipient));
@@ -230,11 +232,12 @@ impl Intake {
 }
 
 impl Intake {
-    /// Counts what was told of a live message among how its domain fares. What cannot be counted is told all the same.
-    async fn count(&self, about: &Attributed, event_type: EventType) {
+    /// Counts what was told of a live message among how its domain fares, once for each recipient. What cannot be counted is told all the same.
+    async fn count(&self, about: &Attributed, event_type: EventType, meaning: &str) {
         let counted = match event_type {
             EventType::Complained => OutcomeCount { complaints: 1, ..OutcomeCount::default() },
-            EventType::BouncedLater => OutcomeCount { rejected: 1, ..OutcomeCount::default() },
+            // It was counted as accepted.
+            EventType::BouncedLater => OutcomeCount { accepted: -1, rejected: 1, ..OutcomeCount::default() },
             _ => return,
         };
         if about.mode != Mode::Live {
@@ -242,7 +245,8 @@ impl Intake {
         }
         let now = self.clock.now();
         let counted = async {
-            let key = self.store.outcome_key((about.project, about.message), about.recipient, now).await?;
+            let whose = (about.project, about.message, about.recipient);
+            let key = self.store.outcome_key(whose, meaning, now).await?;
             let counts: Vec<_> = key.into_iter().map(|key| (key, counted)).collect();
             self.store.add_outcomes(&counts).await
         };

@@ -1,6 +1,6 @@
 //! Lists that are asked by DNS (RFC 5782): under which name something would be listed, and what an answer means.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::dns::Resolver;
 use super::dns_error::DnsError;
@@ -22,11 +22,24 @@ pub fn listed_as(ip: IpAddr, list: &str) -> String {
             let [a, b, c, d] = v4.octets();
             format!("{d}.{c}.{b}.{a}.{list}")
         }
-        IpAddr::V6(v6) => {
-            let digits = v6.octets().into_iter().rev().map(|octet| format!("{:x}.{:x}.", octet & 15, octet >> 4));
-            digits.collect::<String>() + list
-        }
+        IpAddr::V6(v6) => listed_as_v6(v6, list),
     }
+}
+
+/// The name that no list of addresses has (RFC 5782 §5).
+pub fn never_listed(ip: IpAddr, list: &str) -> String {
+    let v4 = Ipv4Addr::LOCALHOST;
+    let control = if ip.to_canonical().is_ipv4() { IpAddr::from(v4) } else { IpAddr::from(v4.to_ipv6_mapped()) };
+    match control {
+        IpAddr::V4(_) => listed_as(control, list),
+        // Not canonical: the form of IPv6 is asked for.
+        IpAddr::V6(v6) => listed_as_v6(v6, list),
+    }
+}
+
+fn listed_as_v6(v6: Ipv6Addr, list: &str) -> String {
+    let digits = v6.octets().into_iter().rev().map(|octet| format!("{:x}.{:x}.", octet & 15, octet >> 4));
+    digits.collect::<String>() + list
 }
 
 /// What a list says of the name under which something would stand. `never` is a name that no list has (RFC 5782 §5): one that has it

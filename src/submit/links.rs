@@ -40,8 +40,9 @@ impl Door {
         let own = identity.sender.proved.as_ref().filter(|proved| proved.project == caller.project);
         let base = match own.and_then(|proved| proved.link_host.as_ref()).filter(|_| is_live) {
             Some(host) => format!("https://{host}").into(),
-            None if !self.public_url.is_empty() => Arc::clone(&self.public_url),
+            // Whoever tests makes no links that strangers could follow.
             None if !is_live => Arc::clone(&self.parts.local_url),
+            None if !self.public_url.is_empty() => Arc::clone(&self.public_url),
             None => {
                 return Err(refused(
                     options,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 37] = [
+const ROOMS: [(&str, &[&str]); 38] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -82,6 +82,7 @@ const ROOMS: [(&str, &[&str]); 37] = [
         ],
     ),
     ("webhook", &["domain", "config", "telemetry", "store", "queue", "net", "wake", "shutdown"]),
+    ("reporting", &["domain", "store", "net", "compose", "submit", "shutdown"]),
     ("upkeep", &["domain", "telemetry", "store", "queue", "recall", "wake", "shutdown"]),
     ("request", &["domain", "config", "compose"]),
     ("recall", &["domain", "store", "queue", "wake", "shutdown", "telemetry"]),

@@ -206,6 +206,13 @@ async fn a_notice_is_charged_to_its_recipient_once_and_what_was_delivered_stays_
         "{told}"
     );
     assert_eq!(world.suppressed().await, [("bob@example.net".to_owned(), "bounce".to_owned())]);
+    // Who has a token can write many; among how mail fares they are one.
+    for n in 0..3 {
+        let another = notice.replace("no such user", &format!("no such user {n}"));
+        assert!(world.deliver(&paths[1], &another).await.starts_with("250"));
+    }
+    let counted = "SELECT COALESCE(sum(rejected), 0)::bigint FROM outcomes";
+    assert_eq!(world.app.database.count(counted).await, 1);
     assert!(
         world
             .app
@@ -676,6 +683,25 @@ async fn what_receivers_report_of_a_domain_is_its_projects_if_they_signed_it() {
         (&json!(100), &json!(90), &json!(90))
     );
     assert!(listed("?kind=tls").await.is_empty());
+    // Numbers that nobody's mail has, and times to come, harm nobody.
+    let most = u64::MAX / 2;
+    for (id, (begin, end)) in [("big", day(1)), ("bigger", day(2)), ("later", (day(0).0, 7_000_000_000))] {
+        let letter = aggregate("example.org", "loop.example", id, (begin, end), (most, most));
+        let (letter, record) = signed("loop.example", &letter);
+        world.dns.set_text("fbl._domainkey.loop.example", &record);
+        until_taken(&world, &letter).await;
+    }
+    let verify = world.app.call_as(&key, "POST", &path.replace("/reports", "/verify"), &[], Vec::new()).await;
+    assert_eq!(verify.status, 200, "{}", verify.text());
+    let ready = world.app.get_as(&key, &path.replace("/reports", "/readiness")).await;
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    // As the largest receiver signs: not the type of its content.
+    let letter = aggregate("example.org", "google.example", "three", day(0), (1, 0));
+    let (letter, record) = signed_over(&["mime-version", "date", "message-id", "subject", "from", "to"], &letter).await;
+    world.dns.set_text("g._domainkey.google.example", &record);
+    until_taken(&world, &letter).await;
+    assert!(listed("").await.iter().any(|report| report["signed_by"] == "google.example"));
+    let before = listed("").await.len();
     let (foreign, _) = signed("loop.example", &aggregate("other.example", "loop.example", "two", day(0), (1, 0)));
     assert!(
         world.deliver("dmarc@in.mail.example", &foreign).await.starts_with("250"),
@@ -683,5 +709,33 @@ async fn what_receivers_report_of_a_domain_is_its_projects_if_they_signed_it() {
     );
     let raw = world.app.call_as(&key, "POST", "/v1/inbound/raw", &[], foreign.into_bytes()).await;
     assert_eq!(raw.status, 404, "a project hands in what is its own");
-    assert_eq!(listed("").await.len(), 1);
+    assert_eq!(listed("").await.len(), before);
+}
+
+/// Signs a letter over these fields alone, by dkimpy.
+async fn signed_over(names: &[&str], letter: &str) -> (String, String) {
+    use mailwright::compose::dkim::{SigningKey, generate};
+    use mailwright::domain::dkim::Algorithm::RsaSha256;
+    let private = generate(RsaSha256).unwrap();
+    let record = SigningKey::parse("google.example", "g", RsaSha256, &private).unwrap().record().unwrap();
+    let program = "import base64, dkim, sys\n\
+                   key = b'-----BEGIN PRIVATE KEY-----\\n' + base64.encodebytes(base64.b64decode(sys.argv[1])) + b'-----END PRIVATE KEY-----\\n'\n\
+                   names = [name.encode() for name in sys.argv[2:]]\n\
+                   message = sys.stdin.buffer.read()\n\
+                   sys.stdout.buffer.write(dkim.sign(message, b'g', b'google.example', key, include_headers=names) + message)\n";
+    let der = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, private.pkcs8());
+    let mut python = tokio::process::Command::new("/usr/bin/python3")
+        .args(["-c", program, &der])
+        .args(names)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = python.stdin.take().unwrap();
+    stdin.write_all(letter.as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = within("dkimpy to sign", python.wait_with_output()).await.unwrap();
+    assert!(output.status.success());
+    (String::from_utf8(output.stdout).unwrap(), record)
 }

@@ -62,6 +62,10 @@ impl World {
         within(path, async { self.app.client().request(method, path, headers, body).await.unwrap() }).await
     }
 
+    async fn call_as_owner(&self, method: &str, path: &str) -> u16 {
+        self.app.call_as(&self.app.live, method, path, &[], Vec::new()).await.status
+    }
+
     async fn click_once(&self, path: &str) -> Answer {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         self.call("POST", path, &form, ONE_CLICK.to_vec()).await
@@ -118,6 +122,14 @@ async fn one_click_ends_a_kind_of_mail_and_looking_at_the_link_does_not() {
     assert_eq!((told.len(), &told[0]["stream"]), (1, &json!("news")), "{told:?}");
     let hooks = receiver.until(1).await;
     assert_eq!(hooks[0].json()["data"]["stream"], "news");
+    // Somebody takes it back at her wish; and she changes her mind.
+    let taken_back = format!("/v1/suppressions/{}", entries[0]["id"].as_str().unwrap());
+    assert_eq!(world.call_as_owner("DELETE", &taken_back).await, 204);
+    for _ in 0..2 {
+        assert_eq!(world.click_once(&path).await.status, 200);
+    }
+    assert_eq!(world.events(&id, "message.unsubscribed").await.len(), 2, "told again, and once");
+    assert!(world.app.message(&id).await["recipients"][0]["unsubscribed_at"].is_string());
     // That kind of mail ends, and no other.
     let stopped = world.app.send(&newsletter("ada@example.com")).await;
     assert_eq!(status_of(&world.app.settled(&stopped).await, "ada@example.com"), "suppressed");

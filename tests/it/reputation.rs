@@ -1,15 +1,20 @@
 //! How mail fares: counted by receiver, judged by rates, told and, if set so, stopped; and whom mail may go to at all.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use mailwright::ambient::SystemRng;
+use mailwright::domain::address::Address;
+use mailwright::domain::aggregate::AggregateKind;
 use mailwright::domain::net::NetPolicy;
+use mailwright::feedback::aggregate;
 use mailwright::net::dns::Resolver;
 use mailwright::net::lists::{Listing, ask};
+use mailwright::reporting::Reporting;
 use serde_json::{Value, json};
 
 use crate::support::app::{App, Setup, message_to, status_of};
-use crate::support::dkim::add_domain;
+use crate::support::dkim::{add_domain, verdicts};
 use crate::support::dns::{Dns, Zone};
 use crate::support::process::{create_key, create_operator_key};
 use crate::support::sink::{Do, Sink, Step};
@@ -200,4 +205,53 @@ fn resolver(dns: &Dns) -> Resolver {
     let mut config = mailwright::config::Dns::default();
     config.servers.0.push(dns.address);
     Resolver::new(&config, NetPolicy::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
+    let (sink, dns) = (Sink::start().await, Dns::start(&[]).await);
+    let app = Setup::new().route_to(sink.address).start().await;
+    let records = add_domain(&app.database.url, "example.org", &["--algorithm", "ed25519-sha256"]).await;
+    for (domain, result, count) in [
+        ("asks.example", "successful", 40),
+        ("asks.example", "certificate-expired", 2),
+        ("silent.example", "successful", 1),
+        ("away.example", "successful", 1),
+    ] {
+        let counted = format!(
+            "INSERT INTO tls_reports VALUES ((now() AT TIME ZONE 'UTC' - interval '30 minutes')::date - 1, '{domain}', 'sts', \
+             'mx.{domain}', '{result}', {count})"
+        );
+        app.database.execute(&counted).await;
+    }
+    dns.set_text("_smtp._tls.asks.example", "v=TLSRPTv1; rua=https://x.example/r,mailto:tls@asks.example!10m");
+    dns.set("_smtp._tls.away.example", &[Zone::ServFail]);
+    let from = Address::parse("reports@example.org").unwrap();
+    let process = || Reporting {
+        store: app.service.store.clone(),
+        door: Arc::clone(&app.service.door),
+        resolver: resolver(&dns),
+        from: Some(from.clone()),
+        organization: "Example".to_owned(),
+        clock: app.clock.clone(),
+        rng: Arc::new(SystemRng),
+    };
+    let (one, other) = (process(), process());
+    let (a, b) = tokio::join!(one.report(&from), other.report(&from));
+    assert_eq!(a.unwrap() + b.unwrap(), 3, "each domain is one process's");
+    let taken = sink.until_taken(1).await;
+    assert_eq!((taken[0].recipient.as_str(), taken[0].sender.as_str()), ("tls@asks.example", "reports@example.org"));
+    let report = aggregate::read(&taken[0].data).unwrap();
+    assert_eq!(
+        (report.kind, report.domain.as_str(), report.total, report.passed),
+        (AggregateKind::Tls, "asks.example", 42, 40)
+    );
+    assert!(verdicts(&taken[0].data, &records).await.iter().any(|line| line.ends_with("good")));
+    // What nobody could tell is asked again, and nobody is told twice.
+    let outcomes = "SELECT count(*) FROM tls_report_sends WHERE outcome IS NOT NULL";
+    assert_eq!(app.database.count(outcomes).await, 2);
+    app.database.execute("UPDATE tls_report_sends SET taken_at = taken_at - interval '61 minutes'").await;
+    dns.set("_smtp._tls.away.example", &[]);
+    assert_eq!(process().report(&from).await.unwrap(), 1);
+    assert_eq!((app.database.count(outcomes).await, sink.taken_count()), (3, 1));
 }

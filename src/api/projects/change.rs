@@ -25,6 +25,8 @@ pub(super) struct Change {
     /// Empty: all.
     pub allowed_recipients: Option<Vec<String>>,
     pub alarm: Option<AlarmRates>,
+    /// Something is said of a suspension.
+    pub decides_suspension: bool,
     suspended: Option<bool>,
     reason: Option<String>,
     mail: Option<MailFate>,
@@ -63,9 +65,20 @@ impl Change {
                 fate
             });
         }
+        let decides_suspension = suspended.is_some() || reason.is_some() || mail.is_some();
         fields.finish();
         if faults.is_empty() {
-            Ok(Self { name, limits, requires_verified_domain, allowed_recipients, alarm, suspended, reason, mail })
+            Ok(Self {
+                name,
+                limits,
+                requires_verified_domain,
+                allowed_recipients,
+                alarm,
+                decides_suspension,
+                suspended,
+                reason,
+                mail,
+            })
         } else {
             Err(Problem::validation(faults))
         }

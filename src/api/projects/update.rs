@@ -36,7 +36,7 @@ pub async fn update(
     project.alarm = change.alarm.unwrap_or(project.alarm);
     project.name = change.name.unwrap_or(project.name);
     project.terms.limits = change.limits.unwrap_or(project.terms.limits);
-    if !api.store.update_project(&project).await.map_err(refused)? {
+    if !api.store.update_project(&project, change.decides_suspension).await.map_err(refused)? {
         return Err(Problem::not_found());
     }
     if was_suspended != project.terms.suspension.is_some() {

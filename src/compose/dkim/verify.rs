@@ -66,10 +66,10 @@ fn usable(text: &str) -> Option<KeyRecord> {
     key.fault(text).is_none().then_some(key)
 }
 
-/// The signatures of a message that may be good: by domains that are asked for, in force at `now`, over From, Content-Type and the
-/// body. None of a message that other readers may see otherwise: whose lines do not all end in CRLF, or whose fields have other
+/// The signatures of a message that may be good: by domains that are asked for, in force at `now`, over From, the body, and the fields
+/// of these names. None of a message that other readers may see otherwise: whose lines do not all end in CRLF, or whose fields have other
 /// names than letters, digits and hyphens (RFC 5322 §2.2 allows more, mail has no more), or more than one From.
-pub fn signatures(message: &[u8], now: Timestamp, is_wanted: impl Fn(&str) -> bool) -> Vec<Signature> {
+pub fn signatures(message: &[u8], now: Timestamp, over: &[&str], is_wanted: impl Fn(&str) -> bool) -> Vec<Signature> {
     let is_bare = |at: usize| at == 0 || message[at - 1] != b'\r';
     if memchr::memchr_iter(b'\n', message).any(is_bare) {
         return Vec::new();
@@ -91,7 +91,7 @@ pub fn signatures(message: &[u8], now: Timestamp, is_wanted: impl Fn(&str) -> bo
     all.iter()
         .filter(|field| split_field(field).0.eq_ignore_ascii_case(b"dkim-signature"))
         .take(SIGNATURES_MAX)
-        .filter_map(|field| signature(field, &all, body, (now, &is_wanted)))
+        .filter_map(|field| signature(field, &all, body, (now, over, &is_wanted)))
         .collect()
 }
 
@@ -99,7 +99,7 @@ fn signature(
     field: &[u8],
     all: &[&[u8]],
     body: &[u8],
-    (now, is_wanted): (Timestamp, &impl Fn(&str) -> bool),
+    (now, over, is_wanted): (Timestamp, &[&str], &impl Fn(&str) -> bool),
 ) -> Option<Signature> {
     let text = std::str::from_utf8(split_field(field).1).ok()?;
     // White space within a value means nothing.
@@ -117,7 +117,7 @@ fn signature(
     let (of_header, of_body) = canonical.split_once('/').unwrap_or((&canonical, "simple"));
     let names = tag("h")?.to_ascii_lowercase();
     let covers = |wanted: &str| names.split(':').any(|name| name == wanted);
-    if names.split(':').count() > NAMES_MAX || !covers("from") || !covers("content-type") {
+    if names.split(':').count() > NAMES_MAX || !covers("from") || !over.iter().all(|name| covers(name)) {
         return None;
     }
     let hash = match of_body {
@@ -211,14 +211,17 @@ mod tests {
     fn what_we_sign_is_verified_and_what_was_changed_is_not() {
         for algorithm in Algorithm::ALL {
             let (message, record) = signed(algorithm);
-            let found = signatures(&message, NOW, |_| true);
+            let found = signatures(&message, NOW, &["content-type"], |_| true);
             assert_eq!((found.len(), found[0].key_name().as_str()), (1, "s._domainkey.example.org"));
             assert!(found[0].is_by(&["v=spf1".to_owned(), record.clone()]));
             assert!(!found[0].is_by(&[signed(algorithm).1]), "another key");
             assert!(!found[0].is_by(&[format!("{record}; t=y")]), "one that is only tried");
             let text = String::from_utf8(message).unwrap();
-            assert!(signatures(text.replace("Body", "Bodi").as_bytes(), NOW, |_| true).is_empty());
-            assert!(signatures(text.as_bytes(), NOW, |domain| domain == "example.com").is_empty(), "another's");
+            assert!(signatures(text.replace("Body", "Bodi").as_bytes(), NOW, &["content-type"], |_| true).is_empty());
+            assert!(
+                signatures(text.as_bytes(), NOW, &["content-type"], |domain| domain == "example.com").is_empty(),
+                "another's"
+            );
             for trick in [
                 "From: b@evil.example\r\nSubject:",
                 "Content -Type: x/y\r\nSubject:",
@@ -226,11 +229,12 @@ mod tests {
                 "junk\r\nSubject:",
             ] {
                 assert!(
-                    signatures(text.replacen("Subject:", trick, 1).as_bytes(), NOW, |_| true).is_empty(),
+                    signatures(text.replacen("Subject:", trick, 1).as_bytes(), NOW, &["content-type"], |_| true)
+                        .is_empty(),
                     "{trick}"
                 );
             }
-            let changed = signatures(text.replacen("two", "too", 1).as_bytes(), NOW, |_| true);
+            let changed = signatures(text.replacen("two", "too", 1).as_bytes(), NOW, &["content-type"], |_| true);
             assert!(!changed[0].is_by(std::slice::from_ref(&record)), "another subject");
         }
     }
@@ -251,12 +255,12 @@ mod tests {
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");
-            assert!(signatures(changed.as_bytes(), NOW, |_| true).is_empty(), "{to}");
+            assert!(signatures(changed.as_bytes(), NOW, &["content-type"], |_| true).is_empty(), "{to}");
         }
         for junk in
             [&b""[..], b"\r\n", b"DKIM-Signature:", b"DKIM-Signature: b=;;;=\r\n\r\n", b"DKIM-Signature: v=1; h=\xff"]
         {
-            assert!(signatures(junk, NOW, |_| true).is_empty());
+            assert!(signatures(junk, NOW, &["content-type"], |_| true).is_empty());
         }
     }
 

@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{domain, largest, shown};
+use super::{COUNT_MAX, domain, largest, shown};
 use crate::domain::aggregate::{AggregateKind, AggregateReport, AggregateRow, DmarcRow};
 use crate::domain::clock::Timestamp;
 
@@ -101,10 +101,10 @@ impl Read {
             ["feedback", "report_metadata", "date_range", "begin"] => self.begin = instant(text),
             ["feedback", "report_metadata", "date_range", "end"] => self.end = instant(text),
             ["feedback", "policy_published", "domain"] => self.domain = domain(text),
-            ["feedback", "record", "row", "source_ip"] => self.row.source_ip = shown(text),
-            ["feedback", "record", "row", "count"] => self.count = text.parse().unwrap_or(0),
+            ["feedback", "record", "row", "source_ip"] => self.row.source_ip = shown(text).chars().take(45).collect(),
+            ["feedback", "record", "row", "count"] => self.count = text.parse().unwrap_or(0).min(COUNT_MAX),
             ["feedback", "record", "row", "policy_evaluated", "disposition"] => {
-                self.row.disposition = shown(text).to_ascii_lowercase();
+                self.row.disposition = shown(text).to_ascii_lowercase().chars().take(16).collect();
             }
             ["feedback", "record", "row", "policy_evaluated", "dkim"] => {
                 self.row.dkim = text.eq_ignore_ascii_case("pass");
@@ -147,8 +147,8 @@ impl Read {
             domain: self.domain?,
             begin,
             end,
-            total: self.total,
-            passed: self.passed,
+            total: self.total.min(COUNT_MAX),
+            passed: self.passed.min(COUNT_MAX),
             rows: largest(rows, |row| if let AggregateRow::Dmarc(row) = row { row.messages } else { 0 }),
         };
         is_sound.then_some(report)

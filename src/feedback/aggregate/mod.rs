@@ -20,6 +20,8 @@ const UNPACKED_MAX: u64 = 25 << 20;
 const JSON_MAX: u64 = 4 << 20;
 /// Parts of a letter that are tried.
 const PARTS_TRIED: usize = 4;
+/// Messages of one row, and of a whole report: nobody sends more in a day.
+const COUNT_MAX: u64 = 1_000_000_000;
 /// Characters of a text in a report.
 const TEXT_MAX: usize = 256;
 

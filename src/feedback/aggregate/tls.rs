@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{domain, largest, shown};
+use super::{COUNT_MAX, domain, largest, shown};
 use crate::domain::aggregate::{AggregateKind, AggregateReport, AggregateRow, TlsRow};
 
 /// A report. One is about one domain: of several policies those of the first one's domain are read.
@@ -32,7 +32,7 @@ pub fn read(json: impl Read) -> Option<AggregateReport> {
                 result: text("result-type"),
                 mx_host: text("receiving-mx-hostname"),
                 sending_ip: text("sending-mta-ip"),
-                sessions: failure["failed-session-count"].as_u64().unwrap_or(0),
+                sessions: failure["failed-session-count"].as_u64().unwrap_or(0).min(COUNT_MAX),
             }));
         }
     }
@@ -45,8 +45,8 @@ pub fn read(json: impl Read) -> Option<AggregateReport> {
         domain: about,
         begin,
         end,
-        total,
-        passed,
+        total: total.min(COUNT_MAX),
+        passed: passed.min(COUNT_MAX),
         rows: largest(rows, |row| if let AggregateRow::Tls(row) = row { row.sessions } else { 0 }),
     };
     is_sound.then_some(report)

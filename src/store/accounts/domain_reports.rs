@@ -36,6 +36,16 @@ pub struct StoredAggregate {
     pub rows: serde_json::Value,
 }
 
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AggregateStored {
+    New,
+    /// It came before.
+    Repeated,
+    /// Too many came today.
+    Full,
+}
+
 /// What is asked for in a list of reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AggregateFilter {
@@ -63,23 +73,26 @@ impl Store {
         Ok(row.map(|row| (ProjectId::from_uuid(row.project_id), row.name)))
     }
 
-    /// Keeps a report about a domain, once; `false` if it came before, or too many came today. `project` is `None` for the host of
-    /// reports itself.
+    /// Keeps a report about a domain, once. `project` is `None` for the host of reports itself; `signed_by` an organization's domain.
     pub async fn put_aggregate(
         &self,
         id: ReportId,
         report: &AggregateReport,
         (project, covered_by): (Option<ProjectId>, &str),
         signed_by: &str,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<AggregateStored, StoreError> {
         let now = self.now();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let done = on_pool!(
+        let row = on_pool!(
             self,
             "aggregate_reports.put",
             conn,
             sqlx::query!(
                 r#"
+                WITH same AS (
+                    SELECT FROM aggregate_reports WHERE domain = $4 AND kind = $2 AND signed_by = $8
+                      AND md5(reporter || ' ' || report_id) = md5($6 || ' ' || $7)),
+                put AS (
                 INSERT INTO aggregate_reports (id, kind, project_id, domain, covered_by, reporter, report_id, signed_by, begin_at,
                     end_at, received_at, total, passed, rows)
                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
@@ -88,7 +101,8 @@ impl Store {
                   -- Nobody fills the place of all others.
                   AND (SELECT count(*) FROM aggregate_reports WHERE covered_by = $5 AND signed_by = $8
                     AND received_at > $11::timestamptz - interval '1 day') < $16
-                ON CONFLICT DO NOTHING
+                ON CONFLICT DO NOTHING RETURNING id)
+                SELECT EXISTS (SELECT FROM put) AS "is_new!", EXISTS (SELECT FROM same) AS "is_known!"
                 "#,
                 id.uuid(),
                 report.kind.name(),
@@ -107,9 +121,13 @@ impl Store {
                 PER_DAY,
                 OF_ONE_PER_DAY,
             )
-            .execute(conn)
+            .fetch_one(conn)
         )?;
-        Ok(done.rows_affected() == 1)
+        Ok(match (row.is_new, row.is_known) {
+            (true, _) => AggregateStored::New,
+            (false, true) => AggregateStored::Repeated,
+            (false, false) => AggregateStored::Full,
+        })
     }
 
     /// The reports about a project's domain and what lies below it, newest first; of `None` those about the host of reports.
@@ -153,8 +171,8 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT count(*) AS "reports!", count(DISTINCT signed_by) AS "reporters!", COALESCE(sum(total), 0)::bigint AS "messages!",
-                    COALESCE(sum(passed), 0)::bigint AS "passed!",
+                SELECT count(*) AS "reports!", count(DISTINCT signed_by) AS "reporters!", LEAST(COALESCE(sum(total), 0), 1e15)::bigint AS "messages!",
+                    LEAST(COALESCE(sum(passed), 0), 1e15)::bigint AS "passed!",
                     COALESCE(extract(epoch FROM max(end_at) - min(begin_at)) / 86400 + 0.01, 0)::bigint AS "days!"
                 FROM aggregate_reports
                 WHERE covered_by = $1 AND project_id = $2 AND kind = 'dmarc' AND begin_at > $3

@@ -92,8 +92,9 @@ impl Store {
         Ok(())
     }
 
-    /// Writes all of a project that may change; the constraint `projects_name_key` refuses a name that is taken.
-    pub async fn update_project(&self, project: &StoredProject) -> Result<bool, StoreError> {
+    /// Writes all of a project that may change, its suspension only if that was decided: an alarm may have raised one meanwhile. The
+    /// constraint `projects_name_key` refuses a name that is taken.
+    pub async fn update_project(&self, project: &StoredProject, decides_suspension: bool) -> Result<bool, StoreError> {
         let ProjectTerms { limits, suspension, .. } = &project.terms;
         let done = on_pool!(
             self,
@@ -102,8 +103,10 @@ impl Store {
             sqlx::query!(
                 r#"
                 UPDATE projects SET name = $2, messages_per_second = $3, recipients_per_message = $4, recipients_per_day = $5,
-                    recipients_per_month = $6, bytes_per_month = $7, suspended_at = $8, suspended_reason = $9,
-                    suspended_mail = $10, requires_verified_domain = $11, allowed_recipients = $12, alarm_bounce_percent = $13,
+                    recipients_per_month = $6, bytes_per_month = $7,
+                    suspended_at = CASE WHEN $16 THEN $8 ELSE suspended_at END,
+                    suspended_reason = CASE WHEN $16 THEN $9 ELSE suspended_reason END,
+                    suspended_mail = CASE WHEN $16 THEN $10 ELSE suspended_mail END, requires_verified_domain = $11, allowed_recipients = $12, alarm_bounce_percent = $13,
                     alarm_complaint_percent = $14, alarm_pauses = $15
                 WHERE id = $1
                 "#,
@@ -122,6 +125,7 @@ impl Store {
                 project.alarm.bounce_percent,
                 project.alarm.complaint_percent,
                 project.alarm.pauses,
+                decides_suspension,
             )
             .execute(conn)
         )?;

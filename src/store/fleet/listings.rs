@@ -1,5 +1,8 @@
 //! Lists that name sending domains, or addresses that mail leaves from (RFC 5782).
 
+use std::time::Duration;
+
+use crate::domain::id::DomainId;
 use crate::store::{Store, StoreError, on_pool};
 
 impl Store {
@@ -56,5 +59,35 @@ impl Store {
             sqlx::query!("DELETE FROM listings WHERE subject = $1 AND list = $2", subject, list).execute(conn)
         )?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Whether lists are to be asked about a domain now: once in so long, by whoever comes first.
+    pub async fn take_list_look(&self, domain: DomainId, every: Duration) -> Result<bool, StoreError> {
+        let now = self.now();
+        let done = on_pool!(
+            self,
+            "listings.take",
+            conn,
+            sqlx::query!(
+                "UPDATE domains SET lists_asked_at = $2 WHERE id = $1 AND (lists_asked_at IS NULL OR lists_asked_at <= $3)",
+                domain.uuid(),
+                now,
+                now - every,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Forgets what no list has said again for so long: the list is asked no more, or there is nothing to ask about.
+    pub async fn forget_listings(&self, after: Duration) -> Result<(), StoreError> {
+        let before = self.now() - after;
+        on_pool!(
+            self,
+            "listings.forget",
+            conn,
+            sqlx::query!("DELETE FROM listings WHERE checked_at < $1", before).execute(conn)
+        )?;
+        Ok(())
     }
 }

@@ -94,11 +94,11 @@ impl Store {
     }
 
     /// The sending domain of a message's author, and who runs the servers that took a recipient's copy: what a complaint, or a
-    /// late bounce, is counted under.
+    /// late bounce, is counted under; `None` if one of that meaning was before.
     pub async fn outcome_key(
         &self,
-        (project, message): (ProjectId, MessageId),
-        recipient: RecipientId,
+        (project, message, recipient): (ProjectId, MessageId, RecipientId),
+        meaning: &str,
         now: Timestamp,
     ) -> Result<Option<OutcomeKey>, StoreError> {
         let row = on_pool!(
@@ -111,10 +111,12 @@ impl Store {
                     SELECT a.provider FROM attempts a WHERE a.shard = m.shard AND a.message_id = m.id AND a.recipient_id = $3
                     ORDER BY a.number DESC LIMIT 1) AS provider
                 FROM messages m WHERE m.shard = $1 AND m.id = $2
+                  AND (SELECT count(*) FROM reports r WHERE r.message_id = $2 AND r.recipient_id = $3 AND r.meaning = $4) < 2
                 "#,
                 message.shard().value(),
                 message.uuid(),
                 recipient.uuid(),
+                meaning,
             )
             .fetch_optional(conn)
         )?;

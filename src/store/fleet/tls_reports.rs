@@ -2,8 +2,8 @@
 
 use time::Date;
 
-use crate::domain::tls_result::{TlsPolicyType, TlsResult};
-use crate::store::{Store, StoreError, on_pool};
+use crate::domain::tls_result::{TlsPolicyType, TlsResult, TlsSessions};
+use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// One counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,8 +47,93 @@ impl Store {
             self,
             "tls_reports.prune_tls_counts",
             conn,
-            sqlx::query!("DELETE FROM tls_reports WHERE day < CURRENT_DATE - $1::int", KEPT_DAYS).execute(conn)
+            sqlx::query!(
+                r#"
+                WITH sends AS (DELETE FROM tls_report_sends WHERE day < CURRENT_DATE - $1::int)
+                DELETE FROM tls_reports WHERE day < CURRENT_DATE - $1::int
+                "#,
+                KEPT_DAYS
+            )
+            .execute(conn)
         )?;
         Ok(done.rows_affected())
+    }
+}
+
+impl Store {
+    /// Domains that are to be told of a day's sessions, taken by whoever asks first; what was taken and not finished within an hour is
+    /// taken again.
+    pub async fn take_tls_domains(&self, day: Date, limit: i64) -> Result<Vec<String>, StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "tls_reports.take",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                INSERT INTO tls_report_sends AS s (day, domain, taken_at)
+                SELECT $1, d.domain, $2 FROM (
+                    SELECT DISTINCT t.domain FROM tls_reports t
+                    WHERE t.day = $1 AND NOT EXISTS (SELECT FROM tls_report_sends o WHERE o.day = $1 AND o.domain = t.domain
+                        AND (o.done_at IS NOT NULL OR o.taken_at > $2::timestamptz - interval '1 hour'))
+                    ORDER BY t.domain LIMIT $3) d
+                ON CONFLICT (day, domain) DO UPDATE SET taken_at = excluded.taken_at
+                    WHERE s.done_at IS NULL AND s.taken_at <= excluded.taken_at - interval '1 hour'
+                RETURNING domain
+                "#,
+                day,
+                now,
+                limit,
+            )
+            .fetch_all(conn)
+        )
+    }
+
+    /// A day's sessions to a domain.
+    pub async fn list_tls_counts(&self, day: Date, domain: &str) -> Result<Vec<TlsSessions>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "tls_reports.list",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT policy_type, host, result, sessions FROM tls_reports WHERE day = $1 AND domain = $2
+                ORDER BY policy_type, host, result LIMIT 1000
+                "#,
+                day,
+                domain,
+            )
+            .fetch_all(conn)
+        )?;
+        rows.into_iter()
+            .map(|row| {
+                let (policy, result) = (TlsPolicyType::parse(&row.policy_type), TlsResult::parse(&row.result));
+                Ok(TlsSessions {
+                    policy_type: decoded(policy, ("tls_reports", "policy_type"), domain, &row.policy_type)?,
+                    result: decoded(result, ("tls_reports", "result"), domain, &row.result)?,
+                    host: row.host,
+                    sessions: u64::try_from(row.sessions).unwrap_or(0),
+                })
+            })
+            .collect()
+    }
+
+    /// Writes what became of a domain's report.
+    pub async fn finish_tls_domain(&self, day: Date, domain: &str, outcome: &str) -> Result<(), StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "tls_reports.finish",
+            conn,
+            sqlx::query!(
+                "UPDATE tls_report_sends SET done_at = $3, outcome = $4 WHERE day = $1 AND domain = $2",
+                day,
+                domain,
+                now,
+                outcome,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::shard::Shard;
 use crate::store::{Moment, Store, StoreError, on_pool};
 
 /// Events of one type that a recipient has at most: whoever loads an image a thousand times is told of no more.
-const ENGAGEMENTS: i64 = 20;
+const ENGAGEMENTS: i16 = 20;
 
 impl Store {
     /// Writes that the recipient of a message did something with it; `false` if it is gone, or did so often.
@@ -30,9 +30,12 @@ impl Store {
                 r#"
                 WITH m AS (SELECT project_id, mode FROM messages WHERE shard = $1 AND id = $2),
                 r AS (
-                    UPDATE recipients SET events = events + 1
+                    UPDATE recipients SET events = events + 1,
+                        opened_at = CASE WHEN $9 THEN COALESCE(opened_at, $5) ELSE opened_at END,
+                        clicked_at = CASE WHEN $9 THEN clicked_at ELSE COALESCE(clicked_at, $5) END,
+                        opens = opens + $9::int::smallint, clicks = clicks + (NOT $9)::int::smallint
                     WHERE shard = $1 AND message_id = $2 AND position = 0 AND address NOT LIKE '%@erased.invalid'
-                      AND (SELECT count(*) FROM events e WHERE e.shard = $1 AND e.message_id = $2 AND e.type = $4) < $8
+                      AND CASE WHEN $9 THEN opens ELSE clicks END < $8 AND EXISTS (SELECT FROM m)
                     RETURNING id, events, settled_at)
                 INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
                 -- Nobody reads as fast as what looks into mail at the door.
@@ -49,6 +52,7 @@ impl Store {
                 data,
                 at.era,
                 ENGAGEMENTS,
+                event_type == EventType::Opened,
             )
             .execute(conn)
         )?;
@@ -77,7 +81,10 @@ pub(in crate::store) async fn insert_later_event(
     sqlx::query!(
         r#"
         WITH r AS (
-            UPDATE recipients SET events = events + 1 WHERE shard = $1 AND message_id = $2 AND id = $3
+            UPDATE recipients SET events = events + 1,
+                complained_at = CASE WHEN $7 = 'message.complained' THEN COALESCE(complained_at, $8) ELSE complained_at END,
+                unsubscribed_at = CASE WHEN $7 = 'message.unsubscribed' THEN COALESCE(unsubscribed_at, $8) ELSE unsubscribed_at END
+            WHERE shard = $1 AND message_id = $2 AND id = $3
             RETURNING events)
         INSERT INTO events (shard, id, project_id, message_id, recipient_id, mode, sequence, type, occurred_at, data, era, xid)
         SELECT $1, $4, $5, $2, $3, $6, r.events, $7, $8, $9, $10, pg_current_xact_id() FROM r

@@ -107,18 +107,10 @@ impl Store {
                 SELECT r.message_id, r.id, r.kind, r.address, r.status, r.settled_at, r.reply_code, r.reply_status,
                     r.reply_text, r.reply_host, r.reply_class, GREATEST(r.attempts, d.attempt) AS "attempts!",
                     d.due_at AS "due_at?", d.lease_token IS NOT NULL AS "is_leased!",
-                    l.opened_at, l.clicked_at, l.complained_at, l.unsubscribed_at
+                    r.opened_at, r.clicked_at, r.complained_at, r.unsubscribed_at
                 FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
                 JOIN recipients r ON r.shard = w.shard AND r.message_id = w.id
                 LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
-                LEFT JOIN LATERAL (
-                    SELECT min(e.occurred_at) FILTER (WHERE e.type = 'message.opened') AS opened_at,
-                        min(e.occurred_at) FILTER (WHERE e.type = 'message.clicked') AS clicked_at,
-                        min(e.occurred_at) FILTER (WHERE e.type = 'message.complained') AS complained_at,
-                        min(e.occurred_at) FILTER (WHERE e.type = 'message.unsubscribed') AS unsubscribed_at
-                    FROM events e WHERE e.shard = r.shard AND e.message_id = r.message_id AND e.recipient_id = r.id
-                      -- The first two are those of its way.
-                ) l ON r.settled_at IS NOT NULL AND r.events > 2
                 ORDER BY r.position
                 "#,
                 &ids.iter().map(|id| id.shard().value()).collect::<Vec<_>>(),

@@ -333,7 +333,7 @@ async fn put(
         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
         WHERE CASE WHEN $11::uuid IS NULL
             THEN (SELECT count(*) FROM reports WHERE received_at > $3::timestamptz - interval '1 hour' AND message_id IS NULL) < $15
-            ELSE (SELECT count(*) FROM reports WHERE message_id = $11 AND recipient_id = $12) < $16 END
+            ELSE $4 = 'link' OR (SELECT count(*) FROM reports WHERE message_id = $11 AND recipient_id = $12) < $16 END
         ON CONFLICT (digest) DO NOTHING
         "#,
         report.id.uuid(),

@@ -64,6 +64,8 @@ fn sendgrid_bounces_are_taken_and_its_blocks_are_not() {
     let csv =
         "status,reason,email,created\n5.1.1,\"550 5.1.1 <a@example.net>: user unknown\",a@example.net,1795000000\n";
     assert_eq!(taken(&import(csv)), [("a@example.net", "bounce")]);
+    // What a service lists as an address may be none; it never means all of a domain.
+    assert_eq!(taken(&import("status,reason,email,created\n5.1.1,\"550 no\",@gmail.com,1795000000\n")), []);
     assert_eq!(taken(&import("email,created\na@example.net,1795000000\n")), [("a@example.net", "unsubscribe")]);
     assert_eq!(
         taken(&import("email,created,ip\na@example.net,1795000000,192.0.2.1\n")),

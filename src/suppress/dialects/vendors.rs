@@ -5,7 +5,9 @@ use time::format_description::well_known::Rfc2822;
 use super::judged::{Told, judge};
 use super::read::Record;
 use super::{Context, Left, Listed};
+use crate::domain::address::Address;
 use crate::domain::clock::{Timestamp, parse_rfc3339};
+use crate::domain::fault::Flaw;
 use crate::domain::suppression::{Evidence, ListFormat, SuppressionReason, SuppressionScope, TEXT_MAX, parse_subject};
 
 /// What an entry of ours may name; the last ones are not taken over.
@@ -36,8 +38,12 @@ type Meant = (SuppressionReason, Option<Evidence>, Option<String>);
 pub fn listed(record: &Record, context: &Context<'_>) -> Result<Vec<Listed>, Left> {
     let text = record.text(&["email", "emailaddress", "address", "recipient"]);
     let text = text.ok_or_else(|| Left::Refused("it names no address".to_owned()))?.trim();
-    let address = parse_subject(text).map_err(|flaw| Left::Refused(format!("the address {}", flaw.detail)))?;
-    if matches!(context.format, ListFormat::Csv | ListFormat::Ndjson) {
+    let is_ours = matches!(context.format, ListFormat::Csv | ListFormat::Ndjson);
+    // What other services list as addresses may be none; all of a domain is meant in our own form alone.
+    let address =
+        if is_ours { parse_subject(text) } else { Address::parse(text).map(|it| it.folded()).map_err(Flaw::from) };
+    let address = address.map_err(|flaw| Left::Refused(format!("the address {}", flaw.detail)))?;
+    if is_ours {
         return ours(record, context, address).map(|entry| vec![entry]);
     }
     let (reason, evidence, class) = match context.format {

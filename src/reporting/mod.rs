@@ -1,0 +1,137 @@
+//! Reports that we send: of each day's TLS sessions, to the domains that ask for them (RFC 8460). They go through the one door like
+//! any mail, from an address in a domain that one of the projects has proved, once for each domain and day.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use time::Date;
+
+use crate::compose::tls_report::{TlsReport, wanted_at};
+use crate::compose::token::base32;
+use crate::domain::access::{Caller, Mode};
+use crate::domain::address::{Address, NamedAddress};
+use crate::domain::clock::{Clock, Rng};
+use crate::domain::draft::{Content, Options, Priority, RawDraft, RawParts, Recipients};
+use crate::domain::id::ProjectId;
+use crate::domain::tls_result::TlsSessions;
+use crate::net::dns::Resolver;
+use crate::net::dns_error::DnsError;
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError};
+use crate::submit::{Door, RequestKey, Submission, SubmitError};
+
+/// How often it is asked whether somebody is to be told.
+const EVERY: Duration = Duration::from_mins(10);
+/// Domains that one process takes at a time.
+const TAKEN: i64 = 50;
+/// A day is over when its last sessions are counted.
+const GRACE: time::Duration = time::Duration::minutes(30);
+
+/// What sends reports.
+pub struct Reporting {
+    pub store: Store,
+    pub door: Arc<Door>,
+    pub resolver: Resolver,
+    /// `None`: none are sent.
+    pub from: Option<Address>,
+    pub organization: String,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+}
+
+/// Why a domain is told later.
+#[derive(Debug, thiserror::Error)]
+pub enum Later {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Dns(DnsError),
+    #[error("{0}")]
+    Door(SubmitError),
+}
+
+impl Reporting {
+    /// Sends reports until the service stops.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Some(from) = self.from.clone() else { return };
+        while shutdown.pause(self.rng.jitter(EVERY, 0.5)).await {
+            if let Err(error) = self.report(&from).await {
+                tracing::debug!(%error, "reports of TLS sessions are sent later");
+            }
+        }
+    }
+
+    /// Tells domains of yesterday, some at a time; how many were looked at.
+    pub async fn report(&self, from: &Address) -> Result<usize, Later> {
+        let Some((project, _)) = self.store.find_owner(from.domain()).await? else {
+            tracing::warn!(domain = from.domain(), "tls_reports.from is in no verified domain: no report is sent");
+            return Ok(0);
+        };
+        let now = self.clock.now();
+        let Some(day) = (now - GRACE).date().previous_day() else { return Ok(0) };
+        let domains = self.store.take_tls_domains(day, TAKEN).await?;
+        for domain in &domains {
+            match self.tell(project, from, domain, day).await {
+                Ok(outcome) => self.store.finish_tls_domain(day, domain, outcome).await?,
+                // It is taken again in an hour.
+                Err(error) => tracing::debug!(domain, %error, "a report of TLS sessions is sent later"),
+            }
+        }
+        Ok(domains.len())
+    }
+
+    async fn tell(&self, project: ProjectId, from: &Address, domain: &str, day: Date) -> Result<&'static str, Later> {
+        let texts = match self.resolver.texts(&format!("_smtp._tls.{domain}")).await {
+            Ok(texts) => texts,
+            Err(DnsError::NoName(_) | DnsError::NoRecords(_)) => return Ok("not_asked"),
+            Err(error) => return Err(Later::Dns(error)),
+        };
+        let Some(mailboxes) = wanted_at(&texts).filter(|mailboxes| !mailboxes.is_empty()) else {
+            return Ok("not_asked");
+        };
+        let sessions = self.store.list_tls_counts(day, domain).await?;
+        for to in &mailboxes {
+            if let Some(refused) = self.send(project, (from, to), domain, day, &sessions).await? {
+                tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent");
+                return Ok("refused");
+            }
+        }
+        Ok("sent")
+    }
+
+    /// Sends one, once: its key is the domain, the day and the mailbox. Gives why it was refused.
+    async fn send(
+        &self,
+        project: ProjectId,
+        (from, to): (&Address, &Address),
+        domain: &str,
+        day: Date,
+        sessions: &[TlsSessions],
+    ) -> Result<Option<String>, Later> {
+        let named = format!("{domain} {day} {to}");
+        let fingerprint = digest(&SHA256, named.as_bytes());
+        let id = base32(&fingerprint.as_ref()[..12]);
+        let organization = self.organization.as_str();
+        let report = TlsReport { from, to, organization, domain, day, id: &id, sessions, now: self.clock.now() };
+        let alone = NamedAddress { name: None, address: to.clone() };
+        let parts = RawParts {
+            from: NamedAddress { name: None, address: from.clone() },
+            reverse_path: None,
+            recipients: Recipients::only(alone, 0).distinct(),
+            subject: report.subject(),
+            message_id: Some(format!("{id}@{}", from.domain())),
+            bytes: Arc::new(report.write()),
+            options: Options { priority: Priority::Low, ..Options::default() },
+        };
+        let Ok(raw) = RawDraft::new(parts, 1) else { return Ok(Some("it cannot be written".to_owned())) };
+        let mut key = RequestKey { key: format!("tlsrpt:{id}"), fingerprint: [0; 32] };
+        key.fingerprint.copy_from_slice(fingerprint.as_ref());
+        let caller = Caller::of_schedule(project, Mode::Live);
+        match self.door.accept(&caller, Submission::one(Content::Raw(Box::new(raw)), Some(key))).await {
+            Ok(_) => Ok(None),
+            Err(SubmitError::Refused(_, refusal)) => Ok(Some(refusal.to_string())),
+            Err(error) => Err(Later::Door(error)),
+        }
+    }
+}
