@@ -1723,7 +1723,9 @@ CREATE TABLE public.tls_report_sends (
     domain text NOT NULL,
     taken_at timestamp with time zone NOT NULL,
     done_at timestamp with time zone,
-    outcome text
+    outcome text,
+    tries integer DEFAULT 1 NOT NULL,
+    sent_to text[] DEFAULT '{}'::text[] NOT NULL
 );
 CREATE TABLE public.tls_reports (
     day date NOT NULL,

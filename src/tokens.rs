@@ -1,5 +1,6 @@
 //! The keys of tokens, read from the store, and believed for a while.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,11 +21,13 @@ pub struct Tokens {
     known: RwLock<Option<(Arc<Ring>, Timestamp)>>,
     /// Held by whoever reads; when and why the last one failed.
     reading: Mutex<Option<(Timestamp, String)>>,
+    /// How often they were read.
+    reads: AtomicU64,
 }
 
 impl Tokens {
     pub fn new(store: Store) -> Self {
-        Self { store, known: RwLock::default(), reading: Mutex::default() }
+        Self { store, known: RwLock::default(), reading: Mutex::default(), reads: AtomicU64::default() }
     }
 
     /// The keys that were read last, however long ago.
@@ -49,10 +52,11 @@ impl Tokens {
 
     /// One reads for all who ask meanwhile, and a failure is everybody's for a moment.
     async fn read_anew(&self) -> Result<Arc<Ring>, StoreError> {
-        let asked = self.store.clock().now();
+        let before = self.reads.load(Ordering::Acquire);
         let mut failed = self.reading.lock().await;
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((ring, _)) = known.filter(|(_, since)| *since >= asked) {
+        if self.reads.load(Ordering::Acquire) != before
+            && let Some(ring) = self.known()
+        {
             return Ok(ring);
         }
         if let Some((at, why)) = &*failed

@@ -21,7 +21,7 @@ impl Common {
         Arc::new(Intake {
             store: self.store.clone(),
             tokens: Arc::clone(&self.tokens),
-            recorders: Semaphore::new(2),
+            recorders: Semaphore::new(4),
             unsubscribers: Semaphore::new(2),
             often: Often::default(),
             suppressions: Arc::clone(&self.suppressions),

@@ -192,7 +192,8 @@ impl Intake {
         if self.often.has(message, event_type) {
             return Followed::Taken;
         }
-        let Ok(_turn) = self.recorders.try_acquire() else { return Followed::Missed };
+        let turn = tokio::time::timeout(BOOKS, self.recorders.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Followed::Missed };
         let agent: String = follower.agent.chars().filter(|c| !c.is_control()).take(AGENT_MAX).collect();
         data["machine"] = json!(machine(follower));
         data["user_agent"] = json!(agent);

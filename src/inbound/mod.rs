@@ -236,8 +236,7 @@ impl Intake {
     async fn count(&self, about: &Attributed, event_type: EventType, meaning: &str) {
         let counted = match event_type {
             EventType::Complained => OutcomeCount { complaints: 1, ..OutcomeCount::default() },
-            // It was counted as accepted.
-            EventType::BouncedLater => OutcomeCount { accepted: -1, rejected: 1, ..OutcomeCount::default() },
+            EventType::BouncedLater => OutcomeCount { rejected: 1, ..OutcomeCount::default() },
             _ => return,
         };
         if about.mode != Mode::Live {

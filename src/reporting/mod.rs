@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use futures_util::StreamExt;
+use futures_util::stream;
 use time::Date;
 
 use crate::compose::tls_report::{TlsReport, wanted_at};
@@ -14,17 +16,21 @@ use crate::domain::address::{Address, NamedAddress};
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::draft::{Content, Options, Priority, RawDraft, RawParts, Recipients};
 use crate::domain::id::ProjectId;
-use crate::domain::tls_result::TlsSessions;
+use crate::domain::tls_result::{TlsResult, TlsSessions};
 use crate::net::dns::Resolver;
 use crate::net::dns_error::DnsError;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
-use crate::submit::{Door, RequestKey, Submission, SubmitError};
+use crate::submit::{Door, Refusal, RequestKey, Submission, SubmitError};
 
 /// How often it is asked whether somebody is to be told.
 const EVERY: Duration = Duration::from_mins(10);
 /// Domains that one process takes at a time.
 const TAKEN: i64 = 50;
+/// Domains that are asked at once.
+const AT_ONCE: usize = 8;
+/// How often a domain is asked that does not answer.
+const TRIES: i32 = 5;
 /// A day is over when its last sessions are counted.
 const GRACE: time::Duration = time::Duration::minutes(30);
 
@@ -56,8 +62,16 @@ impl Reporting {
     pub async fn run(self, shutdown: Shutdown) {
         let Some(from) = self.from.clone() else { return };
         while shutdown.pause(self.rng.jitter(EVERY, 0.5)).await {
-            if let Err(error) = self.report(&from).await {
-                tracing::debug!(%error, "reports of TLS sessions are sent later");
+            loop {
+                match self.report(&from).await {
+                    // There are more.
+                    Ok(count) if count as u64 == TAKEN.unsigned_abs() && !shutdown.soft.is_cancelled() => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "reports of TLS sessions are sent later");
+                        break;
+                    }
+                }
             }
         }
     }
@@ -70,34 +84,50 @@ impl Reporting {
         };
         let now = self.clock.now();
         let Some(day) = (now - GRACE).date().previous_day() else { return Ok(0) };
+        self.store.give_up_tls_domains(day, TRIES).await?;
         let domains = self.store.take_tls_domains(day, TAKEN).await?;
-        for domain in &domains {
-            match self.tell(project, from, domain, day).await {
-                Ok(outcome) => self.store.finish_tls_domain(day, domain, outcome).await?,
-                // It is taken again in an hour.
-                Err(error) => tracing::debug!(domain, %error, "a report of TLS sessions is sent later"),
-            }
-        }
-        Ok(domains.len())
+        let count = domains.len();
+        let tell = |domain: String| async move { self.look_after((project, from), &domain, day).await };
+        stream::iter(domains).for_each_concurrent(AT_ONCE, tell).await;
+        Ok(count)
     }
 
-    async fn tell(&self, project: ProjectId, from: &Address, domain: &str, day: Date) -> Result<&'static str, Later> {
+    async fn look_after(&self, whose: (ProjectId, &Address), domain: &str, day: Date) {
+        let told = async {
+            let (outcome, sent_to) = self.tell(whose, domain, day).await?;
+            self.store.finish_tls_domain(day, domain, (outcome, &sent_to)).await.map_err(Later::Store)
+        };
+        // It is taken again in an hour.
+        if let Err(error) = told.await {
+            tracing::debug!(domain, %error, "a report of TLS sessions is sent later");
+        }
+    }
+
+    async fn tell(
+        &self,
+        (project, from): (ProjectId, &Address),
+        domain: &str,
+        day: Date,
+    ) -> Result<(&'static str, Vec<String>), Later> {
         let texts = match self.resolver.texts(&format!("_smtp._tls.{domain}")).await {
             Ok(texts) => texts,
-            Err(DnsError::NoName(_) | DnsError::NoRecords(_)) => return Ok("not_asked"),
+            Err(DnsError::NoName(_) | DnsError::NoRecords(_)) => return Ok(("not_asked", Vec::new())),
             Err(error) => return Err(Later::Dns(error)),
         };
-        let Some(mailboxes) = wanted_at(&texts).filter(|mailboxes| !mailboxes.is_empty()) else {
-            return Ok("not_asked");
-        };
-        let sessions = self.store.list_tls_counts(day, domain).await?;
+        let mailboxes = wanted_at(&texts).unwrap_or_default();
+        let mut sessions = self.store.list_tls_counts(day, domain).await?;
+        without_own(&mut sessions, self.store.count_tls_reports_to(day, domain).await?);
+        if mailboxes.is_empty() || sessions.is_empty() {
+            return Ok(("not_asked", Vec::new()));
+        }
+        let mut sent_to = Vec::new();
         for to in &mailboxes {
-            if let Some(refused) = self.send(project, (from, to), domain, day, &sessions).await? {
-                tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent");
-                return Ok("refused");
+            match self.send(project, (from, to), domain, day, &sessions).await? {
+                None => sent_to.push(to.domain().to_owned()),
+                Some(refused) => tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent"),
             }
         }
-        Ok("sent")
+        Ok((if sent_to.is_empty() { "refused" } else { "sent" }, sent_to))
     }
 
     /// Sends one, once: its key is the domain, the day and the mailbox. Gives why it was refused.
@@ -130,8 +160,20 @@ impl Reporting {
         let caller = Caller::of_schedule(project, Mode::Live);
         match self.door.accept(&caller, Submission::one(Content::Raw(Box::new(raw)), Some(key))).await {
             Ok(_) => Ok(None),
+            // The domain that reports come from may be right again soon.
+            Err(error @ SubmitError::Refused(_, Refusal::UnverifiedDomain(_))) => Err(Later::Door(error)),
             Err(SubmitError::Refused(_, refusal)) => Ok(Some(refusal.to_string())),
             Err(error) => Err(Later::Door(error)),
         }
     }
+}
+
+/// Takes sessions of our own reports out of what is told: else each report would be a reason for the next.
+fn without_own(sessions: &mut Vec<TlsSessions>, mut own: u64) {
+    for one in sessions.iter_mut().filter(|one| one.result == TlsResult::Successful) {
+        let taken = one.sessions.min(own);
+        one.sessions -= taken;
+        own -= taken;
+    }
+    sessions.retain(|one| one.sessions > 0);
 }

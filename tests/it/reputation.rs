@@ -207,6 +207,12 @@ fn resolver(dns: &Dns) -> Resolver {
     Resolver::new(&config, NetPolicy::default()).unwrap()
 }
 
+/// The day that reports are about now.
+fn yesterday(app: &App) -> time::Date {
+    use mailwright::domain::clock::Clock;
+    (app.clock.now() - std::time::Duration::from_mins(30)).date().previous_day().unwrap()
+}
+
 #[tokio::test]
 async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
     let (sink, dns) = (Sink::start().await, Dns::start(&[]).await);
@@ -254,4 +260,9 @@ async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
     dns.set("_smtp._tls.away.example", &[]);
     assert_eq!(process().report(&from).await.unwrap(), 1);
     assert_eq!((app.database.count(outcomes).await, sink.taken_count()), (3, 1));
+    // The session of a report is in none.
+    let noon = "UPDATE tls_report_sends SET done_at = (day + time '12:00') AT TIME ZONE 'UTC' WHERE outcome = 'sent'";
+    app.database.execute(noon).await;
+    let own = app.service.store.count_tls_reports_to(yesterday(&app), "asks.example").await.unwrap();
+    assert_eq!(own, 1);
 }

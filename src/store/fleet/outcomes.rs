@@ -111,7 +111,8 @@ impl Store {
                     SELECT a.provider FROM attempts a WHERE a.shard = m.shard AND a.message_id = m.id AND a.recipient_id = $3
                     ORDER BY a.number DESC LIMIT 1) AS provider
                 FROM messages m WHERE m.shard = $1 AND m.id = $2
-                  AND (SELECT count(*) FROM reports r WHERE r.message_id = $2 AND r.recipient_id = $3 AND r.meaning = $4) < 2
+                  AND (SELECT count(*) FROM reports r WHERE r.message_id = $2 AND r.recipient_id = $3 AND r.meaning = $4
+                    AND r.outcome = 'told') < 2
                 "#,
                 message.shard().value(),
                 message.uuid(),

@@ -73,11 +73,12 @@ impl Store {
                 r#"
                 INSERT INTO tls_report_sends AS s (day, domain, taken_at)
                 SELECT $1, d.domain, $2 FROM (
-                    SELECT DISTINCT t.domain FROM tls_reports t
-                    WHERE t.day = $1 AND NOT EXISTS (SELECT FROM tls_report_sends o WHERE o.day = $1 AND o.domain = t.domain
-                        AND (o.done_at IS NOT NULL OR o.taken_at > $2::timestamptz - interval '1 hour'))
-                    ORDER BY t.domain LIMIT $3) d
-                ON CONFLICT (day, domain) DO UPDATE SET taken_at = excluded.taken_at
+                    SELECT t.domain FROM (SELECT DISTINCT domain FROM tls_reports WHERE day = $1) t
+                    LEFT JOIN tls_report_sends o ON o.day = $1 AND o.domain = t.domain
+                    WHERE o.domain IS NULL OR (o.done_at IS NULL AND o.taken_at <= $2::timestamptz - interval '1 hour')
+                    -- Those that nobody asked yet go before those that could not be asked.
+                    ORDER BY o.taken_at NULLS FIRST, t.domain LIMIT $3) d
+                ON CONFLICT (day, domain) DO UPDATE SET taken_at = excluded.taken_at, tries = s.tries + 1
                     WHERE s.done_at IS NULL AND s.taken_at <= excluded.taken_at - interval '1 hour'
                 RETURNING domain
                 "#,
@@ -87,6 +88,25 @@ impl Store {
             )
             .fetch_all(conn)
         )
+    }
+
+    /// Reports that went to mailboxes of a domain on a day: their sessions are in no report (RFC 8460 §3).
+    pub async fn count_tls_reports_to(&self, day: Date, domain: &str) -> Result<u64, StoreError> {
+        let count = on_pool!(
+            self,
+            "tls_reports.count_to",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                SELECT count(*) AS "count!" FROM tls_report_sends
+                WHERE day >= $1::date - 2 AND $2 = ANY(sent_to) AND (done_at AT TIME ZONE 'UTC')::date = $1
+                "#,
+                day,
+                domain,
+            )
+            .fetch_one(conn)
+        )?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// A day's sessions to a domain.
@@ -118,19 +138,46 @@ impl Store {
             .collect()
     }
 
-    /// Writes what became of a domain's report.
-    pub async fn finish_tls_domain(&self, day: Date, domain: &str, outcome: &str) -> Result<(), StoreError> {
+    /// Writes what became of a domain's report, and the domains that it went to.
+    pub async fn finish_tls_domain(
+        &self,
+        day: Date,
+        domain: &str,
+        (outcome, sent_to): (&str, &[String]),
+    ) -> Result<(), StoreError> {
         let now = self.now();
         on_pool!(
             self,
             "tls_reports.finish",
             conn,
             sqlx::query!(
-                "UPDATE tls_report_sends SET done_at = $3, outcome = $4 WHERE day = $1 AND domain = $2",
+                "UPDATE tls_report_sends SET done_at = $3, outcome = $4, sent_to = $5 WHERE day = $1 AND domain = $2",
                 day,
                 domain,
                 now,
                 outcome,
+                sent_to,
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// Gives up domains that could not be asked so often.
+    pub async fn give_up_tls_domains(&self, day: Date, tries: i32) -> Result<(), StoreError> {
+        let now = self.now();
+        on_pool!(
+            self,
+            "tls_reports.give_up",
+            conn,
+            sqlx::query!(
+                r#"
+                UPDATE tls_report_sends SET done_at = $3, outcome = 'unknown'
+                WHERE day = $1 AND done_at IS NULL AND tries >= $2 AND taken_at <= $3::timestamptz - interval '1 hour'
+                "#,
+                day,
+                tries,
+                now,
             )
             .execute(conn)
         )?;
