@@ -25,7 +25,9 @@ impl Common {
         shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
         shutdown.keep("the purge", self.purge().run(shutdown.clone()));
         shutdown.keep("sending domains", Box::pin(Arc::clone(&self.domains).run(shutdown.clone())));
-        shutdown.keep("reports of TLS sessions", Box::pin(self.reporting(config, door).run(shutdown.clone())));
+        if let Some(reporting) = self.reporting(config, door) {
+            shutdown.keep("reports of TLS sessions", Box::pin(reporting.run(shutdown.clone())));
+        }
         let traffic = Arc::clone(&self.traffic);
         let sources: Sources = Arc::new(move || {
             let set: Vec<_> = traffic.plan().shaping.sources().map(|(_, source)| source.address).collect();
@@ -54,13 +56,14 @@ impl Common {
         })
     }
 
-    fn reporting(&self, config: &Config, door: &Arc<Door>) -> Reporting {
-        let from = Address::parse(&config.tls_reports.from).ok();
-        let organization = match (config.tls_reports.organization.as_str(), &from) {
-            ("", Some(from)) => from.domain().to_owned(),
-            (named, _) => named.to_owned(),
+    /// What tells domains of TLS sessions, if it is set from where.
+    fn reporting(&self, config: &Config, door: &Arc<Door>) -> Option<Reporting> {
+        let from = Address::parse(&config.tls_reports.from).ok()?;
+        let organization = match config.tls_reports.organization.as_str() {
+            "" => from.domain().to_owned(),
+            named => named.to_owned(),
         };
-        Reporting {
+        Some(Reporting {
             store: self.store.clone(),
             door: Arc::clone(door),
             resolver: self.resolver.clone(),
@@ -68,7 +71,7 @@ impl Common {
             organization,
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
-        }
+        })
     }
 
     fn purge(&self) -> Purge {

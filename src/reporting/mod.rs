@@ -39,8 +39,8 @@ pub struct Reporting {
     pub store: Store,
     pub door: Arc<Door>,
     pub resolver: Resolver,
-    /// `None`: none are sent.
-    pub from: Option<Address>,
+    /// An address in a verified domain of one of the projects.
+    pub from: Address,
     pub organization: String,
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
@@ -60,10 +60,9 @@ pub enum Later {
 impl Reporting {
     /// Sends reports until the service stops.
     pub async fn run(self, shutdown: Shutdown) {
-        let Some(from) = self.from.clone() else { return };
         while shutdown.pause(self.rng.jitter(EVERY, 0.5)).await {
             loop {
-                match self.report(&from).await {
+                match self.report().await {
                     // There are more.
                     Ok(count) if count as u64 == TAKEN.unsigned_abs() && !shutdown.soft.is_cancelled() => {}
                     Ok(_) => break,
@@ -77,7 +76,8 @@ impl Reporting {
     }
 
     /// Tells domains of yesterday, some at a time; how many were looked at.
-    pub async fn report(&self, from: &Address) -> Result<usize, Later> {
+    pub async fn report(&self) -> Result<usize, Later> {
+        let from = &self.from;
         let Some((project, _)) = self.store.find_owner(from.domain()).await? else {
             tracing::warn!(domain = from.domain(), "tls_reports.from is in no verified domain: no report is sent");
             return Ok(0);

@@ -285,12 +285,13 @@ async fn opens_and_clicks_are_told_and_machines_are_flagged() {
     );
     assert!(html.contains("/c/") && !html.contains("href=https://plain.example/") && html.contains(".gif"), "{html}");
     let text = parsed.body_text(0).unwrap();
-    assert!(text.contains("https://shop.example/o?a=1&b=ü") || !text.contains("mail.example.net"), "{text}");
+    assert!(!text.contains("mail.example.net"), "nobody is counted by the text: {text}");
     let click = link(html.as_bytes(), "c");
-    // What comes as fast as this was no person.
+    // What comes as fast as this was no person; however slow the machine is.
+    world.app.database.execute("UPDATE recipients SET settled_at = now() + interval '1 minute'").await;
     let answer = world.follow(&click, &[("user-agent", CHROME)]).await;
     assert_eq!((answer.status, answer.header("location")), (302, "https://shop.example/o?a=1&b=%C3%BC"));
-    world.app.database.execute("UPDATE recipients SET settled_at = settled_at - interval '1 hour'").await;
+    world.app.database.execute("UPDATE recipients SET settled_at = now() - interval '1 hour'").await;
     world.follow(&click, &[("user-agent", CHROME)]).await;
     let open = link(html.as_bytes(), "o");
     let pixel = world.follow(&open, &[("user-agent", "Mozilla/5.0")]).await;

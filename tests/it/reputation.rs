@@ -237,13 +237,13 @@ async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
         store: app.service.store.clone(),
         door: Arc::clone(&app.service.door),
         resolver: resolver(&dns),
-        from: Some(from.clone()),
+        from: from.clone(),
         organization: "Example".to_owned(),
         clock: app.clock.clone(),
         rng: Arc::new(SystemRng),
     };
     let (one, other) = (process(), process());
-    let (a, b) = tokio::join!(one.report(&from), other.report(&from));
+    let (a, b) = tokio::join!(one.report(), other.report());
     assert_eq!(a.unwrap() + b.unwrap(), 3, "each domain is one process's");
     let taken = sink.until_taken(1).await;
     assert_eq!((taken[0].recipient.as_str(), taken[0].sender.as_str()), ("tls@asks.example", "reports@example.org"));
@@ -258,7 +258,7 @@ async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
     assert_eq!(app.database.count(outcomes).await, 2);
     app.database.execute("UPDATE tls_report_sends SET taken_at = taken_at - interval '61 minutes'").await;
     dns.set("_smtp._tls.away.example", &[]);
-    assert_eq!(process().report(&from).await.unwrap(), 1);
+    assert_eq!(process().report().await.unwrap(), 1);
     assert_eq!((app.database.count(outcomes).await, sink.taken_count()), (3, 1));
     // The session of a report is in none.
     let noon = "UPDATE tls_report_sends SET done_at = (day + time '12:00') AT TIME ZONE 'UTC' WHERE outcome = 'sent'";
