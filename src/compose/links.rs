@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::token::{Purpose, Ring};
 use crate::domain::access::Mode;
+use crate::domain::draft::Tracking;
 use crate::domain::id::{MessageId, ProjectId};
 
 /// Octets of the hash of a destination.
@@ -31,10 +32,9 @@ pub struct Links {
     /// Scheme and host, without a slash at the end.
     pub base: Arc<str>,
     pub ring: Arc<Ring>,
+    /// Without a stream nothing can be unsubscribed from.
     pub subscription: Subscription,
-    pub has_unsubscribe: bool,
-    pub has_opens: bool,
-    pub has_clicks: bool,
+    pub tracking: Tracking,
 }
 
 impl Links {
@@ -46,14 +46,14 @@ impl Links {
         payload.extend_from_slice(project.uuid().as_bytes());
         payload.extend_from_slice(address_hash);
         payload.extend_from_slice(stream.as_bytes());
-        let token = self.ring.seal(Purpose::Unsubscribe, &payload).filter(|_| self.has_unsubscribe)?;
+        let token = self.ring.seal(Purpose::Unsubscribe, &payload).filter(|_| !stream.is_empty())?;
         Some(format!("{}/u/{token}", self.base))
     }
 
     /// The image whose loading says that the message was opened.
     pub fn open(&self) -> Option<String> {
         let message = self.subscription.message.uuid();
-        let token = self.ring.seal(Purpose::Open, message.as_bytes()).filter(|_| self.has_opens)?;
+        let token = self.ring.seal(Purpose::Open, message.as_bytes()).filter(|_| self.tracking.opens)?;
         Some(format!("{}/o/{token}.gif", self.base))
     }
 
@@ -62,7 +62,7 @@ impl Links {
         let is_web = ["http://", "https://"]
             .iter()
             .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-        if !self.has_clicks || !is_web || url.len() > URL_MAX || url.contains(char::is_control) {
+        if !self.tracking.clicks || !is_web || url.len() > URL_MAX || url.contains(char::is_control) {
             return None;
         }
         let mut payload = self.subscription.message.uuid().as_bytes().to_vec();
@@ -119,29 +119,27 @@ fn percent_encoded(text: &str) -> String {
     })
 }
 
+/// Links of a message of its own, for tests.
+#[cfg(test)]
+pub(super) fn example() -> Links {
+    use uuid::Uuid;
+    Links {
+        base: "https://l.example".into(),
+        ring: Arc::new(Ring::of(vec![(1, [1; 32])])),
+        subscription: Subscription {
+            mode: Mode::Test,
+            project: ProjectId::from_uuid(Uuid::from_u128(1)),
+            message: MessageId::from_uuid(Uuid::from_u128(2)),
+            address_hash: [3; 32],
+            stream: "news".to_owned(),
+        },
+        tracking: Tracking { opens: true, clicks: true },
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
-    use super::super::token::TokenKey;
     use super::*;
-
-    fn links() -> Links {
-        Links {
-            base: "https://l.example".into(),
-            ring: Arc::new(Ring::new(vec![TokenKey { id: 1, secret: [1; 32] }])),
-            subscription: Subscription {
-                mode: Mode::Test,
-                project: ProjectId::from_uuid(Uuid::from_u128(1)),
-                message: MessageId::from_uuid(Uuid::from_u128(2)),
-                address_hash: [3; 32],
-                stream: "news".to_owned(),
-            },
-            has_unsubscribe: true,
-            has_opens: true,
-            has_clicks: true,
-        }
-    }
 
     fn token<'l>(link: &'l str, way: &str) -> &'l str {
         link.strip_prefix(&format!("https://l.example/{way}/")).unwrap()
@@ -149,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_link_says_what_it_was_made_for_and_nothing_else() {
-        let links = links();
+        let links = example();
         let (unsubscribe, open) = (links.unsubscribe().unwrap(), links.open().unwrap());
         assert_eq!(open_unsubscribe(&links.ring, token(&unsubscribe, "u")), Some(links.subscription.clone()));
         let open = token(&open, "o").strip_suffix(".gif").unwrap();
@@ -168,8 +166,8 @@ mod tests {
     #[test]
     fn what_is_no_link_of_the_web_is_left_alone() {
         for url in ["mailto:a@b.c", "tel:1", "#top", "/relative", "javascript:x", "{{link}}", "", "https://a\u{7}b"] {
-            assert_eq!(links().click(url), None, "{url}");
+            assert_eq!(example().click(url), None, "{url}");
         }
-        assert!(links().click(&format!("https://a.example/{}", "x".repeat(3000))).is_none());
+        assert!(example().click(&format!("https://a.example/{}", "x".repeat(3000))).is_none());
     }
 }

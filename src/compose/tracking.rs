@@ -29,36 +29,13 @@ pub fn tracked(html: &str, links: &Links) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use uuid::Uuid;
-
-    use super::super::links::Subscription;
-    use super::super::token::{Ring, TokenKey};
+    use super::super::links::example;
     use super::*;
-    use crate::domain::access::Mode;
-    use crate::domain::id::{MessageId, ProjectId};
-
-    fn links() -> Links {
-        Links {
-            base: "https://l.example".into(),
-            ring: Arc::new(Ring::new(vec![TokenKey { id: 1, secret: [1; 32] }])),
-            subscription: Subscription {
-                mode: Mode::Live,
-                project: ProjectId::from_uuid(Uuid::nil()),
-                message: MessageId::from_uuid(Uuid::nil()),
-                address_hash: [0; 32],
-                stream: String::new(),
-            },
-            has_unsubscribe: false,
-            has_opens: true,
-            has_clicks: true,
-        }
-    }
+    use crate::domain::draft::Tracking;
 
     #[test]
     fn links_without_a_value_and_within_words_stay_as_they_are() {
-        let image = links().open().unwrap();
+        let image = example().open().unwrap();
         for html in [
             "<a href>x</a>",
             "<a href=>x</a>",
@@ -68,7 +45,7 @@ mod tests {
             "<a href='",
             "<!--<a href='https://a.example'>-->",
         ] {
-            let found = tracked(html, &links());
+            let found = tracked(html, &example());
             assert!(found.starts_with(html) && found.contains(&image) && !found.contains("/c/"), "{found}");
         }
     }
@@ -76,7 +53,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn everything_else_stays_byte_for_byte(html in "(<|>|/|\"|'|&|=|a|href|</body>|https://x.example/|é|<!--|-->|script| ){0,60}") {
-            let found = tracked(&html, &Links { has_opens: false, ..links() });
+            let found = tracked(&html, &Links { tracking: Tracking { opens: false, clicks: true }, ..example() });
             let mut left = html.as_str();
             for (at, piece) in found.split("https://l.example/c/").enumerate() {
                 // What stands between two links of ours stood there before.

@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::ProjectId;
 use crate::domain::outcome::{AttemptReport, OutcomeKind};
+use crate::domain::readiness::OutcomeCount;
 use crate::domain::reverse_path::ReversePath;
-use crate::store::fleet::outcomes::{OutcomeCount, OutcomeKey};
+use crate::store::fleet::outcomes::OutcomeKey;
 
 /// Counters held at once; beyond it nothing new is counted until they are written.
 const MOST: usize = 20_000;

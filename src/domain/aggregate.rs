@@ -1,6 +1,6 @@
 //! Aggregate reports: what a receiver says of a day's mail, by DMARC (RFC 9990) or of its TLS sessions (RFC 8460).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::words::words;
@@ -70,7 +70,7 @@ pub struct TlsRow {
 }
 
 /// What reports say of a domain's mail, all together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     pub reports: u64,
     /// Receivers that reported.

@@ -22,14 +22,25 @@ pub struct Records {
     pub listed: Vec<String>,
 }
 
-/// What one receiver made of a domain's mail.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Answers {
+/// What receivers made of tries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct OutcomeCount {
     pub accepted: i64,
     pub deferred: i64,
     pub rejected: i64,
+    /// Of those rejected.
     pub bad_addresses: i64,
     pub complaints: i64,
+}
+
+impl std::ops::AddAssign for OutcomeCount {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.deferred += other.deferred;
+        self.rejected += other.rejected;
+        self.bad_addresses += other.bad_addresses;
+        self.complaints += other.complaints;
+    }
 }
 
 /// A score with what took from it.
@@ -85,9 +96,9 @@ pub fn of_records(records: &Records, evidence: &Evidence) -> Score {
 }
 
 /// The same, with what one receiver answered.
-pub fn of_receiver(records: &Score, answers: &Answers) -> Score {
+pub fn of_receiver(records: &Score, answers: &OutcomeCount) -> Score {
     let mut reasons = records.reasons.clone();
-    let Answers { accepted, deferred, rejected, bad_addresses, complaints } = *answers;
+    let OutcomeCount { accepted, deferred, rejected, bad_addresses, complaints } = *answers;
     let tried = accepted + deferred + rejected;
     let mut take = |holds: bool, code: &'static str, takes: u8, detail: String| {
         if holds && tried >= ENOUGH {
@@ -132,17 +143,17 @@ mod tests {
         let poor = Evidence { reports: 9, reporters: 2, messages: 1000, passed: 900, days: 9 };
         assert_eq!(of_records(&good, &poor).reasons[0].code, "dmarc_fails");
         let records = of_records(&good, &none);
-        let codes = |answers: Answers| {
+        let codes = |answers: OutcomeCount| {
             let score = of_receiver(&records, &answers);
             (score.score, score.reasons.iter().map(|reason| reason.code).collect::<Vec<_>>())
         };
-        let mail = Answers { accepted: 1000, ..Answers::default() };
+        let mail = OutcomeCount { accepted: 1000, ..OutcomeCount::default() };
         assert_eq!(codes(mail), (100, vec![]));
-        assert_eq!(codes(Answers { complaints: 3, ..mail }), (60, vec!["complaints"]));
-        assert_eq!(codes(Answers { rejected: 60, bad_addresses: 60, ..mail }), (75, vec!["bad_addresses"]));
-        assert_eq!(codes(Answers { rejected: 60, deferred: 900, ..mail }), (55, vec!["refused", "deferred"]));
+        assert_eq!(codes(OutcomeCount { complaints: 3, ..mail }), (60, vec!["complaints"]));
+        assert_eq!(codes(OutcomeCount { rejected: 60, bad_addresses: 60, ..mail }), (75, vec!["bad_addresses"]));
+        assert_eq!(codes(OutcomeCount { rejected: 60, deferred: 900, ..mail }), (55, vec!["refused", "deferred"]));
         assert_eq!(
-            codes(Answers { accepted: 10, rejected: 10, ..Answers::default() }),
+            codes(OutcomeCount { accepted: 10, rejected: 10, ..OutcomeCount::default() }),
             (100, vec![]),
             "too few to say"
         );

@@ -18,6 +18,7 @@ use looker::Looker;
 pub use wanted::zone_line;
 use wanted::{Hosts, wanted};
 
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::Config;
@@ -124,28 +125,13 @@ impl Domains {
         let found = outlook.and_then(|outlook| serde_json::to_value(outlook).ok());
         let mut dmarc = found.or_else(|| domain.dmarc.clone())?;
         // Reports are strangers' words: whatever is wrong with them keeps no domain from being looked at.
-        match self.store.sum_aggregates(domain.project, &domain.name).await {
-            Ok(evidence) => {
-                dmarc["evidence"] = json!(evidence);
-                dmarc["advice"] = json!(evidence.advice());
-            }
-            Err(error) => {
-                tracing::warn!(domain = domain.name, %error, "what receivers report of a domain is summed later");
-                let before = domain.dmarc.as_ref();
-                for part in ["evidence", "advice"] {
-                    dmarc[part] = before.map_or_else(
-                        || {
-                            if part == "advice" {
-                                json!(Evidence::default().advice())
-                            } else {
-                                json!(Evidence::default())
-                            }
-                        },
-                        |before| before[part].clone(),
-                    );
-                }
-            }
-        }
+        let evidence = self.store.sum_aggregates(domain.project, &domain.name).await.unwrap_or_else(|error| {
+            tracing::warn!(domain = domain.name, %error, "what receivers report of a domain is summed later");
+            let before = domain.dmarc.as_ref().and_then(|dmarc| Evidence::deserialize(&dmarc["evidence"]).ok());
+            before.unwrap_or_default()
+        });
+        dmarc["evidence"] = json!(evidence);
+        dmarc["advice"] = json!(evidence.advice());
         Some(dmarc)
     }
 

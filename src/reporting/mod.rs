@@ -115,9 +115,12 @@ impl Reporting {
             Err(error) => return Err(Later::Dns(error)),
         };
         let mailboxes = wanted_at(&texts).unwrap_or_default();
+        if mailboxes.is_empty() {
+            return Ok(("not_asked", Vec::new()));
+        }
         let mut sessions = self.store.list_tls_counts(day, domain).await?;
         without_own(&mut sessions, self.store.count_tls_reports_to(day, domain).await?);
-        if mailboxes.is_empty() || sessions.is_empty() {
+        if sessions.is_empty() {
             return Ok(("not_asked", Vec::new()));
         }
         let mut sent_to = Vec::new();

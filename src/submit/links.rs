@@ -62,9 +62,7 @@ impl Door {
                 address_hash: address_digest(caller.project, &recipient.address.folded()),
                 stream: options.stream.as_ref().map(Stream::as_str).unwrap_or_default().to_owned(),
             },
-            has_unsubscribe: options.stream.is_some(),
-            has_opens: options.tracking.opens,
-            has_clicks: options.tracking.clicks,
+            tracking: options.tracking,
         }))
     }
 }

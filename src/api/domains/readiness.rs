@@ -11,10 +11,9 @@ use crate::api::page::{Params, PathId};
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::clock::{Timestamp, rfc3339};
-use crate::domain::readiness::{Answers, Reason, Records, Score, of_receiver, of_records};
+use crate::domain::readiness::{OutcomeCount, Records, Score, of_receiver, of_records};
 use crate::domain::sending_domain::DomainState;
 use crate::store::accounts::domains::StoredDomain;
-use crate::store::fleet::outcomes::OutcomeCount;
 
 /// From how long ago answers count.
 const SPAN: Duration = Duration::from_hours(24 * 7);
@@ -32,13 +31,10 @@ struct ReadinessView {
 #[derive(Serialize)]
 struct ReceiverView {
     receiver: String,
-    score: u8,
-    reasons: Vec<Reason>,
-    accepted: i64,
-    deferred: i64,
-    rejected: i64,
-    bad_addresses: i64,
-    complaints: i64,
+    #[serde(flatten)]
+    score: Score,
+    #[serde(flatten)]
+    count: OutcomeCount,
 }
 
 /// How ready the domain is for each receiver that its mail went to in the last week, the worst first.
@@ -56,8 +52,9 @@ pub async fn readiness(
     let listed = api.store.list_listings(&domain.name).await?;
     let records = of_records(&records_of(&domain, listed), &evidence);
     let sums = api.store.sum_outcomes(caller.project, &domain.name, since).await?;
-    let mut receivers: Vec<_> = sums.into_iter().map(|(receiver, count)| of_one(&records, receiver, count)).collect();
-    receivers.sort_by(|a, b| (a.score, &a.receiver).cmp(&(b.score, &b.receiver)));
+    let of_one = |(receiver, count)| ReceiverView { receiver, score: of_receiver(&records, &count), count };
+    let mut receivers: Vec<_> = sums.into_iter().map(of_one).collect();
+    receivers.sort_by(|a, b| (a.score.score, &a.receiver).cmp(&(b.score.score, &b.receiver)));
     Ok(ok_json(&ReadinessView { since: rfc3339(since), records, receivers }))
 }
 
@@ -82,11 +79,4 @@ fn records_of(domain: &StoredDomain, listed: Vec<String>) -> Records {
             .unwrap_or_default(),
         listed,
     }
-}
-
-fn of_one(records: &Score, receiver: String, count: OutcomeCount) -> ReceiverView {
-    let OutcomeCount { accepted, deferred, rejected, bad_addresses, complaints } = count;
-    let Score { score, reasons } =
-        of_receiver(records, &Answers { accepted, deferred, rejected, bad_addresses, complaints });
-    ReceiverView { receiver, score, reasons, accepted, deferred, rejected, bad_addresses, complaints }
 }

@@ -10,6 +10,7 @@ use crate::domain::alarm::{AlarmRates, DayCounts, Verdict, suspension};
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::event::EventType;
 use crate::domain::id::{MessageId, ProjectId, RecipientId};
+use crate::domain::readiness::OutcomeCount;
 use crate::store::mail::project_events::{NewProjectEvent, insert_project_events};
 use crate::store::{Moment, Store, StoreError, on_pool};
 
@@ -22,27 +23,6 @@ pub struct OutcomeKey {
     /// The domain of the envelope sender.
     pub domain: String,
     pub receiver: String,
-}
-
-/// Numbers of tries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OutcomeCount {
-    pub accepted: i64,
-    pub deferred: i64,
-    pub rejected: i64,
-    /// Of those rejected.
-    pub bad_addresses: i64,
-    pub complaints: i64,
-}
-
-impl std::ops::AddAssign for OutcomeCount {
-    fn add_assign(&mut self, other: Self) {
-        self.accepted += other.accepted;
-        self.deferred += other.deferred;
-        self.rejected += other.rejected;
-        self.bad_addresses += other.bad_addresses;
-        self.complaints += other.complaints;
-    }
 }
 
 /// For so long an alarm looks back.
@@ -153,20 +133,17 @@ impl Store {
             )
             .fetch_all(conn)
         )?;
-        let count = |row| -> (String, OutcomeCount) { row };
         Ok(rows
             .into_iter()
             .map(|row| {
-                count((
-                    row.receiver,
-                    OutcomeCount {
-                        accepted: row.accepted,
-                        deferred: row.deferred,
-                        rejected: row.rejected,
-                        bad_addresses: row.bad_addresses,
-                        complaints: row.complaints,
-                    },
-                ))
+                let count = OutcomeCount {
+                    accepted: row.accepted,
+                    deferred: row.deferred,
+                    rejected: row.rejected,
+                    bad_addresses: row.bad_addresses,
+                    complaints: row.complaints,
+                };
+                (row.receiver, count)
             })
             .collect())
     }
