@@ -387,7 +387,8 @@ CREATE FUNCTION mailwright.fields(is_raw boolean) RETURNS text[]
     AS $$
     SELECT ARRAY['send_at', 'raw', 'per_recipient', 'from', 'to', 'cc', 'bcc', 'reply_to', 'subject', 'text', 'html',
         'alternatives', 'attachments', 'headers', 'message_id', 'return_path', 'otp', 'auto_replies', 'tags', 'metadata',
-        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'sandbox', 'template', 'unsubscribe', 'tracking']
+        'priority', 'expires_at', 'ttl_seconds', 'tls', 'ip_pool', 'sandbox', 'template', 'unsubscribe', 'tracking',
+        'domain_pool']
 $$;
 CREATE FUNCTION mailwright.grant_to(role_name text) RETURNS boolean
     LANGUAGE plpgsql
@@ -627,13 +628,35 @@ END $$;
 CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     AS $$
-    SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits)
+    SELECT mailwright.way_faults(message, limits) || mailwright.pool_faults(message)
 $$;
 CREATE FUNCTION mailwright.pointer(at text, name text) RETURNS text
     LANGUAGE sql IMMUTABLE
     AS $$
     SELECT at || '/' || replace(replace(name, '~', '~0'), '/', '~1')
 $$;
+CREATE FUNCTION mailwright.pool_faults(message jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    AS $_$
+DECLARE
+    pool jsonb := mailwright.value(message, 'domain_pool');
+BEGIN
+    IF pool IS NULL THEN
+        RETURN '[]';
+    ELSIF mailwright.value(message, 'raw') IS NOT NULL THEN
+        RETURN mailwright.fault('/domain_pool', 'conflict',
+            'the message in raw has its own; leave out domain_pool or raw');
+    ELSIF jsonb_typeof(pool) <> 'string' THEN
+        RETURN mailwright.wrong_type('/domain_pool', 'a string', pool);
+    ELSIF pool #>> '{}' !~ '^[A-Za-z0-9_.-]{1,64}$' THEN
+        RETURN mailwright.fault('/domain_pool', 'invalid_domain_pool',
+            'must have 1 to 64 letters, digits, ''-'', ''_'' and ''.''');
+    ELSIF mailwright.value(message, 'return_path') IS NOT NULL THEN
+        RETURN mailwright.fault('/return_path', 'conflict',
+            'it would lie in another domain than the author''s: leave out return_path or domain_pool');
+    END IF;
+    RETURN '[]';
+END $_$;
 CREATE FUNCTION mailwright.raw_faults(message jsonb, author text) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -1142,6 +1165,11 @@ CREATE FUNCTION mailwright.value(object jsonb, name text) RETURNS jsonb
     AS $$
     SELECT nullif(object -> name, 'null')
 $$;
+CREATE FUNCTION mailwright.way_faults(message jsonb, limits jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits)
+$$;
 CREATE FUNCTION mailwright.weight(message jsonb, OUT bytes bigint, OUT heaviest text) RETURNS record
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -1316,6 +1344,20 @@ CREATE TABLE public.dkim_keys (
     CONSTRAINT dkim_keys_algorithm CHECK ((algorithm = ANY (ARRAY['rsa-sha256'::text, 'ed25519-sha256'::text]))),
     CONSTRAINT dkim_keys_domain_form CHECK (((domain = lower(domain)) AND ((length(domain) >= 3) AND (length(domain) <= 253)))),
     CONSTRAINT dkim_keys_selector_form CHECK (((selector = lower(selector)) AND ((length(selector) >= 1) AND (length(selector) <= 63))))
+);
+CREATE TABLE public.domain_pool_members (
+    project_id uuid NOT NULL,
+    pool text NOT NULL,
+    domain_id uuid NOT NULL,
+    weight integer NOT NULL,
+    warms_up boolean NOT NULL,
+    CONSTRAINT domain_pool_members_weight CHECK (((weight >= 1) AND (weight <= 1000)))
+);
+CREATE TABLE public.domain_pools (
+    project_id uuid NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL
 );
 CREATE TABLE public.domains (
     id uuid NOT NULL,
@@ -1643,12 +1685,6 @@ CREATE TABLE public.schema_compatibility (
     min_binary bigint NOT NULL,
     CONSTRAINT schema_compatibility_is_one_row CHECK (is_current)
 );
-CREATE TABLE public.source_usage (
-    day date NOT NULL,
-    source text NOT NULL,
-    provider text NOT NULL,
-    messages bigint NOT NULL
-);
 CREATE TABLE public.suppressions (
     shard integer NOT NULL,
     project_id uuid NOT NULL,
@@ -1764,6 +1800,24 @@ CREATE TABLE public.uploads (
     last_used_at timestamp with time zone NOT NULL,
     CONSTRAINT uploads_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text])))
 );
+CREATE TABLE public.warmup_days (
+    day date NOT NULL,
+    subject text NOT NULL,
+    receiver text NOT NULL,
+    messages bigint NOT NULL,
+    kind text NOT NULL,
+    deferred bigint DEFAULT 0 NOT NULL,
+    refused bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT warmup_days_kind CHECK ((kind = ANY (ARRAY['address'::text, 'domain'::text])))
+);
+CREATE TABLE public.warmups (
+    kind text NOT NULL,
+    subject text NOT NULL,
+    receiver text NOT NULL,
+    step smallint NOT NULL,
+    judged date NOT NULL,
+    CONSTRAINT warmups_kind CHECK ((kind = ANY (ARRAY['address'::text, 'domain'::text])))
+);
 CREATE TABLE public.webhook_deliveries (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
@@ -1867,6 +1921,10 @@ ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_selector_key UNIQUE (project_id, domain, selector);
+ALTER TABLE ONLY public.domain_pool_members
+    ADD CONSTRAINT domain_pool_members_pkey PRIMARY KEY (project_id, pool, domain_id);
+ALTER TABLE ONLY public.domain_pools
+    ADD CONSTRAINT domain_pools_pkey PRIMARY KEY (project_id, name);
 ALTER TABLE ONLY public.domains
     ADD CONSTRAINT domains_name_key UNIQUE (project_id, name);
 ALTER TABLE ONLY public.domains
@@ -1925,8 +1983,6 @@ ALTER TABLE ONLY public.scheduled_messages
     ADD CONSTRAINT scheduled_messages_pkey PRIMARY KEY (shard, id);
 ALTER TABLE ONLY public.schema_compatibility
     ADD CONSTRAINT schema_compatibility_pkey PRIMARY KEY (is_current);
-ALTER TABLE ONLY public.source_usage
-    ADD CONSTRAINT source_usage_pkey PRIMARY KEY (day, source, provider);
 ALTER TABLE ONLY public.suppressions
     ADD CONSTRAINT suppressions_pkey PRIMARY KEY (shard, project_id, address, mode, stream, tag);
 ALTER TABLE ONLY public.template_settings
@@ -1949,6 +2005,10 @@ ALTER TABLE ONLY public.upload_contents
     ADD CONSTRAINT upload_contents_pkey PRIMARY KEY (project_id, sha256);
 ALTER TABLE ONLY public.uploads
     ADD CONSTRAINT uploads_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.warmup_days
+    ADD CONSTRAINT warmup_days_pkey PRIMARY KEY (kind, day, subject, receiver);
+ALTER TABLE ONLY public.warmups
+    ADD CONSTRAINT warmups_pkey PRIMARY KEY (kind, subject, receiver);
 ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (shard, message_id, id);
 ALTER TABLE ONLY public.webhook_endpoints
@@ -1973,6 +2033,7 @@ CREATE INDEX deliveries_of_tests ON public.deliveries USING btree (project_id) W
 CREATE INDEX deliveries_ready ON public.deliveries USING btree (shard, priority, project_id, next_hop, due_at, id) WHERE ((lease_token IS NULL) AND ready);
 CREATE INDEX deliveries_revoked ON public.deliveries USING btree (shard, lease_owner) WHERE (revoked_at IS NOT NULL);
 CREATE INDEX deliveries_waiting ON public.deliveries USING btree (shard, ready, due_at) WHERE (lease_token IS NULL);
+CREATE INDEX domain_pool_members_by_domain ON public.domain_pool_members USING btree (domain_id);
 CREATE INDEX domains_by_next_check ON public.domains USING btree (next_check_at);
 CREATE UNIQUE INDEX domains_proved_key ON public.domains USING btree (name) WHERE (proved_at IS NOT NULL);
 CREATE INDEX erasures_by_project ON public.erasures USING btree (project_id, id DESC);
@@ -2018,6 +2079,12 @@ ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.dkim_keys
     ADD CONSTRAINT dkim_keys_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
+ALTER TABLE ONLY public.domain_pool_members
+    ADD CONSTRAINT domain_pool_members_domain_id_fkey FOREIGN KEY (domain_id) REFERENCES public.domains(id) ON DELETE CASCADE;
+ALTER TABLE ONLY public.domain_pool_members
+    ADD CONSTRAINT domain_pool_members_pool FOREIGN KEY (project_id, pool) REFERENCES public.domain_pools(project_id, name) ON DELETE CASCADE;
+ALTER TABLE ONLY public.domain_pools
+    ADD CONSTRAINT domain_pools_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id) ON DELETE CASCADE;
 ALTER TABLE ONLY public.domains
     ADD CONSTRAINT domains_project_fkey FOREIGN KEY (project_id) REFERENCES public.projects(id);
 ALTER TABLE ONLY public.erasures

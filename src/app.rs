@@ -249,6 +249,7 @@ impl Common {
             traffic: Arc::clone(&self.traffic),
             suppressions: Arc::clone(&self.suppressions),
             tokens: Arc::clone(&self.tokens),
+            router: Arc::clone(&self.router),
             // Nobody but this machine reads mail that does not leave it.
             local_url: format!("http://{}", config.http.listen.0).into(),
             clock: Arc::clone(&self.clock),
@@ -256,6 +257,7 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let door = Arc::new(Door::new(config, parts));
+        shutdown.keep("the pools of domains", Arc::clone(&door.pools).keep(shutdown.clone()));
         let recaller = self.recaller();
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));

@@ -8,6 +8,7 @@
 mod auth;
 mod body;
 mod conversation;
+mod domain_pools;
 mod domains;
 mod erasures;
 mod inbound;
@@ -108,6 +109,46 @@ pub fn operations() -> Vec<(&'static str, &'static str)> {
 
 /// Every route: method, path, handler.
 fn routes() -> Vec<Route> {
+    [mail_routes(), sender_routes()].concat()
+}
+
+/// Routes about who sends, and what is written again and again: domains, pools of them, templates.
+fn sender_routes() -> Vec<Route> {
+    vec![
+        ("post", "/v1/domains", post(domains::create::create)),
+        ("get", "/v1/domains", get(domains::list::list)),
+        ("get", "/v1/domains/{id}", get(domains::get::get)),
+        ("patch", "/v1/domains/{id}", patch(domains::update::update)),
+        ("delete", "/v1/domains/{id}", delete(domains::remove::remove)),
+        ("get", "/v1/domains/{id}/records", get(domains::records::records)),
+        ("get", "/v1/domains/{id}/readiness", get(domains::readiness::readiness)),
+        ("get", "/v1/domains/{id}/reports", get(domains::reports::reports)),
+        ("post", "/v1/domains/{id}/verify", post(domains::verify::verify)),
+        ("post", "/v1/domains/{id}/rotate-dkim", post(domains::rotate::rotate)),
+        ("get", "/v1/domain-pools", get(domain_pools::list::list)),
+        ("get", "/v1/domain-pools/{name}", get(domain_pools::get::get)),
+        ("put", "/v1/domain-pools/{name}", put(domain_pools::put::put)),
+        ("delete", "/v1/domain-pools/{name}", delete(domain_pools::remove::remove)),
+        ("post", "/v1/templates", post(templates::create::create)),
+        ("get", "/v1/templates", get(templates::list::list)),
+        ("get", "/v1/templates/starters", get(templates::starters::starters)),
+        ("get", "/v1/templates/settings", get(templates::settings::get)),
+        ("patch", "/v1/templates/settings", patch(templates::settings::update)),
+        ("get", "/v1/templates/{id}", get(templates::get::get)),
+        ("patch", "/v1/templates/{id}", patch(templates::update::update)),
+        ("delete", "/v1/templates/{id}", delete(templates::remove::remove)),
+        ("get", "/v1/templates/{id}/versions", get(templates::versions::list)),
+        ("get", "/v1/templates/{id}/versions/{version}", get(templates::versions::get)),
+        ("post", "/v1/templates/{id}/publish", post(templates::publish::publish)),
+        ("post", "/v1/templates/{id}/review", post(templates::review::review)),
+        ("post", "/v1/templates/{id}/render", post(templates::render::render)),
+        ("get", "/v1/templates/{id}/diff", get(templates::diff::diff)),
+        ("get", "/v1/templates/{id}/audit", get(templates::audit::audit)),
+    ]
+}
+
+/// Routes about mail, accounts, and the service itself.
+fn mail_routes() -> Vec<Route> {
     vec![
         ("post", "/v1/send", post(messages::send::send)),
         ("post", "/v1/send/batch", post(messages::batch::batch)),
@@ -163,31 +204,6 @@ fn routes() -> Vec<Route> {
         ("get", "/v1/projects", get(projects::list::list)),
         ("get", "/v1/projects/{id}", get(projects::get::get)),
         ("patch", "/v1/projects/{id}", patch(projects::update::update)),
-        ("post", "/v1/domains", post(domains::create::create)),
-        ("get", "/v1/domains", get(domains::list::list)),
-        ("get", "/v1/domains/{id}", get(domains::get::get)),
-        ("patch", "/v1/domains/{id}", patch(domains::update::update)),
-        ("delete", "/v1/domains/{id}", delete(domains::remove::remove)),
-        ("get", "/v1/domains/{id}/records", get(domains::records::records)),
-        ("get", "/v1/domains/{id}/readiness", get(domains::readiness::readiness)),
-        ("get", "/v1/domains/{id}/reports", get(domains::reports::reports)),
-        ("post", "/v1/domains/{id}/verify", post(domains::verify::verify)),
-        ("post", "/v1/domains/{id}/rotate-dkim", post(domains::rotate::rotate)),
-        ("post", "/v1/templates", post(templates::create::create)),
-        ("get", "/v1/templates", get(templates::list::list)),
-        ("get", "/v1/templates/starters", get(templates::starters::starters)),
-        ("get", "/v1/templates/settings", get(templates::settings::get)),
-        ("patch", "/v1/templates/settings", patch(templates::settings::update)),
-        ("get", "/v1/templates/{id}", get(templates::get::get)),
-        ("patch", "/v1/templates/{id}", patch(templates::update::update)),
-        ("delete", "/v1/templates/{id}", delete(templates::remove::remove)),
-        ("get", "/v1/templates/{id}/versions", get(templates::versions::list)),
-        ("get", "/v1/templates/{id}/versions/{version}", get(templates::versions::get)),
-        ("post", "/v1/templates/{id}/publish", post(templates::publish::publish)),
-        ("post", "/v1/templates/{id}/review", post(templates::review::review)),
-        ("post", "/v1/templates/{id}/render", post(templates::render::render)),
-        ("get", "/v1/templates/{id}/diff", get(templates::diff::diff)),
-        ("get", "/v1/templates/{id}/audit", get(templates::audit::audit)),
         ("get", "/v1/retention", get(retention::get::get)),
         ("put", "/v1/retention", put(retention::put::put)),
         ("post", "/v1/erasures", post(erasures::create::create)),
@@ -240,7 +256,8 @@ const WITH_QUERY: [(&str, &str); 24] = [
 ];
 
 /// What an operator may do for any project, named by the parameter `project`: operations below these read the query.
-const BY_PROJECT: [&str; 5] = ["/v1/domains", "/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
+const BY_PROJECT: [&str; 6] =
+    ["/v1/domains", "/v1/domain-pools", "/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
 
 /// Whether an operation reads the query itself.
 fn reads_query(method: &str, path: &str) -> bool {

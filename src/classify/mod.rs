@@ -111,6 +111,7 @@ impl Classifier {
                 lane: rule.lane.unwrap_or_else(|| class.map_or(LaneAction::Keep, |class| class.lane)),
                 switch_source: rule.switch_source.unwrap_or_else(|| class.is_some_and(|class| class.switch_source)),
                 suppress: suppress && disposition == Disposition::Bounce,
+                of_sender: class.is_some_and(|class| class.of_sender),
                 retry_after: Hint::of(text).map(|hint| hint.0).or(rule.retry_after.map(|span| span.0)),
             },
         }

@@ -55,6 +55,9 @@ pub struct ClassText {
     pub lane: LaneAction,
     #[serde(default)]
     pub switch_source: bool,
+    /// It speaks of the sender.
+    #[serde(default)]
+    pub of_sender: bool,
     #[serde(default)]
     pub suppress: bool,
 }

@@ -78,7 +78,7 @@ impl Courier {
         self.outcomes.count(delivery.project, &envelope.reverse_path, &report, self.clock.now());
         self.let_in_again(&lane, delivery);
         if !report.is_before_mail() {
-            source.spend();
+            source.spend(&report);
         }
         Ok(report)
     }

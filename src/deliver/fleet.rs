@@ -13,10 +13,12 @@ use super::outcome_counts::OutcomeCounts;
 use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::domain::clock::Clock;
+use crate::domain::warmup::WarmupKind;
 use crate::handover::Handover;
 use crate::routing::Router;
 use crate::shutdown::Shutdown;
 use crate::store::fleet::processes::{LIVE, Members};
+use crate::store::fleet::warmups::Warming;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -133,9 +135,20 @@ impl Fleet {
         }
         let today = clock.now().date();
         let plan = self.router.traffic.plan();
-        if plan.shaping.sources().any(|(_, source)| source.warmup.is_some()) {
+        let warming: Vec<_> = plan
+            .shaping
+            .sources()
+            .filter_map(|(name, rule)| {
+                let steps = plan.shaping.steps(rule)?;
+                Some(Warming { subject: name.to_owned(), steps, since: rule.since })
+            })
+            .collect();
+        if !warming.is_empty() {
+            if sources.is_behind(today) {
+                sources.judge(store.judge_addresses(&warming, today).await?, today);
+            }
             let fresh = sources.take_fresh(today);
-            match store.add_source_usage(today, &fresh).await {
+            match store.add_warmup_usage(WarmupKind::Address, today, &fresh, None).await {
                 Ok(totals) => sources.learn(totals, usize::try_from(metrics.fleet.get()).unwrap_or(1)),
                 Err(error) => {
                     sources.put_back(fresh);

@@ -21,18 +21,21 @@ pub struct OutcomeCounts {
 }
 
 impl OutcomeCounts {
-    /// Counts a try that met a server.
+    /// Counts a try that says something of its sender.
     pub fn count(&self, project: ProjectId, sender: &ReversePath, report: &AttemptReport, now: Timestamp) {
         let ReversePath::Address(sender) = sender else { return };
         let counted = match report.outcome.kind() {
             OutcomeKind::Accepted => OutcomeCount { accepted: 1, ..OutcomeCount::default() },
-            OutcomeKind::Deferred => OutcomeCount { deferred: 1, ..OutcomeCount::default() },
+            // A greylist, or a server that is busy, says nothing of who sends.
+            OutcomeKind::Deferred if report.outcome.speaks_of_sender() => {
+                OutcomeCount { deferred: 1, ..OutcomeCount::default() }
+            }
             OutcomeKind::Rejected => OutcomeCount {
                 rejected: 1,
                 bad_addresses: i64::from(report.condemned.is_some()),
                 ..OutcomeCount::default()
             },
-            OutcomeKind::Uncertain | OutcomeKind::Expired | OutcomeKind::Suppressed => return,
+            OutcomeKind::Deferred | OutcomeKind::Uncertain | OutcomeKind::Expired | OutcomeKind::Suppressed => return,
         };
         let key = OutcomeKey {
             hour: now.unix_timestamp().div_euclid(3600),

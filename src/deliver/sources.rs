@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use crate::classify::OTHER;
 use crate::domain::bounded::make_room;
 use crate::domain::hold::HoldReason;
+use crate::domain::outcome::{AttemptReport, OutcomeKind};
 use crate::domain::target::{SYSTEM_SOURCE, Source, Target};
+use crate::domain::warmup::{Ledger, Pair, Progress, Usage};
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::shaping::{NoSourceReason, choose};
 
@@ -22,9 +24,6 @@ const ASIDE: Duration = Duration::from_mins(10);
 const USED_UP: Duration = Duration::from_mins(5);
 /// Pairs that are remembered.
 const ASIDE_MAX: usize = 10_000;
-
-/// Source and provider.
-pub type Pair = (String, String);
 
 /// What was sent from where, and what was set aside.
 pub struct Sources {
@@ -37,13 +36,8 @@ pub struct Sources {
 struct State {
     /// Source and MX group, until when.
     aside: HashMap<(String, String), Instant>,
-    day: Option<Date>,
-    /// What all processes had sent on that day when they were asked last.
-    known: HashMap<Pair, u64>,
-    /// What this one has sent since, less what it counted and did not send.
-    fresh: HashMap<Pair, i64>,
-    /// Processes that share what is left.
-    processes: u64,
+    /// By source and provider.
+    ledger: Ledger,
 }
 
 /// Nothing can leave for now.
@@ -57,15 +51,24 @@ pub struct NoSource {
 pub struct CountedSource<'a> {
     source: Source,
     sources: &'a Sources,
-    routed: &'a RoutePlan,
+    /// Of a source that is warmed up.
+    counted: Option<Pair>,
     day: Date,
-    is_spent: bool,
 }
 
 impl CountedSource<'_> {
-    /// A server heard of the message: it counts.
-    pub const fn spend(&mut self) {
-        self.is_spent = true;
+    /// A server heard of the message: it counts, and so does what the server made of it.
+    pub fn spend(&mut self, report: &AttemptReport) {
+        let Some(pair) = self.counted.take() else { return };
+        let usage = match report.outcome.kind() {
+            _ if !report.outcome.speaks_of_sender() => return,
+            OutcomeKind::Deferred => Usage { deferred: 1, ..Usage::default() },
+            OutcomeKind::Rejected => Usage { refused: 1, ..Usage::default() },
+            _ => return,
+        };
+        let mut state = self.sources.state();
+        state.ledger.begin(self.day);
+        state.ledger.add(pair, usage);
     }
 }
 
@@ -79,8 +82,8 @@ impl Deref for CountedSource<'_> {
 
 impl Drop for CountedSource<'_> {
     fn drop(&mut self) {
-        if !self.is_spent {
-            self.sources.give_back(&self.source.name, self.routed, self.day);
+        if let Some(pair) = self.counted.take() {
+            self.sources.state().ledger.give_back(pair, self.day);
         }
     }
 }
@@ -104,8 +107,8 @@ impl Sources {
         domain: &str,
         today: Date,
     ) -> Result<CountedSource<'a>, NoSource> {
-        let source = self.pick(plan, routed, pool, domain, today)?;
-        Ok(CountedSource { source, sources: self, routed, day: today, is_spent: false })
+        let (source, counted) = self.pick(plan, routed, pool, domain, today)?;
+        Ok(CountedSource { source, sources: self, counted, day: today })
     }
 
     fn pick(
@@ -115,28 +118,30 @@ impl Sources {
         pool: Option<&str>,
         domain: &str,
         today: Date,
-    ) -> Result<Source, NoSource> {
+    ) -> Result<(Source, Option<Pair>), NoSource> {
         let candidates = plan.shaping.candidates(pool.unwrap_or(&routed.pool));
         if candidates.is_empty() {
-            return Ok(self.system.clone());
+            return Ok((self.system.clone(), None));
         }
         let provider = routed.provider.as_deref().unwrap_or(OTHER);
         let mut state = self.state();
-        state.begin(today);
+        state.ledger.begin(today);
+        let pair = |name: &str| (name.to_owned(), provider.to_owned());
         let now = Instant::now();
         let chosen = choose(
             &candidates,
             domain,
             |candidate| reaches_any(&candidate.source(), &routed.targets),
             |candidate| state.is_aside(candidate.name, &routed.group, now),
-            |candidate| candidate.allowance(today).is_none_or(|most| state.spent(candidate.name, provider) < most),
+            |candidate| candidate.steps.is_none_or(|steps| state.ledger.has_room(&pair(candidate.name), steps, today)),
         );
         match chosen {
             Ok(candidate) => {
-                if candidate.allowance(today).is_some() {
-                    *state.fresh.entry((candidate.name.to_owned(), provider.to_owned())).or_default() += 1;
+                let counted = candidate.steps.map(|_| pair(candidate.name));
+                if let Some(pair) = counted.clone() {
+                    state.ledger.add(pair, Usage { messages: 1, ..Usage::default() });
                 }
-                Ok(candidate.source())
+                Ok((candidate.source(), counted))
             }
             Err(wish) => {
                 let why = match wish {
@@ -149,18 +154,6 @@ impl Sources {
         }
     }
 
-    fn give_back(&self, source: &str, routed: &RoutePlan, today: Date) {
-        let mut state = self.state();
-        if state.day != Some(today) || (state.fresh.is_empty() && state.known.is_empty()) {
-            return;
-        }
-        let pair = (source.to_owned(), routed.provider.as_deref().unwrap_or(OTHER).to_owned());
-        // A source without a warm-up was never counted.
-        if state.fresh.contains_key(&pair) || state.known.contains_key(&pair) {
-            *state.fresh.entry(pair).or_default() -= 1;
-        }
-    }
-
     /// The next mail to that group leaves from another address.
     pub fn set_aside(&self, source: &str, group: &str) {
         let mut state = self.state();
@@ -170,54 +163,37 @@ impl Sources {
     }
 
     /// What was sent since the last call, to be added to what all have sent.
-    pub fn take_fresh(&self, today: Date) -> Vec<(Pair, i64)> {
-        let mut state = self.state();
-        state.begin(today);
-        let taken: Vec<_> = state.fresh.drain().collect();
-        for (pair, count) in &taken {
-            let known = state.known.entry(pair.clone()).or_default();
-            *known = known.saturating_add_signed(*count);
-        }
-        taken
+    pub fn take_fresh(&self, today: Date) -> Vec<(Pair, Usage)> {
+        self.state().ledger.take_fresh(today)
     }
 
     /// Has what was taken added again next time, since it could not be.
-    pub fn put_back(&self, taken: Vec<(Pair, i64)>) {
-        let mut state = self.state();
-        for (pair, count) in taken {
-            if let Some(known) = state.known.get_mut(&pair) {
-                *known = known.saturating_add_signed(-count);
-            }
-            *state.fresh.entry(pair).or_default() += count;
-        }
+    pub fn put_back(&self, taken: Vec<(Pair, Usage)>) {
+        self.state().ledger.put_back(taken);
     }
 
     /// Takes over what all processes have sent today.
     pub fn learn(&self, totals: HashMap<Pair, u64>, processes: usize) {
+        self.state().ledger.learn(totals, processes);
+    }
+
+    /// Whether the days before today are still to be judged.
+    pub fn is_behind(&self, today: Date) -> bool {
+        self.state().ledger.is_behind(today)
+    }
+
+    /// Takes over how far each source has come.
+    pub fn judge(&self, progress: HashMap<Pair, Progress>, today: Date) {
         let mut state = self.state();
-        state.known = totals;
-        state.processes = processes as u64;
+        state.ledger.forget_progress();
+        state.ledger.judge(progress, today);
     }
 }
 
 impl State {
-    fn begin(&mut self, today: Date) {
-        if self.day != Some(today) {
-            (self.day, self.known, self.fresh) = (Some(today), HashMap::new(), HashMap::new());
-        }
-    }
-
     fn is_aside(&self, source: &str, group: &str, now: Instant) -> bool {
         !self.aside.is_empty()
             && self.aside.get(&(source.to_owned(), group.to_owned())).is_some_and(|until| *until > now)
-    }
-
-    /// Messages sent, as far as is known; each process assumes that the others send as much as it does.
-    fn spent(&self, source: &str, provider: &str) -> u64 {
-        let pair = (source.to_owned(), provider.to_owned());
-        let fresh = self.fresh.get(&pair).copied().unwrap_or(0);
-        let processes = i64::try_from(self.processes.max(1)).unwrap_or(1);
-        self.known.get(&pair).copied().unwrap_or(0).saturating_add_signed(fresh.saturating_mul(processes))
     }
 }
 

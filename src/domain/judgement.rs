@@ -38,6 +38,8 @@ pub struct Action {
     pub switch_source: bool,
     /// The reply speaks of the address: nothing more should be sent there.
     pub suppress: bool,
+    /// It speaks of the sender: of the address or domain that mail comes from, how much of it there is, or what is in it.
+    pub of_sender: bool,
     /// When the server said how long to wait.
     pub retry_after: Option<Duration>,
 }
@@ -68,6 +70,7 @@ impl Default for Action {
             lane: LaneAction::Keep,
             switch_source: false,
             suppress: false,
+            of_sender: false,
             retry_after: None,
         }
     }

@@ -138,6 +138,11 @@ impl Outcome {
         matches!(self, Self::Rejected(trouble) if trouble.reply.is_some() && trouble.action.suppress)
     }
 
+    /// Whether a server refused or put off the message because of who sends it, or how much, or what.
+    pub fn speaks_of_sender(&self) -> bool {
+        self.trouble().is_some_and(|trouble| trouble.reply.is_some() && trouble.action.of_sender)
+    }
+
     /// The reply's text, or the trouble in words.
     pub fn text(&self) -> Cow<'_, str> {
         match self {

@@ -26,6 +26,7 @@ pub struct Records {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OutcomeCount {
     pub accepted: i64,
+    /// Because of who sends, how much, or what.
     pub deferred: i64,
     pub rejected: i64,
     /// Of those rejected.

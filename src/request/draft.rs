@@ -16,8 +16,8 @@ use crate::domain::address::NamedAddress;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{
     Alternative, Attachment, AutoReplies, Body, ContentId, Demand, Disposition, DraftParts, Expiry, Filename,
-    HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, Priority, Recipients,
-    ReturnPath, Stream, Subject, Tag, TlsDemand, Tracking,
+    HeaderField, HeaderFields, MediaType, Metadata, Options, Origin, Otp, OtpCode, OwnMessageId, PoolName, Priority,
+    Recipients, ReturnPath, Stream, Subject, Tag, TlsDemand, Tracking,
 };
 use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::script::Script;
@@ -65,6 +65,10 @@ impl Parts {
         })
         .unwrap_or(AutoReplies::Allow);
         let options = options(fields, limits, base);
+        if options.domain_pool.is_some() && return_path.is_some() {
+            let detail = "it would lie in another domain than the author's: leave out return_path or domain_pool";
+            fields.fault("return_path", FaultCode::Conflict, detail);
+        }
         Self {
             from,
             to,
@@ -329,6 +333,7 @@ pub(super) fn options(fields: &mut Fields<'_>, limits: &Limits, base: Timestamp)
         script: script(fields),
         stream: stream(fields),
         tracking: tracking(fields),
+        domain_pool: optional(fields, "domain_pool", PoolName::parse),
     }
 }
 

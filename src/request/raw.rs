@@ -13,7 +13,7 @@ use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::reverse_path::ReversePath;
 
 /// Fields that a composed message has in itself.
-const IN_THE_MESSAGE: [&str; 14] = [
+const IN_THE_MESSAGE: [&str; 15] = [
     "subject",
     "text",
     "html",
@@ -28,6 +28,7 @@ const IN_THE_MESSAGE: [&str; 14] = [
     "per_recipient",
     "unsubscribe",
     "tracking",
+    "domain_pool",
 ];
 
 /// Reads the fields of a composed message. `from` is whose mail it is, and must be its author.

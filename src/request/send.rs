@@ -180,6 +180,7 @@ pub fn pointer(place: Place) -> String {
         Place::Alternative(at) => format!("/alternatives/{at}"),
         Place::Attachment(at) => format!("/attachments/{at}"),
         Place::IpPool => "/ip_pool".to_owned(),
+        Place::DomainPool => "/domain_pool".to_owned(),
         Place::Sandbox => "/sandbox".to_owned(),
         Place::Recipients => "/to".to_owned(),
         Place::Unsubscribe => "/unsubscribe".to_owned(),

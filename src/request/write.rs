@@ -108,6 +108,9 @@ fn write_options(map: &mut Map<String, Value>, options: &Options) {
     if options.tracking != Tracking::default() {
         put(map, "tracking", json!(options.tracking));
     }
+    if let Some(pool) = &options.domain_pool {
+        put(map, "domain_pool", json!(pool));
+    }
     put(map, "priority", json!(options.priority));
     put(map, "tls", json!(options.demand.tls));
     if let Some(pool) = &options.demand.ip_pool {
@@ -164,7 +167,7 @@ mod tests {
                 "return_path": "b@example.org", "otp": {"code": "1", "origin": "https://example.org"},
                 "auto_replies": "suppress"}),
             json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h", "text": "",
-                "unsubscribe": {"stream": "news"}, "tracking": {"opens": true}}),
+                "unsubscribe": {"stream": "news"}, "tracking": {"opens": true}, "domain_pool": "codes"}),
             json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h"}),
             json!({"from": "a@example.org", "bcc": "b@example.net", "return_path": "x@example.org", "raw": STANDARD.encode(
                 "From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\nSubject: s\r\n\r\nbody")}),

@@ -84,6 +84,12 @@ impl Resolutions {
         asked.await.0.clone()
     }
 
+    /// The answer, if it is known and not old.
+    pub fn known(&self, domain: &str) -> Option<Answer> {
+        let cells = self.cells();
+        cells.get(domain).filter(|cell| is_fresh(cell)).and_then(|cell| cell.get()).map(|(answer, _)| answer.clone())
+    }
+
     fn cells(&self) -> MutexGuard<'_, HashMap<String, Cell>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::dane::Dane;
 use super::resolve::{Host, Resolution, Resolutions};
 use super::sts::{self, Policies};
 use super::traffic::{PolicySnapshot, TrafficPolicy};
+use crate::classify::OTHER;
 use crate::config::Config;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::draft::TlsDemand;
@@ -31,6 +33,8 @@ const ADDRESSES_FIRST: usize = 2;
 const DEAD: Duration = Duration::from_mins(1);
 /// Addresses that are remembered so.
 const DEAD_MAX: usize = 10_000;
+/// Domains that are asked for at once before anybody waits for them.
+const ASKED_AHEAD_MAX: usize = 32;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +91,8 @@ pub struct Router {
     resolutions: Resolutions,
     rng: Arc<dyn Rng>,
     dead: Mutex<HashMap<IpAddr, Instant>>,
+    /// Domains that are asked for before anybody waits for them.
+    asked_ahead: Arc<Semaphore>,
 }
 
 /// What a router is made of.
@@ -116,7 +122,13 @@ impl Router {
             rng: Arc::clone(&parts.rng),
             cells: Mutex::default(),
         };
-        Self { traffic: parts.traffic, resolutions, rng: parts.rng, dead: Mutex::default() }
+        Self {
+            traffic: parts.traffic,
+            resolutions,
+            rng: parts.rng,
+            dead: Mutex::default(),
+            asked_ahead: Arc::new(Semaphore::new(ASKED_AHEAD_MAX)),
+        }
     }
 
     /// The targets to try, or why there is none.
@@ -134,6 +146,33 @@ impl Router {
             Route::Mx => self.exchangers(&plan, ask, required, pool).await,
             Route::Sandbox => Err(NoRoute::Sandbox),
         }
+    }
+
+    /// Who runs the servers of a recipient's domain, by what is known by now; `other` if that is nobody known. What is not known is
+    /// asked for meanwhile, so that it is next time; nobody waits for it.
+    pub fn known_receiver(self: &Arc<Self>, project: ProjectId, domain: &str) -> String {
+        self.known_provider(project, domain).unwrap_or_else(|| OTHER.to_owned())
+    }
+
+    fn known_provider(self: &Arc<Self>, project: ProjectId, domain: &str) -> Option<String> {
+        let plan = self.traffic.plan();
+        if let Some(provider) = plan.classifier.provider_of_domain(domain) {
+            return Some(provider.to_owned());
+        }
+        if !matches!(plan.route(project, domain), Route::Mx) {
+            return None;
+        }
+        if let Some(known) = self.resolutions.known(domain) {
+            return known.ok().and_then(|resolution| resolution.provider.clone());
+        }
+        if let Ok(place) = Arc::clone(&self.asked_ahead).try_acquire_owned() {
+            let (this, domain) = (Arc::clone(self), domain.to_owned());
+            tokio::spawn(async move {
+                let _ = this.resolutions.of(&domain, &this.traffic.plan().classifier).await;
+                drop(place);
+            });
+        }
+        None
     }
 
     /// Notes that an address did not answer: it is asked last for a while.

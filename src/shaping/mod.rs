@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use limits::{Limits, NextHop, Rate};
+use routes::ProjectName;
 pub use routes::{Choice, RouteRule};
 pub use sources::{Candidate, NoSourceReason, Pool, SourceRule, Warmup, choose};
 
@@ -93,15 +94,19 @@ impl Shaping {
         !self.file.routes.is_empty() || !self.file.pools.is_empty()
     }
 
-    /// Names of projects that routes use, until [`Shaping::name_project`] gives their ids.
+    /// Names of projects that routes and pools use, until [`Shaping::name_project`] gives their ids.
     pub fn unnamed_projects(&self) -> Vec<String> {
-        self.file.routes.iter().filter_map(RouteRule::unnamed_project).map(str::to_owned).collect()
+        let of_routes = self.file.routes.iter().filter_map(|rule| rule.project.as_ref());
+        let of_pools = self.file.pools.values().flat_map(|pool| pool.projects.iter().flatten());
+        of_routes.chain(of_pools).filter_map(ProjectName::unknown).map(str::to_owned).collect()
     }
 
     /// Tells which project a name is.
     pub fn name_project(&mut self, name: &str, id: ProjectId) {
-        for rule in &mut self.file.routes {
-            rule.name_project(name, id);
+        let of_routes = self.file.routes.iter_mut().filter_map(|rule| rule.project.as_mut());
+        let of_pools = self.file.pools.values_mut().flat_map(|pool| pool.projects.iter_mut().flatten());
+        for named in of_routes.chain(of_pools) {
+            named.tell(name, id);
         }
     }
 
@@ -110,10 +115,14 @@ impl Shaping {
         let Some(pool) = self.file.pools.get(pool) else { return Vec::new() };
         let member = |(name, weight): (&'_ String, &u32)| {
             let (name, rule) = self.file.sources.get_key_value(name)?;
-            let warmup = rule.warmup.as_ref().and_then(|name| self.file.warmups.get(name));
-            Some(Candidate { name, rule, weight: *weight, warmup })
+            Some(Candidate { name, rule, weight: *weight, steps: self.steps(rule) })
         };
         pool.members.iter().filter_map(member).collect()
+    }
+
+    /// The steps by which a source is warmed up; `None`: it is warm.
+    pub fn steps(&self, rule: &SourceRule) -> Option<&[u64]> {
+        rule.warmup.as_ref().and_then(|name| self.file.warmups.get(name)).map(|warmup| warmup.days.as_slice())
     }
 
     /// Every source, for those who look after them.
@@ -121,9 +130,11 @@ impl Shaping {
         self.file.sources.iter().map(|(name, rule)| (name.as_str(), rule))
     }
 
-    /// Whether a pool of that name exists; the default one does, if only as the system's choice of address.
-    pub fn has_pool(&self, name: &str) -> bool {
-        name == DEFAULT_POOL || self.file.pools.contains_key(name)
+    /// Whether there is a pool of that name for that project; the default one is everybody's, if only as the system's choice of
+    /// address.
+    pub fn has_pool(&self, name: &str, project: ProjectId) -> bool {
+        let is_for = |pool: &Pool| pool.projects.as_ref().is_none_or(|some| some.iter().any(|named| named.is(project)));
+        name == DEFAULT_POOL || self.file.pools.get(name).is_some_and(is_for)
     }
 
     /// The providers that the file has limits for.
@@ -146,17 +157,12 @@ fn check(file: &File) -> Result<(), ShapingError> {
             Some(warmup) if !file.warmups.contains_key(warmup) => {
                 return Err(ShapingError::new(format!("sources.{name}: there is no warm-up '{warmup}'")));
             }
-            Some(_) if source.since.is_none() => {
-                return Err(ShapingError::new(format!(
-                    "sources.{name}: a warm-up needs `since`, a date such as 2026-11-25"
-                )));
-            }
             _ => {}
         }
     }
     for (name, warmup) in &file.warmups {
         if warmup.days.is_empty() {
-            return Err(ShapingError::new(format!("warmups.{name}: needs at least one day")));
+            return Err(ShapingError::new(format!("warmups.{name}: needs at least one step")));
         }
     }
     let routed = file.routes.iter().enumerate().filter_map(|(n, rule)| Some((n, rule.pool.as_ref()?)));

@@ -11,7 +11,7 @@ use crate::domain::route::Route;
 pub struct RouteRule {
     /// A project's name or id; all when not given.
     #[serde(default)]
-    project: Option<String>,
+    pub(super) project: Option<ProjectName>,
     /// `example.net`, or `*.example.net` for what lies below it; all when not given.
     #[serde(default)]
     domain: Option<String>,
@@ -24,8 +24,39 @@ pub struct RouteRule {
     /// At least this much TLS.
     #[serde(default)]
     pub tls: Option<Choice>,
-    #[serde(skip)]
+}
+
+/// A project as an operator names it, by name or id.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct ProjectName {
+    text: String,
+    /// Not known yet of a name.
     id: Option<ProjectId>,
+}
+
+impl From<String> for ProjectName {
+    fn from(text: String) -> Self {
+        Self { id: ProjectId::parse(&text), text }
+    }
+}
+
+impl ProjectName {
+    pub fn is(&self, project: ProjectId) -> bool {
+        self.id == Some(project)
+    }
+
+    /// The name, while its id is not known.
+    pub fn unknown(&self) -> Option<&str> {
+        self.id.is_none().then_some(&self.text)
+    }
+
+    /// Tells which project a name is.
+    pub fn tell(&mut self, name: &str, id: ProjectId) {
+        if self.unknown() == Some(name) {
+            self.id = Some(id);
+        }
+    }
 }
 
 /// What a route, or a message, asks of TLS.
@@ -43,23 +74,8 @@ fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Route>, D:
 
 impl RouteRule {
     pub fn matches(&self, project: ProjectId, domain: &str) -> bool {
-        let of_project = match &self.project {
-            None => true,
-            Some(text) => self.id == Some(project) || ProjectId::parse(text) == Some(project),
-        };
-        of_project && self.domain.as_deref().is_none_or(|pattern| is_of(pattern, domain))
-    }
-
-    /// The name of its project, while its id is not known.
-    pub fn unnamed_project(&self) -> Option<&str> {
-        let name = self.project.as_deref()?;
-        (self.id.is_none() && ProjectId::parse(name).is_none()).then_some(name)
-    }
-
-    pub fn name_project(&mut self, name: &str, id: ProjectId) {
-        if self.unnamed_project() == Some(name) {
-            self.id = Some(id);
-        }
+        self.project.as_ref().is_none_or(|named| named.is(project))
+            && self.domain.as_deref().is_none_or(|pattern| is_of(pattern, domain))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Source addresses: which one a delivery leaves from. Sticky, so that a greylisting server sees the same one
-//! again; by weight; past those that are drained, set aside, or have sent all that their warm-up allows.
+//! again; by weight; past those that are drained, set aside, or have sent all that their warm-up allows
+//! ([`domain::warmup`](crate::domain::warmup)).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,6 +9,8 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use time::Date;
 use time::macros::format_description;
 
+use super::routes::ProjectName;
+use crate::domain::rendezvous;
 use crate::domain::target::Source;
 
 /// An address of ours.
@@ -23,12 +26,12 @@ pub struct SourceRule {
     /// Name of its warm-up curve.
     #[serde(default)]
     pub warmup: Option<String>,
-    /// Its first day.
+    /// The first day that counts for its warm-up: as far as is remembered when not given.
     #[serde(default, deserialize_with = "date")]
     pub since: Option<Date>,
 }
 
-/// Messages that an address may send to one provider in a day, from its first day on; after the last, any number.
+/// Messages that an address may send to one provider in a day, at each step; after the last, any number.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
@@ -40,6 +43,9 @@ pub struct Warmup {
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     pub members: BTreeMap<String, u32>,
+    /// Whose messages may ask for it; everybody's when not given.
+    #[serde(default)]
+    pub(super) projects: Option<Vec<ProjectName>>,
 }
 
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
@@ -54,17 +60,11 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     pub rule: &'a SourceRule,
     pub weight: u32,
-    pub warmup: Option<&'a Warmup>,
+    /// The steps of its warm-up; `None`: it is warm.
+    pub steps: Option<&'a [u64]>,
 }
 
 impl Candidate<'_> {
-    /// What it may send to one provider on that day; `None` is any number.
-    pub fn allowance(&self, today: Date) -> Option<u64> {
-        let (warmup, since) = (self.warmup?, self.rule.since?);
-        let day = usize::try_from((today - since).whole_days()).unwrap_or(0);
-        warmup.days.get(day).copied()
-    }
-
     pub fn source(&self) -> Source {
         Source { name: self.name.to_owned(), ip: Some(self.rule.address), hello: self.rule.hello.clone() }
     }
@@ -92,7 +92,7 @@ pub fn choose<'a>(
 ) -> Result<Candidate<'a>, NoSourceReason> {
     let mut order: Vec<_> =
         candidates.iter().filter(|c| c.weight > 0 && !c.rule.draining && reaches(c)).copied().collect();
-    order.sort_by(|a, b| score(b, domain).total_cmp(&score(a, domain)));
+    order.sort_by(|a, b| rendezvous::before((a.name, a.weight), (b.name, b.weight), domain));
     if order.is_empty() {
         return Err(NoSourceReason::None);
     }
@@ -101,17 +101,4 @@ pub fn choose<'a>(
         return Err(NoSourceReason::SetAside);
     }
     order.into_iter().find(|candidate| has_allowance(candidate)).ok_or(NoSourceReason::WarmedOut)
-}
-
-/// Weighted rendezvous: the greatest of `-weight / ln(hash)`.
-fn score(candidate: &Candidate<'_>, domain: &str) -> f64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in candidate.name.bytes().chain([0]).chain(domain.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    // FNV's high bits are poor for short texts.
-    hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^= hash >> 29;
-    let unit = ((hash >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
-    f64::from(candidate.weight) / -unit.min(1.0 - f64::EPSILON).ln()
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use time::macros::date;
 use uuid::Uuid;
 
 use super::*;
@@ -110,17 +109,14 @@ fn what_may_not_be_used_is_passed_over_and_the_reason_is_told() {
 }
 
 #[test]
-fn a_warm_up_follows_its_curve_and_ends() {
-    let shaping = shaping();
-    let b = shaping.candidates("default").into_iter().find(|c| c.name == "b").unwrap();
-    for (today, allowance) in [
-        (date!(2026 - 10 - 31), Some(50)),
-        (date!(2026 - 11 - 01), Some(50)),
-        (date!(2026 - 11 - 02), Some(100)),
-        (date!(2026 - 11 - 03), None),
-    ] {
-        assert_eq!(b.allowance(today), allowance, "{today}");
-    }
+fn a_pool_may_be_some_projects_own() {
+    let file = format!("{FILE}\n[pools.shop]\nmembers = {{ a = 1 }}\nprojects = [\"shop\"]");
+    let mut shaping = Shaping::new(&file, BASE).unwrap();
+    let (shop, other) = (ProjectId::from_uuid(Uuid::from_u128(1)), ProjectId::from_uuid(Uuid::from_u128(2)));
+    assert!(!shaping.has_pool("shop", shop), "nobody has told which project `shop` is");
+    shaping.name_project("shop", shop);
+    assert_eq!([shop, other].map(|project| shaping.has_pool("shop", project)), [true, false]);
+    assert_eq!([shop, other].map(|project| shaping.has_pool("default", project)), [true, true]);
 }
 
 #[test]

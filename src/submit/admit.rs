@@ -27,7 +27,7 @@ pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Resul
         return Err(Refusal::Unacceptable(Place::Sandbox, flaw));
     }
     match &content.options().demand.ip_pool {
-        Some(pool) if !plan.shaping.has_pool(pool) => {
+        Some(pool) if !plan.shaping.has_pool(pool, caller.project) => {
             let flaw = Flaw::new(FaultCode::UnknownIpPool, format!("there is no pool '{pool}'"));
             Err(Refusal::Unacceptable(Place::IpPool, flaw))
         }

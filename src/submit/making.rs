@@ -38,11 +38,17 @@ pub struct Making<'d> {
     pub send_at: Option<Timestamp>,
     /// The message was scheduled, and its time has come.
     pub due: Option<&'d Due>,
+    /// Nothing will be stored, and nothing counts.
+    pub is_rehearsal: bool,
 }
 
 impl Making<'_> {
     pub const fn at(shard: Shard, now: Timestamp) -> Self {
-        Self { shard, now, batch: None, key: None, send_at: None, due: None }
+        Self { shard, now, batch: None, key: None, send_at: None, due: None, is_rehearsal: false }
+    }
+
+    pub fn rehearsal(shard: Shard, now: Timestamp) -> Self {
+        Self { is_rehearsal: true, ..Self::at(shard, now) }
     }
 }
 
@@ -98,16 +104,18 @@ impl Door {
         content: Content,
         making: &Making<'_>,
     ) -> Result<MadeMessage, NotMade> {
+        let now = making.now;
+        let send_at = making.send_at.filter(|at| *at > now);
+        // What is sent later is asked for again then.
+        let request = send_at.map(|_| zipped(&content));
+        let (content, counts) = self.take_from_pool(caller, content).await?;
         let plan = self.parts.traffic.plan();
         admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
         let identity = self.identified(caller, &content).await?;
         let keys = Arc::clone(if self.is_live(caller) { &identity.live_keys } else { &identity.keys });
-        let now = making.now;
-        let send_at = making.send_at.filter(|at| *at > now);
         // A message lies in the day on which it is sent.
         let mint = || MessageId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng);
         let id = making.due.map_or_else(mint, |due| due.stored.id);
-        let request = send_at.map(|_| zipped(&content));
         let ring = self.ring(caller, &identity, &content).await?;
         let links = self.links(caller, &identity, &content, (id, &ring))?;
         let stamp = Stamping { id, now, links };
@@ -158,6 +166,9 @@ impl Door {
             script: options.script.map(|script| script.as_str().to_owned()),
             raw,
         };
+        if let Some(pair) = counts.filter(|_| send_at.is_none() && !making.is_rehearsal) {
+            self.pools.count(pair);
+        }
         let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));
         Ok(MadeMessage { message, scheduled })
     }

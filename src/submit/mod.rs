@@ -15,6 +15,7 @@ pub mod filling;
 mod links;
 mod making;
 mod places;
+mod pools;
 mod quota;
 mod release;
 mod schedule;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub use crate::domain::draft::Content;
 pub use backlog::{Backlog, Full};
 pub use making::Rehearsed;
+pub use pools::{PoolParts, Pools};
 pub use quota::{Charge, Denied, Quotas, Spent, Standing, Usage};
 pub use release::{Due, Released};
 pub use schedule::{Held, Scheduler};
@@ -48,7 +50,7 @@ use crate::domain::id::{BatchId, MessageId};
 use crate::domain::message::{Idempotency, NewItem, NewMessage, NewSubmission};
 use crate::domain::recipient::RecipientStatus;
 use crate::domain::shard::{SHARDS, Shard};
-use crate::routing::TrafficPolicy;
+use crate::routing::{Router, TrafficPolicy};
 use crate::store::mail::accept::{ItemStored, Stored};
 use crate::store::{Store, StoreError};
 use crate::suppress::Suppressions;
@@ -71,6 +73,7 @@ const DEADLINE_EACH: Duration = Duration::from_millis(20);
 pub struct Door {
     parts: DoorParts,
     signing: Signing,
+    pub pools: Arc<Pools>,
     /// Live mail reaches the network.
     is_live: bool,
     return_path_style: ReturnPathStyle,
@@ -94,6 +97,7 @@ pub struct DoorParts {
     pub traffic: Arc<TrafficPolicy>,
     pub suppressions: Arc<Suppressions>,
     pub tokens: Arc<Tokens>,
+    pub router: Arc<Router>,
     /// Where links of mail lead that does not leave this machine.
     pub local_url: Arc<str>,
     pub clock: Arc<dyn Clock>,
@@ -103,6 +107,12 @@ pub struct DoorParts {
 
 impl Door {
     pub fn new(config: &Config, parts: DoorParts) -> Self {
+        let pool_parts = PoolParts {
+            store: parts.store.clone(),
+            router: Arc::clone(&parts.router),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&parts.metrics),
+        };
         Self {
             signing: Signing::new(parts.store.clone(), config.dkim.cache.0, &config.domains.second_signature),
             is_live: !config.is_sandboxed(),
@@ -113,6 +123,7 @@ impl Door {
             message_limit: config.limits.message.0,
             batch_limit: config.limits.batch_bytes.0,
             follows_key: config.database.max_shards_per_tx < SHARDS.len(),
+            pools: Arc::new(Pools::new(pool_parts, config.dkim.cache.0)),
             parts,
         }
     }
@@ -153,7 +164,7 @@ impl Door {
         let mut rehearsed = Vec::with_capacity(submission.items.len());
         for (index, item) in submission.items.into_iter().enumerate() {
             let made = match item.wanted {
-                Ok(wanted) => self.make_item(caller, wanted, &Making::at(shard_of_turn(now), now)).await,
+                Ok(wanted) => self.make_item(caller, wanted, &Making::rehearsal(shard_of_turn(now), now)).await,
                 Err(faults) => Err(NotMade::Refused(Refusal::Faulty(faults))),
             };
             match made {

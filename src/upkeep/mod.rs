@@ -103,7 +103,7 @@ impl Upkeep {
             while self.store.forget_aggregates(BATCH).await? == BATCH.unsigned_abs() {}
             self.store.prune_tls_counts().await?;
             self.store.prune_outcomes().await?;
-            self.store.prune_source_usage().await?;
+            self.store.prune_warmups().await?;
             self.store.prune_quota_usage().await?;
             self.store.prune_sts_policies().await?;
         }

@@ -507,3 +507,48 @@ async fn two_hundred_dead_and_slow_domains_hold_up_nobody_else() {
     assert!(slow.connections() >= 100, "all of them were tried");
     assert_eq!((slow.taken_count(), fine.taken_count()), (0, 30), "and still hang while the others are done");
 }
+
+#[tokio::test]
+async fn an_address_comes_further_by_what_it_sent_and_how_that_was_taken() {
+    let database = std::sync::Arc::new(crate::support::database::Database::new().await);
+    // Two days: the second step, and the first again for what was not liked.
+    for (source, refused) in [("grown", 0), ("sick", 30)] {
+        for (ago, sent) in [(2, 2), (1, 4)] {
+            let sent = sent + 20 * i32::from(refused > 0 && ago == 1) + refused * i32::from(ago == 1);
+            let refused = refused * i32::from(ago == 1);
+            database
+                .execute(&format!(
+                    "INSERT INTO warmup_days (kind, day, subject, receiver, messages, refused) \
+                     VALUES ('address', (now() AT TIME ZONE 'UTC')::date - {ago}, '{source}', 'other', {sent}, {refused})"
+                ))
+                .await;
+        }
+    }
+    let sink = Sink::start().await;
+    let warmup = "warmup = \"slow\"";
+    let since = format!("{warmup}\nsince = \"2020-01-01\"");
+    let shaping = [
+        source("grown", "127.0.0.11", &since),
+        source("sick", "127.0.0.12", warmup),
+        source("again", "127.0.0.14", COLD),
+        source("warm", "127.0.0.13", ""),
+        "[warmups.slow]\ndays = [2, 4, 6, 8]\n".to_owned(),
+        ["grown", "sick", "again"]
+            .map(|name| format!("[pools.{name}]\nmembers = {{ {name} = 1000, warm = 1 }}\n"))
+            .concat(),
+    ];
+    let app = Setup::new().route_to(sink.address).shaping(&shaping.concat()).on(&database).start().await;
+    database.until_count("SELECT count(*) FROM warmups WHERE (subject, step) IN (('grown', 2), ('sick', 0))", 2).await;
+    for (pool, address, allowed) in [("grown", "127.0.0.11", 6), ("sick", "127.0.0.12", 2), ("again", "127.0.0.14", 2)]
+    {
+        let mut own = 0;
+        for n in 0..10 {
+            let mut message = message_to(&format!("r{n}@example.net"));
+            message["ip_pool"] = json!(pool);
+            let id = app.send(&message).await;
+            app.settled(&id).await;
+            own += usize::from(app.attempts(&id).await[0]["source_ip"] == address);
+        }
+        assert_eq!(own, allowed, "{pool}");
+    }
+}

@@ -45,6 +45,7 @@ mod partitions;
 mod plans;
 mod policy;
 mod pooler;
+mod pools;
 mod postfix;
 mod races;
 mod reading;

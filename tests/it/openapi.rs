@@ -53,7 +53,8 @@ async fn asked_back(app: &App, id: &str) -> Vec<Answer> {
 }
 
 /// How the answers begin: with what names them.
-const STARTS: [&str; 16] = [
+const STARTS: [&str; 17] = [
+    "{\"name\":\"",
     "{\"id\":\"",
     "{\"batch_id\":\"",
     "{\"event_id\":\"",
@@ -213,6 +214,12 @@ async fn of_domains(app: &App) -> Vec<Answer> {
         call("GET", &format!("{at}/reports?kind=dmarc"), none).await,
         call("POST", &format!("{at}/verify"), none).await,
         call("POST", &format!("{at}/rotate-dkim"), none).await,
+        call("PUT", "/v1/domain-pools/codes", &json!({"members": [{"domain": "own.example", "warmup": true}]})).await,
+        call("PUT", "/v1/domain-pools/codes", &json!({"members": [{"domain": "own.example"}]})).await,
+        call("PUT", "/v1/domain-pools/codes", &json!({"members": [{"domain": "else.example"}]})).await,
+        call("GET", "/v1/domain-pools", none).await,
+        call("GET", "/v1/domain-pools/codes", none).await,
+        call("DELETE", "/v1/domain-pools/codes", none).await,
         call("DELETE", &at, none).await,
     ]
 }

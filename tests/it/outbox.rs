@@ -602,6 +602,9 @@ fn bad_files() -> Vec<(&'static str, Value)> {
 fn bad_values() -> Vec<(&'static str, Value)> {
     let far = "x".repeat(999);
     vec![
+        ("domain_pool", json!(7)),
+        ("domain_pool", json!("a b")),
+        ("domain_pool", json!({"name": "codes"})),
         ("unsubscribe", json!("news")),
         ("unsubscribe", json!({})),
         ("unsubscribe", json!({"stream": 7})),

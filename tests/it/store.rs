@@ -207,7 +207,7 @@ async fn what_the_fleet_remembers_is_removed_when_it_is_of_no_use() {
         database
             .execute(&format!(
                 "INSERT INTO tls_reports VALUES (CURRENT_DATE - {age}, 'a.example', 'sts', 'mx.example', 'successful', 1); \
-                 INSERT INTO source_usage VALUES (CURRENT_DATE - {age}, 'a', 'other', 1); \
+                 INSERT INTO warmup_days VALUES (CURRENT_DATE - {age}, 'a', 'other', 1, 'address'); \
                  INSERT INTO quota_usage VALUES (gen_random_uuid(), 'recipients_per_day', 'live', CURRENT_DATE - {age} - 1, 1)"
             ))
             .await;
@@ -220,7 +220,7 @@ async fn what_the_fleet_remembers_is_removed_when_it_is_of_no_use() {
             .await;
     }
     assert_eq!(store.prune_tls_counts().await.unwrap(), 2);
-    assert_eq!(store.prune_source_usage().await.unwrap(), 2);
+    assert_eq!(store.prune_warmups().await.unwrap(), 2);
     assert_eq!(store.prune_sts_policies().await.unwrap(), 1);
     assert_eq!(store.prune_quota_usage().await.unwrap(), 1);
     assert_eq!(store.prune_tls_counts().await.unwrap(), 0, "and nothing twice");

@@ -23,14 +23,14 @@ use crate::identity::{ChangeError, DomainInFull};
 use crate::store::accounts::domains::StoredDomain;
 
 /// Whoever may do something with domains, for the project that the query names or their own.
-async fn caller(api: &Api, authed: Authed, mut params: Params) -> Result<Caller, Problem> {
+pub(super) async fn caller(api: &Api, authed: Authed, mut params: Params) -> Result<Caller, Problem> {
     let project = params.project();
     params.finish()?;
     authed.acting(Scope::Domains, api, project).await
 }
 
 /// Refuses whoever has no live mail.
-fn live(caller: Caller) -> Result<Caller, Problem> {
+pub(super) fn live(caller: Caller) -> Result<Caller, Problem> {
     if caller.mode == Mode::Test { Err(Problem::live_only()) } else { Ok(caller) }
 }
 

@@ -34,17 +34,36 @@ pub struct Stream(String);
 
 impl Stream {
     pub fn parse(text: String) -> Result<Self, Flaw> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if text.is_empty() || text.len() > TAG_MAX || !text.bytes().all(is_plain) {
-            let detail = format!("must have 1 to {TAG_MAX} letters, digits, '-', '_' and '.'");
-            return Err(Flaw::new(FaultCode::InvalidStream, detail));
-        }
-        Ok(Self(text))
+        plain_name(text, FaultCode::InvalidStream).map(Self)
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The name of a pool of the project's own domains.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PoolName(String);
+
+impl PoolName {
+    pub fn parse(text: String) -> Result<Self, Flaw> {
+        plain_name(text, FaultCode::InvalidDomainPool).map(Self)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A name that stands in URLs and addresses as it is.
+fn plain_name(text: String, code: FaultCode) -> Result<String, Flaw> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > TAG_MAX || !text.bytes().all(is_plain) {
+        return Err(Flaw::new(code, format!("must have 1 to {TAG_MAX} letters, digits, '-', '_' and '.'")));
+    }
+    Ok(text)
 }
 
 /// Texts by name, returned in status, events and webhooks.

@@ -20,12 +20,12 @@ pub use content::Content;
 pub use expiry::{Expiry, FARTHEST, SendAt};
 pub use fields::{AutoReplies, Origin, Otp, OtpCode, OwnMessageId, ReturnPath};
 pub use header::{HeaderField, HeaderFields, Subject};
-pub use labels::{Metadata, Stream, Tag};
+pub use labels::{Metadata, PoolName, Stream, Tag};
 pub use options::{Demand, Options, Priority, TlsDemand, Tracking};
 pub use raw::{RawDraft, RawParts, wire_fault, with_crlf};
 pub use recipients::{ListPlace, Recipient, Recipients};
 
-use super::address::NamedAddress;
+use super::address::{Address, AddressError, NamedAddress};
 
 /// A message to be composed. Its parts were parsed one by one, and fit together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,13 @@ impl Draft {
 
     pub const fn from(&self) -> &NamedAddress {
         &self.parts.from
+    }
+
+    /// The same message by the same author in another domain.
+    pub fn send_from(&mut self, domain: &str) -> Result<(), AddressError> {
+        let address = Address::parse(&format!("{}@{domain}", self.parts.from.address.local()))?;
+        self.parts.from.address = address;
+        Ok(())
     }
 
     pub const fn recipients(&self) -> &Recipients {
@@ -175,6 +182,8 @@ pub enum Place {
     /// By its position from 0.
     Attachment(usize),
     IpPool,
+    /// The pool of the project's own domains.
+    DomainPool,
     /// The script of the sandbox.
     Sandbox,
     /// All that it goes to.

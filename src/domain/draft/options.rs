@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Expiry, Metadata, Stream, Tag};
+use super::{Expiry, Metadata, PoolName, Stream, Tag};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::script::Script;
 
@@ -21,6 +21,8 @@ pub struct Options {
     /// The kind of mail that it is: its recipient may want no more of that, and says so with one click (RFC 8058).
     pub stream: Option<Stream>,
     pub tracking: Tracking,
+    /// The pool of the project's domains that the author's is taken from.
+    pub domain_pool: Option<PoolName>,
 }
 
 impl Options {

@@ -3,6 +3,7 @@
 pub mod dkim_keys;
 pub mod domain_checks;
 pub mod domain_owners;
+pub mod domain_pools;
 pub mod domain_reports;
 pub mod domains;
 pub mod endpoint_secrets;

@@ -5,7 +5,7 @@ pub mod listings;
 pub mod outcomes;
 pub mod processes;
 pub mod snapshots;
-pub mod source_usage;
 pub mod stats;
 pub mod sts;
 pub mod tls_reports;
+pub mod warmups;

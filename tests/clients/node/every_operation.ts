@@ -115,6 +115,13 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   listDomainReports: () =>
     client.GET("/v1/domains/{id}/reports", { params: { path: { id: made.domain }, query: { kind: "dmarc" } } }),
   verifyDomain: () => client.POST("/v1/domains/{id}/verify", { params: { path: { id: made.domain } } }),
+  putDomainPool: () =>
+    client.PUT("/v1/domain-pools/{name}", {
+      params: { path: { name: "codes" } },
+      body: { members: [{ domain: "new.example", weight: 3, warmup: true }] },
+    }),
+  getDomainPool: () => client.GET("/v1/domain-pools/{name}", { params: { path: { name: "codes" } } }),
+  listDomainPools: () => client.GET("/v1/domain-pools", {}),
   createTemplate: async () => {
     const answer = await client.POST("/v1/templates", { body: { starter: "verification-code" } });
     made.template = given(answer).id;
@@ -280,6 +287,7 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
   revokeKey: () =>
     client.DELETE("/v1/keys/{id}", { params: { path: { id: made.key }, query: { project: made.project } } }),
   deleteUpload: () => client.DELETE("/v1/uploads/{id}", { params: { path: { id: made.upload } } }),
+  deleteDomainPool: () => client.DELETE("/v1/domain-pools/{name}", { params: { path: { name: "codes" } } }),
   deleteDomain: () => client.DELETE("/v1/domains/{id}", { params: { path: { id: made.domain } } }),
   deleteWebhook: () => client.DELETE("/v1/webhooks/{id}", { params: { path: { id: made.webhook } } }),
   deleteSandboxMessage: () => client.DELETE("/v1/sandbox/messages/{id}", { params: { path: { id: made.copy } } }),

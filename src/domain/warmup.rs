@@ -1,0 +1,290 @@
+//! Warm-up: how much a receiver gets from an address, or from a domain, that it does not know yet. The next step is taken after a
+//! day on which nearly as much was sent as the step allows, and was taken well; one back when it was not. Who sends little stays
+//! where they are, who stops for long begins anew: receivers forget.
+
+use std::collections::HashMap;
+
+use time::{Date, Duration};
+
+use super::words::words;
+
+/// Messages to one receiver in a day, at each step, from a domain. After the last, any number.
+pub const DOMAIN_STEPS: [u64; 12] = [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400];
+/// After so long without mail, receivers do not know it any more.
+pub const FORGOTTEN: Duration = Duration::days(30);
+
+/// Percent of what a step allows that must have been sent for the next.
+const FULL_PERCENT: u64 = 70;
+/// Tries of a day from which on shares of them say something.
+const ENOUGH: u64 = 20;
+/// Above these shares a receiver does not like what it gets.
+const REFUSED_PERCENT: u64 = 5;
+const DEFERRED_PERCENT: u64 = 30;
+const COMPLAINTS_PER_MILLE: u64 = 3;
+
+words! {
+    /// What is warmed up.
+    pub enum WarmupKind {
+        /// Subjects are names of source addresses.
+        Address = "address",
+        /// Subjects are ids of sending domains.
+        Domain = "domain",
+    }
+}
+
+/// What is warmed up, and who it is warmed up for.
+pub type Pair = (String, String);
+
+/// What a receiver was sent on one day, and made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Day {
+    pub date: Date,
+    pub messages: u64,
+    /// Tries that were put off, greylisting aside.
+    pub deferred: u64,
+    /// For another reason than the address.
+    pub refused: u64,
+    pub complaints: u64,
+}
+
+impl Day {
+    /// Whether the receiver did not like it.
+    const fn went_badly(&self) -> bool {
+        if self.complaints >= 2 && self.complaints * 1000 >= self.messages * COMPLAINTS_PER_MILLE {
+            return true;
+        }
+        let tries = self.messages + self.deferred + self.refused;
+        tries >= ENOUGH
+            && (self.refused * 100 >= tries * REFUSED_PERCENT || self.deferred * 100 >= tries * DEFERRED_PERCENT)
+    }
+}
+
+/// How far a warm-up has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: u16,
+    /// The last day with mail that was judged.
+    pub judged: Option<Date>,
+}
+
+impl Progress {
+    /// What may be sent to the receiver in a day; `None`: any number.
+    pub fn allowance(self, steps: &[u64], today: Date) -> Option<u64> {
+        let is_forgotten = self.judged.is_some_and(|judged| today - judged > FORGOTTEN);
+        let step = if is_forgotten { 0 } else { self.step };
+        steps.get(usize::from(step)).copied()
+    }
+
+    /// What it is after these days, of which each has mail; in their order. Those that were judged before change nothing.
+    #[must_use]
+    pub fn after(self, days: &[Day], steps: &[u64]) -> Self {
+        let most = u16::try_from(steps.len()).unwrap_or(u16::MAX);
+        let mut progress = self;
+        for day in days {
+            if progress.judged.is_some_and(|judged| day.date <= judged) {
+                continue;
+            }
+            if progress.judged.is_some_and(|judged| day.date - judged > FORGOTTEN) {
+                progress.step = 0;
+            }
+            progress.step = progress.step.min(most);
+            let allowed = steps.get(usize::from(progress.step));
+            if day.went_badly() {
+                progress.step = progress.step.saturating_sub(1);
+            } else if allowed.is_some_and(|allowed| day.messages * 100 >= allowed * FULL_PERCENT) {
+                progress.step += 1;
+            }
+            progress.judged = Some(day.date);
+        }
+        progress
+    }
+}
+
+/// What was sent in a while, and how it was taken at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Less those that were counted and did not leave.
+    pub messages: i64,
+    pub deferred: i64,
+    pub refused: i64,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.deferred += other.deferred;
+        self.refused += other.refused;
+    }
+}
+
+/// Today's mail of everything that is warmed up, as far as one process knows: what all had sent when it asked last, and what it
+/// sent since.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    day: Option<Date>,
+    known: HashMap<Pair, u64>,
+    fresh: HashMap<Pair, Usage>,
+    progress: HashMap<Pair, Progress>,
+    /// The day before which all days were judged.
+    judged: Option<Date>,
+    /// Processes that share what is left.
+    processes: u64,
+}
+
+impl Ledger {
+    /// Begins a day, unless it is the one that was begun.
+    pub fn begin(&mut self, today: Date) {
+        if self.day != Some(today) {
+            (self.day, self.known, self.fresh) = (Some(today), HashMap::new(), HashMap::new());
+        }
+    }
+
+    /// Whether it may send one more today, at these steps. Each process assumes that the others send as much as it does.
+    pub fn has_room(&self, pair: &Pair, steps: &[u64], today: Date) -> bool {
+        let allowed = self.progress.get(pair).copied().unwrap_or_default().allowance(steps, today);
+        allowed.is_none_or(|allowed| self.sent(pair) < allowed)
+    }
+
+    /// Messages sent today, as far as is known.
+    pub fn sent(&self, pair: &Pair) -> u64 {
+        let fresh = self.fresh.get(pair).map_or(0, |usage| usage.messages);
+        let processes = i64::try_from(self.processes.max(1)).unwrap_or(1);
+        self.known.get(pair).copied().unwrap_or(0).saturating_add_signed(fresh.saturating_mul(processes))
+    }
+
+    pub fn add(&mut self, pair: Pair, usage: Usage) {
+        *self.fresh.entry(pair).or_default() += usage;
+    }
+
+    /// Takes back one message of that day, which did not leave.
+    pub fn give_back(&mut self, pair: Pair, day: Date) {
+        if self.day == Some(day) {
+            self.add(pair, Usage { messages: -1, ..Usage::default() });
+        }
+    }
+
+    /// What was sent since the last call, to be added to what all have sent.
+    pub fn take_fresh(&mut self, today: Date) -> Vec<(Pair, Usage)> {
+        self.begin(today);
+        let taken: Vec<_> = self.fresh.drain().collect();
+        for (pair, usage) in &taken {
+            let known = self.known.entry(pair.clone()).or_default();
+            *known = known.saturating_add_signed(usage.messages);
+        }
+        taken
+    }
+
+    /// Has what was taken added again next time, since it could not be.
+    pub fn put_back(&mut self, taken: Vec<(Pair, Usage)>) {
+        for (pair, usage) in taken {
+            if let Some(known) = self.known.get_mut(&pair) {
+                *known = known.saturating_add_signed(usage.messages.saturating_neg());
+            }
+            self.add(pair, usage);
+        }
+    }
+
+    /// Takes over what all processes have sent today.
+    pub fn learn(&mut self, totals: HashMap<Pair, u64>, processes: usize) {
+        self.known.extend(totals);
+        self.processes = processes as u64;
+    }
+
+    /// Takes over what is known of subjects that come into use.
+    pub fn learn_more(&mut self, totals: HashMap<Pair, u64>, progress: HashMap<Pair, Progress>) {
+        self.known.extend(totals);
+        self.progress.extend(progress);
+    }
+
+    /// Has nothing learnt of how far anything has come.
+    pub fn forget_progress(&mut self) {
+        self.progress.clear();
+    }
+
+    /// Whether the days before today are still to be judged.
+    pub fn is_behind(&self, today: Date) -> bool {
+        self.judged != Some(today)
+    }
+
+    /// Takes over how far everything has come by the days before today.
+    pub fn judge(&mut self, progress: HashMap<Pair, Progress>, today: Date) {
+        self.progress.extend(progress);
+        self.judged = Some(today);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+
+    const STEPS: [u64; 3] = [50, 100, 200];
+
+    fn day(number: i64, messages: u64) -> Day {
+        let date = date!(2026 - 11 - 01) + Duration::days(number);
+        Day { date, messages, deferred: 0, refused: 0, complaints: 0 }
+    }
+
+    fn step(days: &[Day]) -> u16 {
+        Progress::default().after(days, &STEPS).step
+    }
+
+    #[test]
+    fn a_step_is_taken_by_volume_and_by_result() {
+        assert_eq!(step(&[day(0, 34)]), 0, "too little");
+        assert_eq!(step(&[day(0, 35)]), 1);
+        assert_eq!(step(&[day(0, 500)]), 1, "one a day");
+        assert_eq!(step(&[day(0, 50), day(1, 50), day(2, 100), day(3, 200)]), 3, "a day with less waits");
+        let warm = Progress { step: 3, judged: None };
+        assert_eq!(warm.allowance(&STEPS, date!(2026 - 11 - 01)), None);
+        let bad = |day: Day| warm.after(&[day], &STEPS).step;
+        assert_eq!(bad(Day { refused: 5, ..day(0, 90) }), 2);
+        assert_eq!(bad(Day { refused: 5, ..day(0, 10) }), 3, "too few to say");
+        assert_eq!(bad(Day { deferred: 45, ..day(0, 90) }), 2);
+        assert_eq!(bad(Day { complaints: 1, ..day(0, 90) }), 3, "one is nobody's pattern");
+        assert_eq!(bad(Day { complaints: 3, ..day(0, 1000) }), 2);
+        assert_eq!(bad(Day { complaints: 2, ..day(0, 1000) }), 3);
+        assert_eq!(step(&[Day { refused: 50, ..day(0, 50) }]), 0, "never below the first");
+    }
+
+    #[test]
+    fn a_day_is_judged_once_and_what_rested_for_long_begins_anew() {
+        let two = [day(0, 50), day(1, 100)];
+        let once = Progress::default().after(&two, &STEPS);
+        assert_eq!((once, once.after(&two, &STEPS)), (Progress { step: 2, judged: Some(two[1].date) }, once));
+        assert_eq!(once.after(&[day(31, 10)], &STEPS).step, 2);
+        assert_eq!(once.after(&[day(32, 10)], &STEPS).step, 0);
+        assert_eq!(once.allowance(&STEPS, day(31, 0).date), Some(200));
+        assert_eq!(once.allowance(&STEPS, day(32, 0).date), Some(50));
+        assert_eq!(once.after(&[day(2, 1)], &[50]).step, 1, "a curve that was made shorter");
+    }
+
+    #[test]
+    fn what_a_process_does_not_know_of_others_it_takes_to_be_as_much_as_its_own() {
+        let today = date!(2026 - 11 - 28);
+        let pair = || ("a".to_owned(), "google".to_owned());
+        let one = Usage { messages: 1, ..Usage::default() };
+        let mut ledger = Ledger::default();
+        ledger.begin(today);
+        ledger.learn(HashMap::from([(pair(), 40)]), 3);
+        for _ in 0..3 {
+            ledger.add(pair(), one);
+        }
+        assert_eq!(ledger.sent(&pair()), 49);
+        assert!(ledger.has_room(&pair(), &STEPS, today));
+        ledger.add(pair(), one);
+        assert!(!ledger.has_room(&pair(), &STEPS, today));
+        let taken = ledger.take_fresh(today);
+        assert_eq!((taken.len(), ledger.sent(&pair())), (1, 44));
+        ledger.put_back(taken);
+        assert_eq!(ledger.sent(&pair()), 52);
+        ledger.judge(HashMap::from([(pair(), Progress { step: 1, judged: Some(today - Duration::days(1)) })]), today);
+        assert!(ledger.has_room(&pair(), &STEPS, today));
+        ledger.begin(today + Duration::days(1));
+        assert_eq!(ledger.sent(&pair()), 0);
+        ledger.give_back(pair(), today);
+        assert_eq!(ledger.sent(&pair()), 0, "a message of yesterday");
+    }
+}

@@ -1,0 +1,265 @@
+//! What addresses and domains that are warmed up sent to each receiver today, by all processes together, and how far each has come.
+
+use std::collections::{BTreeMap, HashMap};
+
+use time::Date;
+
+use crate::domain::id::{DomainId, ProjectId};
+use crate::domain::warmup::{DOMAIN_STEPS, Day, Pair, Progress, Usage, WarmupKind};
+use crate::store::{Store, StoreError, on_pool};
+
+/// Days for which usage is kept.
+const KEPT_DAYS: i32 = 30;
+
+/// What is to be judged of one subject.
+#[derive(Debug, Clone)]
+pub struct Warming<'s> {
+    pub subject: String,
+    pub steps: &'s [u64],
+    /// Days before it do not count.
+    pub since: Option<Date>,
+}
+
+/// How subjects stand with each receiver.
+#[derive(Debug, Default)]
+pub struct WarmupStanding {
+    pub progress: HashMap<Pair, Progress>,
+    /// Messages of today.
+    pub sent: HashMap<Pair, u64>,
+}
+
+fn total(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+impl Store {
+    /// Adds what subjects sent to receivers; returns the day's totals of all processes, of the subjects of that kind named in `only`
+    /// or of all.
+    pub async fn add_warmup_usage(
+        &self,
+        kind: WarmupKind,
+        day: Date,
+        sent: &[(Pair, Usage)],
+        only: Option<&[String]>,
+    ) -> Result<HashMap<Pair, u64>, StoreError> {
+        let of = |number: fn(&Usage) -> i64| sent.iter().map(|(_, usage)| number(usage)).collect::<Vec<_>>();
+        self.within("warmups.add_usage", async {
+            let mut conn = self.conn().await?;
+            if !sent.is_empty() {
+                sqlx::query!(
+                    r#"
+                    INSERT INTO warmup_days AS w (kind, day, subject, receiver, messages, deferred, refused)
+                    SELECT $1, $2, s.* FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) AS s
+                    ON CONFLICT (kind, day, subject, receiver) DO UPDATE SET messages = w.messages + EXCLUDED.messages,
+                        deferred = w.deferred + EXCLUDED.deferred, refused = w.refused + EXCLUDED.refused
+                    "#,
+                    kind.name(),
+                    day,
+                    &sent.iter().map(|((subject, _), _)| subject.clone()).collect::<Vec<_>>(),
+                    &sent.iter().map(|((_, receiver), _)| receiver.clone()).collect::<Vec<_>>(),
+                    &of(|usage| usage.messages),
+                    &of(|usage| usage.deferred),
+                    &of(|usage| usage.refused),
+                )
+                .execute(conn.get()?)
+                .await?;
+            }
+            let rows = sqlx::query!(
+                r#"
+                SELECT subject, receiver, messages FROM warmup_days
+                WHERE kind = $1 AND day = $2 AND ($3::text[] IS NULL OR subject = ANY($3))
+                "#,
+                kind.name(),
+                day,
+                only,
+            )
+            .fetch_all(conn.get()?)
+            .await?;
+            conn.keep().await?;
+            Ok(rows.into_iter().map(|row| ((row.subject, row.receiver), total(row.messages))).collect())
+        })
+        .await
+    }
+
+    /// Judges the days before `today` of source addresses; returns how far each has come with each receiver.
+    pub async fn judge_addresses(
+        &self,
+        warming: &[Warming<'_>],
+        today: Date,
+    ) -> Result<HashMap<Pair, Progress>, StoreError> {
+        let subjects: Vec<_> = warming.iter().map(|one| one.subject.clone()).collect();
+        let rows = on_pool!(
+            self,
+            "warmups.address_days",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT day, subject, receiver, messages, deferred, refused FROM warmup_days
+                WHERE kind = 'address' AND subject = ANY($1) AND day < $2 AND messages > 0 ORDER BY day
+                "#,
+                &subjects,
+                today,
+            )
+            .fetch_all(conn)
+        )?;
+        let days = rows.into_iter().map(|row| {
+            let day = Day {
+                date: row.day,
+                messages: total(row.messages - row.deferred - row.refused),
+                deferred: total(row.deferred),
+                refused: total(row.refused),
+                complaints: 0,
+            };
+            ((row.subject, row.receiver), day)
+        });
+        self.judge(WarmupKind::Address, warming, days.collect()).await
+    }
+
+    /// How domains of a project stand, the days before today judged.
+    pub async fn warmup_standing(
+        &self,
+        project: ProjectId,
+        domains: &[DomainId],
+        today: Date,
+    ) -> Result<WarmupStanding, StoreError> {
+        let progress = self.judge_domains(project, domains, today).await?;
+        let ids: Vec<_> = domains.iter().map(ToString::to_string).collect();
+        let sent = self.add_warmup_usage(WarmupKind::Domain, today, &[], Some(&ids)).await?;
+        Ok(WarmupStanding { progress, sent })
+    }
+
+    /// Judges the days before `today` of domains of a project, by how their mail fared.
+    pub async fn judge_domains(
+        &self,
+        project: ProjectId,
+        domains: &[DomainId],
+        today: Date,
+    ) -> Result<HashMap<Pair, Progress>, StoreError> {
+        let ids: Vec<_> = domains.iter().map(|domain| domain.uuid()).collect();
+        let rows = on_pool!(
+            self,
+            "warmups.domain_days",
+            conn,
+            sqlx::query!(
+                r#"
+                SELECT (o.hour AT TIME ZONE 'UTC')::date AS "day!", d.id, o.receiver, sum(o.accepted)::bigint AS "accepted!",
+                    sum(o.deferred)::bigint AS "deferred!", sum(o.rejected - o.bad_addresses)::bigint AS "refused!",
+                    sum(o.complaints)::bigint AS "complaints!"
+                FROM domains d JOIN outcomes o ON o.project_id = $1 AND o.domain = d.name
+                WHERE d.project_id = $1 AND d.id = ANY($2) AND (o.hour AT TIME ZONE 'UTC')::date < $3
+                GROUP BY 1, 2, 3 ORDER BY 1
+                "#,
+                project.uuid(),
+                &ids,
+                today,
+            )
+            .fetch_all(conn)
+        )?;
+        let days = rows.into_iter().map(|row| {
+            let day = Day {
+                date: row.day,
+                messages: total(row.accepted),
+                deferred: total(row.deferred),
+                refused: total(row.refused),
+                complaints: total(row.complaints),
+            };
+            ((DomainId::from_uuid(row.id).to_string(), row.receiver), day)
+        });
+        let warming: Vec<_> = domains
+            .iter()
+            .map(|domain| Warming { subject: domain.to_string(), steps: &DOMAIN_STEPS, since: None })
+            .collect();
+        self.judge(WarmupKind::Domain, &warming, days.collect()).await
+    }
+
+    /// Adds what follows from days to how far subjects have come. Whoever judged a day first has judged it for all.
+    async fn judge(
+        &self,
+        kind: WarmupKind,
+        warming: &[Warming<'_>],
+        days: Vec<(Pair, Day)>,
+    ) -> Result<HashMap<Pair, Progress>, StoreError> {
+        let subjects: Vec<_> = warming.iter().map(|one| one.subject.clone()).collect();
+        // What was learnt of an address before its first day was learnt of another's.
+        let counts = |pair: &Pair, progress: &Progress| {
+            let since = warming.iter().find(|one| one.subject == pair.0).and_then(|one| one.since);
+            since.is_none_or(|since| progress.judged.is_some_and(|judged| judged >= since))
+        };
+        let mut before = self.list_warmups(kind, &subjects).await?;
+        before.retain(|pair, progress| counts(pair, progress));
+        let mut by_pair: BTreeMap<Pair, Vec<Day>> = BTreeMap::new();
+        for (pair, day) in days {
+            by_pair.entry(pair).or_default().push(day);
+        }
+        let mut moved: Vec<(Pair, Progress)> = Vec::new();
+        for (pair, mut days) in by_pair {
+            let Some(one) = warming.iter().find(|one| one.subject == pair.0) else { continue };
+            days.retain(|day| one.since.is_none_or(|since| day.date >= since));
+            let stood = before.get(&pair).copied().unwrap_or_default();
+            let after = stood.after(&days, one.steps);
+            if after != stood {
+                moved.push((pair, after));
+            }
+        }
+        if moved.is_empty() {
+            return Ok(before);
+        }
+        on_pool!(
+            self,
+            "warmups.judge",
+            conn,
+            sqlx::query!(
+                r#"
+                INSERT INTO warmups AS w (kind, subject, receiver, step, judged)
+                SELECT $1, n.* FROM unnest($2::text[], $3::text[], $4::smallint[], $5::date[]) AS n
+                ON CONFLICT (kind, subject, receiver) DO UPDATE SET step = EXCLUDED.step, judged = EXCLUDED.judged
+                WHERE w.judged < EXCLUDED.judged
+                "#,
+                kind.name(),
+                &moved.iter().map(|((subject, _), _)| subject.clone()).collect::<Vec<_>>(),
+                &moved.iter().map(|((_, receiver), _)| receiver.clone()).collect::<Vec<_>>(),
+                &moved.iter().map(|(_, to)| i16::try_from(to.step).unwrap_or(i16::MAX)).collect::<Vec<_>>(),
+                &moved.iter().filter_map(|(_, to)| to.judged).collect::<Vec<_>>(),
+            )
+            .execute(conn)
+        )?;
+        let mut after = self.list_warmups(kind, &subjects).await?;
+        after.retain(|pair, progress| counts(pair, progress));
+        Ok(after)
+    }
+
+    /// How far subjects have come with each receiver.
+    async fn list_warmups(&self, kind: WarmupKind, subjects: &[String]) -> Result<HashMap<Pair, Progress>, StoreError> {
+        let rows = on_pool!(
+            self,
+            "warmups.list",
+            conn,
+            sqlx::query!(
+                "SELECT subject, receiver, step, judged FROM warmups WHERE kind = $1 AND subject = ANY($2)",
+                kind.name(),
+                subjects,
+            )
+            .fetch_all(conn)
+        )?;
+        let progress = |step: i16, judged| Progress { step: step.unsigned_abs(), judged: Some(judged) };
+        Ok(rows.into_iter().map(|row| ((row.subject, row.receiver), progress(row.step, row.judged))).collect())
+    }
+
+    /// Removes what was sent on days that are long over.
+    pub async fn prune_warmups(&self) -> Result<u64, StoreError> {
+        let done = on_pool!(
+            self,
+            "warmups.prune",
+            conn,
+            sqlx::query!(
+                r#"
+                WITH forgotten AS (DELETE FROM warmups WHERE judged < CURRENT_DATE - $1::int - 1)
+                DELETE FROM warmup_days WHERE day < CURRENT_DATE - $1::int
+                "#,
+                KEPT_DAYS,
+            )
+            .execute(conn)
+        )?;
+        Ok(done.rows_affected())
+    }
+}
