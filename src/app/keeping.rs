@@ -67,6 +67,7 @@ impl Common {
             store: self.store.clone(),
             door: Arc::clone(door),
             resolver: self.resolver.clone(),
+            tls: self.tls.clone(),
             from,
             organization,
             clock: Arc::clone(&self.clock),

@@ -1,9 +1,10 @@
-//! A report of a day's TLS sessions to a domain, as mail (RFC 8460 §4.4, §5.3).
+//! A report of a day's TLS sessions to a domain: as mail (RFC 8460 §4.4, §5.3), or as what is posted (§5.4).
 
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hyper::Uri;
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 use time::{Date, Time};
@@ -17,7 +18,6 @@ use crate::domain::tls_result::{TlsPolicyType, TlsResult, TlsSessions};
 #[derive(Debug, Clone)]
 pub struct TlsReport<'r> {
     pub from: &'r Address,
-    pub to: &'r Address,
     pub organization: &'r str,
     /// The domain whose policy it is.
     pub domain: &'r str,
@@ -38,13 +38,18 @@ impl TlsReport<'_> {
         format!("{id}@{}", self.from.domain())
     }
 
-    /// The message, with CRLF line ends.
-    pub fn write(&self) -> Vec<u8> {
-        let Self { from, to, domain, id, .. } = self;
+    /// What is posted, `application/tlsrpt+gzip`.
+    pub fn packed(&self) -> Vec<u8> {
+        gzip(self.json().to_string().as_bytes())
+    }
+
+    /// The message to a mailbox, with CRLF line ends.
+    pub fn write(&self, to: &Address) -> Vec<u8> {
+        let Self { from, domain, id, .. } = self;
         let (begin, end) = self.span();
         let submitter = from.domain();
         let name = format!("{submitter}!{domain}!{}!{}!{id}.json.gz", begin.unix_timestamp(), end.unix_timestamp());
-        let packed = of_bytes(gzip(self.json().to_string().as_bytes()));
+        let packed = of_bytes(self.packed());
         // An instant that cannot be written so is none.
         let date = self.now.replace_nanosecond(0).unwrap_or(self.now).format(&Rfc2822).unwrap_or_default();
         let boundary = format!("=_{id}");
@@ -119,8 +124,39 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// The mailboxes that a domain wants reports at, by its record `_smtp._tls` (RFC 8460 §3); `None`: it has none, or several.
-pub fn wanted_at(texts: &[String]) -> Option<Vec<Address>> {
+/// Where a report is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    Mailbox(Address),
+    /// Of `https:`, without user information.
+    Url(Uri),
+}
+
+impl Destination {
+    /// The address or URL.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Mailbox(address) => address.to_string(),
+            Self::Url(url) => url.to_string(),
+        }
+    }
+
+    fn parse(uri: &str) -> Option<Self> {
+        let uri = uri.trim();
+        let (scheme, rest) = uri.split_once(':')?;
+        // A comma, a semicolon and an exclamation mark are written encoded; what follows one is a size (RFC 8460 §3, RFC 7489 §6.2).
+        let plain = rest.split('!').next().unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("mailto") {
+            return Address::parse(plain.split('?').next().unwrap_or_default()).ok().map(Self::Mailbox);
+        }
+        let url: Uri = format!("{}:{plain}", scheme.to_ascii_lowercase()).parse().ok()?;
+        let is_plain = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        (url.scheme_str() == Some("https") && is_plain).then_some(Self::Url(url))
+    }
+}
+
+/// Where a domain wants reports, by its record `_smtp._tls` (RFC 8460 §3), two places at most; `None`: it has no record, or several.
+pub fn wanted_at(texts: &[String]) -> Option<Vec<Destination>> {
     let is_record = |text: &&String| text.trim_start().starts_with("v=TLSRPTv1");
     let mut records = texts.iter().filter(is_record);
     let (record, None) = (records.next()?, records.next()) else { return None };
@@ -128,12 +164,7 @@ pub fn wanted_at(texts: &[String]) -> Option<Vec<Address>> {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case("rua").then_some(value)
     })?;
-    let of_uri = |uri: &str| {
-        let (scheme, address) = uri.trim().split_once(':')?;
-        let plain = address.split(['!', '?']).next().unwrap_or_default();
-        Address::parse(plain).ok().filter(|_| scheme.eq_ignore_ascii_case("mailto"))
-    };
-    Some(uris.split(',').filter_map(of_uri).take(2).collect())
+    Some(uris.split(',').filter_map(Destination::parse).take(2).collect())
 }
 
 #[cfg(test)]
@@ -154,7 +185,6 @@ mod tests {
         let all = [sessions(TlsResult::Successful, 7), sessions(TlsResult::CertificateExpired, 2)];
         let report = TlsReport {
             from: &address("tls@sender.example"),
-            to: &address("reports@example.org"),
             organization: "Sender",
             domain: "example.org",
             day: date!(2026 - 11 - 26),
@@ -162,7 +192,7 @@ mod tests {
             sessions: &all,
             now: datetime!(2026-11-27 01:00 UTC),
         };
-        let raw = report.write();
+        let raw = report.write(&address("reports@example.org"));
         assert_eq!(crate::domain::draft::wire_fault(&raw), None);
         let message = mail_parser::MessageParser::default().parse(&raw).unwrap();
         assert_eq!(
@@ -185,14 +215,15 @@ mod tests {
     fn a_domain_says_where_it_wants_reports() {
         let at = |texts: &[&str]| {
             let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
-            wanted_at(&texts).map(|all| all.iter().map(|address| address.as_str().to_owned()).collect::<Vec<_>>())
+            wanted_at(&texts).map(|all| all.iter().map(Destination::text).collect::<Vec<_>>())
         };
         assert_eq!(at(&["other", "v=TLSRPTv1; rua=mailto:a@b.example"]), Some(vec!["a@b.example".to_owned()]));
         assert_eq!(
             at(&["v=TLSRPTv1;rua=https://x.example/r, MAILTO:a@b.example!10m"]),
-            Some(vec!["a@b.example".to_owned()])
+            Some(vec!["https://x.example/r".to_owned(), "a@b.example".to_owned()])
         );
-        assert_eq!(at(&["v=TLSRPTv1; rua=https://x.example"]), Some(vec![]));
+        let none = ["http://x.example", "https://a:b@x.example/", "https:", "ftp://x.example", "https://", "mailto:"];
+        assert_eq!(at(&[&format!("v=TLSRPTv1; rua={}", none.join(","))]), Some(vec![]));
         for none in
             [&[][..], &["v=TLSRPTv2; rua=mailto:a@b.c"], &["v=TLSRPTv1"], &["v=TLSRPTv1; rua=mailto:a@b.example"; 2]]
         {

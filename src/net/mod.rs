@@ -13,6 +13,6 @@ pub mod lists;
 mod name;
 pub(crate) mod own;
 pub(crate) mod server_tls;
-pub(crate) mod tls;
+pub mod tls;
 pub mod validated;
 pub(crate) mod vantage;

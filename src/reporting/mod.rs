@@ -1,5 +1,6 @@
-//! Reports that we send: of each day's TLS sessions, to the domains that ask for them (RFC 8460). They go through the one door like
-//! any mail, from an address in a domain that one of the projects has proved, once for each domain and day.
+//! Reports that we send: of each day's TLS sessions, to the domains that ask for them (RFC 8460). To a mailbox they go through the one
+//! door like any mail, from an address in a domain that one of the projects has proved, once for each domain and day; to a URL they are
+//! posted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use time::Date;
 
-use crate::compose::tls_report::{TlsReport, wanted_at};
+use crate::compose::tls_report::{Destination, TlsReport, wanted_at};
 use crate::compose::token::base32;
 use crate::domain::access::{Caller, Mode};
 use crate::domain::address::{Address, NamedAddress};
@@ -19,6 +20,8 @@ use crate::domain::id::ProjectId;
 use crate::domain::tls_result::{TlsResult, TlsSessions};
 use crate::net::dns::Resolver;
 use crate::net::dns_error::DnsError;
+use crate::net::fetch::post;
+use crate::net::tls::TlsConfigs;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::submit::{Door, Refusal, RequestKey, Submission, SubmitError};
@@ -29,6 +32,8 @@ const EVERY: Duration = Duration::from_mins(10);
 const TAKEN: i64 = 50;
 /// Domains that are asked at once.
 const AT_ONCE: usize = 8;
+/// Deadline of a report that is posted.
+const POST: Duration = Duration::from_secs(30);
 /// How often a domain is asked that does not answer.
 const TRIES: i32 = 5;
 /// A day is over when its last sessions are counted.
@@ -39,6 +44,7 @@ pub struct Reporting {
     pub store: Store,
     pub door: Arc<Door>,
     pub resolver: Resolver,
+    pub tls: TlsConfigs,
     /// An address in a verified domain of one of the projects.
     pub from: Address,
     pub organization: String,
@@ -55,6 +61,8 @@ pub enum Later {
     Dns(DnsError),
     #[error("{0}")]
     Door(SubmitError),
+    #[error("{0}: {1}")]
+    Post(String, String),
 }
 
 impl Reporting {
@@ -114,8 +122,8 @@ impl Reporting {
             Err(DnsError::NoName(_) | DnsError::NoRecords(_)) => return Ok(("not_asked", Vec::new())),
             Err(error) => return Err(Later::Dns(error)),
         };
-        let mailboxes = wanted_at(&texts).unwrap_or_default();
-        if mailboxes.is_empty() {
+        let destinations = wanted_at(&texts).unwrap_or_default();
+        if destinations.is_empty() {
             return Ok(("not_asked", Vec::new()));
         }
         let mut sessions = self.store.list_tls_counts(day, domain).await?;
@@ -123,30 +131,47 @@ impl Reporting {
         if sessions.is_empty() {
             return Ok(("not_asked", Vec::new()));
         }
-        let mut sent_to = Vec::new();
-        for to in &mailboxes {
-            match self.send(project, (from, to), domain, day, &sessions).await? {
-                None => sent_to.push(to.domain().to_owned()),
-                Some(refused) => tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent"),
+        let (mut sent_to, mut is_taken, mut away) = (Vec::new(), false, None);
+        for to in &destinations {
+            let named = format!("{domain} {day} {}", to.text());
+            let mut fingerprint = [0; 32];
+            fingerprint.copy_from_slice(digest(&SHA256, named.as_bytes()).as_ref());
+            let id = base32(&fingerprint[..12]);
+            let (organization, sessions, now) = (self.organization.as_str(), &sessions[..], self.clock.now());
+            let report = TlsReport { from, organization, domain, day, id: &id, sessions, now };
+            match to {
+                Destination::Mailbox(mailbox) => match self.send(project, &report, mailbox, fingerprint).await? {
+                    None => {
+                        is_taken = true;
+                        sent_to.push(mailbox.domain().to_owned());
+                    }
+                    Some(refused) => tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent"),
+                },
+                Destination::Url(url) => {
+                    let document = ("application/tlsrpt+gzip", report.packed());
+                    match post(&self.resolver, &self.tls, url, document, POST).await {
+                        Ok(()) => is_taken = true,
+                        Err(why) => away = Some(Later::Post(to.text(), why)),
+                    }
+                }
             }
         }
-        Ok((if sent_to.is_empty() { "refused" } else { "sent" }, sent_to))
+        match away {
+            // One place that took it is enough: the other would get it twice.
+            Some(away) if !is_taken => Err(away),
+            _ => Ok((if is_taken { "sent" } else { "refused" }, sent_to)),
+        }
     }
 
-    /// Sends one, once: its key is the domain, the day and the mailbox. Gives why it was refused.
+    /// Sends one to a mailbox, once: its key is the domain, the day and the mailbox. Gives why it was refused.
     async fn send(
         &self,
         project: ProjectId,
-        (from, to): (&Address, &Address),
-        domain: &str,
-        day: Date,
-        sessions: &[TlsSessions],
+        report: &TlsReport<'_>,
+        to: &Address,
+        fingerprint: [u8; 32],
     ) -> Result<Option<String>, Later> {
-        let named = format!("{domain} {day} {to}");
-        let fingerprint = digest(&SHA256, named.as_bytes());
-        let id = base32(&fingerprint.as_ref()[..12]);
-        let organization = self.organization.as_str();
-        let report = TlsReport { from, to, organization, domain, day, id: &id, sessions, now: self.clock.now() };
+        let (from, id) = (report.from, report.id);
         let alone = NamedAddress { name: None, address: to.clone() };
         let parts = RawParts {
             from: NamedAddress { name: None, address: from.clone() },
@@ -154,12 +179,11 @@ impl Reporting {
             recipients: Recipients::only(alone, 0).distinct(),
             subject: report.subject(),
             message_id: Some(format!("{id}@{}", from.domain())),
-            bytes: Arc::new(report.write()),
+            bytes: Arc::new(report.write(to)),
             options: Options { priority: Priority::Low, ..Options::default() },
         };
         let Ok(raw) = RawDraft::new(parts, 1) else { return Ok(Some("it cannot be written".to_owned())) };
-        let mut key = RequestKey { key: format!("tlsrpt:{id}"), fingerprint: [0; 32] };
-        key.fingerprint.copy_from_slice(fingerprint.as_ref());
+        let key = RequestKey { key: format!("tlsrpt:{id}"), fingerprint };
         let caller = Caller::of_schedule(project, Mode::Live);
         match self.door.accept(&caller, Submission::one(Content::Raw(Box::new(raw)), Some(key))).await {
             Ok(_) => Ok(None),

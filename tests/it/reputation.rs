@@ -10,6 +10,7 @@ use mailwright::domain::net::NetPolicy;
 use mailwright::feedback::aggregate;
 use mailwright::net::dns::Resolver;
 use mailwright::net::lists::{Listing, ask};
+use mailwright::net::tls::TlsConfigs;
 use mailwright::reporting::Reporting;
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::support::dkim::{add_domain, verdicts};
 use crate::support::dns::{Dns, Zone};
 use crate::support::process::{create_key, create_operator_key};
 use crate::support::sink::{Do, Sink, Step};
+use crate::support::tls::{TestTls, https_taking};
 use crate::support::within;
 
 /// Changes the project `shop` as an operator.
@@ -237,6 +239,7 @@ async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
         store: app.service.store.clone(),
         door: Arc::clone(&app.service.door),
         resolver: resolver(&dns),
+        tls: TlsConfigs::new(std::path::Path::new("")).unwrap(),
         from: from.clone(),
         organization: "Example".to_owned(),
         clock: app.clock.clone(),
@@ -265,4 +268,55 @@ async fn a_domain_that_asks_is_told_once_of_a_days_tls_sessions() {
     app.database.execute(noon).await;
     let own = app.service.store.count_tls_reports_to(yesterday(&app), "asks.example").await.unwrap();
     assert_eq!(own, 1);
+}
+
+#[tokio::test]
+async fn a_domain_that_wants_it_posted_gets_it_by_https_and_never_this_machine() {
+    let web = TestTls::new("reports.posts.example");
+    let (server, mut taken) = https_taking(&web, &[503, 201]).await;
+    let dns = Dns::start(&[("reports.posts.example", Zone::A(Ipv4Addr::LOCALHOST))]).await;
+    let app = Setup::new().paused().start().await;
+    add_domain(&app.database.url, "example.org", &["--algorithm", "ed25519-sha256"]).await;
+    let counted = "INSERT INTO tls_reports VALUES ((now() AT TIME ZONE 'UTC' - interval '30 minutes')::date - 1, 'posts.example', 'sts', \
+                   'mx.posts.example', 'successful', 40)";
+    app.database.execute(counted).await;
+    let text = format!("v=TLSRPTv1; rua=HTTPS://reports.posts.example:{}/v1/tls?of=us!5m", server.port());
+    dns.set_text("_smtp._tls.posts.example", &text);
+    let process = |policy: NetPolicy| {
+        let mut config = mailwright::config::Dns::default();
+        config.servers.0.push(dns.address);
+        Reporting {
+            store: app.service.store.clone(),
+            door: Arc::clone(&app.service.door),
+            resolver: Resolver::new(&config, policy).unwrap(),
+            tls: TlsConfigs::new(&web.ca_file).unwrap(),
+            from: Address::parse("reports@example.org").unwrap(),
+            organization: "Example".to_owned(),
+            clock: app.clock.clone(),
+            rng: Arc::new(SystemRng),
+        }
+    };
+    let finished = "SELECT count(*) FROM tls_report_sends WHERE outcome = 'sent'";
+    let an_hour_later = "UPDATE tls_report_sends SET taken_at = taken_at - interval '61 minutes'";
+    // An address within is a stranger's wish that is not granted.
+    process(NetPolicy::default()).report().await.unwrap();
+    assert!(taken.try_recv().is_err(), "no connection to this machine");
+    for (turn, wanted) in [(1, 0), (2, 1), (3, 1)] {
+        app.database.execute(an_hour_later).await;
+        let local = NetPolicy { allow_private: vec!["127.0.0.0/8".parse().unwrap()] };
+        process(local).report().await.unwrap();
+        assert_eq!(app.database.count(finished).await, wanted, "turn {turn}");
+    }
+    let mut told = Vec::new();
+    while let Ok((head, body)) = taken.try_recv() {
+        assert!(head.starts_with("post /v1/tls?of=us http/1.1\r\n"), "{head}");
+        assert!(head.contains("content-type: application/tlsrpt+gzip"), "{head}");
+        assert!(head.contains(&format!("host: reports.posts.example:{}", server.port())), "{head}");
+        let mut json = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*body), &mut json).unwrap();
+        told.push(serde_json::from_str::<Value>(&json).unwrap());
+    }
+    assert_eq!(told.len(), 2, "one that was not taken, and that again: nothing after it was");
+    assert_eq!(told[0]["report-id"], told[1]["report-id"]);
+    assert_eq!(told[1]["policies"][0]["summary"]["total-successful-session-count"], 40);
 }

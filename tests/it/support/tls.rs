@@ -89,3 +89,40 @@ pub async fn https(tls: &TestTls, text: &'static str) -> std::net::SocketAddr {
     });
     address
 }
+
+/// An HTTPS server that answers requests with these statuses in turn, the last for all further ones, and shows their heads and bodies.
+pub async fn https_taking(
+    tls: &TestTls,
+    statuses: &'static [u16],
+) -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tls.acceptor.clone();
+    let (send, taken) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut count = 0;
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = Vec::new();
+            let (head, body) = loop {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break (String::new(), Vec::new());
+                }
+                let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+                let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+                let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+                if request.len() >= end + 4 + length.unwrap_or(0) {
+                    break (head, request.split_off(end + 4));
+                }
+            };
+            let status = statuses[count.min(statuses.len() - 1)];
+            count += 1;
+            let _ = send.send((head, body));
+            let answer = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, taken)
+}
