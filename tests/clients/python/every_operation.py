@@ -24,6 +24,7 @@ TOMORROW = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(da
 ARGUMENTS = {
     "editMessage": {"body": {"expires_at": TOMORROW}},
     "createProject": {"body": {"name": "new"}},
+    "putDomainPool": {"body": {"members": [{"domain": "example.com"}]}},
     "createWebhook": {"body": {"url": "http://127.0.0.1:9/hook"}},
     "replayWebhook": {"body": {"since": "2026-01-01T00:00:00+00:00"}},
     "getWebhookDelivery": {"event": lambda ids: told(ids["whk"])},
@@ -45,7 +46,7 @@ def told(endpoint):
 # How an operation's success must end before the next begins: the field `status` of its answer.
 UNTIL = {"getMessage": "delivered"}
 ID = re.compile(r"([a-z]{3})_[0-9a-f]{32}")
-METHODS = ["post", "get", "put", "patch", "delete"]
+METHODS = ["post", "put", "get", "patch", "delete"]
 
 with open(sys.argv[1]) as file:
     document = yaml.safe_load(file)

@@ -47,6 +47,20 @@ def ahead(days):
     return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)).isoformat()
 
 
+def is_name(value):
+    return isinstance(value, str) and re.fullmatch("[A-Za-z0-9_.-]{1,64}", value)
+
+
+def is_unsubscribe(value):
+    return isinstance(value, dict) and set(value) == {"stream"} and is_name(value["stream"])
+
+
+def is_tracking(value):
+    if not isinstance(value, dict) or not set(value) <= {"opens", "clicks"}:
+        return False
+    return all(part is None or isinstance(part, bool) for part in value.values())
+
+
 def made_to_fit(body):
     """A pool must be configured, an instant lie ahead, notices go to the author's domain: the schema cannot say so."""
     if isinstance(body, dict):
@@ -57,6 +71,10 @@ def made_to_fit(body):
                 if name != "idempotency_key":
                     body["subject"] = body.get("subject") or "x"
                     body["text"] = body.get("text") or "x"
+        # The same; what is wrong by itself stays, and is refused.
+        for name, is_right in (("domain_pool", is_name), ("unsubscribe", is_unsubscribe), ("tracking", is_tracking)):
+            if is_right(body.get(name)):
+                del body[name]
         if isinstance(body.get("attachments"), list):
             for file in body["attachments"]:
                 if isinstance(file, dict) and not isinstance(file.get("content"), str):
