@@ -88,10 +88,10 @@ install_clients() {
 
 # Samples of mail that came back, and what a library of others finds in them (tests/it/feedback.rs).
 install_samples() {
-    local samples=target/tools/samples requirements=tests/feedback/requirements.txt
-    ! cmp -s $requirements $samples/installed || return 0
+    local samples=target/tools/samples requirements=tests/feedback/requirements.txt crate=tests/feedback/crate.txt
+    ! cat $requirements $crate | cmp -s - $samples/installed || return 0
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-    say "installing samples of bounces"
+    say "installing samples of bounces and reports"
     rm -rf $samples
     mkdir -p $samples/data
     /usr/bin/python3 -m venv $samples/python
@@ -100,7 +100,13 @@ install_samples() {
     $pip download --no-deps --no-binary flufl.bounce --dest $samples --requirement $requirements
     tar --extract --gzip --file $samples/flufl*.tar.gz --directory $samples/data --strip-components 3 --wildcards '*/tests/data/*.txt'
     $samples/python/bin/python tests/feedback/expected.py $samples/data >$samples/expected.jsonl
-    cp $requirements $samples/installed
+    # A crate that nothing is built with: it is fetched and unpacked, and its samples are read.
+    local name sum home=${CARGO_HOME:-$HOME/.cargo}
+    read -r name sum < <(grep -v '^#' $crate)
+    cargo --quiet info "$name" >/dev/null
+    echo "$sum  $(ls "$home"/registry/cache/*/"${name/@/-}".crate | head -n 1)" | sha256sum --check --quiet
+    cp -r "$(ls -d "$home"/registry/src/*/"${name/@/-}"/resources | head -n 1)" $samples/reports
+    cat $requirements $crate >$samples/installed
 }
 
 # What drives the console's page in chromium, and judges whether everyone can use it, at the versions that tests/console pins.
