@@ -341,6 +341,10 @@ BEGIN
                     '[\u0001-\u001f]', '?', 'g'), E'\n') FROM jsonb_array_elements(faults) AS f),
             HINT = 'See the schema SendRequest of openapi.yaml.';
     END IF;
+    IF sender.from_domains IS NOT NULL AND mailwright.value(request, 'domain_pool') IS NOT NULL THEN
+        RAISE EXCEPTION 'the role % may send from some domains alone: leave out domain_pool', quote_ident(session_user)
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF NOT substring(author ->> 'email' FROM '@([^@]*)$') = ANY (sender.from_domains) THEN
         RAISE EXCEPTION 'the role % may not send as %', quote_ident(session_user), substring(author ->> 'email' FROM '@([^@]*)$')
             USING ERRCODE = 'insufficient_privilege';
@@ -1521,7 +1525,8 @@ CREATE TABLE public.outcomes (
     deferred bigint DEFAULT 0 NOT NULL,
     rejected bigint DEFAULT 0 NOT NULL,
     bad_addresses bigint DEFAULT 0 NOT NULL,
-    complaints bigint DEFAULT 0 NOT NULL
+    complaints bigint DEFAULT 0 NOT NULL,
+    refused bigint DEFAULT 0 NOT NULL
 );
 CREATE TABLE public.processes (
     id uuid NOT NULL,
@@ -1806,6 +1811,7 @@ CREATE TABLE public.warmup_days (
     receiver text NOT NULL,
     messages bigint NOT NULL,
     kind text NOT NULL,
+    accepted bigint DEFAULT 0 NOT NULL,
     deferred bigint DEFAULT 0 NOT NULL,
     refused bigint DEFAULT 0 NOT NULL,
     CONSTRAINT warmup_days_kind CHECK ((kind = ANY (ARRAY['address'::text, 'domain'::text])))

@@ -25,12 +25,18 @@ ALTER TABLE warmup_days RENAME COLUMN source TO subject;
 ALTER TABLE warmup_days RENAME COLUMN provider TO receiver;
 ALTER TABLE warmup_days
     ADD COLUMN kind text NOT NULL DEFAULT 'address',
+    ADD COLUMN accepted bigint NOT NULL DEFAULT 0,
     ADD COLUMN deferred bigint NOT NULL DEFAULT 0,
     ADD COLUMN refused bigint NOT NULL DEFAULT 0,
     DROP CONSTRAINT source_usage_pkey,
     ADD CONSTRAINT warmup_days_pkey PRIMARY KEY (kind, day, subject, receiver),
     ADD CONSTRAINT warmup_days_kind CHECK (kind IN ('address', 'domain'));
 ALTER TABLE warmup_days ALTER COLUMN kind DROP DEFAULT;
+-- How it was taken was not counted before.
+UPDATE warmup_days SET accepted = messages;
+
+-- Of those rejected: because of who sends, how much, or what.
+ALTER TABLE outcomes ADD COLUMN refused bigint NOT NULL DEFAULT 0;
 
 -- How far each has come with each receiver.
 CREATE TABLE warmups (
@@ -82,6 +88,25 @@ ALTER FUNCTION mailwright.option_faults(jsonb, jsonb) RENAME TO way_faults;
 CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT mailwright.way_faults(message, limits) || mailwright.pool_faults(message)
 $$;
+-- Which domain it will be is chosen later: a role that may send from some alone asks for none.
+DO $$
+DECLARE
+    of regprocedure := 'mailwright.enqueue(jsonb, text, text, text, timestamptz)';
+    before text := pg_get_functiondef(of);
+    judged text := 'IF NOT substring(author';
+    after text := replace(before, judged,
+        'IF sender.from_domains IS NOT NULL AND mailwright.value(request, ''domain_pool'') IS NOT NULL THEN
+        RAISE EXCEPTION ''the role % may send from some domains alone: leave out domain_pool'', quote_ident(session_user)
+            USING ERRCODE = ''insufficient_privilege'';
+    END IF;
+    ' || judged);
+BEGIN
+    IF after = before THEN
+        RAISE EXCEPTION 'mailwright.enqueue is not as migrations made it';
+    END IF;
+    EXECUTE after;
+END $$;
+
 REVOKE ALL ON FUNCTION mailwright.pool_faults(jsonb), mailwright.option_faults(jsonb, jsonb) FROM PUBLIC;
 
 -- Processes of before count in the table that has another name now.

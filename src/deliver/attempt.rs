@@ -77,9 +77,7 @@ impl Courier {
         report.condemned = report.outcome.condemns_address().then(condemned);
         self.outcomes.count(delivery.project, &envelope.reverse_path, &report, self.clock.now());
         self.let_in_again(&lane, delivery);
-        if !report.is_before_mail() {
-            source.spend(&report);
-        }
+        source.spend(&report);
         Ok(report)
     }
 

@@ -33,6 +33,7 @@ impl OutcomeCounts {
             OutcomeKind::Rejected => OutcomeCount {
                 rejected: 1,
                 bad_addresses: i64::from(report.condemned.is_some()),
+                refused: i64::from(report.outcome.speaks_of_sender()),
                 ..OutcomeCount::default()
             },
             OutcomeKind::Deferred | OutcomeKind::Uncertain | OutcomeKind::Expired | OutcomeKind::Suppressed => return,

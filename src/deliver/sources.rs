@@ -14,7 +14,7 @@ use crate::domain::bounded::make_room;
 use crate::domain::hold::HoldReason;
 use crate::domain::outcome::{AttemptReport, OutcomeKind};
 use crate::domain::target::{SYSTEM_SOURCE, Source, Target};
-use crate::domain::warmup::{Ledger, Pair, Progress, Usage};
+use crate::domain::warmup::{Batch, Ledger, Pair, Progress, Usage};
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::shaping::{NoSourceReason, choose};
 
@@ -38,7 +38,12 @@ struct State {
     aside: HashMap<(String, String), Instant>,
     /// By source and provider.
     ledger: Ledger,
+    /// What was judged last.
+    judged: Vec<WarmingSource>,
 }
+
+/// A source that is warmed up, as the rules have it.
+pub type WarmingSource = (String, Option<Date>, Vec<u64>);
 
 /// Nothing can leave for now.
 #[derive(Debug, Clone, Copy)]
@@ -51,24 +56,28 @@ pub struct NoSource {
 pub struct CountedSource<'a> {
     source: Source,
     sources: &'a Sources,
-    /// Of a source that is warmed up.
+    /// Of a source that is warmed up, until a server heard of the message.
     counted: Option<Pair>,
     day: Date,
 }
 
 impl CountedSource<'_> {
-    /// A server heard of the message: it counts, and so does what the server made of it.
+    /// What a server made of the message counts; and so does the message, if the server heard of it.
     pub fn spend(&mut self, report: &AttemptReport) {
-        let Some(pair) = self.counted.take() else { return };
+        let Some(pair) = &self.counted else { return };
+        let of_sender = report.outcome.speaks_of_sender();
         let usage = match report.outcome.kind() {
-            _ if !report.outcome.speaks_of_sender() => return,
-            OutcomeKind::Deferred => Usage { deferred: 1, ..Usage::default() },
-            OutcomeKind::Rejected => Usage { refused: 1, ..Usage::default() },
-            _ => return,
+            OutcomeKind::Accepted => Usage { accepted: 1, ..Usage::default() },
+            OutcomeKind::Deferred if of_sender => Usage { deferred: 1, ..Usage::default() },
+            OutcomeKind::Rejected if of_sender => Usage { refused: 1, ..Usage::default() },
+            _ => Usage::default(),
         };
-        let mut state = self.sources.state();
-        state.ledger.begin(self.day);
-        state.ledger.add(pair, usage);
+        if usage != Usage::default() {
+            self.sources.state().ledger.add(pair.clone(), usage, self.day);
+        }
+        if !report.is_before_mail() {
+            self.counted = None;
+        }
     }
 }
 
@@ -139,7 +148,7 @@ impl Sources {
             Ok(candidate) => {
                 let counted = candidate.steps.map(|_| pair(candidate.name));
                 if let Some(pair) = counted.clone() {
-                    state.ledger.add(pair, Usage { messages: 1, ..Usage::default() });
+                    state.ledger.add(pair, Usage::ONE, today);
                 }
                 Ok((candidate.source(), counted))
             }
@@ -163,30 +172,31 @@ impl Sources {
     }
 
     /// What was sent since the last call, to be added to what all have sent.
-    pub fn take_fresh(&self, today: Date) -> Vec<(Pair, Usage)> {
+    pub fn take_fresh(&self, today: Date) -> Vec<Batch> {
         self.state().ledger.take_fresh(today)
     }
 
     /// Has what was taken added again next time, since it could not be.
-    pub fn put_back(&self, taken: Vec<(Pair, Usage)>) {
-        self.state().ledger.put_back(taken);
+    pub fn put_back(&self, batches: Vec<Batch>) {
+        self.state().ledger.put_back(batches);
     }
 
-    /// Takes over what all processes have sent today.
-    pub fn learn(&self, totals: HashMap<Pair, u64>, processes: usize) {
-        self.state().ledger.learn(totals, processes);
+    /// Takes over what all processes have sent on a day.
+    pub fn learn(&self, day: Date, totals: HashMap<Pair, u64>, processes: u64) {
+        self.state().ledger.learn(day, totals, processes);
     }
 
-    /// Whether the days before today are still to be judged.
-    pub fn is_behind(&self, today: Date) -> bool {
-        self.state().ledger.is_behind(today)
+    /// Whether the days before today are still to be judged, of these sources and by these rules.
+    pub fn is_behind(&self, warming: &[WarmingSource], today: Date) -> bool {
+        let state = self.state();
+        state.ledger.is_behind(today) || state.judged != warming
     }
 
     /// Takes over how far each source has come.
-    pub fn judge(&self, progress: HashMap<Pair, Progress>, today: Date) {
+    pub fn judge(&self, warming: Vec<WarmingSource>, progress: HashMap<Pair, Progress>, today: Date) {
         let mut state = self.state();
-        state.ledger.forget_progress();
         state.ledger.judge(progress, today);
+        state.judged = warming;
     }
 }
 

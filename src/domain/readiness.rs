@@ -31,6 +31,8 @@ pub struct OutcomeCount {
     pub rejected: i64,
     /// Of those rejected.
     pub bad_addresses: i64,
+    /// Of those rejected: because of who sends, how much, or what.
+    pub refused: i64,
     pub complaints: i64,
 }
 
@@ -40,6 +42,7 @@ impl std::ops::AddAssign for OutcomeCount {
         self.deferred += other.deferred;
         self.rejected += other.rejected;
         self.bad_addresses += other.bad_addresses;
+        self.refused += other.refused;
         self.complaints += other.complaints;
     }
 }
@@ -99,7 +102,7 @@ pub fn of_records(records: &Records, evidence: &Evidence) -> Score {
 /// The same, with what one receiver answered.
 pub fn of_receiver(records: &Score, answers: &OutcomeCount) -> Score {
     let mut reasons = records.reasons.clone();
-    let OutcomeCount { accepted, deferred, rejected, bad_addresses, complaints } = *answers;
+    let OutcomeCount { accepted, deferred, rejected, bad_addresses, refused, complaints } = *answers;
     let tried = accepted + deferred + rejected;
     let mut take = |holds: bool, code: &'static str, takes: u8, detail: String| {
         if holds && tried >= ENOUGH {
@@ -113,9 +116,14 @@ pub fn of_receiver(records: &Score, answers: &OutcomeCount) -> Score {
     let bad = per_mille(bad_addresses, accepted + rejected);
     take(bad >= 50, "bad_addresses", 25, says("of the addresses do not exist", bad));
     take((20..50).contains(&bad), "bad_addresses", 10, says("of the addresses do not exist", bad));
-    let refused = per_mille(rejected - bad_addresses, accepted + rejected);
-    take(refused >= 50, "refused", 30, says("was refused for another reason than the address", refused));
-    take((10..50).contains(&refused), "refused", 10, says("was refused for another reason than the address", refused));
+    let refused = per_mille(refused, accepted + rejected);
+    take(refused >= 50, "refused", 30, says("was refused because of who sends, how much, or what", refused));
+    take(
+        (10..50).contains(&refused),
+        "refused",
+        10,
+        says("was refused because of who sends, how much, or what", refused),
+    );
     let put_off = per_mille(deferred, tried);
     take(put_off >= 300, "deferred", 15, says("of the tries were put off", put_off));
     scored(reasons)
@@ -152,7 +160,10 @@ mod tests {
         assert_eq!(codes(mail), (100, vec![]));
         assert_eq!(codes(OutcomeCount { complaints: 3, ..mail }), (60, vec!["complaints"]));
         assert_eq!(codes(OutcomeCount { rejected: 60, bad_addresses: 60, ..mail }), (75, vec!["bad_addresses"]));
-        assert_eq!(codes(OutcomeCount { rejected: 60, deferred: 900, ..mail }), (55, vec!["refused", "deferred"]));
+        assert_eq!(
+            codes(OutcomeCount { rejected: 60, refused: 60, deferred: 900, ..mail }),
+            (55, vec!["refused", "deferred"])
+        );
         assert_eq!(
             codes(OutcomeCount { accepted: 10, rejected: 10, ..OutcomeCount::default() }),
             (100, vec![]),

@@ -1,8 +1,6 @@
 //! Weighted rendezvous: which member of a pool has a key. The answer follows from the names, the weights and the key alone, so that
 //! it stays the same while the pool does; a member that comes or goes moves only its own share.
 
-use std::cmp::Ordering;
-
 /// How much a member wants a key: the greatest of `-weight / ln(hash)` has it.
 fn score(name: &str, weight: u32, key: &str) -> f64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -16,9 +14,15 @@ fn score(name: &str, weight: u32, key: &str) -> f64 {
     f64::from(weight) / -unit.min(1.0 - f64::EPSILON).ln()
 }
 
-/// The order of two members, given by name and weight, for a key: the one that has it comes first.
-pub fn before(a: (&str, u32), b: (&str, u32), key: &str) -> Ordering {
-    score(b.0, b.1, key).total_cmp(&score(a.0, a.1, key))
+/// Sorts members, given by name and weight, for a key: the one that has it comes first.
+pub fn sort<T>(members: &mut Vec<T>, key: &str, about: impl Fn(&T) -> (&str, u32)) {
+    let scored = |member: T| {
+        let (name, weight) = about(&member);
+        (score(name, weight, key), member)
+    };
+    let mut all: Vec<_> = std::mem::take(members).into_iter().map(scored).collect();
+    all.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    members.extend(all.into_iter().map(|(_, member)| member));
 }
 
 #[cfg(test)]
@@ -26,7 +30,9 @@ mod tests {
     use super::*;
 
     fn has(pool: &[(&'static str, u32)], key: &str) -> &'static str {
-        pool.iter().copied().min_by(|a, b| before(*a, *b, key)).unwrap().0
+        let mut order = pool.to_vec();
+        sort(&mut order, key, |member| *member);
+        order[0].0
     }
 
     #[test]

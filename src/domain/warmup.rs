@@ -39,10 +39,11 @@ pub type Pair = (String, String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Day {
     pub date: Date,
+    /// Those that were taken.
     pub messages: u64,
-    /// Tries that were put off, greylisting aside.
+    /// Tries that were put off because of who sends, how much, or what.
     pub deferred: u64,
-    /// For another reason than the address.
+    /// Refused because of that.
     pub refused: u64,
     pub complaints: u64,
 }
@@ -92,7 +93,9 @@ impl Progress {
             let allowed = steps.get(usize::from(progress.step));
             if day.went_badly() {
                 progress.step = progress.step.saturating_sub(1);
-            } else if allowed.is_some_and(|allowed| day.messages * 100 >= allowed * FULL_PERCENT) {
+            } else if allowed
+                .is_some_and(|allowed| day.messages.saturating_mul(100) >= allowed.saturating_mul(FULL_PERCENT))
+            {
                 progress.step += 1;
             }
             progress.judged = Some(day.date);
@@ -106,25 +109,39 @@ impl Progress {
 pub struct Usage {
     /// Less those that were counted and did not leave.
     pub messages: i64,
+    pub accepted: i64,
+    /// Because of who sends, how much, or what.
     pub deferred: i64,
+    /// The same.
     pub refused: i64,
+}
+
+impl Usage {
+    /// One message.
+    pub const ONE: Self = Self { messages: 1, accepted: 0, deferred: 0, refused: 0 };
 }
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.messages += other.messages;
+        self.accepted += other.accepted;
         self.deferred += other.deferred;
         self.refused += other.refused;
     }
 }
 
-/// Today's mail of everything that is warmed up, as far as one process knows: what all had sent when it asked last, and what it
-/// sent since.
+/// What one process sent on a day, to be added to what all have sent.
+pub type Batch = (Date, Vec<(Pair, Usage)>);
+
+/// A day's mail of everything that is warmed up, as far as one process knows: what all had sent when it asked last, and what it
+/// sent since. What belongs to another day changes nothing of this one.
 #[derive(Debug, Default)]
 pub struct Ledger {
     day: Option<Date>,
     known: HashMap<Pair, u64>,
     fresh: HashMap<Pair, Usage>,
+    /// Of the day before, what was not told yet.
+    left: Option<Batch>,
     progress: HashMap<Pair, Progress>,
     /// The day before which all days were judged.
     judged: Option<Date>,
@@ -133,11 +150,18 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Begins a day, unless it is the one that was begun.
+    /// Begins a day, unless it is the one that was begun, or just over: whoever asked the time before midnight may come after it.
     pub fn begin(&mut self, today: Date) {
-        if self.day != Some(today) {
-            (self.day, self.known, self.fresh) = (Some(today), HashMap::new(), HashMap::new());
+        let Some(day) = self.day else {
+            self.day = Some(today);
+            return;
+        };
+        if day == today || day.previous_day() == Some(today) {
+            return;
         }
+        let fresh = std::mem::take(&mut self.fresh);
+        self.left = Some((day, fresh.into_iter().collect::<Vec<_>>())).filter(|(_, fresh)| !fresh.is_empty());
+        (self.day, self.known) = (Some(today), HashMap::new());
     }
 
     /// Whether it may send one more today, at these steps. Each process assumes that the others send as much as it does.
@@ -146,60 +170,62 @@ impl Ledger {
         allowed.is_none_or(|allowed| self.sent(pair) < allowed)
     }
 
-    /// Messages sent today, as far as is known.
+    /// Messages sent on the day, as far as is known.
     pub fn sent(&self, pair: &Pair) -> u64 {
         let fresh = self.fresh.get(pair).map_or(0, |usage| usage.messages);
         let processes = i64::try_from(self.processes.max(1)).unwrap_or(1);
         self.known.get(pair).copied().unwrap_or(0).saturating_add_signed(fresh.saturating_mul(processes))
     }
 
-    pub fn add(&mut self, pair: Pair, usage: Usage) {
-        *self.fresh.entry(pair).or_default() += usage;
-    }
-
-    /// Takes back one message of that day, which did not leave.
-    pub fn give_back(&mut self, pair: Pair, day: Date) {
+    /// Counts what was sent, or came of what was sent, on a day; of another than this one, nothing.
+    pub fn add(&mut self, pair: Pair, usage: Usage, day: Date) {
         if self.day == Some(day) {
-            self.add(pair, Usage { messages: -1, ..Usage::default() });
+            *self.fresh.entry(pair).or_default() += usage;
         }
     }
 
-    /// What was sent since the last call, to be added to what all have sent.
-    pub fn take_fresh(&mut self, today: Date) -> Vec<(Pair, Usage)> {
+    /// Takes back one message of a day, which did not leave.
+    pub fn give_back(&mut self, pair: Pair, day: Date) {
+        self.add(pair, Usage { messages: -1, ..Usage::default() }, day);
+    }
+
+    /// What was sent since the last call, by day.
+    pub fn take_fresh(&mut self, today: Date) -> Vec<Batch> {
         self.begin(today);
+        let mut batches: Vec<_> = self.left.take().into_iter().collect();
         let taken: Vec<_> = self.fresh.drain().collect();
         for (pair, usage) in &taken {
             let known = self.known.entry(pair.clone()).or_default();
             *known = known.saturating_add_signed(usage.messages);
         }
-        taken
+        batches.extend(self.day.filter(|_| !taken.is_empty()).map(|day| (day, taken)));
+        batches
     }
 
-    /// Has what was taken added again next time, since it could not be.
-    pub fn put_back(&mut self, taken: Vec<(Pair, Usage)>) {
-        for (pair, usage) in taken {
-            if let Some(known) = self.known.get_mut(&pair) {
-                *known = known.saturating_add_signed(usage.messages.saturating_neg());
+    /// Has what was taken added again next time, since it could not be; of days but this one and the one before it is forgotten.
+    pub fn put_back(&mut self, batches: Vec<Batch>) {
+        for (day, taken) in batches {
+            if self.day != Some(day) {
+                if self.left.is_none() && self.day.and_then(Date::previous_day) == Some(day) {
+                    self.left = Some((day, taken));
+                }
+                continue;
             }
-            self.add(pair, usage);
+            for (pair, usage) in taken {
+                if let Some(known) = self.known.get_mut(&pair) {
+                    *known = known.saturating_add_signed(usage.messages.saturating_neg());
+                }
+                self.add(pair, usage, day);
+            }
         }
     }
 
-    /// Takes over what all processes have sent today.
-    pub fn learn(&mut self, totals: HashMap<Pair, u64>, processes: usize) {
-        self.known.extend(totals);
-        self.processes = processes as u64;
-    }
-
-    /// Takes over what is known of subjects that come into use.
-    pub fn learn_more(&mut self, totals: HashMap<Pair, u64>, progress: HashMap<Pair, Progress>) {
-        self.known.extend(totals);
-        self.progress.extend(progress);
-    }
-
-    /// Has nothing learnt of how far anything has come.
-    pub fn forget_progress(&mut self) {
-        self.progress.clear();
+    /// Takes over what all processes have sent on a day.
+    pub fn learn(&mut self, day: Date, totals: HashMap<Pair, u64>, processes: u64) {
+        self.processes = processes;
+        if self.day == Some(day) {
+            self.known.extend(totals);
+        }
     }
 
     /// Whether the days before today are still to be judged.
@@ -207,10 +233,20 @@ impl Ledger {
         self.judged != Some(today)
     }
 
-    /// Takes over how far everything has come by the days before today.
-    pub fn judge(&mut self, progress: HashMap<Pair, Progress>, today: Date) {
+    /// Takes over how far something has come.
+    pub fn learn_progress(&mut self, progress: HashMap<Pair, Progress>) {
         self.progress.extend(progress);
+    }
+
+    /// Takes over how far everything has come by the days before today, and nothing else is known.
+    pub fn judge(&mut self, progress: HashMap<Pair, Progress>, today: Date) {
+        self.progress = progress;
         self.judged = Some(today);
+    }
+
+    /// Notes whether the days before today are judged.
+    pub fn note_judged(&mut self, judged: Option<Date>) {
+        self.judged = judged;
     }
 }
 
@@ -265,26 +301,45 @@ mod tests {
     fn what_a_process_does_not_know_of_others_it_takes_to_be_as_much_as_its_own() {
         let today = date!(2026 - 11 - 28);
         let pair = || ("a".to_owned(), "google".to_owned());
-        let one = Usage { messages: 1, ..Usage::default() };
         let mut ledger = Ledger::default();
         ledger.begin(today);
-        ledger.learn(HashMap::from([(pair(), 40)]), 3);
+        ledger.learn(today, HashMap::from([(pair(), 40)]), 3);
         for _ in 0..3 {
-            ledger.add(pair(), one);
+            ledger.add(pair(), Usage::ONE, today);
         }
         assert_eq!(ledger.sent(&pair()), 49);
         assert!(ledger.has_room(&pair(), &STEPS, today));
-        ledger.add(pair(), one);
+        ledger.add(pair(), Usage::ONE, today);
         assert!(!ledger.has_room(&pair(), &STEPS, today));
         let taken = ledger.take_fresh(today);
-        assert_eq!((taken.len(), ledger.sent(&pair())), (1, 44));
+        assert_eq!((taken[0].0, taken[0].1.len(), ledger.sent(&pair())), (today, 1, 44));
         ledger.put_back(taken);
         assert_eq!(ledger.sent(&pair()), 52);
         ledger.judge(HashMap::from([(pair(), Progress { step: 1, judged: Some(today - Duration::days(1)) })]), today);
         assert!(ledger.has_room(&pair(), &STEPS, today));
-        ledger.begin(today + Duration::days(1));
+    }
+
+    #[test]
+    fn what_is_of_yesterday_is_told_as_yesterdays_and_takes_no_room_today() {
+        let (yesterday, today) = (date!(2026 - 11 - 27), date!(2026 - 11 - 28));
+        let pair = || ("a".to_owned(), "google".to_owned());
+        let mut ledger = Ledger::default();
+        ledger.begin(yesterday);
+        ledger.add(pair(), Usage::ONE, yesterday);
+        ledger.begin(today);
+        ledger.add(pair(), Usage::ONE, today);
+        // What began before midnight ends after it, and was asked for before.
+        ledger.begin(yesterday);
+        ledger.give_back(pair(), yesterday);
+        ledger.learn(yesterday, HashMap::from([(pair(), 50)]), 1);
+        assert_eq!(ledger.sent(&pair()), 1, "today's alone");
+        let batches = ledger.take_fresh(today);
+        let one = |day| (day, vec![(pair(), Usage::ONE)]);
+        assert_eq!(batches, [one(yesterday), one(today)]);
+        ledger.put_back(batches);
+        assert_eq!(ledger.take_fresh(today), [one(yesterday), one(today)]);
+        // A clock that is put right by more than that begins anew.
+        ledger.begin(date!(2026 - 11 - 01));
         assert_eq!(ledger.sent(&pair()), 0);
-        ledger.give_back(pair(), today);
-        assert_eq!(ledger.sent(&pair()), 0, "a message of yesterday");
     }
 }

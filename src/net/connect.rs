@@ -1,7 +1,7 @@
 //! A connection to a stranger's HTTP server: resolved once, judged, connected to what was judged, secured by the
 //! roots and the host's name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,7 +23,16 @@ pub async fn connect(
     port: u16,
     is_secured: bool,
 ) -> Result<Stream, String> {
-    let addresses = resolver.permitted(host).await.map_err(text)?;
+    connect_to_one(tls, host, port, resolver.permitted(host).await.map_err(text)?, is_secured).await
+}
+
+async fn connect_to_one(
+    tls: &TlsConfigs,
+    host: &str,
+    port: u16,
+    addresses: Vec<IpAddr>,
+    is_secured: bool,
+) -> Result<Stream, String> {
     let mut last = String::new();
     for ip in addresses {
         match TcpStream::connect(SocketAddr::new(ip, port)).await {
@@ -32,6 +41,16 @@ pub async fn connect(
         }
     }
     Err(last)
+}
+
+/// Connects to a host that a stranger's record names: never to this machine.
+pub async fn connect_to_foreign(
+    resolver: &Resolver,
+    tls: &TlsConfigs,
+    host: &str,
+    port: u16,
+) -> Result<Stream, String> {
+    connect_to_one(tls, host, port, resolver.foreign(host).await.map_err(text)?, true).await
 }
 
 /// Connects to a host that the operator named, whatever its address is.

@@ -70,7 +70,8 @@ impl Reporting {
     pub async fn run(self, shutdown: Shutdown) {
         while shutdown.pause(self.rng.jitter(EVERY, 0.5)).await {
             loop {
-                match self.report().await {
+                let Some(told) = shutdown.soft.run_until_cancelled(Box::pin(self.report())).await else { return };
+                match told {
                     // There are more.
                     Ok(count) if count as u64 == TAKEN.unsigned_abs() && !shutdown.soft.is_cancelled() => {}
                     Ok(_) => break,
@@ -140,12 +141,13 @@ impl Reporting {
             let (organization, sessions, now) = (self.organization.as_str(), &sessions[..], self.clock.now());
             let report = TlsReport { from, organization, domain, day, id: &id, sessions, now };
             match to {
-                Destination::Mailbox(mailbox) => match self.send(project, &report, mailbox, fingerprint).await? {
-                    None => {
+                Destination::Mailbox(mailbox) => match self.send(project, &report, mailbox, fingerprint).await {
+                    Err(later) => away = Some(later),
+                    Ok(None) => {
                         is_taken = true;
                         sent_to.push(mailbox.domain().to_owned());
                     }
-                    Some(refused) => tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent"),
+                    Ok(Some(refused)) => tracing::warn!(domain, refused, "a report of TLS sessions cannot be sent"),
                 },
                 Destination::Url(url) => {
                     let document = ("application/tlsrpt+gzip", report.packed());

@@ -31,6 +31,11 @@ const HOSTS_ASKED: usize = 30;
 /// Letters of a group's name.
 const GROUP_MAX: usize = 200;
 
+/// For so long it is believed who runs a domain's servers.
+const PROVIDER_KEEP: Duration = Duration::from_hours(1);
+/// Domains of which that is remembered.
+const PROVIDERS_MAX: usize = 50_000;
+
 /// A mail host of a domain.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -71,6 +76,8 @@ pub struct Resolutions {
     pub mx_port: u16,
     pub rng: Arc<dyn Rng>,
     pub cells: Mutex<HashMap<String, Cell>>,
+    /// Who runs domains' servers: kept for longer, for whoever does not wait.
+    pub providers: Mutex<HashMap<String, (Option<String>, Instant)>>,
 }
 
 impl Resolutions {
@@ -79,15 +86,24 @@ impl Resolutions {
         let cell = self.cell(domain);
         let asked = cell.get_or_init(|| async {
             let answer = Box::pin(self.ask(domain, classifier)).await.map(Arc::new);
+            if let Ok(resolution) = &answer {
+                let mut providers = self.providers();
+                make_room(&mut providers, PROVIDERS_MAX, |(_, since)| since.elapsed() < PROVIDER_KEEP);
+                providers.insert(domain.to_owned(), (resolution.provider.clone(), Instant::now()));
+            }
             (answer, Instant::now())
         });
         asked.await.0.clone()
     }
 
-    /// The answer, if it is known and not old.
-    pub fn known(&self, domain: &str) -> Option<Answer> {
-        let cells = self.cells();
-        cells.get(domain).filter(|cell| is_fresh(cell)).and_then(|cell| cell.get()).map(|(answer, _)| answer.clone())
+    /// Who runs a domain's servers, as it was found last, and whether that should be asked again; `None`: it was not found yet.
+    pub fn provider(&self, domain: &str) -> Option<(Option<String>, bool)> {
+        let providers = self.providers();
+        providers.get(domain).map(|(provider, since)| (provider.clone(), since.elapsed() > PROVIDER_KEEP))
+    }
+
+    fn providers(&self) -> MutexGuard<'_, HashMap<String, (Option<String>, Instant)>> {
+        self.providers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cells(&self) -> MutexGuard<'_, HashMap<String, Cell>> {

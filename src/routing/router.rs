@@ -121,6 +121,7 @@ impl Router {
             mx_port: config.delivery.mx_port,
             rng: Arc::clone(&parts.rng),
             cells: Mutex::default(),
+            providers: Mutex::default(),
         };
         Self {
             traffic: parts.traffic,
@@ -156,14 +157,13 @@ impl Router {
 
     fn known_provider(self: &Arc<Self>, project: ProjectId, domain: &str) -> Option<String> {
         let plan = self.traffic.plan();
-        if let Some(provider) = plan.classifier.provider_of_domain(domain) {
-            return Some(provider.to_owned());
-        }
+        // Of what goes through smarthosts nobody is known.
         if !matches!(plan.route(project, domain), Route::Mx) {
             return None;
         }
-        if let Some(known) = self.resolutions.known(domain) {
-            return known.ok().and_then(|resolution| resolution.provider.clone());
+        let known = self.resolutions.provider(domain);
+        if let Some((provider, false)) = known {
+            return provider;
         }
         if let Ok(place) = Arc::clone(&self.asked_ahead).try_acquire_owned() {
             let (this, domain) = (Arc::clone(self), domain.to_owned());
@@ -172,7 +172,10 @@ impl Router {
                 drop(place);
             });
         }
-        None
+        match known {
+            Some((provider, _)) => provider,
+            None => plan.classifier.provider_of_domain(domain).map(str::to_owned),
+        }
     }
 
     /// Notes that an address did not answer: it is asked last for a while.

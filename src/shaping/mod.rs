@@ -145,6 +145,9 @@ impl Shaping {
 
 fn check(file: &File) -> Result<(), ShapingError> {
     for (name, pool) in &file.pools {
+        if name == DEFAULT_POOL && pool.projects.is_some() {
+            return Err(ShapingError::new(format!("pools.{name}: it is everybody's, and can have no projects")));
+        }
         if pool.members.values().sum::<u32>() == 0 {
             return Err(ShapingError::new(format!("pools.{name}: needs a member with a weight")));
         }

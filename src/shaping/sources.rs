@@ -92,7 +92,7 @@ pub fn choose<'a>(
 ) -> Result<Candidate<'a>, NoSourceReason> {
     let mut order: Vec<_> =
         candidates.iter().filter(|c| c.weight > 0 && !c.rule.draining && reaches(c)).copied().collect();
-    order.sort_by(|a, b| rendezvous::before((a.name, a.weight), (b.name, b.weight), domain));
+    rendezvous::sort(&mut order, domain, |candidate| (candidate.name, candidate.weight));
     if order.is_empty() {
         return Err(NoSourceReason::None);
     }

@@ -126,6 +126,7 @@ fn a_faulty_file_says_where_and_why() {
         ("[limits.default]\nconnections = 0", "nonzero"),
         ("[limits.default]\nmessage_rate = \"5\"", "is not a rate"),
         ("[pools.p]\nmembers = { x = 1 }", "pools.p: there is no source 'x'"),
+        ("[pools.default]\nmembers = { x = 1 }\nprojects = [\"shop\"]", "pools.default: it is everybody's"),
         ("[[routes]]\npool = \"p\"", "routes[0]: there is no pool 'p'"),
         ("[[routes]]\nvia = \"http://x\"", "is neither mx"),
         ("[sources.a]\naddress = \"192.0.2.1\"\nhello = \"h\"\nwarmup = \"w\"", "there is no warm-up 'w'"),

@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::content::{self, Final, NotMade, Stamping};
 use super::places::Ranks;
+use super::pools::Counted;
 use super::release::Due;
 use super::signing::Identity;
 use super::{Door, WriteError, admit};
@@ -57,6 +58,8 @@ pub struct MadeMessage {
     pub message: NewMessage,
     /// It is to be sent later, and this is stored of it.
     pub scheduled: Option<NewScheduled>,
+    /// What it counts as, once it is stored.
+    pub counted: Option<Counted>,
 }
 
 /// What would be sent.
@@ -84,16 +87,17 @@ impl Rehearsed {
     }
 }
 
-/// The item that these messages make.
-pub fn item_of(made: Vec<MadeMessage>, key: Option<Idempotency>) -> NewItem {
-    let mut item = NewItem { key, ..NewItem::default() };
+/// The item that these messages make, and what they count as.
+pub fn item_of(made: Vec<MadeMessage>, key: Option<Idempotency>) -> (NewItem, Vec<Counted>) {
+    let (mut item, mut counted) = (NewItem { key, ..NewItem::default() }, Vec::new());
     for made in made {
+        counted.extend(made.counted);
         match made.scheduled {
             Some(scheduled) => item.scheduled.push(scheduled),
             None => item.messages.push(made.message),
         }
     }
-    item
+    (item, counted)
 }
 
 impl Door {
@@ -106,12 +110,16 @@ impl Door {
     ) -> Result<MadeMessage, NotMade> {
         let now = making.now;
         let send_at = making.send_at.filter(|at| *at > now);
-        // What is sent later is asked for again then.
-        let request = send_at.map(|_| zipped(&content));
-        let (content, counts) = self.take_from_pool(caller, content).await?;
+        // What is sent later is asked for again then, by nobody's key: one for some domains alone chooses now.
+        let mut content = content;
+        let asked = send_at.filter(|_| caller.from_domains.is_none()).map(|_| zipped(&content));
+        let counts = send_at.is_none() && !making.is_rehearsal;
+        let (identity, counted) = self.identified_from_pool(caller, &mut content, counts).await?;
+        let request = asked.or_else(|| {
+            content.options_mut().domain_pool = None;
+            send_at.map(|_| zipped(&content))
+        });
         let plan = self.parts.traffic.plan();
-        admit::admit(caller, &content, &plan).map_err(NotMade::Refused)?;
-        let identity = self.identified(caller, &content).await?;
         let keys = Arc::clone(if self.is_live(caller) { &identity.live_keys } else { &identity.keys });
         // A message lies in the day on which it is sent.
         let mint = || MessageId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng);
@@ -166,11 +174,8 @@ impl Door {
             script: options.script.map(|script| script.as_str().to_owned()),
             raw,
         };
-        if let Some(pair) = counts.filter(|_| send_at.is_none() && !making.is_rehearsal) {
-            self.pools.count(pair);
-        }
         let scheduled = send_at.zip(request).map(|(send_at, request)| later(&message, send_at, request));
-        Ok(MadeMessage { message, scheduled })
+        Ok(MadeMessage { message, scheduled, counted })
     }
 }
 
@@ -180,7 +185,7 @@ impl Door {
     }
 
     /// What the project is as the author of a message; refused if that, or where notices go, is another's.
-    async fn identified(&self, caller: &Caller, content: &Content) -> Result<Arc<Identity>, NotMade> {
+    pub(super) async fn identified(&self, caller: &Caller, content: &Content) -> Result<Arc<Identity>, NotMade> {
         let (project, domain) = (caller.project, content.author().domain());
         let mut identity = self.signing.identity(project, domain).await?;
         if !self.is_live(caller) {

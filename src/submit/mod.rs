@@ -58,6 +58,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tokens::Tokens;
 use content::NotMade;
 use making::{MadeMessage, Making};
+use pools::Counted;
 use signing::Signing;
 
 /// How long an idempotency key is remembered.
@@ -110,8 +111,8 @@ impl Door {
         let pool_parts = PoolParts {
             store: parts.store.clone(),
             router: Arc::clone(&parts.router),
+            quotas: Arc::clone(&parts.quotas),
             clock: Arc::clone(&parts.clock),
-            metrics: Arc::clone(&parts.metrics),
         };
         Self {
             signing: Signing::new(parts.store.clone(), config.dkim.cache.0, &config.domains.second_signature),
@@ -172,7 +173,7 @@ impl Door {
                     let messages = made.iter_mut().map(|made| &mut made.message);
                     self.mark_suppressed(caller, messages.collect()).await?;
                     let shown = made.iter().map(|made| Rehearsed::of(&made.message)).collect();
-                    rehearsed.push(Ok((answers::of_item(&making::item_of(made, None)), shown)));
+                    rehearsed.push(Ok((answers::of_item(&making::item_of(made, None).0), shown)));
                 }
                 Err(NotMade::Failed(error)) => return Err(error.into()),
                 Err(NotMade::Refused(refusal)) if mode == Strictness::Strict => {
@@ -251,7 +252,10 @@ impl Door {
                 let ids = known.map(|items| items.concat()).ok_or(NotMade::Refused(refusal))?;
                 Ok(Made::Before(ids))
             }
-            (made, key) => Ok(Made::New(making::item_of(made?, key))),
+            (made, key) => {
+                let (item, counted) = making::item_of(made?, key);
+                Ok(Made::New(item, counted))
+            }
         }
     }
 
@@ -264,10 +268,14 @@ impl Door {
     ) -> Result<Accepted, SubmitError> {
         let suppressed = self.mark_suppressed(caller, made.iter_mut().flat_map(Made::messages).collect()).await?;
         let to_store: Vec<_> = made.iter().map(|made| made.as_ref().ok().and_then(Made::to_store)).collect();
-        let mut answers = Vec::with_capacity(made.len());
+        let (mut answers, mut counts) = (Vec::with_capacity(made.len()), Vec::with_capacity(made.len()));
         for made in made {
+            let mut counted = Vec::new();
             let (answer, item) = match made {
-                Ok(Made::New(item)) => (Ok(answers::of_item(&item)), item),
+                Ok(Made::New(item, counts)) => {
+                    counted = counts;
+                    (Ok(answers::of_item(&item)), item)
+                }
                 Ok(Made::Before(ids)) => {
                     let before = self.load_item(&ids).await.map_err(|error| WriteError::from(&error))?;
                     (Ok(before), NewItem::default())
@@ -275,6 +283,7 @@ impl Door {
                 Err(refusal) => (Err(refusal), NewItem::default()),
             };
             answers.push(answer);
+            counts.push(counted);
             submission.items.push(item);
         }
         let count = submission.items.iter().map(|item| item.ids().count()).sum::<usize>();
@@ -292,9 +301,10 @@ impl Door {
             Stored::Accepted(stored) => {
                 self.parts.metrics.accepted.with_label_values(&[caller.mode.name()]).inc_by(count as u64);
                 self.parts.metrics.settled.with_label_values(&[RecipientStatus::Suppressed.name()]).inc_by(suppressed);
-                for (answer, stored) in answers.iter_mut().zip(stored) {
+                for ((answer, counted), stored) in answers.iter_mut().zip(counts).zip(stored) {
                     match stored {
-                        ItemStored::Accepted | ItemStored::Gone => {}
+                        ItemStored::Accepted => counted.into_iter().for_each(Counted::keep),
+                        ItemStored::Gone => {}
                         ItemStored::Replayed(ids) => {
                             *answer = Ok(self.load_item(&ids).await.map_err(|error| WriteError::from(&error))?);
                         }
@@ -371,7 +381,7 @@ impl Door {
 
 /// An item, ready to be stored, or stored before.
 enum Made {
-    New(NewItem),
+    New(NewItem, Vec<Counted>),
     Before(Vec<MessageId>),
 }
 
@@ -379,19 +389,19 @@ impl Made {
     /// The messages of an item that are to be stored now.
     fn messages(made: &mut Result<Self, Refusal>) -> &mut [NewMessage] {
         match made {
-            Ok(Self::New(item)) => &mut item.messages,
+            Ok(Self::New(item, _)) => &mut item.messages,
             Ok(Self::Before(_)) | Err(_) => &mut [],
         }
     }
 
     /// The bytes that are to be stored, if any are.
     fn to_store(&self) -> Option<u64> {
-        matches!(self, Self::New(_)).then(|| self.bytes() as u64)
+        matches!(self, Self::New(..)).then(|| self.bytes() as u64)
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::New(item) => {
+            Self::New(item, _) => {
                 let messages = item.messages.iter().map(|message| message.raw.len());
                 messages.chain(item.scheduled.iter().map(|later| later.request.len())).sum()
             }

@@ -8,16 +8,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use time::Date;
 use tokio::time::Instant;
 
 use super::content::NotMade;
+use super::quota::Quotas;
+use super::signing::Identity;
 use super::submission::Refusal;
-use super::{Door, WriteError};
+use super::{Door, WriteError, admit};
 use crate::domain::access::Caller;
 use crate::domain::address::Address;
 use crate::domain::bounded::make_room;
 use crate::domain::clock::Clock;
-use crate::domain::draft::{Content, Place, PoolName};
+use crate::domain::draft::{Content, Place, PoolName, Recipient};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::{DomainId, ProjectId};
 use crate::domain::rendezvous;
@@ -26,10 +29,11 @@ use crate::routing::Router;
 use crate::shutdown::Shutdown;
 use crate::store::accounts::domain_pools::PoolMember;
 use crate::store::{Store, StoreError};
-use crate::telemetry::metrics::Metrics;
 
 /// Pools that are remembered.
 const REMEMBERED: usize = 10_000;
+/// Members that are passed by for one message because they fell a moment ago.
+const PASSED_BY_MAX: usize = 3;
 /// Interval between two reports of what was sent from domains that are warmed up.
 const REPORT: Duration = Duration::from_secs(2);
 
@@ -51,8 +55,8 @@ pub struct Pools {
 pub struct PoolParts {
     pub store: Store,
     pub router: Arc<Router>,
+    pub quotas: Arc<Quotas>,
     pub clock: Arc<dyn Clock>,
-    pub metrics: Arc<Metrics>,
 }
 
 /// The domains that are warmed up and were asked for here.
@@ -63,11 +67,42 @@ struct Warmups {
     ledger: Ledger,
 }
 
-/// The domain that a message is from.
-struct Choice<'m> {
-    member: &'m PoolMember,
-    /// What it counts against, if the domain is warmed up.
-    counts: Option<Pair>,
+/// What a message was counted as. Dropped before [`Counted::keep`], it is given back.
+pub struct Counted {
+    warmups: Arc<Mutex<Warmups>>,
+    /// One for each recipient.
+    pairs: Vec<Pair>,
+    day: Date,
+}
+
+impl Counted {
+    /// The message is stored: it counts.
+    pub fn keep(mut self) {
+        self.pairs.clear();
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.pairs.is_empty() {
+            return;
+        }
+        let mut warmups = locked(&self.warmups);
+        for pair in self.pairs.drain(..) {
+            warmups.ledger.give_back(pair, self.day);
+        }
+    }
+}
+
+/// For whom a member is chosen.
+#[derive(Clone, Copy)]
+struct Choosing<'c> {
+    caller: &'c Caller,
+    is_live: bool,
+    /// It will be stored now, unless something is wrong with it.
+    counts: bool,
+    /// Members that were chosen and may not send.
+    passed_by: &'c [String],
 }
 
 impl Pools {
@@ -78,6 +113,11 @@ impl Pools {
     /// Asks the store anew from now on.
     pub fn forget(&self, project: ProjectId, pool: &PoolName) {
         locked(&self.known).remove(&(project, pool.clone()));
+    }
+
+    /// The same of all pools of a project.
+    pub fn forget_all(&self, project: ProjectId) {
+        locked(&self.known).retain(|(of, _), _| *of != project);
     }
 
     /// The members of a pool. That there is none is asked for each time.
@@ -101,40 +141,45 @@ impl Pools {
         lookup
     }
 
-    /// The member that mail to a recipient is from, of those that this caller may send as.
+    /// The member that a message to these recipients is from, by the first of them, and what it was counted as.
     fn choose<'m>(
         &self,
-        caller: &Caller,
         members: &'m [PoolMember],
-        recipient: &Address,
-        is_live: bool,
-    ) -> Option<Choice<'m>> {
-        let may_send = |member: &&PoolMember| caller.may_send_as(&member.name) && (member.is_ready || !is_live);
+        recipients: &[Recipient],
+        choosing: Choosing<'_>,
+    ) -> Option<(&'m PoolMember, Option<Counted>)> {
+        let Choosing { caller, is_live, counts, passed_by } = choosing;
+        let may_send = |member: &&PoolMember| {
+            caller.may_send_as(&member.name) && (member.is_ready || !is_live) && !passed_by.contains(&member.name)
+        };
         let mut order: Vec<_> = members.iter().filter(may_send).collect();
-        let key = recipient.folded();
-        order.sort_by(|a, b| {
-            let listed = a.is_listed.cmp(&b.is_listed);
-            listed.then_with(|| rendezvous::before((&a.name, a.weight), (&b.name, b.weight), &key))
-        });
-        if !is_live || !order.iter().any(|member| member.warms_up) {
-            return order.first().map(|member| Choice { member, counts: None });
+        // One that a list names sends what no other can.
+        if order.iter().any(|member| !member.is_listed) {
+            order.retain(|member| !member.is_listed);
         }
-        let receiver = self.parts.router.known_receiver(caller.project, recipient.domain());
-        let pair = |member: &PoolMember| (member.id.to_string(), receiver.clone());
-        let today = self.parts.clock.now().date();
+        let first = &recipients.first()?.address;
+        rendezvous::sort(&mut order, &first.folded(), |member| (&member.name, member.weight));
+        if !is_live || !order.iter().any(|member| member.warms_up) {
+            return order.first().map(|member| (*member, None));
+        }
+        let receiver_of = |address: &Address| self.parts.router.known_receiver(caller.project, address.domain());
+        let receivers: Vec<_> = recipients.iter().map(|recipient| receiver_of(&recipient.address)).collect();
+        let pair = |member: &PoolMember, receiver: &String| (member.id.to_string(), receiver.clone());
+        let day = self.parts.clock.now().date();
         let mut warmups = locked(&self.warmups);
-        warmups.ledger.begin(today);
-        let has_room =
-            |member: &&&PoolMember| !member.warms_up || warmups.ledger.has_room(&pair(member), &DOMAIN_STEPS, today);
+        warmups.ledger.begin(day);
+        let has_room = |member: &&&PoolMember| {
+            !member.warms_up || warmups.ledger.has_room(&pair(member, &receivers[0]), &DOMAIN_STEPS, day)
+        };
         let chosen = order.iter().find(has_room).or_else(|| order.first())?;
-        Some(Choice { member: chosen, counts: chosen.warms_up.then(|| pair(chosen)) })
-    }
-
-    /// Counts a message that will be stored.
-    pub(super) fn count(&self, pair: Pair) {
-        let mut warmups = locked(&self.warmups);
-        warmups.ledger.begin(self.parts.clock.now().date());
-        warmups.ledger.add(pair, Usage { messages: 1, ..Usage::default() });
+        if !counts || !chosen.warms_up {
+            return Some((chosen, None));
+        }
+        let pairs: Vec<_> = receivers.iter().map(|receiver| pair(chosen, receiver)).collect();
+        for pair in &pairs {
+            warmups.ledger.add(pair.clone(), Usage::ONE, day);
+        }
+        Some((chosen, Some(Counted { warmups: Arc::clone(&self.warmups), pairs, day })))
     }
 
     /// Tells the others what was sent from here, and learns from them, until the service stops.
@@ -147,93 +192,128 @@ impl Pools {
         let _ = self.report().await;
     }
 
-    /// Tells the others what was sent since the last time, and learns what they have sent.
+    /// Tells the others what was sent since the last time, and learns what they have sent, and how far all has come.
     pub async fn report(&self) -> Result<(), StoreError> {
-        let today = self.parts.clock.now().date();
-        let (domains, is_behind, fresh) = {
+        let (store, today) = (&self.parts.store, self.parts.clock.now().date());
+        let (domains, is_behind, batches) = {
             let mut warmups = locked(&self.warmups);
             if warmups.domains.is_empty() {
                 return Ok(());
             }
-            let fresh = warmups.ledger.take_fresh(today);
-            (warmups.domains.clone(), warmups.ledger.is_behind(today), fresh)
+            let batches = warmups.ledger.take_fresh(today);
+            (warmups.domains.clone(), warmups.ledger.is_behind(today), batches)
         };
+        if let Err(error) = store.add_warmup_usage(WarmupKind::Domain, &batches).await {
+            locked(&self.warmups).ledger.put_back(batches);
+            return Err(error);
+        }
         let ids: Vec<_> = domains.keys().map(ToString::to_string).collect();
-        let added = self.parts.store.add_warmup_usage(WarmupKind::Domain, today, &fresh, Some(&ids)).await;
-        let processes = usize::try_from(self.parts.metrics.fleet.get()).unwrap_or(1);
-        match added {
-            Ok(totals) => locked(&self.warmups).ledger.learn(totals, processes),
-            Err(error) => {
-                locked(&self.warmups).ledger.put_back(fresh);
-                return Err(error);
-            }
+        let totals = store.list_warmup_usage(WarmupKind::Domain, today, Some(&ids)).await?;
+        let processes = u64::from(self.parts.quotas.accepting());
+        locked(&self.warmups).ledger.learn(today, totals, processes);
+        if !is_behind {
+            return Ok(());
         }
-        if is_behind {
-            let mut by_project: HashMap<ProjectId, Vec<DomainId>> = HashMap::new();
-            for (domain, project) in domains {
-                by_project.entry(project).or_default().push(domain);
-            }
-            let mut progress = HashMap::new();
-            for (project, domains) in by_project {
-                progress.extend(self.parts.store.judge_domains(project, &domains, today).await?);
-            }
-            locked(&self.warmups).ledger.judge(progress, today);
+        let mut by_project: HashMap<ProjectId, Vec<DomainId>> = HashMap::new();
+        for (domain, project) in domains {
+            by_project.entry(project).or_default().push(domain);
         }
+        for (project, domains) in by_project {
+            let progress = store.judge_domains(project, &domains, today).await?;
+            locked(&self.warmups).ledger.learn_progress(progress);
+        }
+        locked(&self.warmups).ledger.note_judged(Some(today));
         Ok(())
     }
 }
 
-/// Reads a pool, and how far those of its members have come that are warmed up.
+/// Reads a pool, and how far those of its members have come that are warmed up. What cannot be found out of that keeps no mail: it is
+/// found out later.
 async fn find(
     parts: PoolParts,
     warmups: Arc<Mutex<Warmups>>,
     (project, pool): (ProjectId, PoolName),
 ) -> Result<Members, WriteError> {
-    let away = |error: StoreError| WriteError::from(&error);
-    let Some(pool) = parts.store.list_pools(project, Some(pool.as_str())).await.map_err(away)?.pop() else {
-        return Ok(None);
-    };
-    let warming: Vec<_> = {
+    let found = parts.store.list_pools(project, Some(pool.as_str())).await.map_err(|error| WriteError::from(&error))?;
+    let Some(pool) = found.into_iter().next() else { return Ok(None) };
+    let new: Vec<_> = {
         let known = locked(&warmups);
         let is_new = |member: &&PoolMember| member.warms_up && !known.domains.contains_key(&member.id);
         pool.members.iter().filter(is_new).map(|member| member.id).collect()
     };
-    if !warming.is_empty() {
+    if !new.is_empty() {
         let today = parts.clock.now().date();
-        let standing = parts.store.warmup_standing(project, &warming, today).await.map_err(away)?;
+        let ids: Vec<_> = new.iter().map(ToString::to_string).collect();
+        let learnt = async {
+            let progress = parts.store.judge_domains(project, &new, today).await?;
+            let sent = parts.store.list_warmup_usage(WarmupKind::Domain, today, Some(&ids)).await?;
+            Ok::<_, StoreError>((progress, sent))
+        };
+        let learnt = learnt.await;
         let mut known = locked(&warmups);
         known.ledger.begin(today);
-        known.ledger.learn_more(standing.sent, standing.progress);
-        known.domains.extend(warming.into_iter().map(|domain| (domain, project)));
+        known.domains.extend(new.into_iter().map(|domain| (domain, project)));
+        match learnt {
+            Ok((progress, sent)) => {
+                known.ledger.learn_progress(progress);
+                known.ledger.learn(today, sent, u64::from(parts.quotas.accepting()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "how far domains of a pool are warmed up is found out later");
+                known.ledger.note_judged(None);
+            }
+        }
     }
     Ok(Some(pool.members.into()))
 }
 
 impl Door {
-    /// The message from one of the project's domains, if it asks for that; and what it counts against once it is stored.
+    /// Has a message come from one of the project's domains, if it asks for that, though from none of those that were passed by.
     pub(super) async fn take_from_pool(
         &self,
         caller: &Caller,
-        mut content: Content,
-    ) -> Result<(Content, Option<Pair>), NotMade> {
-        let Content::Draft(draft) = &mut content else { return Ok((content, None)) };
-        let Some(pool) = draft.options().domain_pool.clone() else { return Ok((content, None)) };
-        let found = self.pools.members(caller.project, &pool).await?;
+        content: &mut Content,
+        (passed_by, counts): (&[String], bool),
+    ) -> Result<Option<Counted>, NotMade> {
+        let Content::Draft(draft) = content else { return Ok(None) };
+        let Some(pool) = draft.options().domain_pool.clone() else { return Ok(None) };
         let unacceptable =
             |code, detail| NotMade::Refused(Refusal::Unacceptable(Place::DomainPool, Flaw::new(code, detail)));
-        let Some(members) = found else {
+        let Some(members) = self.pools.members(caller.project, &pool).await? else {
             let detail = format!("there is no pool '{}' of the project's domains", pool.as_str());
             return Err(unacceptable(FaultCode::UnknownDomainPool, detail));
         };
         let recipients = draft.recipients().distinct();
-        let Some(first) = recipients.first() else { return Ok((content, None)) };
-        let Some(Choice { member, counts }) = self.pools.choose(caller, &members, &first.address, self.is_live(caller))
-        else {
+        let choosing = Choosing { caller, is_live: self.is_live(caller), counts, passed_by };
+        let Some((member, counted)) = self.pools.choose(&members, &recipients, choosing) else {
             let detail = format!("no domain of the pool '{}' is verified, and this key's to send as", pool.as_str());
             return Err(NotMade::Refused(Refusal::UnverifiedDomain(detail)));
         };
         draft.send_from(&member.name).map_err(|error| unacceptable(FaultCode::InvalidDomainPool, error.to_string()))?;
-        Ok((content, counts))
+        Ok(counted)
+    }
+
+    /// A message that asks for a pool, and what the project is as its author. A member that fell a moment ago is passed by.
+    pub(super) async fn identified_from_pool(
+        &self,
+        caller: &Caller,
+        content: &mut Content,
+        counts: bool,
+    ) -> Result<(Arc<Identity>, Option<Counted>), NotMade> {
+        let mut passed_by = Vec::new();
+        loop {
+            let counted = self.take_from_pool(caller, content, (&passed_by, counts)).await?;
+            admit::admit(caller, content, &self.parts.traffic.plan()).map_err(NotMade::Refused)?;
+            match (self.identified(caller, content).await, &content.options().domain_pool) {
+                (Err(NotMade::Refused(Refusal::UnverifiedDomain(_))), Some(pool))
+                    if passed_by.len() < PASSED_BY_MAX =>
+                {
+                    self.pools.forget(caller.project, pool);
+                    passed_by.push(content.author().domain().to_owned());
+                }
+                (identity, _) => return Ok((identity?, counted)),
+            }
+        }
     }
 }
 

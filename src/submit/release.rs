@@ -115,7 +115,7 @@ impl Door {
 
     /// Sends messages whose time has come, and which lie in one shard.
     pub async fn release(&self, due: &[Due]) -> Result<Vec<Released>, WriteError> {
-        let (now, mut released, mut items) = (self.parts.clock.now(), Vec::new(), Vec::new());
+        let (now, mut released, mut items, mut counts) = (self.parts.clock.now(), Vec::new(), Vec::new(), Vec::new());
         let Some(shard) = due.first().map(|due| due.stored.id.shard()) else { return Ok(released) };
         for due in due {
             let at = due.stored.id.made_at();
@@ -128,6 +128,7 @@ impl Door {
                     self.mark_suppressed(&caller, vec![&mut message]).await?;
                     let from_schedule = Some(due.stored.version);
                     items.push(NewItem { messages: vec![message], from_schedule, ..NewItem::default() });
+                    counts.push(made.counted);
                     released.push(Released::Done);
                 }
                 Err(NotMade::Failed(error)) => return Err(error),
@@ -140,9 +141,11 @@ impl Door {
         let submission = NewSubmission { shard, items, key: None, is_strict: false };
         if let Stored::Accepted(stored) = self.parts.writer.write_apart(submission).await? {
             let done = released.iter_mut().filter(|released| matches!(released, Released::Done));
-            for (released, stored) in done.zip(stored) {
-                if stored == ItemStored::Gone {
-                    *released = Released::Gone;
+            for ((released, counted), stored) in done.zip(counts).zip(stored) {
+                match (stored, counted) {
+                    (ItemStored::Gone, _) => *released = Released::Gone,
+                    (_, Some(counted)) => counted.keep(),
+                    (_, None) => {}
                 }
             }
         }

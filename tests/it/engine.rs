@@ -518,8 +518,8 @@ async fn an_address_comes_further_by_what_it_sent_and_how_that_was_taken() {
             let refused = refused * i32::from(ago == 1);
             database
                 .execute(&format!(
-                    "INSERT INTO warmup_days (kind, day, subject, receiver, messages, refused) \
-                     VALUES ('address', (now() AT TIME ZONE 'UTC')::date - {ago}, '{source}', 'other', {sent}, {refused})"
+                    "INSERT INTO warmup_days (kind, day, subject, receiver, messages, accepted, refused) \
+                     VALUES ('address', (now() AT TIME ZONE 'UTC')::date - {ago}, '{source}', 'other', {sent}, {sent} - {refused}, {refused})"
                 ))
                 .await;
         }

@@ -229,6 +229,11 @@ async fn a_role_enqueues_for_its_own_project_mode_and_domains_whatever_role_it_p
     foreign["from"] = json!("x@sub.example.org");
     let why = enqueue(&mut conn, &foreign, ", 'other'").await.unwrap_err();
     assert!(why.state == "42501" && why.message.contains("may not send as sub.example.org"), "{why:?}");
+    let mut pooled = message.clone();
+    pooled["domain_pool"] = json!("codes");
+    let why = enqueue(&mut conn, &pooled, ", 'other'").await.unwrap_err();
+    assert!(why.state == "42501" && why.message.contains("some domains alone"), "{why:?}");
+    enqueue(&mut conn, &pooled, ", 'shop', 'test'").await.unwrap();
     drop(conn);
     // Both, and neither is named.
     app.database.execute("UPDATE outbox_senders SET modes = '{live,test}'").await;

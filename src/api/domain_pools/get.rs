@@ -1,5 +1,7 @@
 //! `GET /v1/domain-pools/{name}`
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
@@ -12,10 +14,9 @@ use crate::domain::access::{Caller, Mode};
 use crate::domain::clock::rfc3339;
 use crate::domain::id::DomainId;
 use crate::domain::sending_domain::DomainState;
-use crate::domain::warmup::DOMAIN_STEPS;
+use crate::domain::warmup::{DOMAIN_STEPS, WarmupKind};
 use crate::store::StoreError;
 use crate::store::accounts::domain_pools::{PoolMember, StoredPool};
-use crate::store::fleet::warmups::WarmupStanding;
 
 /// The schema `DomainPool`.
 #[derive(Serialize)]
@@ -50,28 +51,33 @@ struct ReceiverView {
 }
 
 /// Pools as they are shown, with how far their members have come.
-pub(super) async fn shown(api: &Api, caller: &Caller, pools: Vec<StoredPool>) -> Result<Vec<PoolView>, StoreError> {
+pub(super) async fn shown(api: &Api, pools: Vec<StoredPool>) -> Result<Vec<PoolView>, StoreError> {
     let today = api.clock.now().date();
     let members = pools.iter().flat_map(|pool| &pool.members);
-    let warming: Vec<_> = members.filter(|member| member.warms_up).map(|member| member.id).collect();
-    let standing = match warming.as_slice() {
-        [] => WarmupStanding::default(),
-        warming => api.store.warmup_standing(caller.project, warming, today).await?,
+    let mut warming: Vec<_> = members.filter(|member| member.warms_up).map(|member| member.id.to_string()).collect();
+    warming.sort_unstable();
+    warming.dedup();
+    let (progress, sent) = match warming.as_slice() {
+        [] => (HashMap::new(), HashMap::new()),
+        some => (
+            api.store.list_warmups(WarmupKind::Domain, some).await?,
+            api.store.list_warmup_usage(WarmupKind::Domain, today, Some(some)).await?,
+        ),
     };
     let of_member = |member: PoolMember| {
         let id = member.id.to_string();
-        let pairs = standing.sent.keys().chain(standing.progress.keys()).filter(|(subject, _)| *subject == id);
+        let pairs = sent.keys().chain(progress.keys()).filter(|(subject, _)| *subject == id);
         let mut receivers: Vec<_> = pairs.map(|(_, receiver)| receiver.clone()).collect();
         receivers.sort_unstable();
         receivers.dedup();
         let of_receiver = |receiver: String| {
             let pair = (id.clone(), receiver);
-            let progress = standing.progress.get(&pair).copied().unwrap_or_default();
+            let come = progress.get(&pair).copied().unwrap_or_default();
             ReceiverView {
-                step: progress.step,
+                step: come.step,
                 steps: DOMAIN_STEPS.len(),
-                allowance: progress.allowance(&DOMAIN_STEPS, today),
-                sent_today: standing.sent.get(&pair).copied().unwrap_or(0),
+                allowance: come.allowance(&DOMAIN_STEPS, today),
+                sent_today: sent.get(&pair).copied().unwrap_or(0),
                 receiver: pair.1,
             }
         };
@@ -100,7 +106,7 @@ pub(super) async fn find(api: &Api, caller: &Caller, name: &str) -> Result<PoolV
         Mode::Live => api.store.list_pools(caller.project, Some(name)).await?,
         Mode::Test => Vec::new(),
     };
-    shown(api, caller, pools).await?.pop().ok_or_else(Problem::not_found)
+    shown(api, pools).await?.pop().ok_or_else(Problem::not_found)
 }
 
 /// One pool, with how far its members have come.

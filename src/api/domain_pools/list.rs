@@ -24,5 +24,5 @@ pub async fn list(State(api): Shared, authed: Authed, params: Params) -> Result<
         Mode::Live => api.store.list_pools(caller.project, None).await?,
         Mode::Test => Vec::new(),
     };
-    Ok(ok_json(&PoolListView { data: shown(&api, &caller, pools).await? }))
+    Ok(ok_json(&PoolListView { data: shown(&api, pools).await? }))
 }

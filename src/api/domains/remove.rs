@@ -19,6 +19,7 @@ pub async fn remove(
     let caller = super::caller(&api, authed, params).await?;
     let found = super::find(&api, &caller, &id).await?;
     if api.store.delete_domain(caller.project, found.id).await? {
+        api.door.pools.forget_all(caller.project);
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(Problem::not_found())

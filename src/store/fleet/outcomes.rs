@@ -45,18 +45,20 @@ impl Store {
                 r#"
                 WITH given AS (
                     SELECT to_timestamp(w.hour * 3600) AS hour, w.project_id, w.receiver, w.accepted, w.deferred, w.rejected,
-                        w.bad_addresses, w.complaints,
+                        w.bad_addresses, w.complaints, w.refused,
                         COALESCE((SELECT d.name FROM domains d WHERE d.project_id = w.project_id AND d.proved_at IS NOT NULL
                             AND (d.name = w.domain OR w.domain LIKE '%.' || d.name) ORDER BY length(d.name) DESC LIMIT 1), w.domain) AS domain
                     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                        $9::bigint[])
-                        AS w (hour, project_id, domain, receiver, accepted, deferred, rejected, bad_addresses, complaints))
-                INSERT INTO outcomes AS o (hour, project_id, domain, receiver, accepted, deferred, rejected, bad_addresses, complaints)
-                SELECT hour, project_id, domain, receiver, sum(accepted), sum(deferred), sum(rejected), sum(bad_addresses), sum(complaints)
+                        $9::bigint[], $10::bigint[])
+                        AS w (hour, project_id, domain, receiver, accepted, deferred, rejected, bad_addresses, complaints, refused))
+                INSERT INTO outcomes AS o (hour, project_id, domain, receiver, accepted, deferred, rejected, bad_addresses, complaints, refused)
+                SELECT hour, project_id, domain, receiver, sum(accepted), sum(deferred), sum(rejected), sum(bad_addresses), sum(complaints),
+                    sum(refused)
                 FROM given GROUP BY hour, project_id, domain, receiver ORDER BY project_id, hour, domain, receiver
                 ON CONFLICT (project_id, hour, domain, receiver) DO UPDATE SET accepted = o.accepted + excluded.accepted,
                     deferred = o.deferred + excluded.deferred, rejected = o.rejected + excluded.rejected,
-                    bad_addresses = o.bad_addresses + excluded.bad_addresses, complaints = o.complaints + excluded.complaints
+                    bad_addresses = o.bad_addresses + excluded.bad_addresses, complaints = o.complaints + excluded.complaints,
+                    refused = o.refused + excluded.refused
                 "#,
                 &counts.iter().map(|(key, _)| key.hour).collect::<Vec<_>>(),
                 &counts.iter().map(|(key, _)| key.project.uuid()).collect::<Vec<_>>(),
@@ -67,6 +69,7 @@ impl Store {
                 &of(|count| count.rejected),
                 &of(|count| count.bad_addresses),
                 &of(|count| count.complaints),
+                &of(|count| count.refused),
             )
             .execute(conn)
         )?;
@@ -124,7 +127,7 @@ impl Store {
                 r#"
                 SELECT receiver, sum(accepted)::bigint AS "accepted!", sum(deferred)::bigint AS "deferred!",
                     sum(rejected)::bigint AS "rejected!", sum(bad_addresses)::bigint AS "bad_addresses!",
-                    sum(complaints)::bigint AS "complaints!"
+                    sum(complaints)::bigint AS "complaints!", sum(refused)::bigint AS "refused!"
                 FROM outcomes WHERE project_id = $1 AND domain = $2 AND hour >= $3 GROUP BY receiver
                 "#,
                 project.uuid(),
@@ -141,6 +144,7 @@ impl Store {
                     deferred: row.deferred,
                     rejected: row.rejected,
                     bad_addresses: row.bad_addresses,
+                    refused: row.refused,
                     complaints: row.complaints,
                 };
                 (row.receiver, count)

@@ -2,69 +2,71 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use time::Date;
+use time::{Date, Duration, Time};
 
 use crate::domain::id::{DomainId, ProjectId};
-use crate::domain::warmup::{DOMAIN_STEPS, Day, Pair, Progress, Usage, WarmupKind};
+use crate::domain::warmup::{Batch, DOMAIN_STEPS, Day, Pair, Progress, Usage, WarmupKind};
 use crate::store::{Store, StoreError, on_pool};
 
 /// Days for which usage is kept.
 const KEPT_DAYS: i32 = 30;
 
-/// What is to be judged of one subject.
-#[derive(Debug, Clone)]
-pub struct Warming<'s> {
-    pub subject: String,
-    pub steps: &'s [u64],
-    /// Days before it do not count.
-    pub since: Option<Date>,
-}
+/// What is to be judged: a subject, the first day that counts, and its steps.
+pub type Warming = (String, Option<Date>, Vec<u64>);
 
-/// How subjects stand with each receiver.
-#[derive(Debug, Default)]
-pub struct WarmupStanding {
-    pub progress: HashMap<Pair, Progress>,
-    /// Messages of today.
-    pub sent: HashMap<Pair, u64>,
-}
+/// For so long how mail fares is looked back at.
+const LOOKED_BACK: Duration = Duration::days(30);
 
 fn total(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
 impl Store {
-    /// Adds what subjects sent to receivers; returns the day's totals of all processes, of the subjects of that kind named in `only`
-    /// or of all.
-    pub async fn add_warmup_usage(
+    /// Adds what subjects of a kind sent to receivers.
+    pub async fn add_warmup_usage(&self, kind: WarmupKind, batches: &[Batch]) -> Result<(), StoreError> {
+        let sent: Vec<_> = batches.iter().flat_map(|(day, sent)| sent.iter().map(move |one| (*day, one))).collect();
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let of = |number: fn(&Usage) -> i64| sent.iter().map(|(_, (_, usage))| number(usage)).collect::<Vec<_>>();
+        on_pool!(
+            self,
+            "warmups.add_usage",
+            conn,
+            sqlx::query!(
+                r#"
+                INSERT INTO warmup_days AS w (kind, day, subject, receiver, messages, accepted, deferred, refused)
+                SELECT $1, s.* FROM unnest($2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) AS s
+                ON CONFLICT (kind, day, subject, receiver) DO UPDATE SET messages = w.messages + EXCLUDED.messages,
+                    accepted = w.accepted + EXCLUDED.accepted, deferred = w.deferred + EXCLUDED.deferred,
+                    refused = w.refused + EXCLUDED.refused
+                "#,
+                kind.name(),
+                &sent.iter().map(|(day, _)| *day).collect::<Vec<_>>(),
+                &sent.iter().map(|(_, ((subject, _), _))| subject.clone()).collect::<Vec<_>>(),
+                &sent.iter().map(|(_, ((_, receiver), _))| receiver.clone()).collect::<Vec<_>>(),
+                &of(|usage| usage.messages),
+                &of(|usage| usage.accepted),
+                &of(|usage| usage.deferred),
+                &of(|usage| usage.refused),
+            )
+            .execute(conn)
+        )?;
+        Ok(())
+    }
+
+    /// A day's messages of all processes, of the subjects named in `only` or of all of that kind.
+    pub async fn list_warmup_usage(
         &self,
         kind: WarmupKind,
         day: Date,
-        sent: &[(Pair, Usage)],
         only: Option<&[String]>,
     ) -> Result<HashMap<Pair, u64>, StoreError> {
-        let of = |number: fn(&Usage) -> i64| sent.iter().map(|(_, usage)| number(usage)).collect::<Vec<_>>();
-        self.within("warmups.add_usage", async {
-            let mut conn = self.conn().await?;
-            if !sent.is_empty() {
-                sqlx::query!(
-                    r#"
-                    INSERT INTO warmup_days AS w (kind, day, subject, receiver, messages, deferred, refused)
-                    SELECT $1, $2, s.* FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) AS s
-                    ON CONFLICT (kind, day, subject, receiver) DO UPDATE SET messages = w.messages + EXCLUDED.messages,
-                        deferred = w.deferred + EXCLUDED.deferred, refused = w.refused + EXCLUDED.refused
-                    "#,
-                    kind.name(),
-                    day,
-                    &sent.iter().map(|((subject, _), _)| subject.clone()).collect::<Vec<_>>(),
-                    &sent.iter().map(|((_, receiver), _)| receiver.clone()).collect::<Vec<_>>(),
-                    &of(|usage| usage.messages),
-                    &of(|usage| usage.deferred),
-                    &of(|usage| usage.refused),
-                )
-                .execute(conn.get()?)
-                .await?;
-            }
-            let rows = sqlx::query!(
+        let rows = on_pool!(
+            self,
+            "warmups.list_usage",
+            conn,
+            sqlx::query!(
                 r#"
                 SELECT subject, receiver, messages FROM warmup_days
                 WHERE kind = $1 AND day = $2 AND ($3::text[] IS NULL OR subject = ANY($3))
@@ -73,29 +75,26 @@ impl Store {
                 day,
                 only,
             )
-            .fetch_all(conn.get()?)
-            .await?;
-            conn.keep().await?;
-            Ok(rows.into_iter().map(|row| ((row.subject, row.receiver), total(row.messages))).collect())
-        })
-        .await
+            .fetch_all(conn)
+        )?;
+        Ok(rows.into_iter().map(|row| ((row.subject, row.receiver), total(row.messages))).collect())
     }
 
     /// Judges the days before `today` of source addresses; returns how far each has come with each receiver.
     pub async fn judge_addresses(
         &self,
-        warming: &[Warming<'_>],
+        warming: &[Warming],
         today: Date,
     ) -> Result<HashMap<Pair, Progress>, StoreError> {
-        let subjects: Vec<_> = warming.iter().map(|one| one.subject.clone()).collect();
+        let subjects: Vec<_> = warming.iter().map(|(subject, ..)| subject.clone()).collect();
         let rows = on_pool!(
             self,
             "warmups.address_days",
             conn,
             sqlx::query!(
                 r#"
-                SELECT day, subject, receiver, messages, deferred, refused FROM warmup_days
-                WHERE kind = 'address' AND subject = ANY($1) AND day < $2 AND messages > 0 ORDER BY day
+                SELECT day, subject, receiver, accepted, deferred, refused FROM warmup_days
+                WHERE kind = 'address' AND subject = ANY($1) AND day < $2 AND accepted + deferred + refused > 0 ORDER BY day
                 "#,
                 &subjects,
                 today,
@@ -105,7 +104,7 @@ impl Store {
         let days = rows.into_iter().map(|row| {
             let day = Day {
                 date: row.day,
-                messages: total(row.messages - row.deferred - row.refused),
+                messages: total(row.accepted),
                 deferred: total(row.deferred),
                 refused: total(row.refused),
                 complaints: 0,
@@ -115,20 +114,7 @@ impl Store {
         self.judge(WarmupKind::Address, warming, days.collect()).await
     }
 
-    /// How domains of a project stand, the days before today judged.
-    pub async fn warmup_standing(
-        &self,
-        project: ProjectId,
-        domains: &[DomainId],
-        today: Date,
-    ) -> Result<WarmupStanding, StoreError> {
-        let progress = self.judge_domains(project, domains, today).await?;
-        let ids: Vec<_> = domains.iter().map(ToString::to_string).collect();
-        let sent = self.add_warmup_usage(WarmupKind::Domain, today, &[], Some(&ids)).await?;
-        Ok(WarmupStanding { progress, sent })
-    }
-
-    /// Judges the days before `today` of domains of a project, by how their mail fared.
+    /// The same of domains of a project, by how their mail fared.
     pub async fn judge_domains(
         &self,
         project: ProjectId,
@@ -136,6 +122,7 @@ impl Store {
         today: Date,
     ) -> Result<HashMap<Pair, Progress>, StoreError> {
         let ids: Vec<_> = domains.iter().map(|domain| domain.uuid()).collect();
+        let midnight = today.with_time(Time::MIDNIGHT).assume_utc();
         let rows = on_pool!(
             self,
             "warmups.domain_days",
@@ -143,15 +130,16 @@ impl Store {
             sqlx::query!(
                 r#"
                 SELECT (o.hour AT TIME ZONE 'UTC')::date AS "day!", d.id, o.receiver, sum(o.accepted)::bigint AS "accepted!",
-                    sum(o.deferred)::bigint AS "deferred!", sum(o.rejected - o.bad_addresses)::bigint AS "refused!",
+                    sum(o.deferred)::bigint AS "deferred!", sum(o.refused)::bigint AS "refused!",
                     sum(o.complaints)::bigint AS "complaints!"
-                FROM domains d JOIN outcomes o ON o.project_id = $1 AND o.domain = d.name
-                WHERE d.project_id = $1 AND d.id = ANY($2) AND (o.hour AT TIME ZONE 'UTC')::date < $3
+                FROM domains d JOIN outcomes o ON o.project_id = $1 AND o.domain = d.name AND o.hour < $3 AND o.hour >= $4
+                WHERE d.project_id = $1 AND d.id = ANY($2)
                 GROUP BY 1, 2, 3 ORDER BY 1
                 "#,
                 project.uuid(),
                 &ids,
-                today,
+                midnight,
+                midnight - LOOKED_BACK,
             )
             .fetch_all(conn)
         )?;
@@ -165,10 +153,7 @@ impl Store {
             };
             ((DomainId::from_uuid(row.id).to_string(), row.receiver), day)
         });
-        let warming: Vec<_> = domains
-            .iter()
-            .map(|domain| Warming { subject: domain.to_string(), steps: &DOMAIN_STEPS, since: None })
-            .collect();
+        let warming: Vec<_> = domains.iter().map(|domain| (domain.to_string(), None, DOMAIN_STEPS.to_vec())).collect();
         self.judge(WarmupKind::Domain, &warming, days.collect()).await
     }
 
@@ -176,13 +161,13 @@ impl Store {
     async fn judge(
         &self,
         kind: WarmupKind,
-        warming: &[Warming<'_>],
+        warming: &[Warming],
         days: Vec<(Pair, Day)>,
     ) -> Result<HashMap<Pair, Progress>, StoreError> {
-        let subjects: Vec<_> = warming.iter().map(|one| one.subject.clone()).collect();
+        let subjects: Vec<_> = warming.iter().map(|(subject, ..)| subject.clone()).collect();
         // What was learnt of an address before its first day was learnt of another's.
         let counts = |pair: &Pair, progress: &Progress| {
-            let since = warming.iter().find(|one| one.subject == pair.0).and_then(|one| one.since);
+            let since = warming.iter().find(|(subject, ..)| *subject == pair.0).and_then(|(_, since, _)| *since);
             since.is_none_or(|since| progress.judged.is_some_and(|judged| judged >= since))
         };
         let mut before = self.list_warmups(kind, &subjects).await?;
@@ -193,10 +178,10 @@ impl Store {
         }
         let mut moved: Vec<(Pair, Progress)> = Vec::new();
         for (pair, mut days) in by_pair {
-            let Some(one) = warming.iter().find(|one| one.subject == pair.0) else { continue };
-            days.retain(|day| one.since.is_none_or(|since| day.date >= since));
+            let Some((_, since, steps)) = warming.iter().find(|(subject, ..)| *subject == pair.0) else { continue };
+            days.retain(|day| since.is_none_or(|since| day.date >= since));
             let stood = before.get(&pair).copied().unwrap_or_default();
-            let after = stood.after(&days, one.steps);
+            let after = stood.after(&days, steps);
             if after != stood {
                 moved.push((pair, after));
             }
@@ -229,7 +214,11 @@ impl Store {
     }
 
     /// How far subjects have come with each receiver.
-    async fn list_warmups(&self, kind: WarmupKind, subjects: &[String]) -> Result<HashMap<Pair, Progress>, StoreError> {
+    pub async fn list_warmups(
+        &self,
+        kind: WarmupKind,
+        subjects: &[String],
+    ) -> Result<HashMap<Pair, Progress>, StoreError> {
         let rows = on_pool!(
             self,
             "warmups.list",

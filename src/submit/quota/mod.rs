@@ -103,6 +103,11 @@ impl Quotas {
         Self { store, clock, process, processes: AtomicU32::new(1), slices, buckets }
     }
 
+    /// How many processes accept, this one included, as it was found last.
+    pub fn accepting(&self) -> u32 {
+        self.processes.load(Ordering::Relaxed).max(1)
+    }
+
     /// Charges a request with its messages and recipients, all or nothing. Its bytes come later, by [`Charge::fit`].
     pub async fn admit(self: &Arc<Self>, caller: &Caller, submission: &Submission) -> Result<Charge, Denied> {
         if let Some(suspension) = &caller.suspension {
