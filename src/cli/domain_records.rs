@@ -1,4 +1,4 @@
-//! `mailwright domains verify|records|zone`: what is published for domains, and whether it is there.
+//! `mailwright domains verify|records|publish|zone`: what is published for domains, and whether it is there.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,6 +54,33 @@ fn seen(check: &RecordCheck) -> Vec<String> {
     let looks = check.sightings.iter().map(|sighting| format!("{} says {}", sighting.server, told(&sighting.told)));
     let reason = check.finding.reason().map(str::to_owned);
     reason.into_iter().chain(looks).collect()
+}
+
+/// Looks, publishes what is missing, and prints what became of that.
+pub async fn publish(store: &Store, config: &Config, project: &str, domain: &str) -> Result<ExitCode, CommandError> {
+    if config.domains.publish.is_empty() {
+        return Err(CommandError("domains.publish names no account to publish by".to_owned()));
+    }
+    store.measure_clock().await.map_err(CommandError::new)?;
+    let domains = domains(store, config)?;
+    let found = find(store, &domains, project, domain).await?;
+    domains.check(&found).await.map_err(CommandError::new)?;
+    let found = find(store, &domains, project, domain).await?;
+    let published = domains.publish_missing(&found).await.map_err(CommandError::new)?;
+    if published.is_empty() {
+        out::print(
+            "nothing was published: nothing is missing by the zone's own servers, or no account is for this domain",
+        )?;
+    }
+    let mut all_well = true;
+    for one in published {
+        all_well &= one.result.is_ok();
+        match one.result {
+            Ok(()) => out::print(&format!("published  {}", one.host))?,
+            Err(why) => out::print(&format!("failed     {}  {why}", one.host))?,
+        }
+    }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the records to publish.

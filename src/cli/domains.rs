@@ -51,6 +51,9 @@ pub enum DomainsCommand {
         #[arg(long, default_value = "table", value_parser = records_form)]
         format: RecordsForm,
     },
+    /// Look at a domain's records, and publish those that are not there by the account of `domains.publish` that is for it. What is
+    /// there is never changed.
+    Publish(OneDomain),
     /// Print the zone of delegated keys (`domains.dkim_zone`) as a zone file, for a name server to serve.
     Zone,
     /// Let a key sign no more. Leave its record published for `delivery.lifetime`: mail that was accepted
@@ -158,6 +161,9 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
         }
         DomainsCommand::Records { domain, format } => {
             super::domain_records::records(&store, config, &domain.project, &domain.domain, format).await?;
+        }
+        DomainsCommand::Publish(one) => {
+            return super::domain_records::publish(&store, config, &one.project, &one.domain).await;
         }
         DomainsCommand::Zone => super::domain_records::zone(&store, config).await?,
         DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {

@@ -4,10 +4,12 @@
 //! `MAILWRIGHT_HTTP__LISTEN`. A name that does not exist is an error that says so: a misspelt setting must
 //! not be ignored. Gives one [`Config`] value; never reads the environment itself.
 
+mod dns_account;
 mod layers;
 mod scalars;
 mod settings;
 
+pub use dns_account::{DnsAccount, DnsProvider};
 pub use layers::{ConfigError, ConfigFaults, Layers};
 pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
 pub use settings::{

@@ -6,6 +6,7 @@
 mod changes;
 mod lists;
 mod looker;
+mod publisher;
 mod wanted;
 mod watch;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub use changes::{ChangeError, NewDomain};
 pub use lists::Sources;
 use looker::Looker;
+pub use publisher::Published;
+use publisher::Publisher;
 pub use wanted::zone_line;
 use wanted::{Hosts, wanted};
 
@@ -45,6 +48,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 pub struct Domains {
     store: Store,
     looker: Looker,
+    publisher: Publisher,
     pub hosts: Hosts,
     /// Woken when a domain tells its project something.
     events: Arc<Wake>,
@@ -81,6 +85,7 @@ impl Domains {
         let DomainParts { store, resolver, events, metrics, clock, rng } = parts;
         Self {
             looker: Looker::new(config, resolver, Arc::clone(&rng)),
+            publisher: Publisher::new(config.domains.publish.clone()),
             hosts: Hosts::of(config),
             limit: config.limits.domains,
             domain_lists: config.reputation.domain_lists.0.clone(),
@@ -98,6 +103,11 @@ impl Domains {
         let keys = self.store.list_domain_keys(domain.project, &domain.name).await?;
         let records = wanted(&domain, &keys, &self.hosts);
         Ok(DomainInFull { domain, keys, records })
+    }
+
+    /// Publishes what was missing of a domain when it was looked at last, where an account is for that.
+    pub async fn publish_missing(&self, found: &DomainInFull) -> Result<Vec<Published>, StoreError> {
+        self.publisher.publish_missing(&self.store, found).await
     }
 
     /// Looks at all records of a domain; gives how it stands, and what receivers make of it if that can be found out.

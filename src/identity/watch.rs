@@ -52,6 +52,12 @@ impl Domains {
             // It is looked at all the same.
             Err(error) => tracing::warn!(domain = found.domain.name, %error, "new DKIM keys are made later"),
         }
+        for published in self.publish_missing(&found).await? {
+            match published.result {
+                Ok(()) => tracing::info!(host = published.host, "a record that was missing is published"),
+                Err(why) => tracing::warn!(host = published.host, why, "a record that is missing cannot be published"),
+            }
+        }
         let before = found.domain.standing.state;
         self.check(&found).await?;
         if before.is_good() {

@@ -140,7 +140,7 @@ const ROOMS: [(&str, &[&str]); 38] = [
 ];
 
 /// Crates that belong to rooms.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("sqlx", &["store"]),
     ("axum", &["api", "console"]),
     ("lettre", &["compose"]),
@@ -148,6 +148,7 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("hickory_resolver", &["net"]),
     ("jsonwebtoken", &["auth"]),
     ("csv", &["suppress"]),
+    ("dns_update", &["identity"]),
 ];
 
 /// Crates that the vocabulary must not know.

@@ -47,6 +47,8 @@ mod policy;
 mod pooler;
 mod pools;
 mod postfix;
+#[cfg(feature = "dns-publishing")]
+mod publishing;
 mod races;
 mod reading;
 mod reputation;
