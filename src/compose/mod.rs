@@ -10,6 +10,7 @@ mod findings;
 mod folded;
 mod header;
 mod html;
+mod html_source;
 pub mod links;
 mod mime;
 mod raw_header;

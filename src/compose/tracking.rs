@@ -1,6 +1,6 @@
 //! HTML with links that are counted, and with an image that says that it was opened. Everything else of it stays byte for byte.
 
-use super::html::{decode, links_in};
+use super::html_source::{decode, links_in};
 use super::links::Links;
 
 /// The HTML with the links of a message.

@@ -13,6 +13,7 @@ use crate::domain::clock::{Rng, rfc3339};
 use crate::domain::event::EventType;
 use crate::domain::id::DkimKeyId;
 use crate::domain::sending_domain::{DomainState, RecordCheck, Standing};
+use crate::store::fleet::listings::upsert_listing;
 use crate::store::mail::project_events::{NewProjectEvent, insert_project_events};
 use crate::store::{Moment, Store, StoreError, on_pool};
 
@@ -66,34 +67,10 @@ async fn put_listing(
     at: Moment<'_>,
 ) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
-    let is_new = sqlx::query_scalar!(
-        r#"
-        INSERT INTO listings (subject, list, since, checked_at, answers) VALUES ($1, $2, $3, $3, to_jsonb($4::text[]))
-        ON CONFLICT (subject, list) DO UPDATE SET checked_at = excluded.checked_at, answers = excluded.answers
-        RETURNING since = checked_at AS "is_new!"
-        "#,
-        domain.name,
-        list,
-        at.now,
-        answers,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let is_new = upsert_listing(&mut tx, &domain.name, (list, answers), at.now).await?;
     if is_new {
         let reason = format!("{list} lists it: {}", answers.join(" "));
-        let event = NewProjectEvent {
-            project: domain.project.uuid(),
-            mode: Mode::Live,
-            about: domain.id.uuid(),
-            data: json!({
-                "domain_id": domain.id,
-                "name": domain.name,
-                "state": domain.standing.state,
-                "wrong_since": domain.standing.wrong_since.map(rfc3339),
-                "reasons": [reason],
-                "selectors": [],
-            }),
-        };
+        let event = event(domain, &domain.standing, (&[reason], &[]));
         insert_project_events(&mut tx, EventType::DomainListed, &[event], at).await?;
     }
     tx.commit().await?;
@@ -161,9 +138,15 @@ async fn put_check(
             DomainState::Warning => EventType::DomainWarning,
             DomainState::Failed | DomainState::Pending => EventType::DomainFailed,
         };
-        insert_project_events(&mut tx, event_type, &[event(check, &[])], at).await?;
+        insert_project_events(&mut tx, event_type, &[event(before, standing, (&reasons(standing), &[]))], at).await?;
     } else if !selectors.is_empty() {
-        insert_project_events(&mut tx, EventType::DomainKeyRotated, &[event(check, &selectors)], at).await?;
+        insert_project_events(
+            &mut tx,
+            EventType::DomainKeyRotated,
+            &[event(before, standing, (&reasons(standing), &selectors))],
+            at,
+        )
+        .await?;
     }
     tx.commit().await?;
     Ok(CheckStored::Stored)
@@ -201,19 +184,25 @@ async fn let_sign(conn: &mut PgConnection, check: &DomainCheck<'_>, at: Moment<'
     Ok(rows.into_iter().map(|row| row.selector).collect())
 }
 
-fn event(check: &DomainCheck<'_>, selectors: &[String]) -> NewProjectEvent {
-    let reason = |check: &RecordCheck| Some(format!("{}: {}", check.host, check.finding.reason()?));
+/// What is told of a domain as it stands.
+fn event(domain: &StoredDomain, standing: &Standing, (reasons, selectors): (&[String], &[String])) -> NewProjectEvent {
     NewProjectEvent {
-        project: check.before.project.uuid(),
+        project: domain.project.uuid(),
         mode: Mode::Live,
-        about: check.before.id.uuid(),
+        about: domain.id.uuid(),
         data: json!({
-            "domain_id": check.before.id,
-            "name": check.before.name,
-            "state": check.standing.state,
-            "wrong_since": check.standing.wrong_since.map(rfc3339),
-            "reasons": check.standing.checks.iter().filter_map(reason).collect::<Vec<_>>(),
+            "domain_id": domain.id,
+            "name": domain.name,
+            "state": standing.state,
+            "wrong_since": standing.wrong_since.map(rfc3339),
+            "reasons": reasons,
             "selectors": selectors,
         }),
     }
+}
+
+/// What is wrong with a domain's records.
+fn reasons(standing: &Standing) -> Vec<String> {
+    let reason = |check: &RecordCheck| Some(format!("{}: {}", check.host, check.finding.reason()?));
+    standing.checks.iter().filter_map(reason).collect()
 }

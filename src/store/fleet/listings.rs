@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+
+use crate::domain::clock::Timestamp;
 use crate::domain::id::DomainId;
 use crate::store::{Store, StoreError, on_pool};
 
@@ -30,24 +33,7 @@ impl Store {
     /// Writes that a list names a subject, with what it answered; `true` if it did not before.
     pub async fn put_listing(&self, subject: &str, list: &str, answers: &[String]) -> Result<bool, StoreError> {
         let now = self.now();
-        let row = on_pool!(
-            self,
-            "listings.put",
-            conn,
-            sqlx::query!(
-                r#"
-                INSERT INTO listings (subject, list, since, checked_at, answers) VALUES ($1, $2, $3, $3, to_jsonb($4::text[]))
-                ON CONFLICT (subject, list) DO UPDATE SET checked_at = excluded.checked_at, answers = excluded.answers
-                RETURNING since = checked_at AS "is_new!"
-                "#,
-                subject,
-                list,
-                now,
-                answers,
-            )
-            .fetch_one(conn)
-        )?;
-        Ok(row.is_new)
+        on_pool!(self, "listings.put", conn, upsert_listing(conn, subject, (list, answers), now))
     }
 
     /// Writes that a list does not name a subject; `true` if it did before.
@@ -90,4 +76,27 @@ impl Store {
         )?;
         Ok(())
     }
+}
+
+/// Writes that a list names a subject, with what it answered; whether it did not before.
+pub async fn upsert_listing(
+    conn: &mut PgConnection,
+    subject: &str,
+    (list, answers): (&str, &[String]),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let is_new = sqlx::query_scalar!(
+        r#"
+        INSERT INTO listings (subject, list, since, checked_at, answers) VALUES ($1, $2, $3, $3, to_jsonb($4::text[]))
+        ON CONFLICT (subject, list) DO UPDATE SET checked_at = excluded.checked_at, answers = excluded.answers
+        RETURNING since = checked_at AS "is_new!"
+        "#,
+        subject,
+        list,
+        now,
+        answers,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(is_new)
 }
