@@ -173,7 +173,7 @@ settings! {
         dkim_zone: String = String::new(), "Zone of this installation in which the keys of delegated domains are published, such as `dkim.mail.example.net`; its records: `mailwright domains zone`. Empty: none can be delegated.";
         reports_to: String = String::new(), "Address that DMARC records ask receivers to send aggregate reports to. Empty: `dmarc@` and `inbound.host`, if there is one.";
         link_hosts: bool = false, "Links in a domain's mail lead to a host of its own, `links.` before its name, once its record is seen. For a proxy that has, or gets, a certificate for each.";
-        publish: Vec<DnsAccount> = Vec::new(), "Accounts with DNS providers (TOML file only) by which missing records of the operator's own domains are published: tables with `project`, `zones`, `provider` (alidns, cloudflare, digitalocean, dnspod, rfc2136, route53), `key`, `secret`, `server`. For a binary that is built with `--features dns-publishing`.";
+        publish: Vec<DnsAccount> = Vec::new(), "Accounts with DNS providers (TOML file only) by which missing records of the operator's own domains are published: tables with `project`, `zones`, `provider` (alidns, cloudflare, digitalocean, dnspod, rfc2136, route53), `key`, `secret`, `zone_id`, `server`. For a binary that is built with `--features dns-publishing`.";
         second_signature: String = String::new(), "Domain of the operator's own, proved by one of the projects, whose RSA key signs all live mail besides the sender's: so that it alone is enrolled at feedback loops. Empty: none.";
     }
     inbound: Inbound {

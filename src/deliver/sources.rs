@@ -142,7 +142,9 @@ impl Sources {
             domain,
             |candidate| reaches_any(&candidate.source(), &routed.targets),
             |candidate| state.is_aside(candidate.name, &routed.group, now),
-            |candidate| candidate.steps.is_none_or(|steps| state.ledger.has_room(&pair(candidate.name), steps, today)),
+            |candidate| {
+                candidate.steps.is_none_or(|steps| state.ledger.has_room(&pair(candidate.name), 1, steps, today))
+            },
         );
         match chosen {
             Ok(candidate) => {

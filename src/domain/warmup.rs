@@ -119,6 +119,17 @@ pub struct Usage {
 impl Usage {
     /// One message.
     pub const ONE: Self = Self { messages: 1, accepted: 0, deferred: 0, refused: 0 };
+
+    /// So many messages.
+    pub fn of(count: u64) -> Self {
+        Self { messages: i64::try_from(count).unwrap_or(i64::MAX), ..Self::default() }
+    }
+
+    /// The messages taken back.
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self { messages: -self.messages, ..self }
+    }
 }
 
 impl std::ops::AddAssign for Usage {
@@ -164,10 +175,10 @@ impl Ledger {
         (self.day, self.known) = (Some(today), HashMap::new());
     }
 
-    /// Whether it may send one more today, at these steps. Each process assumes that the others send as much as it does.
-    pub fn has_room(&self, pair: &Pair, steps: &[u64], today: Date) -> bool {
+    /// Whether it may send so many more today, at these steps. Each process assumes that the others send as much as it does.
+    pub fn has_room(&self, pair: &Pair, count: u64, steps: &[u64], today: Date) -> bool {
         let allowed = self.progress.get(pair).copied().unwrap_or_default().allowance(steps, today);
-        allowed.is_none_or(|allowed| self.sent(pair) < allowed)
+        allowed.is_none_or(|allowed| self.sent(pair).saturating_add(count) <= allowed)
     }
 
     /// Messages sent on the day, as far as is known.
@@ -186,7 +197,7 @@ impl Ledger {
 
     /// Takes back one message of a day, which did not leave.
     pub fn give_back(&mut self, pair: Pair, day: Date) {
-        self.add(pair, Usage { messages: -1, ..Usage::default() }, day);
+        self.add(pair, Usage::ONE.negated(), day);
     }
 
     /// What was sent since the last call, by day.
@@ -206,8 +217,13 @@ impl Ledger {
     pub fn put_back(&mut self, batches: Vec<Batch>) {
         for (day, taken) in batches {
             if self.day != Some(day) {
-                if self.left.is_none() && self.day.and_then(Date::previous_day) == Some(day) {
-                    self.left = Some((day, taken));
+                if self.day.and_then(Date::previous_day) == Some(day) {
+                    let since = self.left.take().filter(|(of, _)| *of == day).map_or_else(Vec::new, |(_, since)| since);
+                    let mut all: HashMap<Pair, Usage> = HashMap::new();
+                    for (pair, usage) in taken.into_iter().chain(since) {
+                        *all.entry(pair).or_default() += usage;
+                    }
+                    self.left = Some((day, all.into_iter().collect()));
                 }
                 continue;
             }
@@ -308,15 +324,15 @@ mod tests {
             ledger.add(pair(), Usage::ONE, today);
         }
         assert_eq!(ledger.sent(&pair()), 49);
-        assert!(ledger.has_room(&pair(), &STEPS, today));
+        assert!(ledger.has_room(&pair(), 1, &STEPS, today));
         ledger.add(pair(), Usage::ONE, today);
-        assert!(!ledger.has_room(&pair(), &STEPS, today));
+        assert!(!ledger.has_room(&pair(), 1, &STEPS, today));
         let taken = ledger.take_fresh(today);
         assert_eq!((taken[0].0, taken[0].1.len(), ledger.sent(&pair())), (today, 1, 44));
         ledger.put_back(taken);
         assert_eq!(ledger.sent(&pair()), 52);
         ledger.judge(HashMap::from([(pair(), Progress { step: 1, judged: Some(today - Duration::days(1)) })]), today);
-        assert!(ledger.has_room(&pair(), &STEPS, today));
+        assert!(ledger.has_room(&pair(), 1, &STEPS, today));
     }
 
     #[test]
@@ -337,7 +353,10 @@ mod tests {
         let one = |day| (day, vec![(pair(), Usage::ONE)]);
         assert_eq!(batches, [one(yesterday), one(today)]);
         ledger.put_back(batches);
-        assert_eq!(ledger.take_fresh(today), [one(yesterday), one(today)]);
+        // What more came of yesterday lies with it.
+        ledger.put_back(vec![one(yesterday)]);
+        let two = Usage { messages: 2, ..Usage::default() };
+        assert_eq!(ledger.take_fresh(today), [(yesterday, vec![(pair(), two)]), one(today)]);
         // A clock that is put right by more than that begins anew.
         ledger.begin(date!(2026 - 11 - 01));
         assert_eq!(ledger.sent(&pair()), 0);

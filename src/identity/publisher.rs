@@ -1,12 +1,19 @@
 //! Records of the operator's own domains, published by the DNS provider's API: what the zone's own server says is not there is put
 //! there. What is there is never changed, and nothing is taken away: whoever publishes something else had a reason.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::config::DnsAccount;
 use crate::domain::address::is_within;
 use crate::domain::sending_domain::{Purpose, Sighting, Told, Vantage, WantedRecord};
 use crate::store::{Store, StoreError};
 
 use super::DomainInFull;
+
+/// Longest time for what is missing of one domain.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Accounts with providers, and the zones that they are for.
 pub struct Publisher {
@@ -26,7 +33,12 @@ impl Publisher {
         Self { accounts }
     }
 
-    /// Publishes what was missing of a domain when it was looked at last; nothing unless an account is for it and its project.
+    pub const fn has_accounts(&self) -> bool {
+        !self.accounts.is_empty()
+    }
+
+    /// Publishes what was missing of a domain when it was looked at last; nothing unless an account is for it and its project. What would
+    /// come after a provider that does not answer waits for the next look.
     pub async fn publish_missing(&self, store: &Store, found: &DomainInFull) -> Result<Vec<Published>, StoreError> {
         let missing: Vec<_> = found.records.iter().filter(|record| is_missing(found, record)).collect();
         if missing.is_empty() {
@@ -34,9 +46,15 @@ impl Publisher {
         }
         let Some((account, zone)) = self.account_of(store, found).await? else { return Ok(Vec::new()) };
         let mut published = Vec::with_capacity(missing.len());
+        let until = Instant::now() + DEADLINE;
         for record in missing {
-            let result = provider::publish(account, zone, record).await;
+            let put = tokio::time::timeout_at(until, provider::publish(account, zone, record)).await;
+            let is_over = put.is_err();
+            let result = put.unwrap_or_else(|_| Err("no answer within the deadline".to_owned()));
             published.push(Published { host: record.host.clone(), result });
+            if is_over {
+                break;
+            }
         }
         Ok(published)
     }
@@ -50,10 +68,13 @@ impl Publisher {
             else {
                 continue;
             };
-            if best.is_none_or(|(_, other)| zone.len() > other.len())
-                && store.find_project(&account.project).await? == Some(found.domain.project)
-            {
-                best = Some((account, zone));
+            if best.is_some_and(|(_, other)| zone.len() <= other.len()) {
+                continue;
+            }
+            match store.find_project(&account.project).await? {
+                Some(project) if project == found.domain.project => best = Some((account, zone)),
+                Some(_) => {}
+                None => tracing::warn!(project = account.project, "domains.publish names a project that is not there"),
             }
         }
         Ok(best)
@@ -84,24 +105,27 @@ mod provider {
     use crate::config::{DnsAccount, DnsProvider};
     use crate::domain::sending_domain::{RecordType, WantedRecord};
 
-    /// Longest wait for a provider.
+    /// Longest wait for one answer of a provider.
     const DEADLINE: Duration = Duration::from_secs(20);
-    /// Seconds for which a record may be remembered: it may yet be put right.
-    const TTL: u32 = 300;
+    /// Seconds for which a record may be remembered: the least that the free plans of `AliDNS` and `DNSPod` have.
+    const TTL: u32 = 600;
 
     /// Puts one record there.
     pub async fn publish(account: &DnsAccount, zone: &str, record: &WantedRecord) -> Result<(), String> {
+        let (account, zone, record) = (account.clone(), zone.to_owned(), record.clone());
+        // A task of its own: the library's clients panic where the system has no certificates.
+        let put = tokio::spawn(async move { put(&account, &zone, &record).await });
+        put.await.unwrap_or_else(|_| Err("the provider's client broke off: has the system CA certificates?".to_owned()))
+    }
+
+    async fn put(account: &DnsAccount, zone: &str, record: &WantedRecord) -> Result<(), String> {
         let updater = updater(account).map_err(|error| error.to_string())?;
         let (kind, value) = match record.record_type {
             RecordType::Txt => (DnsRecordType::TXT, DnsRecord::TXT(record.value.clone())),
-            RecordType::Cname => (DnsRecordType::CNAME, DnsRecord::CNAME(format!("{}.", record.value))),
+            RecordType::Cname => (DnsRecordType::CNAME, DnsRecord::CNAME(record.value.clone())),
         };
-        // It adds: what somebody put there meanwhile stays.
         let put = updater.add_to_rrset(record.host.as_str(), kind, TTL, vec![value], zone);
-        match tokio::time::timeout(DEADLINE, put).await {
-            Ok(put) => put.map_err(|error| error.to_string()),
-            Err(_) => Err("no answer within the deadline".to_owned()),
-        }
+        put.await.map_err(|error| error.to_string())
     }
 
     fn updater(account: &DnsAccount) -> dns_update::Result<DnsUpdater> {
@@ -122,7 +146,8 @@ mod provider {
                 secret_access_key: secret.clone(),
                 session_token: None,
                 region: None,
-                hosted_zone_id: None,
+                // The library would choose among all zones of the account, private ones too.
+                hosted_zone_id: Some(account.zone_id.clone()),
                 private_zone_only: None,
                 endpoint: Some(server.clone()).filter(|server| !server.is_empty()),
             }),

@@ -113,7 +113,8 @@ impl Door {
         // What is sent later is asked for again then, by nobody's key: one for some domains alone chooses now.
         let mut content = content;
         let asked = send_at.filter(|_| caller.from_domains.is_none()).map(|_| zipped(&content));
-        let counts = send_at.is_none() && !making.is_rehearsal;
+        // What is chosen counts: what is sent later is counted when it is chosen then.
+        let counts = !making.is_rehearsal && (send_at.is_none() || asked.is_none());
         let (identity, counted) = self.identified_from_pool(caller, &mut content, counts).await?;
         let request = asked.or_else(|| {
             content.options_mut().domain_pool = None;

@@ -293,6 +293,8 @@ impl Door {
         charge.fit(&to_store).await?;
         let timer = self.parts.metrics.accept_seconds.start_timer();
         charge.begin();
+        // What becomes of a write that is given up is not known: it counts.
+        counts.iter_mut().flatten().for_each(Counted::begin);
         let stored = self.parts.writer.write(submission).await;
         charge.settle(&stored);
         let stored = stored?;
@@ -301,10 +303,14 @@ impl Door {
             Stored::Accepted(stored) => {
                 self.parts.metrics.accepted.with_label_values(&[caller.mode.name()]).inc_by(count as u64);
                 self.parts.metrics.settled.with_label_values(&[RecipientStatus::Suppressed.name()]).inc_by(suppressed);
-                for ((answer, counted), stored) in answers.iter_mut().zip(counts).zip(stored) {
+                for (counted, stored) in counts.into_iter().zip(&stored) {
+                    if *stored != ItemStored::Accepted {
+                        counted.into_iter().for_each(Counted::give_back);
+                    }
+                }
+                for (answer, stored) in answers.iter_mut().zip(stored) {
                     match stored {
-                        ItemStored::Accepted => counted.into_iter().for_each(Counted::keep),
-                        ItemStored::Gone => {}
+                        ItemStored::Accepted | ItemStored::Gone => {}
                         ItemStored::Replayed(ids) => {
                             *answer = Ok(self.load_item(&ids).await.map_err(|error| WriteError::from(&error))?);
                         }
@@ -314,10 +320,17 @@ impl Door {
                 Ok(Accepted { items: answers, replayed: false, batch })
             }
             Stored::Replayed(items) => {
+                counts.into_iter().flatten().for_each(Counted::give_back);
                 self.load_accepted(&items).await.map_err(|error| WriteError::from(&error).into())
             }
-            Stored::Mismatch => Err(SubmitError::KeyReused),
-            Stored::Refused(index) => Err(SubmitError::Refused(index, Refusal::KeyReused)),
+            Stored::Mismatch => {
+                counts.into_iter().flatten().for_each(Counted::give_back);
+                Err(SubmitError::KeyReused)
+            }
+            Stored::Refused(index) => {
+                counts.into_iter().flatten().for_each(Counted::give_back);
+                Err(SubmitError::Refused(index, Refusal::KeyReused))
+            }
         }
     }
 

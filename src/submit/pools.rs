@@ -2,7 +2,7 @@
 //! by weight, one that a list names comes last, and one that receivers do not know yet gets no more of each receiver's mail than its
 //! warm-up allows. Mail never waits for a warm-up: where no member has room, it is from the one that it would be from otherwise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -67,29 +67,35 @@ struct Warmups {
     ledger: Ledger,
 }
 
-/// What a message was counted as. Dropped before [`Counted::keep`], it is given back.
+/// What a message was counted as. Dropped before [`Counted::begin`], it is given back.
 pub struct Counted {
     warmups: Arc<Mutex<Warmups>>,
-    /// One for each recipient.
-    pairs: Vec<Pair>,
+    /// Recipients by receiver.
+    pairs: Vec<(Pair, u64)>,
     day: Date,
+    is_begun: bool,
 }
 
 impl Counted {
-    /// The message is stored: it counts.
-    pub fn keep(mut self) {
-        self.pairs.clear();
+    /// The message may be stored from now on: it counts, unless it is given back.
+    pub const fn begin(&mut self) {
+        self.is_begun = true;
+    }
+
+    /// The message was not stored.
+    pub fn give_back(mut self) {
+        self.is_begun = false;
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.pairs.is_empty() {
+        if self.is_begun {
             return;
         }
         let mut warmups = locked(&self.warmups);
-        for pair in self.pairs.drain(..) {
-            warmups.ledger.give_back(pair, self.day);
+        for (pair, count) in self.pairs.drain(..) {
+            warmups.ledger.add(pair, Usage::of(count).negated(), self.day);
         }
     }
 }
@@ -163,23 +169,29 @@ impl Pools {
             return order.first().map(|member| (*member, None));
         }
         let receiver_of = |address: &Address| self.parts.router.known_receiver(caller.project, address.domain());
-        let receivers: Vec<_> = recipients.iter().map(|recipient| receiver_of(&recipient.address)).collect();
+        let mut receivers: BTreeMap<String, u64> = BTreeMap::new();
+        for recipient in recipients {
+            *receivers.entry(receiver_of(&recipient.address)).or_default() += 1;
+        }
         let pair = |member: &PoolMember, receiver: &String| (member.id.to_string(), receiver.clone());
         let day = self.parts.clock.now().date();
         let mut warmups = locked(&self.warmups);
         warmups.ledger.begin(day);
         let has_room = |member: &&&PoolMember| {
-            !member.warms_up || warmups.ledger.has_room(&pair(member, &receivers[0]), &DOMAIN_STEPS, day)
+            let fits = |(receiver, count): (&String, &u64)| {
+                warmups.ledger.has_room(&pair(member, receiver), *count, &DOMAIN_STEPS, day)
+            };
+            !member.warms_up || receivers.iter().all(fits)
         };
         let chosen = order.iter().find(has_room).or_else(|| order.first())?;
         if !counts || !chosen.warms_up {
             return Some((chosen, None));
         }
-        let pairs: Vec<_> = receivers.iter().map(|receiver| pair(chosen, receiver)).collect();
-        for pair in &pairs {
-            warmups.ledger.add(pair.clone(), Usage::ONE, day);
+        let pairs: Vec<_> = receivers.iter().map(|(receiver, count)| (pair(chosen, receiver), *count)).collect();
+        for (pair, count) in &pairs {
+            warmups.ledger.add(pair.clone(), Usage::of(*count), day);
         }
-        Some((chosen, Some(Counted { warmups: Arc::clone(&self.warmups), pairs, day })))
+        Some((chosen, Some(Counted { warmups: Arc::clone(&self.warmups), pairs, day, is_begun: false })))
     }
 
     /// Tells the others what was sent from here, and learns from them, until the service stops.

@@ -4,6 +4,7 @@
 use super::content::NotMade;
 use super::filling::fill;
 use super::making::Making;
+use super::pools::Counted;
 use super::quota::{Charge, Denied};
 use super::templates::Templates;
 use super::{Door, Refusal, WriteError};
@@ -139,13 +140,13 @@ impl Door {
             return Ok(released);
         }
         let submission = NewSubmission { shard, items, key: None, is_strict: false };
+        counts.iter_mut().flatten().for_each(Counted::begin);
         if let Stored::Accepted(stored) = self.parts.writer.write_apart(submission).await? {
             let done = released.iter_mut().filter(|released| matches!(released, Released::Done));
             for ((released, counted), stored) in done.zip(counts).zip(stored) {
-                match (stored, counted) {
-                    (ItemStored::Gone, _) => *released = Released::Gone,
-                    (_, Some(counted)) => counted.keep(),
-                    (_, None) => {}
+                if stored == ItemStored::Gone {
+                    *released = Released::Gone;
+                    counted.into_iter().for_each(Counted::give_back);
                 }
             }
         }

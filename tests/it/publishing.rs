@@ -41,7 +41,7 @@ impl Bind {
             address.port()
         );
         std::fs::write(place.join("named.conf"), config).unwrap();
-        let named = Command::new("named")
+        let named = Command::new("/usr/sbin/named")
             .args(["-g", "-n", "1", "-c"])
             .arg(place.join("named.conf"))
             .stdout(Stdio::null())

@@ -36,7 +36,8 @@ impl Store {
             sqlx::query!(
                 r#"
                 INSERT INTO warmup_days AS w (kind, day, subject, receiver, messages, accepted, deferred, refused)
-                SELECT $1, s.* FROM unnest($2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) AS s
+                SELECT $1, s.* FROM unnest($2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+                    AS s (day, subject, receiver, messages, accepted, deferred, refused) ORDER BY s.day, s.subject, s.receiver
                 ON CONFLICT (kind, day, subject, receiver) DO UPDATE SET messages = w.messages + EXCLUDED.messages,
                     accepted = w.accepted + EXCLUDED.accepted, deferred = w.deferred + EXCLUDED.deferred,
                     refused = w.refused + EXCLUDED.refused
@@ -196,7 +197,8 @@ impl Store {
             sqlx::query!(
                 r#"
                 INSERT INTO warmups AS w (kind, subject, receiver, step, judged)
-                SELECT $1, n.* FROM unnest($2::text[], $3::text[], $4::smallint[], $5::date[]) AS n
+                SELECT $1, n.* FROM unnest($2::text[], $3::text[], $4::smallint[], $5::date[]) AS n (subject, receiver, step, judged)
+                ORDER BY n.subject, n.receiver
                 ON CONFLICT (kind, subject, receiver) DO UPDATE SET step = EXCLUDED.step, judged = EXCLUDED.judged
                 WHERE w.judged < EXCLUDED.judged
                 "#,
