@@ -632,7 +632,7 @@ END $$;
 CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     AS $$
-    SELECT mailwright.way_faults(message, limits) || mailwright.pool_faults(message)
+    SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits) || mailwright.pool_faults(message)
 $$;
 CREATE FUNCTION mailwright.pointer(at text, name text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -1168,11 +1168,6 @@ CREATE FUNCTION mailwright.value(object jsonb, name text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     AS $$
     SELECT nullif(object -> name, 'null')
-$$;
-CREATE FUNCTION mailwright.way_faults(message jsonb, limits jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    AS $$
-    SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits)
 $$;
 CREATE FUNCTION mailwright.weight(message jsonb, OUT bytes bigint, OUT heaviest text) RETURNS record
     LANGUAGE sql IMMUTABLE

@@ -84,9 +84,8 @@ BEGIN
     RETURN '[]';
 END $$;
 
-ALTER FUNCTION mailwright.option_faults(jsonb, jsonb) RENAME TO way_faults;
-CREATE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-    SELECT mailwright.way_faults(message, limits) || mailwright.pool_faults(message)
+CREATE OR REPLACE FUNCTION mailwright.option_faults(message jsonb, limits jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT mailwright.label_faults(message, limits) || mailwright.link_faults(message, limits) || mailwright.pool_faults(message)
 $$;
 -- Which domain it will be is chosen later: a role that may send from some alone asks for none.
 DO $$
@@ -107,7 +106,7 @@ BEGIN
     EXECUTE after;
 END $$;
 
-REVOKE ALL ON FUNCTION mailwright.pool_faults(jsonb), mailwright.option_faults(jsonb, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION mailwright.pool_faults(jsonb) FROM PUBLIC;
 
 -- Processes of before count in the table that has another name now.
 UPDATE schema_compatibility SET min_binary = 20261128000100;

@@ -65,8 +65,7 @@ pub async fn publish(store: &Store, config: &Config, project: &str, domain: &str
     let domains = domains(store, config)?;
     let found = find(store, &domains, project, domain).await?;
     domains.check(&found).await.map_err(CommandError::new)?;
-    let found = find(store, &domains, project, domain).await?;
-    let published = domains.publish_missing(&found).await.map_err(CommandError::new)?;
+    let published = domains.publish_missing(&found.domain).await.map_err(CommandError::new)?;
     if published.is_empty() {
         out::print(
             "nothing was published: nothing is missing by the zone's own servers, or no account is for this domain",

@@ -105,9 +105,14 @@ impl Domains {
         Ok(DomainInFull { domain, keys, records })
     }
 
-    /// Publishes what was missing of a domain when it was looked at last, where an account is for that.
-    pub async fn publish_missing(&self, found: &DomainInFull) -> Result<Vec<Published>, StoreError> {
-        self.publisher.publish_missing(&self.store, found).await
+    /// Publishes what the look that was just taken at a domain did not find, where an account is for that.
+    pub async fn publish_missing(&self, looked_at: &StoredDomain) -> Result<Vec<Published>, StoreError> {
+        if !self.publisher.has_accounts() {
+            return Ok(Vec::new());
+        }
+        let now = self.store.list_domains(looked_at.project, Some(looked_at.id), None, 1).await?.pop();
+        let Some(now) = now else { return Ok(Vec::new()) };
+        self.publisher.publish_missing(&self.store, &self.in_full(now).await?).await
     }
 
     /// Looks at all records of a domain; gives how it stands, and what receivers make of it if that can be found out.

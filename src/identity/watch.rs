@@ -6,9 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{ChangeError, DomainInFull, Domains};
+use super::{ChangeError, Domains};
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
 use crate::store::accounts::domain_checks::CheckStored;
 use crate::store::accounts::domains::StoredDomain;
 
@@ -56,27 +55,20 @@ impl Domains {
         }
         let before = found.domain.standing.state;
         let stored = self.check(&found).await?;
-        if stored == CheckStored::Stored && self.publisher.has_accounts() {
-            self.publish_what_is_missing(&found).await?;
+        if stored == CheckStored::Stored {
+            for published in self.publish_missing(&found.domain).await? {
+                match published.result {
+                    Ok(()) => tracing::info!(host = published.host, "a record that was missing is published"),
+                    Err(why) => {
+                        tracing::warn!(host = published.host, why, "a record that is missing cannot be published");
+                    }
+                }
+            }
         }
         if before.is_good() {
             self.ask_lists(&found).await?;
         }
         tracing::debug!(domain = found.domain.name, before = before.name(), "a sending domain was looked at");
-        Ok(())
-    }
-
-    /// Publishes what the look that was just taken did not find.
-    async fn publish_what_is_missing(&self, found: &DomainInFull) -> Result<(), StoreError> {
-        let (project, id) = (found.domain.project, found.domain.id);
-        let Some(domain) = self.store.list_domains(project, Some(id), None, 1).await?.pop() else { return Ok(()) };
-        let now = self.in_full(domain).await?;
-        for published in self.publish_missing(&now).await? {
-            match published.result {
-                Ok(()) => tracing::info!(host = published.host, "a record that was missing is published"),
-                Err(why) => tracing::warn!(host = published.host, why, "a record that is missing cannot be published"),
-            }
-        }
         Ok(())
     }
 }

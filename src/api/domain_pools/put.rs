@@ -41,8 +41,10 @@ pub async fn put(
     if !faults.is_empty() {
         return Err(Problem::validation(faults));
     }
+    let names: Vec<_> = members.iter().map(|member| member.name.clone()).collect();
+    let known = api.store.known_domains(caller.project, &names).await?;
     for (at, member) in members.iter().enumerate() {
-        if api.store.find_domain(caller.project, &member.name).await?.is_none() {
+        if !known.contains(&member.name) {
             let detail = format!("{} is not a domain of this project: add it by POST /v1/domains", member.name);
             faults.push(Fault::new(format!("/members/{at}/domain"), FaultCode::UnknownDomain, detail));
         }

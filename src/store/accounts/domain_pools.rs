@@ -84,6 +84,21 @@ impl Store {
         Ok(pools)
     }
 
+    /// Which of these names are domains of the project.
+    pub async fn known_domains(&self, project: ProjectId, names: &[String]) -> Result<Vec<String>, StoreError> {
+        on_pool!(
+            self,
+            "domain_pools.known_domains",
+            conn,
+            sqlx::query_scalar!(
+                "SELECT name FROM domains WHERE project_id = $1 AND name = ANY($2)",
+                project.uuid(),
+                names,
+            )
+            .fetch_all(conn)
+        )
+    }
+
     /// Puts exactly these domains of the project into a pool, which is made if it is not there. `None`: the project has as many
     /// pools as it may have; `true`: it was made.
     pub async fn put_pool(
