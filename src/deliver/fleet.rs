@@ -4,20 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::Date;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::courier::Courier;
 use super::lanes::{Lanes, ProcessShare};
 use super::outcome_counts::OutcomeCounts;
-use super::sources::{Sources, WarmingSource};
+use super::sources::Sources;
 use super::tls_counts::TlsCounts;
 use crate::domain::clock::Clock;
-use crate::domain::warmup::WarmupKind;
 use crate::handover::Handover;
 use crate::routing::Router;
-use crate::shaping::SourceRule;
 use crate::shutdown::Shutdown;
 use crate::store::fleet::processes::{LIVE, Members};
 use crate::store::{Store, StoreError};
@@ -124,7 +121,7 @@ impl Fleet {
     /// Lanes that are not simply open, what was sent from where, and TLS sessions. `had_lanes`: some lane was told of last
     /// time, so that its end is news too.
     async fn report(&self, had_lanes: &mut bool) -> Result<(), StoreError> {
-        let Self { store, lanes, tls_counts, outcomes, clock, metrics, .. } = self;
+        let Self { store, lanes, sources, tls_counts, outcomes, clock, metrics, .. } = self;
         let states = lanes.snapshot();
         metrics.lanes.reset();
         for state in &states {
@@ -136,12 +133,8 @@ impl Fleet {
         }
         let today = clock.now().date();
         let plan = self.router.traffic.plan();
-        let steps_of =
-            |(name, rule): (&str, &SourceRule)| Some((name.to_owned(), rule.since, plan.shaping.steps(rule)?.to_vec()));
-        let warming: Vec<_> = plan.shaping.sources().filter_map(steps_of).collect();
-        if !warming.is_empty() {
-            self.report_warmups(warming, today).await?;
-        }
+        let processes = u64::try_from(metrics.fleet.get()).unwrap_or(1);
+        sources.report(store, &plan.shaping, (today, processes)).await?;
         let counted = outcomes.take();
         store.add_outcomes(&counted).await.inspect_err(|_| outcomes.put_back(counted))?;
         let counts = tls_counts.take();
@@ -149,24 +142,5 @@ impl Fleet {
             return Ok(());
         }
         store.add_tls_counts(&counts).await.inspect_err(|_| tls_counts.put_back(counts))
-    }
-
-    /// What sources that are warmed up have sent; what the others have, and how far each has come.
-    async fn report_warmups(&self, warming: Vec<WarmingSource>, today: Date) -> Result<(), StoreError> {
-        let Self { store, sources, metrics, .. } = self;
-        let processes = u64::try_from(metrics.fleet.get()).unwrap_or(1);
-        let batches = sources.take_fresh(today);
-        match store.add_warmup_usage(WarmupKind::Address, &batches).await {
-            Ok(()) => sources.learn(today, store.list_warmup_usage(WarmupKind::Address, today, None).await?, processes),
-            Err(error) => {
-                sources.put_back(batches);
-                return Err(error);
-            }
-        }
-        if sources.is_behind(&warming, today) {
-            let progress = store.judge_addresses(&warming, today).await?;
-            sources.judge(warming, progress, today);
-        }
-        Ok(())
     }
 }

@@ -14,9 +14,10 @@ use crate::domain::bounded::make_room;
 use crate::domain::hold::HoldReason;
 use crate::domain::outcome::{AttemptReport, OutcomeKind};
 use crate::domain::target::{SYSTEM_SOURCE, Source, Target};
-use crate::domain::warmup::{Batch, Ledger, Pair, Progress, Usage};
+use crate::domain::warmup::{Ledger, Pair, Usage, Warming, WarmupKind};
 use crate::routing::{PolicySnapshot, RoutePlan};
-use crate::shaping::{NoSourceReason, choose};
+use crate::shaping::{NoSourceReason, Shaping, SourceRule, choose};
+use crate::store::{Store, StoreError};
 
 /// Time for which an address is not used for a next hop that wants no mail from it.
 const ASIDE: Duration = Duration::from_mins(10);
@@ -30,20 +31,17 @@ pub struct Sources {
     /// The system's choice of address, for when no pool is configured.
     system: Source,
     state: Mutex<State>,
+    /// By source and provider.
+    ledger: Mutex<Ledger>,
 }
 
 #[derive(Default)]
 struct State {
     /// Source and MX group, until when.
     aside: HashMap<(String, String), Instant>,
-    /// By source and provider.
-    ledger: Ledger,
     /// What was judged last.
-    judged: Vec<WarmingSource>,
+    judged: Vec<Warming>,
 }
-
-/// A source that is warmed up, as the rules have it.
-pub type WarmingSource = (String, Option<Date>, Vec<u64>);
 
 /// Nothing can leave for now.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +71,7 @@ impl CountedSource<'_> {
             _ => Usage::default(),
         };
         if usage != Usage::default() {
-            self.sources.state().ledger.add(pair.clone(), usage, self.day);
+            self.sources.ledger().add(pair.clone(), usage, self.day);
         }
         if !report.is_before_mail() {
             self.counted = None;
@@ -92,7 +90,7 @@ impl Deref for CountedSource<'_> {
 impl Drop for CountedSource<'_> {
     fn drop(&mut self) {
         if let Some(pair) = self.counted.take() {
-            self.sources.state().ledger.give_back(pair, self.day);
+            self.sources.ledger().give_back(pair, 1, self.day);
         }
     }
 }
@@ -100,11 +98,15 @@ impl Drop for CountedSource<'_> {
 impl Sources {
     pub fn new(hello: String) -> Self {
         let system = Source { name: SYSTEM_SOURCE.to_owned(), ip: None, hello };
-        Self { system, state: Mutex::default() }
+        Self { system, state: Mutex::default(), ledger: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The source for mail to `domain` by that route, counted against its warm-up.
@@ -133,8 +135,8 @@ impl Sources {
             return Ok((self.system.clone(), None));
         }
         let provider = routed.provider.as_deref().unwrap_or(OTHER);
-        let mut state = self.state();
-        state.ledger.begin(today);
+        let (state, mut ledger) = (self.state(), self.ledger());
+        ledger.begin(today);
         let pair = |name: &str| (name.to_owned(), provider.to_owned());
         let now = Instant::now();
         let chosen = choose(
@@ -142,15 +144,13 @@ impl Sources {
             domain,
             |candidate| reaches_any(&candidate.source(), &routed.targets),
             |candidate| state.is_aside(candidate.name, &routed.group, now),
-            |candidate| {
-                candidate.steps.is_none_or(|steps| state.ledger.has_room(&pair(candidate.name), 1, steps, today))
-            },
+            |candidate| candidate.steps.is_none_or(|steps| ledger.has_room(&pair(candidate.name), 1, steps, today)),
         );
         match chosen {
             Ok(candidate) => {
                 let counted = candidate.steps.map(|_| pair(candidate.name));
                 if let Some(pair) = counted.clone() {
-                    state.ledger.add(pair, Usage::ONE, today);
+                    ledger.add(pair, Usage::ONE, today);
                 }
                 Ok((candidate.source(), counted))
             }
@@ -173,32 +173,28 @@ impl Sources {
         state.aside.insert((source.to_owned(), group.to_owned()), now + ASIDE);
     }
 
-    /// What was sent since the last call, to be added to what all have sent.
-    pub fn take_fresh(&self, today: Date) -> Vec<Batch> {
-        self.state().ledger.take_fresh(today)
-    }
-
-    /// Has what was taken added again next time, since it could not be.
-    pub fn put_back(&self, batches: Vec<Batch>) {
-        self.state().ledger.put_back(batches);
-    }
-
-    /// Takes over what all processes have sent on a day.
-    pub fn learn(&self, day: Date, totals: HashMap<Pair, u64>, processes: u64) {
-        self.state().ledger.learn(day, totals, processes);
-    }
-
-    /// Whether the days before today are still to be judged, of these sources and by these rules.
-    pub fn is_behind(&self, warming: &[WarmingSource], today: Date) -> bool {
-        let state = self.state();
-        state.ledger.is_behind(today) || state.judged != warming
-    }
-
-    /// Takes over how far each source has come.
-    pub fn judge(&self, warming: Vec<WarmingSource>, progress: HashMap<Pair, Progress>, today: Date) {
-        let mut state = self.state();
-        state.ledger.judge(progress, today);
-        state.judged = warming;
+    /// Tells what sources that are warmed up have sent; learns what the others have, and how far each has come.
+    pub async fn report(
+        &self,
+        store: &Store,
+        shaping: &Shaping,
+        (today, processes): (Date, u64),
+    ) -> Result<(), StoreError> {
+        let warming = |(name, rule): (&str, &SourceRule)| {
+            Some(Warming { subject: name.to_owned(), since: rule.since, steps: shaping.steps(rule)?.to_vec() })
+        };
+        let warming: Vec<_> = shaping.sources().filter_map(warming).collect();
+        if warming.is_empty() {
+            return Ok(());
+        }
+        store.exchange_warmup_usage(WarmupKind::Address, &self.ledger, (today, None), processes).await?;
+        // The rules may have changed since the last time, too.
+        if self.ledger().is_behind(today) || self.state().judged != warming {
+            let progress = store.judge_addresses(&warming, today).await?;
+            self.ledger().judge(progress, today);
+            self.state().judged = warming;
+        }
+        Ok(())
     }
 }
 

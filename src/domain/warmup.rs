@@ -35,6 +35,16 @@ words! {
 /// What is warmed up, and who it is warmed up for.
 pub type Pair = (String, String);
 
+/// What is warmed up, by which steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warming {
+    pub subject: String,
+    /// The first day that counts.
+    pub since: Option<Date>,
+    /// Messages to one receiver in a day, at each step.
+    pub steps: Vec<u64>,
+}
+
 /// What a receiver was sent on one day, and made of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Day {
@@ -124,12 +134,6 @@ impl Usage {
     pub fn of(count: u64) -> Self {
         Self { messages: i64::try_from(count).unwrap_or(i64::MAX), ..Self::default() }
     }
-
-    /// The messages taken back.
-    #[must_use]
-    pub const fn negated(self) -> Self {
-        Self { messages: -self.messages, ..self }
-    }
 }
 
 impl std::ops::AddAssign for Usage {
@@ -195,9 +199,9 @@ impl Ledger {
         }
     }
 
-    /// Takes back one message of a day, which did not leave.
-    pub fn give_back(&mut self, pair: Pair, day: Date) {
-        self.add(pair, Usage::ONE.negated(), day);
+    /// Takes back messages of a day, which did not leave.
+    pub fn give_back(&mut self, pair: Pair, count: u64, day: Date) {
+        self.add(pair, Usage { messages: -Usage::of(count).messages, ..Usage::default() }, day);
     }
 
     /// What was sent since the last call, by day.
@@ -346,7 +350,7 @@ mod tests {
         ledger.add(pair(), Usage::ONE, today);
         // What began before midnight ends after it, and was asked for before.
         ledger.begin(yesterday);
-        ledger.give_back(pair(), yesterday);
+        ledger.give_back(pair(), 1, yesterday);
         ledger.learn(yesterday, HashMap::from([(pair(), 50)]), 1);
         assert_eq!(ledger.sent(&pair()), 1, "today's alone");
         let batches = ledger.take_fresh(today);

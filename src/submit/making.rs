@@ -112,15 +112,16 @@ impl Door {
         let send_at = making.send_at.filter(|at| *at > now);
         // What is sent later is asked for again then, by nobody's key: one for some domains alone chooses now.
         let mut content = content;
-        let asked = send_at.filter(|_| caller.from_domains.is_none()).map(|_| zipped(&content));
-        // What is chosen counts: what is sent later is counted when it is chosen then.
-        let counts = !making.is_rehearsal && (send_at.is_none() || asked.is_none());
-        let (identity, counted) = self.identified_from_pool(caller, &mut content, counts).await?;
-        let request = asked.or_else(|| {
-            content.options_mut().domain_pool = None;
-            send_at.map(|_| zipped(&content))
-        });
+        let chooses_later = send_at.is_some() && caller.from_domains.is_none();
+        let mut request = chooses_later.then(|| zipped(&content));
         let plan = self.parts.traffic.plan();
+        // What is chosen counts.
+        let counts = !making.is_rehearsal && !chooses_later;
+        let (identity, counted) = self.identified_from_pool(caller, &mut content, &plan, counts).await?;
+        if send_at.is_some() && !chooses_later {
+            content.options_mut().domain_pool = None;
+            request = Some(zipped(&content));
+        }
         let keys = Arc::clone(if self.is_live(caller) { &identity.live_keys } else { &identity.keys });
         // A message lies in the day on which it is sent.
         let mint = || MessageId::new_in(making.shard, send_at.unwrap_or(now), &*self.parts.rng);

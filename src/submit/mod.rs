@@ -13,6 +13,7 @@ mod content;
 mod cpu_pool;
 pub mod filling;
 mod links;
+mod lookups;
 mod making;
 mod places;
 mod pools;
@@ -299,15 +300,16 @@ impl Door {
         charge.settle(&stored);
         let stored = stored?;
         timer.observe_duration();
+        let is_stored = |at: usize| matches!(&stored, Stored::Accepted(items) if items.get(at).is_some_and(|item| *item == ItemStored::Accepted));
+        for (at, counted) in counts.into_iter().enumerate() {
+            if !is_stored(at) {
+                counted.into_iter().for_each(Counted::give_back);
+            }
+        }
         match stored {
             Stored::Accepted(stored) => {
                 self.parts.metrics.accepted.with_label_values(&[caller.mode.name()]).inc_by(count as u64);
                 self.parts.metrics.settled.with_label_values(&[RecipientStatus::Suppressed.name()]).inc_by(suppressed);
-                for (counted, stored) in counts.into_iter().zip(&stored) {
-                    if *stored != ItemStored::Accepted {
-                        counted.into_iter().for_each(Counted::give_back);
-                    }
-                }
                 for (answer, stored) in answers.iter_mut().zip(stored) {
                     match stored {
                         ItemStored::Accepted | ItemStored::Gone => {}
@@ -320,17 +322,10 @@ impl Door {
                 Ok(Accepted { items: answers, replayed: false, batch })
             }
             Stored::Replayed(items) => {
-                counts.into_iter().flatten().for_each(Counted::give_back);
                 self.load_accepted(&items).await.map_err(|error| WriteError::from(&error).into())
             }
-            Stored::Mismatch => {
-                counts.into_iter().flatten().for_each(Counted::give_back);
-                Err(SubmitError::KeyReused)
-            }
-            Stored::Refused(index) => {
-                counts.into_iter().flatten().for_each(Counted::give_back);
-                Err(SubmitError::Refused(index, Refusal::KeyReused))
-            }
+            Stored::Mismatch => Err(SubmitError::KeyReused),
+            Stored::Refused(index) => Err(SubmitError::Refused(index, Refusal::KeyReused)),
         }
     }
 

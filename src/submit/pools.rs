@@ -3,34 +3,31 @@
 //! warm-up allows. Mail never waits for a warm-up: where no member has room, it is from the one that it would be from otherwise.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use time::Date;
-use tokio::time::Instant;
 
 use super::content::NotMade;
+use super::lookups::{Lookups, locked};
 use super::quota::Quotas;
 use super::signing::Identity;
 use super::submission::Refusal;
 use super::{Door, WriteError, admit};
 use crate::domain::access::Caller;
 use crate::domain::address::Address;
-use crate::domain::bounded::make_room;
 use crate::domain::clock::Clock;
 use crate::domain::draft::{Content, Place, PoolName, Recipient};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::{DomainId, ProjectId};
 use crate::domain::rendezvous;
 use crate::domain::warmup::{DOMAIN_STEPS, Ledger, Pair, Usage, WarmupKind};
-use crate::routing::Router;
+use crate::routing::{PolicySnapshot, Router};
 use crate::shutdown::Shutdown;
 use crate::store::accounts::domain_pools::PoolMember;
 use crate::store::{Store, StoreError};
 
-/// Pools that are remembered.
+/// Pools that are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 10_000;
 /// Members that are passed by for one message because they fell a moment ago.
 const PASSED_BY_MAX: usize = 3;
@@ -39,15 +36,12 @@ const REPORT: Duration = Duration::from_secs(2);
 
 /// A pool's members; `None`: there is no such pool.
 type Members = Option<Arc<[PoolMember]>>;
-type Lookup = Shared<BoxFuture<'static, Result<Members, WriteError>>>;
 
 /// What knows the pools of projects.
 pub struct Pools {
     parts: PoolParts,
-    /// How long an answer of the store is believed.
-    cache: Duration,
-    known: Mutex<HashMap<(ProjectId, PoolName), (Lookup, Instant)>>,
-    warmups: Arc<Mutex<Warmups>>,
+    known: Lookups<(ProjectId, PoolName), Members, WriteError>,
+    warmups: Arc<Warmups>,
 }
 
 /// What pools are made of.
@@ -62,14 +56,14 @@ pub struct PoolParts {
 /// The domains that are warmed up and were asked for here.
 #[derive(Default)]
 struct Warmups {
-    domains: HashMap<DomainId, ProjectId>,
+    domains: Mutex<HashMap<DomainId, ProjectId>>,
     /// By domain and receiver.
-    ledger: Ledger,
+    ledger: Mutex<Ledger>,
 }
 
 /// What a message was counted as. Dropped before [`Counted::begin`], it is given back.
 pub struct Counted {
-    warmups: Arc<Mutex<Warmups>>,
+    warmups: Arc<Warmups>,
     /// Recipients by receiver.
     pairs: Vec<(Pair, u64)>,
     day: Date,
@@ -93,9 +87,9 @@ impl Drop for Counted {
         if self.is_begun {
             return;
         }
-        let mut warmups = locked(&self.warmups);
+        let mut ledger = locked(&self.warmups.ledger);
         for (pair, count) in self.pairs.drain(..) {
-            warmups.ledger.add(pair, Usage::of(count).negated(), self.day);
+            ledger.give_back(pair, count, self.day);
         }
     }
 }
@@ -113,38 +107,24 @@ struct Choosing<'c> {
 
 impl Pools {
     pub fn new(parts: PoolParts, cache: Duration) -> Self {
-        Self { parts, cache, known: Mutex::default(), warmups: Arc::default() }
+        Self { parts, known: Lookups::new(cache, "looking up a pool broke off"), warmups: Arc::default() }
     }
 
     /// Asks the store anew from now on.
     pub fn forget(&self, project: ProjectId, pool: &PoolName) {
-        locked(&self.known).remove(&(project, pool.clone()));
+        self.known.forget(|(of, name)| *of == project && name == pool);
     }
 
     /// The same of all pools of a project.
     pub fn forget_all(&self, project: ProjectId) {
-        locked(&self.known).retain(|(of, _), _| *of != project);
+        self.known.forget(|(of, _)| *of == project);
     }
 
     /// The members of a pool. That there is none is asked for each time.
-    fn members(&self, project: ProjectId, pool: &PoolName) -> Lookup {
+    async fn members(&self, project: ProjectId, pool: &PoolName) -> Result<Members, WriteError> {
         let name = (project, pool.clone());
-        let mut known = locked(&self.known);
-        if let Some((lookup, since)) = known.get(&name)
-            && since.elapsed() < self.cache
-            && !matches!(lookup.peek(), Some(Err(_) | Ok(None)))
-        {
-            return lookup.clone();
-        }
-        make_room(&mut known, REMEMBERED, |(_, since)| since.elapsed() < self.cache);
-        let found = find(self.parts.clone(), Arc::clone(&self.warmups), name.clone());
-        // A task of its own, so that a caller who goes away leaves no one waiting.
-        let task = tokio::spawn(found);
-        let lookup =
-            async { task.await.unwrap_or_else(|_| Err(WriteError::Away("looking up a pool broke off".into()))) };
-        let lookup = lookup.boxed().shared();
-        known.insert(name, (lookup.clone(), Instant::now()));
-        lookup
+        let ask = || find(self.parts.clone(), Arc::clone(&self.warmups), name.clone());
+        self.known.get(name.clone(), Option::is_some, |count| count >= REMEMBERED, ask).await
     }
 
     /// The member that a message to these recipients is from, by the first of them, and what it was counted as.
@@ -175,11 +155,11 @@ impl Pools {
         }
         let pair = |member: &PoolMember, receiver: &String| (member.id.to_string(), receiver.clone());
         let day = self.parts.clock.now().date();
-        let mut warmups = locked(&self.warmups);
-        warmups.ledger.begin(day);
+        let mut ledger = locked(&self.warmups.ledger);
+        ledger.begin(day);
         let has_room = |member: &&&PoolMember| {
             let fits = |(receiver, count): (&String, &u64)| {
-                warmups.ledger.has_room(&pair(member, receiver), *count, &DOMAIN_STEPS, day)
+                ledger.has_room(&pair(member, receiver), *count, &DOMAIN_STEPS, day)
             };
             !member.warms_up || receivers.iter().all(fits)
         };
@@ -189,7 +169,7 @@ impl Pools {
         }
         let pairs: Vec<_> = receivers.iter().map(|(receiver, count)| (pair(chosen, receiver), *count)).collect();
         for (pair, count) in &pairs {
-            warmups.ledger.add(pair.clone(), Usage::of(*count), day);
+            ledger.add(pair.clone(), Usage::of(*count), day);
         }
         Some((chosen, Some(Counted { warmups: Arc::clone(&self.warmups), pairs, day, is_begun: false })))
     }
@@ -207,22 +187,15 @@ impl Pools {
     /// Tells the others what was sent since the last time, and learns what they have sent, and how far all has come.
     pub async fn report(&self) -> Result<(), StoreError> {
         let (store, today) = (&self.parts.store, self.parts.clock.now().date());
-        let (domains, is_behind, batches) = {
-            let mut warmups = locked(&self.warmups);
-            if warmups.domains.is_empty() {
-                return Ok(());
-            }
-            let batches = warmups.ledger.take_fresh(today);
-            (warmups.domains.clone(), warmups.ledger.is_behind(today), batches)
-        };
-        if let Err(error) = store.add_warmup_usage(WarmupKind::Domain, &batches).await {
-            locked(&self.warmups).ledger.put_back(batches);
-            return Err(error);
+        let Warmups { domains, ledger } = &*self.warmups;
+        let domains = locked(domains).clone();
+        if domains.is_empty() {
+            return Ok(());
         }
         let ids: Vec<_> = domains.keys().map(ToString::to_string).collect();
-        let totals = store.list_warmup_usage(WarmupKind::Domain, today, Some(&ids)).await?;
+        let is_behind = locked(ledger).is_behind(today);
         let processes = u64::from(self.parts.quotas.accepting());
-        locked(&self.warmups).ledger.learn(today, totals, processes);
+        store.exchange_warmup_usage(WarmupKind::Domain, ledger, (today, Some(&ids)), processes).await?;
         if !is_behind {
             return Ok(());
         }
@@ -232,9 +205,9 @@ impl Pools {
         }
         for (project, domains) in by_project {
             let progress = store.judge_domains(project, &domains, today).await?;
-            locked(&self.warmups).ledger.learn_progress(progress);
+            locked(ledger).learn_progress(progress);
         }
-        locked(&self.warmups).ledger.note_judged(Some(today));
+        locked(ledger).note_judged(Some(today));
         Ok(())
     }
 }
@@ -243,14 +216,14 @@ impl Pools {
 /// found out later.
 async fn find(
     parts: PoolParts,
-    warmups: Arc<Mutex<Warmups>>,
+    warmups: Arc<Warmups>,
     (project, pool): (ProjectId, PoolName),
 ) -> Result<Members, WriteError> {
     let found = parts.store.list_pools(project, Some(pool.as_str())).await.map_err(|error| WriteError::from(&error))?;
     let Some(pool) = found.into_iter().next() else { return Ok(None) };
     let new: Vec<_> = {
-        let known = locked(&warmups);
-        let is_new = |member: &&PoolMember| member.warms_up && !known.domains.contains_key(&member.id);
+        let known = locked(&warmups.domains);
+        let is_new = |member: &&PoolMember| member.warms_up && !known.contains_key(&member.id);
         pool.members.iter().filter(is_new).map(|member| member.id).collect()
     };
     if !new.is_empty() {
@@ -262,17 +235,17 @@ async fn find(
             Ok::<_, StoreError>((progress, sent))
         };
         let learnt = learnt.await;
-        let mut known = locked(&warmups);
-        known.ledger.begin(today);
-        known.domains.extend(new.into_iter().map(|domain| (domain, project)));
+        locked(&warmups.domains).extend(new.into_iter().map(|domain| (domain, project)));
+        let mut ledger = locked(&warmups.ledger);
+        ledger.begin(today);
         match learnt {
             Ok((progress, sent)) => {
-                known.ledger.learn_progress(progress);
-                known.ledger.learn(today, sent, u64::from(parts.quotas.accepting()));
+                ledger.learn_progress(progress);
+                ledger.learn(today, sent, u64::from(parts.quotas.accepting()));
             }
             Err(error) => {
                 tracing::warn!(%error, "how far domains of a pool are warmed up is found out later");
-                known.ledger.note_judged(None);
+                ledger.note_judged(None);
             }
         }
     }
@@ -310,12 +283,13 @@ impl Door {
         &self,
         caller: &Caller,
         content: &mut Content,
+        plan: &PolicySnapshot,
         counts: bool,
     ) -> Result<(Arc<Identity>, Option<Counted>), NotMade> {
         let mut passed_by = Vec::new();
         loop {
             let counted = self.take_from_pool(caller, content, (&passed_by, counts)).await?;
-            admit::admit(caller, content, &self.parts.traffic.plan()).map_err(NotMade::Refused)?;
+            admit::admit(caller, content, plan).map_err(NotMade::Refused)?;
             match (self.identified(caller, content).await, &content.options().domain_pool) {
                 (Err(NotMade::Refused(Refusal::UnverifiedDomain(_))), Some(pool))
                     if passed_by.len() < PASSED_BY_MAX =>
@@ -327,8 +301,4 @@ impl Door {
             }
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

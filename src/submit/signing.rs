@@ -3,15 +3,12 @@
 //! the same answer. A store that is away is an error, never "no keys".
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
-use tokio::time::Instant;
 
 use super::WriteError;
 use super::cpu_pool::CpuPool;
+use super::lookups::{Lookups, locked};
 use crate::compose::dkim::SigningKey;
 use crate::domain::dkim::aligned;
 use crate::domain::id::{DkimKeyId, ProjectId};
@@ -29,7 +26,6 @@ const PARSED: usize = 4096;
 
 /// The keys that sign for a domain.
 pub type Keys = Arc<[Arc<SigningKey>]>;
-type Lookup = Shared<BoxFuture<'static, Result<Arc<Identity>, WriteError>>>;
 
 /// What a project is, sending as a domain.
 #[derive(Debug)]
@@ -45,8 +41,7 @@ pub struct Identity {
 /// What finds keys and signs off the async threads.
 pub struct Signing {
     store: Store,
-    cache: Duration,
-    known: Mutex<HashMap<(ProjectId, String), (Lookup, Instant)>>,
+    known: Lookups<(ProjectId, String), Arc<Identity>, WriteError>,
     parsed: Arc<Parsed>,
     /// The operator's own domain, whose key signs everything besides.
     second: Option<Arc<str>>,
@@ -57,46 +52,21 @@ impl Signing {
     /// `second` is the operator's own domain; empty: none.
     pub fn new(store: Store, cache: Duration, second: &str) -> Self {
         let second = (!second.is_empty()).then(|| second.into());
-        Self { store, cache, known: Mutex::default(), parsed: Arc::default(), second, bench: Arc::default() }
+        let known = Lookups::new(cache, "looking up keys broke off");
+        Self { store, known, parsed: Arc::default(), second, bench: Arc::default() }
     }
 
     /// What the project is when it sends as `domain`.
     pub async fn identity(&self, project: ProjectId, domain: &str) -> Result<Arc<Identity>, WriteError> {
-        self.lookup(project, domain).await
+        let ask =
+            || find(self.store.clone(), Arc::clone(&self.parsed), project, domain.to_owned(), self.second.clone());
+        self.known.get((project, domain.to_owned()), |_| true, |count| count >= REMEMBERED, ask).await
     }
 
     /// The same, asked anew unless that was a moment ago: for whoever would be refused.
     pub async fn identity_anew(&self, project: ProjectId, domain: &str) -> Result<Arc<Identity>, WriteError> {
-        {
-            let name = (project, domain.to_owned());
-            let mut known = locked(&self.known);
-            if known.get(&name).is_some_and(|(_, since)| since.elapsed() > MOMENT) {
-                known.remove(&name);
-            }
-        }
-        self.lookup(project, domain).await
-    }
-
-    /// An answer that is still believed, or one that is under way.
-    fn lookup(&self, project: ProjectId, domain: &str) -> Lookup {
-        let name = (project, domain.to_owned());
-        let mut known = locked(&self.known);
-        if let Some((lookup, since)) = known.get(&name)
-            && since.elapsed() < self.cache
-            && !matches!(lookup.peek(), Some(Err(_)))
-        {
-            return lookup.clone();
-        }
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        let found = find(self.store.clone(), Arc::clone(&self.parsed), project, domain.to_owned(), self.second.clone());
-        // A task of its own, so that a caller who goes away leaves no one waiting.
-        let task = tokio::spawn(found);
-        let lookup = async { task.await.unwrap_or_else(|_| Err(WriteError::Away("looking up keys broke off".into()))) };
-        let lookup = lookup.boxed().shared();
-        known.insert(name, (lookup.clone(), Instant::now()));
-        lookup
+        self.known.forget_older(&(project, domain.to_owned()), MOMENT);
+        self.identity(project, domain).await
     }
 
     /// Runs work for a processor off the async threads.
@@ -106,10 +76,6 @@ impl Signing {
     ) -> Result<T, WriteError> {
         self.bench.run(work).await.ok_or_else(|| WriteError::Away("composing was interrupted".to_owned()))
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keys that were parsed once, by their rows; a row never changes its key.

@@ -2,18 +2,16 @@
 //! believed for a short time; whoever asks meanwhile waits for the same answer. A store that is away is an error, never
 //! "no such template".
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
 
 use super::WriteError;
 use super::cpu_pool::CpuPool;
+use super::lookups::Lookups;
 use crate::compose::template::{CompiledTemplate, FlawPlace, Rendered, TemplateFlaw};
 use crate::domain::access::Mode;
 use crate::domain::fault::{Fault, FaultCode, Flaw};
@@ -28,6 +26,8 @@ const REMEMBERED: usize = 1000;
 const REMEMBERED_BYTES: usize = 64 << 20;
 /// Layouts and partials of one template.
 const LAYOUTS_MAX: usize = 30;
+/// What is said of work that ended without a result.
+const BROKEN_OFF: &str = "the work on a template broke off";
 /// Steps from a template to a layout of a layout.
 const DEPTH_MAX: usize = 5;
 
@@ -77,56 +77,46 @@ pub struct Sources {
 }
 
 type Name = (ProjectId, Mode, TemplateRef);
-type Lookup = Shared<BoxFuture<'static, Result<Found, TemplateError>>>;
 
 /// What finds templates and fills them in, off the async threads.
 pub struct Templates {
     store: Store,
-    cache: Duration,
-    known: Mutex<HashMap<Name, (Lookup, Instant)>>,
+    known: Lookups<Name, Found, TemplateError>,
     bytes: Arc<AtomicUsize>,
     pool: Arc<CpuPool>,
 }
 
 impl Templates {
     pub fn new(store: Store, cache: Duration) -> Self {
-        Self { store, cache, known: Mutex::default(), bytes: Arc::default(), pool: Arc::default() }
+        let known = Lookups::new(cache, BROKEN_OFF);
+        Self { store, known, bytes: Arc::default(), pool: Arc::default() }
     }
 
     /// The template that a request names. Live mail is made of approved versions only.
     pub async fn find(&self, project: ProjectId, mode: Mode, wanted: &TemplateRef) -> Result<Found, TemplateError> {
-        self.lookup((project, mode, wanted.clone())).await
-    }
-
-    /// An answer that is still believed, or one that is under way.
-    fn lookup(&self, name: Name) -> Lookup {
-        let mut known = self.known();
-        if let Some((lookup, since)) = known.get(&name)
-            && since.elapsed() < self.cache
-            && !matches!(lookup.peek(), Some(Err(_)))
-        {
-            return lookup.clone();
-        }
-        if known.len() >= REMEMBERED || self.bytes.load(Ordering::Relaxed) >= REMEMBERED_BYTES {
-            known.clear();
-            self.bytes.store(0, Ordering::Relaxed);
-        }
-        let (store, pool, bytes, wanted) =
-            (self.store.clone(), Arc::clone(&self.pool), Arc::clone(&self.bytes), name.clone());
-        // A task of its own, so that a caller who goes away leaves no one waiting.
-        let task = tokio::spawn(async move {
-            let found = find(&store, &pool, wanted).await?;
-            bytes.fetch_add(found.template.bytes(), Ordering::Relaxed);
-            Ok(found)
-        });
-        let lookup = async { task.await.unwrap_or_else(|_| Err(broken_off().into())) }.boxed().shared();
-        known.insert(name, (lookup.clone(), Instant::now()));
-        lookup
+        let is_full = |count| {
+            let is_full = count >= REMEMBERED || self.bytes.load(Ordering::Relaxed) >= REMEMBERED_BYTES;
+            if is_full {
+                self.bytes.store(0, Ordering::Relaxed);
+            }
+            is_full
+        };
+        let name = (project, mode, wanted.clone());
+        let ask = || {
+            let (store, pool, bytes) = (self.store.clone(), Arc::clone(&self.pool), Arc::clone(&self.bytes));
+            let name = name.clone();
+            async move {
+                let found = find(&store, &pool, name).await?;
+                bytes.fetch_add(found.template.bytes(), Ordering::Relaxed);
+                Ok(found)
+            }
+        };
+        self.known.get(name.clone(), |_| true, is_full, ask).await
     }
 
     /// Forgets what is known of a project: something in it was changed by this process.
     pub fn forget(&self, project: ProjectId) {
-        self.known().retain(|(of, _, _), _| *of != project);
+        self.known.forget(|(of, ..)| *of == project);
     }
 
     /// Compiles sources for a reader of `locale`; which locale serves it is the answer's other half.
@@ -148,14 +138,10 @@ impl Templates {
         let template = Arc::clone(template);
         self.pool.run(move || template.render(&variables)).await.ok_or_else(broken_off)
     }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Name, (Lookup, Instant)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn broken_off() -> WriteError {
-    WriteError::Away("the work on a template broke off".to_owned())
+    WriteError::Away(BROKEN_OFF.to_owned())
 }
 
 fn unknown(code: FaultCode, detail: impl Into<String>) -> TemplateError {

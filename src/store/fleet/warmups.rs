@@ -1,18 +1,16 @@
 //! What addresses and domains that are warmed up sent to each receiver today, by all processes together, and how far each has come.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use time::{Date, Duration, Time};
 
 use crate::domain::id::{DomainId, ProjectId};
-use crate::domain::warmup::{Batch, DOMAIN_STEPS, Day, Pair, Progress, Usage, WarmupKind};
+use crate::domain::warmup::{Batch, DOMAIN_STEPS, Day, Ledger, Pair, Progress, Usage, Warming, WarmupKind};
 use crate::store::{Store, StoreError, on_pool};
 
 /// Days for which usage is kept.
 const KEPT_DAYS: i32 = 30;
-
-/// What is to be judged: a subject, the first day that counts, and its steps.
-pub type Warming = (String, Option<Date>, Vec<u64>);
 
 /// For so long how mail fares is looked back at.
 const LOOKED_BACK: Duration = Duration::days(30);
@@ -21,9 +19,35 @@ fn total(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// A day by its numbers: taken, put off, refused, called spam.
+fn day(date: Date, numbers: [i64; 4]) -> Day {
+    let [messages, deferred, refused, complaints] = numbers.map(total);
+    Day { date, messages, deferred, refused, complaints }
+}
+
 impl Store {
+    /// Tells of what was sent from here what a ledger has, and has it learn what all processes have: of the subjects of that kind named
+    /// in `only`, or of all. What could not be told is told next time.
+    pub async fn exchange_warmup_usage(
+        &self,
+        kind: WarmupKind,
+        ledger: &Mutex<Ledger>,
+        (today, only): (Date, Option<&[String]>),
+        processes: u64,
+    ) -> Result<(), StoreError> {
+        let locked = || ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let batches = locked().take_fresh(today);
+        if let Err(error) = self.add_warmup_usage(kind, &batches).await {
+            locked().put_back(batches);
+            return Err(error);
+        }
+        let totals = self.list_warmup_usage(kind, today, only).await?;
+        locked().learn(today, totals, processes);
+        Ok(())
+    }
+
     /// Adds what subjects of a kind sent to receivers.
-    pub async fn add_warmup_usage(&self, kind: WarmupKind, batches: &[Batch]) -> Result<(), StoreError> {
+    async fn add_warmup_usage(&self, kind: WarmupKind, batches: &[Batch]) -> Result<(), StoreError> {
         let sent: Vec<_> = batches.iter().flat_map(|(day, sent)| sent.iter().map(move |one| (*day, one))).collect();
         if sent.is_empty() {
             return Ok(());
@@ -87,7 +111,7 @@ impl Store {
         warming: &[Warming],
         today: Date,
     ) -> Result<HashMap<Pair, Progress>, StoreError> {
-        let subjects: Vec<_> = warming.iter().map(|(subject, ..)| subject.clone()).collect();
+        let subjects: Vec<_> = warming.iter().map(|one| one.subject.clone()).collect();
         let rows = on_pool!(
             self,
             "warmups.address_days",
@@ -102,16 +126,9 @@ impl Store {
             )
             .fetch_all(conn)
         )?;
-        let days = rows.into_iter().map(|row| {
-            let day = Day {
-                date: row.day,
-                messages: total(row.accepted),
-                deferred: total(row.deferred),
-                refused: total(row.refused),
-                complaints: 0,
-            };
-            ((row.subject, row.receiver), day)
-        });
+        let days = rows
+            .into_iter()
+            .map(|row| ((row.subject, row.receiver), day(row.day, [row.accepted, row.deferred, row.refused, 0])));
         self.judge(WarmupKind::Address, warming, days.collect()).await
     }
 
@@ -145,16 +162,15 @@ impl Store {
             .fetch_all(conn)
         )?;
         let days = rows.into_iter().map(|row| {
-            let day = Day {
-                date: row.day,
-                messages: total(row.accepted),
-                deferred: total(row.deferred),
-                refused: total(row.refused),
-                complaints: total(row.complaints),
-            };
-            ((DomainId::from_uuid(row.id).to_string(), row.receiver), day)
+            let pair = (DomainId::from_uuid(row.id).to_string(), row.receiver);
+            (pair, day(row.day, [row.accepted, row.deferred, row.refused, row.complaints]))
         });
-        let warming: Vec<_> = domains.iter().map(|domain| (domain.to_string(), None, DOMAIN_STEPS.to_vec())).collect();
+        let warming = domains.iter().map(|domain| Warming {
+            subject: domain.to_string(),
+            since: None,
+            steps: DOMAIN_STEPS.to_vec(),
+        });
+        let warming: Vec<_> = warming.collect();
         self.judge(WarmupKind::Domain, &warming, days.collect()).await
     }
 
@@ -165,24 +181,27 @@ impl Store {
         warming: &[Warming],
         days: Vec<(Pair, Day)>,
     ) -> Result<HashMap<Pair, Progress>, StoreError> {
-        let subjects: Vec<_> = warming.iter().map(|(subject, ..)| subject.clone()).collect();
+        let by_subject: HashMap<_, _> = warming.iter().map(|one| (one.subject.as_str(), one)).collect();
+        let subjects: Vec<_> = warming.iter().map(|one| one.subject.clone()).collect();
         // What was learnt of an address before its first day was learnt of another's.
-        let counts = |pair: &Pair, progress: &Progress| {
-            let since = warming.iter().find(|(subject, ..)| *subject == pair.0).and_then(|(_, since, _)| *since);
-            since.is_none_or(|since| progress.judged.is_some_and(|judged| judged >= since))
+        let counts = |pair: &Pair, date: Option<Date>| {
+            by_subject.get(pair.0.as_str()).is_some_and(|one| one.since.is_none_or(|since| date >= Some(since)))
         };
-        let mut before = self.list_warmups(kind, &subjects).await?;
-        before.retain(|pair, progress| counts(pair, progress));
+        let known = async || -> Result<HashMap<Pair, Progress>, StoreError> {
+            let mut known = self.list_warmups(kind, &subjects).await?;
+            known.retain(|pair, progress| counts(pair, progress.judged));
+            Ok(known)
+        };
+        let before = known().await?;
         let mut by_pair: BTreeMap<Pair, Vec<Day>> = BTreeMap::new();
-        for (pair, day) in days {
+        for (pair, day) in days.into_iter().filter(|(pair, day)| counts(pair, Some(day.date))) {
             by_pair.entry(pair).or_default().push(day);
         }
         let mut moved: Vec<(Pair, Progress)> = Vec::new();
-        for (pair, mut days) in by_pair {
-            let Some((_, since, steps)) = warming.iter().find(|(subject, ..)| *subject == pair.0) else { continue };
-            days.retain(|day| since.is_none_or(|since| day.date >= since));
+        for (pair, days) in by_pair {
+            let Some(one) = by_subject.get(pair.0.as_str()) else { continue };
             let stood = before.get(&pair).copied().unwrap_or_default();
-            let after = stood.after(&days, steps);
+            let after = stood.after(&days, &one.steps);
             if after != stood {
                 moved.push((pair, after));
             }
@@ -210,9 +229,7 @@ impl Store {
             )
             .execute(conn)
         )?;
-        let mut after = self.list_warmups(kind, &subjects).await?;
-        after.retain(|pair, progress| counts(pair, progress));
-        Ok(after)
+        known().await
     }
 
     /// How far subjects have come with each receiver.
