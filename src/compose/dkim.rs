@@ -14,7 +14,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use canonical::{Fields, body_hash, relax_field, split_field};
+pub(super) use canonical::Fields;
+use canonical::{body_hash, relax_field, split_field};
 pub use key::{KeyError, SigningKey, generate};
 
 use super::folded::Folded;

@@ -16,6 +16,7 @@ mod mime;
 mod raw_header;
 pub mod return_path;
 mod searchable;
+mod submitted;
 pub mod template;
 pub mod tls_report;
 pub mod token;
@@ -26,5 +27,6 @@ pub use findings::Findings;
 #[doc(hidden)]
 pub use html::text_of_html;
 pub use mime::{ComposeError, Stamp, compose};
-pub use raw_header::header_of;
+pub use raw_header::{RawHeader, header_of};
 pub use searchable::searchable_text;
+pub use submitted::{Submitted, SubmittedField, content_digest, mail_date};

@@ -6,7 +6,10 @@ use mail_parser::{HeaderName, MessageParser};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RawHeader {
     /// The addresses of all `From` fields.
-    pub authors: Vec<String>,
+    pub authors: Vec<RawAuthor>,
+    /// The addresses of `To` and of `Cc` fields.
+    pub to: Vec<String>,
+    pub cc: Vec<String>,
     /// Decoded; empty without one.
     pub subject: String,
     pub message_id: Option<String>,
@@ -16,16 +19,32 @@ pub struct RawHeader {
     pub has_bcc: bool,
 }
 
+/// An address in a header.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RawAuthor {
+    /// Decoded.
+    pub name: Option<String>,
+    pub address: String,
+}
+
 /// Reads the header of `raw`; what cannot be read is as good as not there.
 pub fn header_of(raw: &[u8]) -> RawHeader {
     let Some(message) = MessageParser::default().parse_headers(raw) else { return RawHeader::default() };
     let fields = |name: &HeaderName<'_>| message.headers().iter().filter(|field| field.name == *name).count();
-    let authors = message.headers().iter().filter(|field| field.name == HeaderName::From);
-    let authors = authors.filter_map(|field| field.value.as_address()).flat_map(|address| {
-        address.iter().filter_map(|one| one.address.as_ref().map(ToString::to_string)).collect::<Vec<_>>()
-    });
+    let addresses = |name: HeaderName<'static>| -> Vec<RawAuthor> {
+        let fields = message.headers().iter().filter(|field| field.name == name);
+        let lists = fields.filter_map(|field| field.value.as_address());
+        let all = lists.flat_map(mail_parser::Address::iter).filter_map(|one| {
+            let address = one.address.as_ref()?.to_string();
+            Some(RawAuthor { name: one.name.as_ref().map(ToString::to_string), address })
+        });
+        all.collect()
+    };
+    let plain = |name| addresses(name).into_iter().map(|named| named.address).collect();
     RawHeader {
-        authors: authors.collect(),
+        authors: addresses(HeaderName::From),
+        to: plain(HeaderName::To),
+        cc: plain(HeaderName::Cc),
         subject: message.subject().unwrap_or_default().replace(char::is_control, " "),
         message_id: message.message_id().map(str::to_owned),
         dates: fields(&HeaderName::Date),
@@ -43,7 +62,8 @@ mod tests {
             b"From: A <a@example.org>\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\
                     Message-ID: <1@example.org>\r\n\r\nFrom: not@this\r\n";
         let header = header_of(raw);
-        assert_eq!(header.authors, ["a@example.org"]);
+        let author = RawAuthor { name: Some("A".to_owned()), address: "a@example.org".to_owned() };
+        assert_eq!(header.authors, [author]);
         assert_eq!((header.subject.as_str(), header.message_id.as_deref()), ("café", Some("1@example.org")));
         assert_eq!((header.dates, header.has_bcc), (1, false));
         let header =

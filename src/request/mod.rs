@@ -7,7 +7,7 @@ mod draft;
 pub mod fields;
 pub mod found;
 pub mod json;
-mod raw;
+pub mod raw;
 pub mod send;
 pub mod template;
 pub mod write;

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::base64;
 use super::draft::{from, options, recipients, required, return_path};
 use super::fields::Fields;
-use super::send::Context;
-use crate::compose::header_of;
+use super::send::{Context, Sending, send_at};
+use crate::compose::{RawHeader, header_of};
+use crate::domain::address::NamedAddress;
 use crate::domain::clock::Timestamp;
-use crate::domain::draft::{RawDraft, RawParts};
-use crate::domain::fault::{FaultCode, Flaw};
+use crate::domain::draft::{Content, Options, RawDraft, RawParts, Recipient};
+use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::reverse_path::ReversePath;
 
 /// Fields that a composed message has in itself.
@@ -41,33 +44,100 @@ pub fn read(fields: &mut Fields<'_>, context: &Context<'_>, base: Timestamp) -> 
     let author = from(fields);
     let (_, recipients) = recipients(fields, context.limits);
     let bytes = required(fields, "raw", "must be given, in base64", |text| base64::decode(&text));
-    let return_path = return_path(fields, author.as_ref());
+    let is_null = fields.text("return_path") == Some("");
+    let reverse_path = if is_null {
+        fields.take("return_path");
+        Some(ReversePath::Null)
+    } else {
+        return_path(fields, author.as_ref()).map(|path| ReversePath::Address(path.address().clone()))
+    };
     let options = options(fields, context.limits, base);
     let (author, recipients, bytes) = (author?, recipients?, bytes?.bytes);
     let header = header_of(&bytes);
-    let fault = |detail: String| Flaw::new(FaultCode::InvalidMessage, detail);
-    let wrong = match (header.authors.as_slice(), header.dates) {
-        ([], _) => Some(fault("the message has no From field with an address (RFC 5322 §3.6.2)".to_owned())),
-        ([_, _, ..], _) => Some(fault("the message has several authors; one is understood".to_owned())),
-        ([other], _) if !other.eq_ignore_ascii_case(author.address.as_str()) => {
-            let detail = format!("the message is from {other}; from says {}", author.address);
+    if let Some(flaw) = flaw_of(&header, Some(&author)) {
+        return fields.sound("raw", Err(flaw));
+    }
+    let envelope = RawEnvelope { reverse_path, recipients: recipients.distinct() };
+    raw_draft(fields, context, author, header, (envelope, bytes, options))
+}
+
+/// The envelope of a message that comes composed.
+#[derive(Debug)]
+pub struct RawEnvelope {
+    /// `None`: notices go where they go by default.
+    pub reverse_path: Option<ReversePath>,
+    pub recipients: Vec<Recipient>,
+}
+
+/// Reads what a program submits: a message and its envelope, and options in `map`. Who its author is, it says itself.
+pub fn read_submitted(
+    map: Map<String, Value>,
+    envelope: RawEnvelope,
+    (header, bytes): (RawHeader, Vec<u8>),
+    context: &Context<'_>,
+) -> Result<Sending, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut fields = Fields::new(map, "", &mut faults);
+    for name in IN_THE_MESSAGE {
+        if fields.take(name).is_some() {
+            fields.fault(
+                name,
+                FaultCode::Conflict,
+                "is not done to a message that comes composed: POST /v1/send does it",
+            );
+        }
+    }
+    let (send_at, base) = send_at(&mut fields, context);
+    let options = options(&mut fields, context.limits, base);
+    let author = match (flaw_of(&header, None), header.authors.first()) {
+        (None, Some(author)) => {
+            // The message says the name, whether or not we can.
+            let named = NamedAddress::from_parts(author.name.as_deref(), &author.address);
+            let named = named.or_else(|_| NamedAddress::from_parts(None, &author.address));
+            fields.sound("from", named.map_err(Flaw::from))
+        }
+        (flaw, _) => fields.sound("raw", flaw.map_or(Ok(None), Err)).flatten(),
+    };
+    let raw = author.and_then(|author| raw_draft(&mut fields, context, author, header, (envelope, bytes, options)));
+    fields.finish();
+    match raw {
+        Some(raw) if faults.is_empty() => Ok(Sending { contents: vec![Content::Raw(Box::new(raw))], send_at }),
+        _ => Err(faults),
+    }
+}
+
+/// What is wrong with the header of a message by that author.
+fn flaw_of(header: &RawHeader, author: Option<&NamedAddress>) -> Option<Flaw> {
+    let fault = |detail: String| Some(Flaw::new(FaultCode::InvalidMessage, detail));
+    match (header.authors.as_slice(), header.dates) {
+        ([], _) => fault("the message has no From field with an address (RFC 5322 §3.6.2)".to_owned()),
+        ([_, _, ..], _) => fault("the message has several authors; one is understood".to_owned()),
+        ([other], _) if author.is_some_and(|author| !other.address.eq_ignore_ascii_case(author.address.as_str())) => {
+            let said = author.map(|author| author.address.to_string()).unwrap_or_default();
+            let detail = format!("the message is from {}; from says {said}", other.address);
             Some(Flaw::new(FaultCode::Conflict, detail))
         }
         (_, dates) if dates != 1 => {
-            Some(fault(format!("the message has {dates} Date fields; it must have one (RFC 5322 §3.6.1)")))
+            fault(format!("the message has {dates} Date fields; it must have one (RFC 5322 §3.6.1)"))
         }
         _ if header.has_bcc => {
-            Some(fault("the message has a Bcc field, which every recipient would read: leave it out".to_owned()))
+            fault("the message has a Bcc field, which every recipient would read: leave it out".to_owned())
         }
         _ => None,
-    };
-    if let Some(flaw) = wrong {
-        return fields.sound("raw", Err(flaw));
     }
+}
+
+fn raw_draft(
+    fields: &mut Fields<'_>,
+    context: &Context<'_>,
+    author: NamedAddress,
+    header: RawHeader,
+    (envelope, bytes, options): (RawEnvelope, Vec<u8>, Options),
+) -> Option<RawDraft> {
     let parts = RawParts {
         from: author,
-        reverse_path: return_path.map(|path| ReversePath::Address(path.address().clone())),
-        recipients: recipients.distinct(),
+        reverse_path: envelope.reverse_path,
+        recipients: envelope.recipients,
         subject: header.subject,
         message_id: header.message_id,
         bytes: Arc::new(bytes),

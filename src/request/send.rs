@@ -43,10 +43,7 @@ pub fn read(
     let mut faults = Vec::new();
     let map = with_first(map, filled);
     let mut fields = Fields::new(map, at, &mut faults);
-    let text = fields.string("send_at");
-    let send_at = text.and_then(|text| fields.sound("send_at", SendAt::parse(&text, context.now)));
-    // What is said of a time is said of the time at which it is sent.
-    let base = send_at.map_or(context.now, SendAt::instant).max(context.now);
+    let (send_at, base) = send_at(&mut fields, context);
     let contents = if fields.has("raw") {
         raw::read(&mut fields, context, base).map(|raw| vec![Content::Raw(Box::new(raw))])
     } else {
@@ -64,6 +61,13 @@ pub fn read(
         Some(contents) if faults.is_empty() => Ok(Sending { contents, send_at }),
         _ => Err(faults),
     }
+}
+
+/// When it is to be sent, and the instant that other times are counted from: what is said of a time is said of when it is sent.
+pub(super) fn send_at(fields: &mut Fields<'_>, context: &Context<'_>) -> (Option<SendAt>, Timestamp) {
+    let text = fields.string("send_at");
+    let send_at = text.and_then(|text| fields.sound("send_at", SendAt::parse(&text, context.now)));
+    (send_at, send_at.map_or(context.now, SendAt::instant).max(context.now))
 }
 
 /// The request with what its template came to for the first message: a subject of its own goes before.

@@ -9,7 +9,6 @@ use crate::domain::draft::{
     Alternative, Attachment, AutoReplies, Body, Content, Draft, Options, RawDraft, Recipients, TextPart, Tracking,
 };
 use crate::domain::recipient::RecipientKind;
-use crate::domain::reverse_path::ReversePath;
 
 /// The request that asks for this message and nothing else. Its last instant is left out: it is kept beside.
 pub fn write(content: &Content) -> Map<String, Value> {
@@ -78,7 +77,7 @@ fn write_raw(map: &mut Map<String, Value>, raw: &RawDraft) {
             put(map, kind.name(), json!(named));
         }
     }
-    if let Some(ReversePath::Address(path)) = &parts.reverse_path {
+    if let Some(path) = &parts.reverse_path {
         put(map, "return_path", json!(path.as_str()));
     }
     put(map, "raw", json!(STANDARD.encode(&*parts.bytes)));
@@ -171,6 +170,8 @@ mod tests {
             json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h"}),
             json!({"from": "a@example.org", "bcc": "b@example.net", "return_path": "x@example.org", "raw": STANDARD.encode(
                 "From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\nSubject: s\r\n\r\nbody")}),
+            json!({"from": "a@example.org", "to": "b@example.net", "return_path": "", "raw": STANDARD.encode(
+                "From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n\r\n")}),
         ];
         let (limits, found) = (Limits::default(), Found::default());
         let context = Context { limits: &limits, now: datetime!(2026-11-27 00:00 UTC), found: &found };
