@@ -38,7 +38,7 @@ pub use release::{Due, Released};
 pub use schedule::{Held, Scheduler};
 pub use submission::{
     Accepted, AcceptedItem, AcceptedMessage, AcceptedRecipient, Item, Refusal, RequestKey, Strictness, Submission,
-    SubmitError, Wanted,
+    SubmitError, Wanted, parse_key,
 };
 pub use writer::{WriteError, Writer, WriterParts};
 

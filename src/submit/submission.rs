@@ -1,8 +1,10 @@
 //! What comes in through the door, and what goes back.
 
+use aws_lc_rs::digest;
+
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Place, SendAt};
-use crate::domain::fault::{Fault, Flaw};
+use crate::domain::fault::{Fault, FaultCode, Flaw};
 use crate::domain::id::{BatchId, MessageId, RecipientId};
 use crate::domain::message::MessageStatus;
 use crate::domain::recipient::{Counts, RecipientStatus};
@@ -62,6 +64,28 @@ pub enum Strictness {
 pub struct RequestKey {
     pub key: String,
     pub fingerprint: [u8; 32],
+}
+
+impl RequestKey {
+    /// The key `text` of a request with this fingerprint.
+    pub fn parse(text: &str, fingerprint: [u8; 32]) -> Result<Self, Flaw> {
+        Ok(Self { key: parse_key(text)?, fingerprint })
+    }
+
+    /// The SHA-256 of a canonical body.
+    pub fn fingerprint_of(canonical: &[u8]) -> [u8; 32] {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, canonical).as_ref());
+        fingerprint
+    }
+}
+
+/// 1 to 255 visible ASCII characters.
+pub fn parse_key(key: &str) -> Result<String, Flaw> {
+    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(key.to_owned());
+    }
+    Err(Flaw::new(FaultCode::InvalidIdempotencyKey, "must be 1 to 255 visible ASCII characters"))
 }
 
 impl Submission {

@@ -5,7 +5,6 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::get::MessageView;
-use super::sending::parse_key;
 use crate::api::auth::Authed;
 use crate::api::page::{PageView, Params};
 use crate::api::problem::Problem;
@@ -17,6 +16,7 @@ use crate::domain::id::{BatchId, MessageId, RecipientId};
 use crate::domain::message::Idempotency;
 use crate::domain::recipient::{RecipientKind, RecipientStatus};
 use crate::store::mail::listing::{ListedMessage, ListedRecipient, MessageFilter, StatusFilter};
+use crate::submit::parse_key;
 
 /// The schema `ListedMessage`.
 #[derive(Serialize)]

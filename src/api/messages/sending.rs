@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use axum::http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,7 +11,7 @@ use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::domain::access::Caller;
 use crate::domain::clock::rfc3339;
-use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::fault::Fault;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::message::MessageStatus;
 use crate::domain::recipient::RecipientStatus;
@@ -31,8 +30,8 @@ pub fn request_key(headers: &HeaderMap, map: &Map<String, Value>) -> Result<Opti
     let text = value.to_str().unwrap_or_default();
     // The quotes of the IETF draft's structured string.
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    let key = parse_key(key).map_err(|flaw| Problem::validation(vec![flaw.at("Idempotency-Key")]))?;
-    Ok(Some(RequestKey { key, fingerprint: fingerprint(map) }))
+    let key = RequestKey::parse(key, fingerprint(map));
+    key.map(Some).map_err(|flaw| Problem::validation(vec![flaw.at("Idempotency-Key")]))
 }
 
 /// The key that a message has in its own body, which is taken out of it: the fingerprint is of the rest.
@@ -40,28 +39,16 @@ pub fn own_key(map: &mut Map<String, Value>, at: &str) -> Result<Option<RequestK
     let pointer = format!("{at}/idempotency_key");
     match map.remove("idempotency_key").filter(|key| !key.is_null()) {
         None => Ok(None),
-        Some(Value::String(key)) => match parse_key(&key) {
-            Ok(key) => Ok(Some(RequestKey { key, fingerprint: fingerprint(map) })),
-            Err(flaw) => Err(flaw.at(pointer)),
-        },
+        Some(Value::String(key)) => {
+            RequestKey::parse(&key, fingerprint(map)).map(Some).map_err(|flaw| flaw.at(pointer))
+        }
         Some(other) => Err(wrong_type(pointer, "a string", &other)),
     }
 }
 
-/// 1 to 255 visible ASCII characters.
-pub fn parse_key(key: &str) -> Result<String, Flaw> {
-    if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(key.to_owned());
-    }
-    Err(Flaw::new(FaultCode::InvalidIdempotencyKey, "must be 1 to 255 visible ASCII characters"))
-}
-
 /// The SHA-256 of a body. Maps are sorted by name, so that the same fields in another order give the same bytes.
 pub fn fingerprint(map: &Map<String, Value>) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    let canonical = serde_json::to_vec(map).unwrap_or_default();
-    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &canonical).as_ref());
-    fingerprint
+    RequestKey::fingerprint_of(&serde_json::to_vec(map).unwrap_or_default())
 }
 
 /// Fills in the template of a request, if it names one.

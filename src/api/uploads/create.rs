@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::UploadView;
 use crate::api::auth::Authed;
 use crate::api::body::UnreadBody;
-use crate::api::messages::sending::{IDEMPOTENCY_KEY, parse_key};
+use crate::api::messages::sending::IDEMPOTENCY_KEY;
 use crate::api::page::Params;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
@@ -18,6 +18,7 @@ use crate::domain::draft::{Filename, MediaType};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::id::UploadId;
 use crate::store::mail::uploads::{NewUpload, Uploaded};
+use crate::submit::parse_key;
 
 /// What programs say when they were told of no type.
 const UNSAID: [&str; 2] = ["application/x-www-form-urlencoded", "application/octet-stream"];
