@@ -26,6 +26,17 @@ impl NetPolicy {
     }
 }
 
+/// Whose an address is: one caller has a /64 of IPv6.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 /// Whether an address is globally reachable (IANA special-purpose registries), judged after undoing
 /// the IPv6 forms that embed an IPv4 address.
 pub fn is_global(ip: IpAddr) -> bool {

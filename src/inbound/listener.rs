@@ -1,11 +1,8 @@
-//! The sockets of the intake: bounded in number, as a whole and for each address that calls.
+//! The sockets of the intake.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -15,19 +12,16 @@ use crate::config;
 use crate::domain::report_kept::ReportSource;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
-use crate::smtp::server::{Answer, BLOCK, Bounds, Envelope, Receiver, Shared, serve};
-
-/// Wait after the machine has no more sockets to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::smtp::server::{
+    Answer, BLOCK, Bounds, Callers, Envelope, Receiver, Service, Shared, Tls, listen, serve, turn_away,
+};
 
 /// Listens on bound sockets.
 pub struct Listener {
     pub intake: Arc<Intake>,
     pub tls: Option<ServerTls>,
     shared: Shared,
-    places: Arc<Semaphore>,
-    per_address: usize,
-    calling: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    callers: Arc<Callers>,
 }
 
 impl Listener {
@@ -38,6 +32,7 @@ impl Listener {
         tls: Option<ServerTls>,
         stopping: &CancellationToken,
     ) -> Self {
+        let session = config.timeout.0 * 10;
         let bounds = Bounds {
             message: config.message.0,
             recipients: 20,
@@ -46,60 +41,37 @@ impl Listener {
             errors: 10,
             command: config.timeout.0,
             data: config.timeout.0 * 5,
-            session: config.timeout.0 * 10,
+            unknown: session,
+            session,
         };
         Self {
             intake,
             tls,
             shared: Shared {
                 name: name.into(),
+                service: Service::Reports,
                 bounds,
                 memory: Arc::new(Semaphore::new((config.memory.0 / BLOCK).max(1))),
                 stopping: stopping.clone(),
             },
-            places: Arc::new(Semaphore::new(config.connections)),
-            per_address: config.connections_per_address,
-            calling: Arc::default(),
+            callers: Callers::new(config.connections, Some(config.connections_per_address)),
         }
     }
 
     /// Serves until the soft token falls; sessions go on until they end, or the hard one does.
     pub async fn run(self: Arc<Self>, listener: TcpListener, shutdown: Shutdown) {
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.soft.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.welcome(stream, peer, &shutdown),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        listen(listener, shutdown, |stream, peer| Arc::clone(&self).welcome(stream, peer)).await;
     }
 
-    fn welcome(self: &Arc<Self>, mut stream: TcpStream, peer: SocketAddr, shutdown: &Shutdown) {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let turn = Turn::take(&self.calling, peer.ip(), self.per_address);
-        let (Ok(place), Some(turn)) = (place, turn) else {
-            // What does not fit into the socket's buffer, nobody waits for.
-            let _ = stream.try_write(b"421 4.7.0 too many connections\r\n");
-            shutdown.spawn(async move { drop(stream.shutdown().await) });
-            return;
-        };
-        let this = Arc::clone(self);
-        shutdown.spawn(async move {
-            let tls = this.tls.as_ref().map(ServerTls::current);
-            serve(stream, &*this, &this.shared, tls).await;
-            drop((place, turn));
-        });
+    async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let Some(_place) = self.callers.enter(peer.ip()) else { return turn_away(stream).await };
+        let tls = self.tls.as_ref().map_or(Tls::None, |tls| Tls::Offered(tls.current()));
+        serve(stream, &mut &*self, &self.shared, tls).await;
     }
 }
 
-impl Receiver for Listener {
-    async fn rcpt(&self, path: &str) -> Answer {
+impl Receiver for &Listener {
+    async fn rcpt(&mut self, path: &str) -> Answer {
         match self.intake.inbox(path).await {
             Ok(Some(_)) => Answer::new(250, "2.1.5", "ok"),
             Ok(None) => Answer::new(550, "5.1.1", "there is no such address here: reports alone are taken"),
@@ -107,8 +79,8 @@ impl Receiver for Listener {
         }
     }
 
-    async fn data(&self, envelope: &Envelope, message: Vec<u8>) -> Answer {
-        match self.take(envelope, Arc::new(message)).await {
+    async fn data(&mut self, envelope: Envelope, message: Vec<u8>) -> Answer {
+        match self.take(&envelope, Arc::new(message)).await {
             Ok(()) => Answer::new(250, "2.0.0", "taken"),
             Err(NotTaken::Unreadable | NotTaken::NotTheirs) => Answer::new(554, "5.6.0", "this is no message"),
             Err(NotTaken::Full) => Answer::new(452, "4.2.2", "too much for the operator: try again later"),
@@ -132,48 +104,5 @@ impl Listener {
             self.intake.take(&letter, &read).await?;
         }
         Ok(())
-    }
-}
-
-/// A connection of an address, counted.
-struct Turn {
-    calling: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
-}
-
-impl Turn {
-    fn take(calling: &Arc<Mutex<HashMap<IpAddr, usize>>>, address: IpAddr, most: usize) -> Option<Self> {
-        let address = network(address);
-        let mut counts = calling.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        drop(counts);
-        Some(Self { calling: Arc::clone(calling), address })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut counts = self.calling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// One caller has a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }

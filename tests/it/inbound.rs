@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::app::{App, Setup, message_to};
+use crate::support::conversation::Conversation;
 use crate::support::dns::{Dns, Zone};
 use crate::support::process::{command, create_key, create_operator_key, run};
 use crate::support::sink::Sink;
@@ -90,50 +90,6 @@ impl World {
         let entry =
             |entry: &Value| (entry["email"].as_str().unwrap().to_owned(), entry["reason"].as_str().unwrap().to_owned());
         listed["data"].as_array().unwrap().iter().map(entry).collect()
-    }
-}
-
-/// A client that says what a test wants, right or wrong.
-struct Conversation {
-    stream: BufReader<TcpStream>,
-    greeting: String,
-}
-
-impl Conversation {
-    async fn open(address: std::net::SocketAddr) -> Self {
-        let stream = BufReader::new(TcpStream::connect(address).await.unwrap());
-        let mut this = Self { stream, greeting: String::new() };
-        this.greeting = this.reply().await;
-        this
-    }
-
-    async fn write(&mut self, bytes: &[u8]) {
-        let _ = self.stream.get_mut().write_all(bytes).await;
-    }
-
-    /// The next reply, all of its lines; empty at the end of the connection.
-    async fn reply(&mut self) -> String {
-        let mut whole = String::new();
-        loop {
-            let mut line = String::new();
-            let read = within("a reply", self.stream.read_line(&mut line)).await;
-            whole.push_str(&line);
-            if read.unwrap_or(0) == 0 || line.as_bytes().get(3) != Some(&b'-') {
-                return whole;
-            }
-        }
-    }
-
-    async fn say(&mut self, line: &str) -> String {
-        self.write(format!("{line}\r\n").as_bytes()).await;
-        self.reply().await
-    }
-
-    /// What comes until the other side has closed.
-    async fn rest(mut self) -> String {
-        let mut rest = Vec::new();
-        let _ = within("the end", self.stream.read_to_end(&mut rest)).await;
-        String::from_utf8_lossy(&rest).into_owned()
     }
 }
 
@@ -452,18 +408,10 @@ async fn starttls_hides_what_follows_and_forgets_what_came_before() {
     let mut smtp = world.smtp().await;
     smtp.say("EHLO x").await;
     smtp.say("MAIL FROM:<>").await;
-    assert!(smtp.say("STARTTLS").await.starts_with("220"));
-    let mut stream = BufReader::new(tls.connect("in.mail.example", smtp.stream.into_inner()).await);
-    stream.get_mut().write_all(b"RCPT TO:<postmaster@in.mail.example>\r\n").await.unwrap();
-    let mut line = String::new();
-    stream.read_line(&mut line).await.unwrap();
-    assert!(line.starts_with("503"), "{line}");
-    stream.get_mut().write_all(b"EHLO x\r\n").await.unwrap();
-    let mut offers = String::new();
-    while !offers.contains("250 ") {
-        stream.read_line(&mut offers).await.unwrap();
-    }
-    assert!(!offers.contains("STARTTLS"), "{offers}");
+    let mut smtp = smtp.starttls(&tls, "in.mail.example").await;
+    assert!(smtp.say("RCPT TO:<postmaster@in.mail.example>").await.starts_with("503"));
+    let offers = smtp.say("EHLO x").await;
+    assert!(offers.contains("250 ") && !offers.contains("STARTTLS"), "{offers}");
 }
 
 #[tokio::test]

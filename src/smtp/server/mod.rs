@@ -1,18 +1,28 @@
-//! The other side of the protocol: sessions that strangers open (RFC 5321, RFC 2920, RFC 3207). What a session may take of time,
-//! memory and patience is bounded; a message ends at CRLF.CRLF and nowhere else; nothing that was said before TLS is believed after
-//! it. What is accepted, a [`Receiver`] decides.
+//! The other side of the protocol: sessions that others open, strangers with reports and programs that submit (RFC 5321, RFC 6409,
+//! RFC 2920, RFC 3030, RFC 3207, RFC 4954). What a session may take of time, memory and patience is bounded; a message ends at
+//! CRLF.CRLF, or where BDAT says, and nowhere else; nothing that was said before TLS is believed after it. What is accepted, a
+//! [`Receiver`] decides.
 
+mod callers;
 mod commands;
 mod reader;
+mod sasl;
 mod session;
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use callers::{Callers, listen, turn_away};
+pub use commands::{Asked, Hold};
+pub use sasl::Credentials;
 pub use session::serve;
+
+use crate::domain::clock::Timestamp;
 
 /// What a session may take.
 #[derive(Debug, Clone)]
@@ -23,23 +33,48 @@ pub struct Bounds {
     pub recipients: usize,
     /// Messages of one session.
     pub messages: usize,
-    /// Commands of one session.
+    /// Commands from one message to the next.
     pub commands: usize,
-    /// Commands that were wrong.
+    /// Commands from one message to the next that were wrong.
     pub errors: usize,
     /// Longest wait for a command.
     pub command: Duration,
     /// Longest time for one message to come.
     pub data: Duration,
-    /// Longest session.
+    /// Longest time until it is known who calls, where that is asked.
+    pub unknown: Duration,
+    /// Longest session; what is in hand then is finished.
     pub session: Duration,
 }
 
-/// What all sessions share.
+/// For whom a listener is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Servers that bring what comes back.
+    Reports,
+    /// Programs that submit mail: AUTH comes first, and more is offered.
+    Submission {
+        /// AUTH may be said without TLS: nobody but this machine listens.
+        in_clear: bool,
+    },
+}
+
+/// TLS of a connection.
+#[derive(Clone)]
+pub enum Tls {
+    None,
+    /// By STARTTLS (RFC 3207).
+    Offered(Arc<ServerConfig>),
+    /// From the first octet on (RFC 8314).
+    Implicit(Arc<ServerConfig>),
+}
+
+/// What all sessions of a listener share.
 #[derive(Clone)]
 pub struct Shared {
     /// The name in the greeting.
     pub name: Arc<str>,
+    pub service: Service,
     pub bounds: Bounds,
     /// Blocks of [`BLOCK`] octets that messages may still hold.
     pub memory: Arc<Semaphore>,
@@ -58,6 +93,9 @@ pub struct Answer {
     pub text: String,
 }
 
+/// Characters of a reply's text (RFC 5321 §4.5.3.1.5: 512 octets of a line).
+const TEXT_MAX: usize = 450;
+
 impl Answer {
     pub fn new(code: u16, enhanced: &'static str, text: impl Into<String>) -> Self {
         Self { code, enhanced, text: text.into() }
@@ -65,6 +103,13 @@ impl Answer {
 
     pub const fn is_positive(&self) -> bool {
         self.code < 400
+    }
+
+    /// The line: what is no printable ASCII is not said, whoever wrote it.
+    fn line(&self) -> String {
+        let text: String =
+            self.text.chars().take(TEXT_MAX).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+        format!("{} {} {text}\r\n", self.code, self.enhanced)
     }
 }
 
@@ -74,12 +119,31 @@ pub struct Envelope {
     /// Empty for the null path.
     pub from: String,
     pub to: Vec<String>,
+    pub asked: Asked,
 }
 
-/// What decides, and takes.
-pub trait Receiver: Send + Sync {
+/// What decides, and takes: one for each session.
+pub trait Receiver: Send {
+    /// Checks credentials, and believes them from now on if the answer is positive.
+    fn authenticate(&mut self, credentials: Credentials) -> impl Future<Output = Answer> + Send {
+        drop(credentials);
+        async { Answer::new(502, "5.5.1", "not here") }
+    }
+
+    /// How far ahead a message may be held (RFC 4865): a span from now, and the instant.
+    fn hold(&self) -> Option<(Duration, Timestamp)> {
+        None
+    }
+
+    /// Whether a message may begin.
+    fn mail(&mut self, envelope: &Envelope) -> impl Future<Output = Answer> + Send {
+        let _ = envelope;
+        async { Answer::new(250, "2.1.0", "ok") }
+    }
+
     /// Whether there is such a recipient.
-    fn rcpt(&self, path: &str) -> impl Future<Output = Answer> + Send;
+    fn rcpt(&mut self, path: &str) -> impl Future<Output = Answer> + Send;
+
     /// Takes a message: what it answers is what the sender hears, and a 250 means that it is safe.
-    fn data(&self, envelope: &Envelope, message: Vec<u8>) -> impl Future<Output = Answer> + Send;
+    fn data(&mut self, envelope: Envelope, message: Vec<u8>) -> impl Future<Output = Answer> + Send;
 }

@@ -5,9 +5,13 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Octets of a command line, its CRLF with it (RFC 5321 §4.5.3.1.4, with room for what extensions add).
-const LINE_MAX: usize = 2048;
-/// Octets that are read at once.
+pub const LINE_MAX: usize = 2048;
+/// Octets of a line of AUTH, its CRLF with it (RFC 4954 §4).
+pub const AUTH_LINE_MAX: usize = 12_288;
+/// Octets of a message that are read at once.
 const CHUNK: usize = 16 << 10;
+/// Octets of a line that are read at once: who says nothing holds no more.
+const LINE_CHUNK: usize = 1 << 10;
 
 /// Why nothing can be read any more.
 #[derive(Debug)]
@@ -18,6 +22,12 @@ pub enum Broken {
     TooLong,
     /// A line ends in LF alone, or holds a CR: other servers may see other commands in it.
     BareLineEnd,
+    /// More came where a reply had to be waited for.
+    Impatient,
+    /// Nothing came for too long.
+    Late,
+    /// The service ends.
+    Stopping,
 }
 
 impl From<io::Error> for Broken {
@@ -54,13 +64,16 @@ impl Reader {
         !self.buffer.is_empty()
     }
 
-    /// The next line, without its CRLF.
-    pub async fn line(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Broken> {
+    /// The next line, without its CRLF; with it, it has less than `limit` octets.
+    pub async fn line(&mut self, from: &mut (impl AsyncRead + Unpin), limit: usize) -> Result<Vec<u8>, Broken> {
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
         let mut looked = 0;
         loop {
             if let Some(at) = memchr::memchr(b'\n', &self.buffer[looked..]) {
                 let end = looked + at;
-                if end >= LINE_MAX {
+                if end >= limit {
                     return Err(Broken::TooLong);
                 }
                 let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -71,10 +84,32 @@ impl Reader {
                 };
             }
             looked = self.buffer.len();
-            if looked >= LINE_MAX {
+            if looked >= limit {
                 return Err(Broken::TooLong);
             }
-            self.more(from).await?;
+            self.more(from, LINE_CHUNK).await?;
+        }
+    }
+
+    /// Appends the next octets, so many, to `body`; without it they are dropped.
+    pub async fn octets(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        mut count: usize,
+        mut body: Option<&mut Vec<u8>>,
+    ) -> Result<(), Broken> {
+        loop {
+            let at_hand = self.buffer.len().min(count);
+            let taken = self.buffer.drain(..at_hand);
+            match &mut body {
+                Some(body) => body.extend(taken),
+                None => drop(taken),
+            }
+            count -= at_hand;
+            if count == 0 {
+                return Ok(());
+            }
+            self.more(from, CHUNK).await?;
         }
     }
 
@@ -116,13 +151,13 @@ impl Reader {
                     return Err(Broken::TooLong);
                 }
             }
-            self.more(from).await?;
+            self.more(from, CHUNK).await?;
         }
     }
 
-    async fn more(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Broken> {
-        self.buffer.reserve(CHUNK);
-        let mut limited = from.take(CHUNK as u64);
+    async fn more(&mut self, from: &mut (impl AsyncRead + Unpin), count: usize) -> Result<(), Broken> {
+        self.buffer.reserve(count);
+        let mut limited = from.take(count as u64);
         if limited.read_buf(&mut self.buffer).await? == 0 { Err(Broken::Gone) } else { Ok(()) }
     }
 }
@@ -213,6 +248,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn octets_are_counted_and_nothing_in_them_is_looked_at() {
+        let bytes = &b"a\r\n.\r\nQUIT\r\nNOOP\r\n"[..];
+        let (mut reader, mut body, mut from) = (Reader::default(), b"0".to_vec(), bytes);
+        reader.octets(&mut from, 6, Some(&mut body)).await.unwrap();
+        assert_eq!(body, b"0a\r\n.\r\n");
+        reader.octets(&mut from, 6, None).await.unwrap();
+        assert_eq!(reader.line(&mut from, LINE_MAX).await.unwrap(), b"NOOP");
+        assert!(matches!(reader.octets(&mut from, 1, None).await, Err(Broken::Gone)));
+    }
+
+    #[tokio::test]
     async fn lines_end_in_crlf() {
         for (bytes, wanted) in [
             (&b"NOOP\r\nx"[..], Ok("NOOP")),
@@ -222,13 +268,13 @@ mod tests {
             (b"\n", Err("BareLineEnd")),
             (b"NOOP", Err("Gone")),
         ] {
-            let line = Reader::default().line(&mut &bytes[..]).await;
+            let line = Reader::default().line(&mut &bytes[..], LINE_MAX).await;
             let found = line.map(|line| String::from_utf8(line).unwrap()).map_err(|why| format!("{why:?}"));
             assert_eq!(found, wanted.map(str::to_owned).map_err(str::to_owned));
         }
         for length in [2048, 100_000] {
             let line = [vec![b'a'; length], b"\r\n".to_vec()].concat();
-            assert!(matches!(Reader::default().line(&mut &line[..]).await, Err(Broken::TooLong)));
+            assert!(matches!(Reader::default().line(&mut &line[..], LINE_MAX).await, Err(Broken::TooLong)));
         }
     }
 }

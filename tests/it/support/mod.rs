@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod bouncer;
 pub mod browser;
 pub mod contract;
+pub mod conversation;
 pub mod database;
 pub mod dkim;
 pub mod dns;

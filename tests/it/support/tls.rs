@@ -52,11 +52,10 @@ impl TestTls {
     }
 
     /// Shakes hands over a connection, as a client that trusts the authority.
-    pub async fn connect(
-        &self,
-        name: &str,
-        stream: tokio::net::TcpStream,
-    ) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    pub async fn connect<S>(&self, name: &str, stream: S) -> tokio_rustls::client::TlsStream<S>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
         use rustls::pki_types::pem::PemObject;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(rustls::pki_types::CertificateDer::from_pem_file(&self.ca_file).unwrap()).unwrap();

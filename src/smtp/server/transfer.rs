@@ -1,0 +1,169 @@
+//! How a message comes: by DATA (RFC 5321 §4.1.1.4), or in chunks by BDAT (RFC 3030).
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::reader::{Body, Broken, Memory};
+use super::session::{Next, Session, with_stream};
+use super::{Answer, BLOCK, Envelope, Receiver, Service};
+
+/// Chunks that have come, of a message that has not ended.
+pub struct Chunks {
+    body: Vec<u8>,
+    memory: Held,
+    /// Why the message will not be taken, whatever follows.
+    refused: Option<Answer>,
+    /// Octets, those that were dropped with them.
+    octets: usize,
+    /// When it must have come.
+    pub until: Instant,
+}
+
+fn too_large() -> Answer {
+    Answer::new(552, "5.3.4", "larger than SIZE")
+}
+
+fn no_room() -> Answer {
+    Answer::new(452, "4.3.1", "no room now: try again")
+}
+
+impl<R: Receiver> Session<'_, R> {
+    /// The envelope of a message that may come now.
+    fn complete(&self) -> Option<&Envelope> {
+        self.envelope.as_ref().filter(|envelope| self.has_sender && !envelope.to.is_empty())
+    }
+
+    pub(super) async fn data(&mut self) -> Result<Next, Broken> {
+        if self.complete().is_none() || self.chunks.is_some() {
+            return self.refuse(&Answer::new(503, "5.5.1", "no recipient was accepted")).await;
+        }
+        self.say_line("354 end with CRLF.CRLF\r\n").await?;
+        let mut memory = Held::of(&self.shared.memory);
+        let (limit, until) = (self.shared.bounds.message, Instant::now() + self.shared.bounds.data);
+        let body = self.body(limit, until, &mut memory).await?;
+        match body {
+            Some(Body::Whole(message)) => self.hand_over(message, memory).await,
+            Some(Body::TooLarge) => self.end_of_message(&too_large()).await,
+            Some(Body::NoRoom) => self.end_of_message(&no_room()).await,
+            None => self.end(&Answer::new(421, "4.4.2", "the message took too long")).await,
+        }
+    }
+
+    pub(super) async fn bdat(&mut self, octets: usize, is_last: bool) -> Result<Next, Broken> {
+        let limit = self.shared.bounds.message;
+        if self.shared.service == Service::Reports {
+            return self.refuse(&Answer::new(502, "5.5.1", "not here")).await;
+        }
+        let mut chunks = match self.chunks.take() {
+            Some(chunks) => chunks,
+            None => Box::new(Chunks {
+                body: Vec::new(),
+                memory: Held::of(&self.shared.memory),
+                refused: (self.complete().is_none()).then(|| Answer::new(503, "5.5.1", "no recipient was accepted")),
+                octets: 0,
+                until: Instant::now() + self.shared.bounds.data,
+            }),
+        };
+        chunks.octets = chunks.octets.saturating_add(octets);
+        if chunks.octets > limit.saturating_mul(4) {
+            return Err(Broken::TooLong);
+        }
+        if chunks.refused.is_none() && chunks.octets > limit {
+            chunks.refused = Some(too_large());
+        } else if chunks.refused.is_none() && !chunks.memory.grow_to(chunks.octets) {
+            chunks.refused = Some(no_room());
+        }
+        if chunks.refused.is_some() {
+            // What was refused is read and dropped.
+            chunks.body = Vec::new();
+            chunks.memory.release();
+        }
+        let body = if chunks.refused.is_none() { Some(&mut chunks.body) } else { None };
+        if !self.octets(octets, chunks.until, body).await? {
+            return self.end(&Answer::new(421, "4.4.2", "the message took too long")).await;
+        }
+        if let Some(answer) = chunks.refused.clone() {
+            // RFC 3030 §2: the transaction has failed, until RSET or another one begins.
+            return match self.complete() {
+                Some(_) => {
+                    self.reset();
+                    self.end_of_message(&answer).await
+                }
+                None => self.refuse(&answer).await,
+            };
+        }
+        if is_last {
+            let Chunks { body, memory, .. } = *chunks;
+            return self.hand_over(body, memory).await;
+        }
+        self.chunks = Some(chunks);
+        self.say(&Answer::new(250, "2.0.0", format!("{octets} octets"))).await.map(|()| Next::GoOn)
+    }
+
+    /// What is in hand is finished, whatever the time is: a message that was stored must be answered for.
+    async fn hand_over(&mut self, message: Vec<u8>, memory: Held) -> Result<Next, Broken> {
+        let envelope = self.envelope.replace(Envelope::default()).unwrap_or_default();
+        let answer = Box::pin(self.receiver.data(envelope, message)).await;
+        drop(memory);
+        if answer.is_positive() {
+            (self.commands, self.errors) = (0, 0);
+        }
+        self.end_of_message(&answer).await
+    }
+
+    async fn end_of_message(&mut self, answer: &Answer) -> Result<Next, Broken> {
+        self.messages += 1;
+        self.reset();
+        self.say(answer).await.map(|()| Next::GoOn)
+    }
+
+    /// A message by DATA; `None`: it took too long.
+    async fn body(&mut self, limit: usize, until: Instant, memory: &mut Held) -> Result<Option<Body>, Broken> {
+        let reader = &mut self.reader;
+        with_stream!(&mut self.wire, stream, {
+            timeout_at(until, Box::pin(reader.body(stream, limit, memory)))
+                .await
+                .map_or(Ok(None), |body| body.map(Some))
+        })
+    }
+
+    /// The octets of a chunk; `false`: they took too long.
+    async fn octets(&mut self, count: usize, until: Instant, body: Option<&mut Vec<u8>>) -> Result<bool, Broken> {
+        let reader = &mut self.reader;
+        with_stream!(&mut self.wire, stream, {
+            timeout_at(until, Box::pin(reader.octets(stream, count, body)))
+                .await
+                .map_or(Ok(false), |read| read.map(|()| true))
+        })
+    }
+}
+
+/// Blocks of the memory that all sessions share.
+pub struct Held {
+    all: Arc<Semaphore>,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    fn of(all: &Arc<Semaphore>) -> Self {
+        Self { all: Arc::clone(all), permits: Vec::new() }
+    }
+}
+
+impl Memory for Held {
+    fn grow_to(&mut self, octets: usize) -> bool {
+        while self.permits.len() * BLOCK < octets {
+            match Arc::clone(&self.all).try_acquire_owned() {
+                Ok(permit) => self.permits.push(permit),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn release(&mut self) {
+        self.permits.clear();
+    }
+}
