@@ -60,6 +60,8 @@ pub enum StartError {
 /// A running service.
 pub struct Service {
     pub address: SocketAddr,
+    /// Where mail is submitted, in order of `submission.listen`.
+    pub submission: Vec<SocketAddr>,
     /// Where reports are taken.
     pub inbound: Vec<SocketAddr>,
     traffic: Arc<TrafficPolicy>,
@@ -129,7 +131,12 @@ impl Service {
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
         shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
         let intake = common.make_intake(&config);
-        let door = common.start_http(&config, plan, (listener, Arc::clone(&intake)), &shutdown)?;
+        let (door, auth) = common.start_http(&config, plan, (listener, Arc::clone(&intake)), &shutdown)?;
+        let submission = if plan.roles.contains(&Role::Submission) {
+            Box::pin(common.start_submission(&config, &plan.roles, (&door, auth), &shutdown)).await?
+        } else {
+            Vec::new()
+        };
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             common.start_delivery(&config, &shutdown).await;
         }
@@ -148,7 +155,7 @@ impl Service {
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
         let ends = shutdown.end_on_drop();
-        Ok(Self { address, inbound, traffic, store, door, metrics, shutdown, config, _ends: ends })
+        Ok(Self { address, submission, inbound, traffic, store, door, metrics, shutdown, config, _ends: ends })
     }
 }
 
@@ -222,7 +229,7 @@ impl Common {
         plan: &Plan,
         (listener, intake): (TcpListener, Arc<Intake>),
         shutdown: &Shutdown,
-    ) -> Result<Arc<Door>, StartError> {
+    ) -> Result<(Arc<Door>, Arc<Auth>), StartError> {
         let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
         let backlog = Arc::new(Backlog::new(&config.limits));
         shutdown.keep(
@@ -230,7 +237,7 @@ impl Common {
             Arc::clone(&backlog).keep_counting(self.store.clone(), Arc::clone(&self.metrics), shutdown.clone()),
         );
         let quotas = Arc::new(Quotas::new(self.store.clone(), Arc::clone(&self.clock), self.handover.owner));
-        if plan.roles.contains(&Role::Api) {
+        if plan.roles.contains(&Role::Api) || plan.roles.contains(&Role::Submission) {
             shutdown.keep("the quotas", Arc::clone(&quotas).keep(shutdown.clone()));
         }
         let parts = WriterParts {
@@ -258,6 +265,7 @@ impl Common {
         };
         let door = Arc::new(Door::new(config, parts));
         shutdown.keep("the pools of domains", Arc::clone(&door.pools).keep(shutdown.clone()));
+        let auth = Arc::new(Auth::new(self.store.clone(), jwt, config.auth.cache.0));
         let recaller = self.recaller();
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
@@ -269,7 +277,7 @@ impl Common {
             requires_verified_domain: config.delivery.require_verified_domain,
             recaller,
             door: Arc::clone(&door),
-            auth: Auth::new(self.store.clone(), jwt, config.auth.cache.0),
+            auth: Arc::clone(&auth),
             router: Arc::clone(&self.router),
             suppressions: Arc::clone(&self.suppressions),
             webhooks: self.client(config),
@@ -294,7 +302,7 @@ impl Common {
             "the listener",
             api::listener::serve(listener, router, config.http.clone(), metrics, rng, shutdown.clone()),
         );
-        Ok(door)
+        Ok((door, auth))
     }
 
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {

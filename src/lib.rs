@@ -59,6 +59,7 @@ pub mod request;
 
 pub mod api;
 mod console;
+pub mod ingress;
 pub mod submit;
 
 // Back: what returns by mail.

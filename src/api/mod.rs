@@ -72,7 +72,7 @@ pub(crate) struct Api {
     pub door: Arc<Door>,
     pub recaller: Arc<Recaller>,
     pub quotas: Arc<Quotas>,
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     pub router: Arc<crate::routing::Router>,
     pub suppressions: Arc<Suppressions>,
     pub webhooks: Client,

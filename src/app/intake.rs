@@ -1,4 +1,4 @@
-//! What takes reports, put together: sockets, a maildir, and what they need.
+//! What takes mail by SMTP, put together: reports, by sockets and a maildir, and what programs submit.
 
 use std::sync::Arc;
 
@@ -6,14 +6,17 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::{Common, Role, StartError};
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::inbound::Intake;
 use crate::inbound::links::Often;
 use crate::inbound::listener::Listener;
 use crate::inbound::maildir::Maildir;
+use crate::ingress::{self, Ingress, IngressParts};
 use crate::net::own::hello_name;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
+use crate::submit::Door;
 
 impl Common {
     /// What takes reports, whichever way they come in.
@@ -67,6 +70,45 @@ impl Common {
             let socket = TcpListener::bind(address).await.map_err(failed)?;
             bound.push(socket.local_addr().map_err(failed)?);
             shutdown.keep("the listener for reports", Arc::clone(&listener).run(socket, shutdown.clone()));
+        }
+        Ok(bound)
+    }
+
+    /// Listens for programs where it is told to, and gives the addresses.
+    pub(super) async fn start_submission(
+        &self,
+        config: &Config,
+        roles: &[Role],
+        (door, auth): (&Arc<Door>, Arc<Auth>),
+        shutdown: &Shutdown,
+    ) -> Result<Vec<std::net::SocketAddr>, StartError> {
+        let settings = &config.submission;
+        if roles == [Role::Submission] && settings.listen.0.is_empty() {
+            return Err(StartError::Config("submission.listen: names no address: nothing would come in".to_owned()));
+        }
+        let named = |why: String| StartError::Config(format!("submission.tls_cert: {why}"));
+        let tls = if settings.tls_cert.as_os_str().is_empty() {
+            None
+        } else {
+            Some(ServerTls::new(settings.tls_cert.clone(), settings.tls_key.clone()).map_err(named)?)
+        };
+        let parts = IngressParts {
+            door: Arc::clone(door),
+            auth,
+            clock: Arc::clone(&self.clock),
+            rng: Arc::clone(&self.rng),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let ingress = Ingress::new(parts, config.limits.clone(), settings.line_ends, settings.slow_down.0);
+        let name = if settings.host.is_empty() { hello_name(&config.delivery.hello) } else { settings.host.clone() };
+        let listener = ingress::Listener::new(settings, &name, ingress, tls, &shutdown.soft);
+        let mut bound = Vec::new();
+        for listen in &settings.listen.0 {
+            let failed = |error| StartError::Listen("submission.listen", listen.address, error);
+            let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
+            bound.push(socket.local_addr().map_err(failed)?);
+            let run = Arc::clone(&listener).run(socket, listen.security, shutdown.clone());
+            shutdown.keep("the listener for submission", run);
         }
         Ok(bound)
     }

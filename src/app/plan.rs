@@ -8,12 +8,14 @@ pub enum Role {
     Api,
     Delivery,
     Webhooks,
+    Submission,
     Inbound,
     Upkeep,
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::Api, Self::Delivery, Self::Webhooks, Self::Inbound, Self::Upkeep];
+    pub const ALL: [Self; 6] =
+        [Self::Api, Self::Delivery, Self::Webhooks, Self::Submission, Self::Inbound, Self::Upkeep];
 }
 
 impl FromStr for Role {
@@ -26,8 +28,8 @@ impl FromStr for Role {
             "webhooks" => Ok(Self::Webhooks),
             "inbound" => Ok(Self::Inbound),
             "upkeep" => Ok(Self::Upkeep),
-            "submission" => Err(format!("the role '{name}' is not in this version")),
-            other => Err(format!("'{other}' is not a role: api, delivery, webhooks, inbound, upkeep")),
+            "submission" => Ok(Self::Submission),
+            other => Err(format!("'{other}' is not a role: api, delivery, webhooks, submission, inbound, upkeep")),
         }
     }
 }

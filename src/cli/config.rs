@@ -1,11 +1,13 @@
 //! `mailwright config show|check`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use crate::auth::JwtKeys;
 use crate::config::Config;
+use crate::net::server_tls::ServerTls;
 use crate::net::tls::TlsConfigs;
 use crate::routing::TrafficPolicy;
 use crate::store::connect_options;
@@ -42,6 +44,15 @@ fn faults(config: &Config) -> Vec<String> {
         JwtKeys::new(&config.auth).err(),
         TlsConfigs::new(&config.delivery.ca_file).err(),
         TrafficPolicy::new(config).err(),
+        certificate("inbound.tls_cert", &config.inbound.tls_cert, &config.inbound.tls_key),
+        certificate("submission.tls_cert", &config.submission.tls_cert, &config.submission.tls_key),
     ];
     checks.into_iter().flatten().collect()
+}
+
+fn certificate(setting: &str, cert: &Path, key: &Path) -> Option<String> {
+    if cert.as_os_str().is_empty() {
+        return None;
+    }
+    ServerTls::new(cert.to_owned(), key.to_owned()).err().map(|why| format!("{setting}: {why}"))
 }

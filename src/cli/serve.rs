@@ -15,7 +15,7 @@ use crate::terminal::{CommandError, Signals, out};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Parts to play: api, delivery, webhooks, inbound, upkeep. All if not given.
+    /// Parts to play: api, delivery, webhooks, submission, inbound, upkeep. All if not given.
     #[arg(long, value_delimiter = ',', value_name = "ROLE,…")]
     roles: Vec<Role>,
     /// Accept messages, but deliver nothing: after a restore, until you have looked.

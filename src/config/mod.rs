@@ -5,14 +5,15 @@
 //! not be ignored. Gives one [`Config`] value; never reads the environment itself.
 
 mod dns_account;
+mod faults;
 mod layers;
 mod scalars;
 mod settings;
 
 pub use dns_account::{DnsAccount, DnsProvider};
 pub use layers::{ConfigError, ConfigFaults, Layers};
-pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
+pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Security, Span, SubmissionListen};
 pub use settings::{
-    Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, Inbound, JwtKey, Limits, Log, LogFormat, Net, Pooler,
-    Queue, Retention, ReturnPathStyle, SETTINGS, SandboxSettings, Shutdown, Webhooks,
+    Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, Inbound, JwtKey, Limits, LineEnds, Log, LogFormat, Net,
+    Pooler, Queue, Retention, ReturnPathStyle, SETTINGS, SandboxSettings, Shutdown, Submission, Webhooks,
 };

@@ -125,6 +125,56 @@ impl fmt::Display for Listen {
 }
 written_as_text!(Listen);
 
+/// How a connection is kept from being read by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// By STARTTLS (RFC 3207).
+    StartTls,
+    /// By TLS from the first octet on (RFC 8314).
+    Tls,
+    /// Not at all: on this machine alone.
+    Plain,
+}
+
+/// Address on which mail is submitted, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubmissionListen {
+    pub security: Security,
+    pub address: SocketAddr,
+}
+
+impl FromStr for SubmissionListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (security, address) = match text.trim().split_once("://") {
+            None => (Security::StartTls, text.trim()),
+            Some(("starttls", address)) => (Security::StartTls, address),
+            Some(("tls", address)) => (Security::Tls, address),
+            Some(("plain", address)) => (Security::Plain, address),
+            Some((other, _)) => return Err(format!("'{other}' is none of starttls, tls, plain")),
+        };
+        let Listen(address) = address.parse()?;
+        if security == Security::Plain && !address.ip().is_loopback() {
+            return Err(
+                "keys are sent in the clear to this machine alone: plain:// needs a loopback address".to_owned()
+            );
+        }
+        Ok(Self { security, address })
+    }
+}
+
+impl fmt::Display for SubmissionListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.security {
+            Security::StartTls => "starttls",
+            Security::Tls => "tls",
+            Security::Plain => "plain",
+        };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
 /// A log filter: a level, or `target=level` pairs, with commas between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLevel(pub String);
@@ -191,6 +241,13 @@ mod tests {
             assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
         }
         assert!("25MB".parse::<ByteSize>().is_err());
+        for text in ["starttls://0.0.0.0:587", "tls://[::]:465", "plain://127.0.0.1:2525"] {
+            assert_eq!(text.parse::<SubmissionListen>().unwrap().to_string(), text);
+        }
+        assert_eq!("0.0.0.0:587".parse::<SubmissionListen>().unwrap().security, Security::StartTls);
+        for text in ["plain://0.0.0.0:25", "smtp://127.0.0.1:25", "tls://mail.example", "587"] {
+            assert!(text.parse::<SubmissionListen>().is_err(), "{text}");
+        }
         assert_eq!("1s,5s, 30s".parse::<Delays>().unwrap().to_string(), "1s,5s,30s");
     }
 }

@@ -9,9 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::dns_account::DnsAccount;
-use super::scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span};
-use crate::domain::address::{Address, parse_domain};
-use crate::domain::route::Route;
+use super::scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span, SubmissionListen};
 
 macro_rules! settings {
     (
@@ -189,6 +187,18 @@ settings! {
         connections_per_address: usize = 10, "Most sessions of one address (of a /64 of IPv6) at once.";
         timeout: Span = secs(60), "Longest wait for a command; a message has five times as long to come, and a session lasts ten times as long at most.";
     }
+    submission: Submission {
+        listen: List<SubmissionListen> = List(Vec::new()), "Where programs submit mail by SMTP, in the role `submission`, with commas between: `0.0.0.0:587` (STARTTLS), `tls://0.0.0.0:465` (TLS from the first octet on), `plain://127.0.0.1:2525` (this machine alone). Empty: nowhere.";
+        host: String = String::new(), "Name in the greeting, which the certificate should be for. Empty: that of `delivery.hello`.";
+        tls_cert: PathBuf = PathBuf::new(), "PEM file with the certificate and those that issued it; read anew when it changes. Needed unless all of `submission.listen` is `plain://`.";
+        tls_key: PathBuf = PathBuf::new(), "PEM file with its private key.";
+        proxies: List<IpNet> = List(Vec::new()), "Proxies before it, as CIDR with commas between, that say by the PROXY protocol (version 1 or 2) who calls; each of their connections must.";
+        line_ends: LineEnds = LineEnds::Refuse, "What becomes of messages with lines that end in LF or CR alone: `refuse`; or `mend`, CRLF is put in their place.";
+        memory: ByteSize = mib(128), "Bytes of messages that are coming in, of all sessions; beyond it a program is told to try again.";
+        connections: usize = 4096, "Most sessions at once. One address (a /64 of IPv6) has at most as many as it leaves free: half of them alone, and less as others come.";
+        timeout: Span = secs(300), "Longest wait for a command; a message has twice as long to come. Who does not say who it is has a minute at most.";
+        slow_down: Span = secs(1), "Wait before an address hears that a key is wrong; each further time within ten minutes it doubles, up to sixteen times.";
+    }
     reputation: Reputation {
         domain_lists: List<String> = List(vec!["dbl.spamhaus.org".to_owned()]), "Lists that are asked every few hours about sending domains (RFC 5782), with commas between. Empty: none.";
         address_lists: List<String> = List(["zen.spamhaus.org", "bl.spamcop.net", "b.barracudacentral.org"].map(str::to_owned).to_vec()), "And about the addresses that mail leaves from.";
@@ -212,21 +222,6 @@ settings! {
     }
 }
 
-const PUBLIC_URL: &str = "must be https:// and a host, without a slash at the end; http:// for this machine alone, such as http://localhost:8080";
-
-/// Whether links may lead there.
-fn is_public_url(url: &str) -> bool {
-    let (is_plain, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return url.is_empty(),
-    };
-    let (host, port) = rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
-    let is_here = matches!(host, "localhost" | "127.0.0.1");
-    (is_here || (!is_plain && parse_domain(host).is_ok_and(|parsed| parsed == host)))
-        && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
 /// What stands before the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -236,6 +231,14 @@ pub enum Pooler {
     Transaction,
     /// One that does not.
     TransactionUnprepared,
+}
+
+/// What becomes of messages whose lines do not end in CRLF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineEnds {
+    Refuse,
+    Mend,
 }
 
 /// Whom an envelope sender names.
@@ -273,116 +276,5 @@ pub struct JwtKey {
 impl std::fmt::Debug for JwtKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} iss={} aud={}", self.kid, self.algorithm, self.issuer, self.audience)
-    }
-}
-
-impl Config {
-    /// Everything that no single setting can see: the setting and the reason.
-    pub fn faults(&self) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        let mut require = |holds: bool, name: &'static str, reason: &str| {
-            if !holds {
-                faults.push((name, reason.to_owned()));
-            }
-        };
-        for (name, host) in [
-            ("domains.dkim_zone", &self.domains.dkim_zone),
-            ("domains.second_signature", &self.domains.second_signature),
-            ("inbound.host", &self.inbound.host),
-        ] {
-            let is_host = host.is_empty() || parse_domain(host).is_ok_and(|parsed| parsed == *host);
-            require(is_host, name, "must be a domain in lower case, such as mail.example.net");
-        }
-        let lists = [&self.reputation.domain_lists, &self.reputation.address_lists];
-        let are_hosts = lists.iter().all(|list| list.0.iter().all(|host| parse_domain(host).is_ok()));
-        require(
-            are_hosts,
-            "reputation.domain_lists",
-            "and reputation.address_lists must be hosts, such as dbl.spamhaus.org",
-        );
-        let accounts = &self.domains.publish;
-        require(
-            cfg!(feature = "dns-publishing") || accounts.is_empty(),
-            "domains.publish",
-            "needs a binary that is built with --features dns-publishing",
-        );
-        if let Some(fault) = accounts.iter().find_map(DnsAccount::fault) {
-            require(false, "domains.publish", fault);
-        }
-        let from = &self.tls_reports.from;
-        require(from.is_empty() || Address::parse(from).is_ok(), "tls_reports.from", "must be an address");
-        require(is_public_url(&self.http.public_url), "http.public_url", PUBLIC_URL);
-        require(
-            (1..=64).contains(&self.database.max_shards_per_tx),
-            "database.max_shards_per_tx",
-            "must be from 1 to 64",
-        );
-        require(
-            self.database.pooler == Pooler::None || !self.database.direct_url.is_empty(),
-            "database.direct_url",
-            "must name the database itself when database.pooler is not \"none\": migrations and partitions need a session",
-        );
-        for (name, value) in [
-            ("database.connections", self.database.connections as usize),
-            ("database.writers", self.database.writers),
-            ("database.batch_count", self.database.batch_count),
-            ("http.connections", self.http.connections),
-            ("limits.recipients", self.limits.recipients),
-            ("limits.backlog", self.limits.backlog),
-            ("limits.project_backlog", self.limits.project_backlog),
-            ("queue.batch", self.queue.batch),
-            ("delivery.concurrency", self.delivery.concurrency),
-            ("delivery.sessions", self.delivery.sessions),
-            ("delivery.uncertain_tries", self.delivery.uncertain_tries),
-            ("delivery.messages_per_session", self.delivery.messages_per_session),
-            ("webhooks.concurrency", self.webhooks.concurrency),
-            ("webhooks.per_endpoint", self.webhooks.per_endpoint),
-            ("inbound.connections", self.inbound.connections),
-            ("inbound.connections_per_address", self.inbound.connections_per_address),
-        ] {
-            require(value > 0, name, "must be at least 1");
-        }
-        require(
-            !self.delivery.pause.0.is_zero() && self.delivery.pause_max.0 >= self.delivery.pause.0,
-            "delivery.pause_max",
-            "must be at least delivery.pause, and that more than nothing",
-        );
-        require(
-            self.queue.lease.0 >= Duration::from_secs(1),
-            "queue.lease",
-            "must be at least 1s: it is renewed every third of it",
-        );
-        for (name, span) in
-            [("retention.messages", self.retention.messages), ("retention.bodies", self.retention.bodies)]
-        {
-            require(span.0 >= days(1).0, name, "must be at least 1d: a day is the least that can be dropped");
-        }
-        require(
-            self.retention.bodies.0 <= self.retention.messages.0,
-            "retention.bodies",
-            "must be at most retention.messages: no body outlives its message",
-        );
-        require(
-            self.delivery.bytes_in_flight.0 >= self.limits.message.0,
-            "delivery.bytes_in_flight",
-            "must be at least limits.message, or a large message never leaves",
-        );
-        require(
-            self.http.body_bytes_in_flight.0 >= self.http.body_limit.0,
-            "http.body_bytes_in_flight",
-            "must be at least http.body_limit",
-        );
-        require(
-            self.inbound.memory.0 >= self.inbound.message.0 * self.inbound.connections_per_address.min(1000),
-            "inbound.memory",
-            "must be at least inbound.message times inbound.connections_per_address, or one caller keeps out all others",
-        );
-        require(!self.inbound.timeout.0.is_zero(), "inbound.timeout", "must be more than nothing");
-        faults
-    }
-
-    /// Whether live mail ends in the built-in inbox.
-    pub fn is_sandboxed(&self) -> bool {
-        self.delivery.route.route == Route::Sandbox
     }
 }

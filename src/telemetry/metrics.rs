@@ -90,6 +90,9 @@ metrics! {
     listings: IntGauge = gauge("mailwright_listings", "Entries of lists that name a sending domain, or an address that mail leaves from.");
     project_alarms: IntGauge = gauge("mailwright_project_alarms", "Projects more of whose mail bounces, or is called spam, than is put up with.");
     links: IntCounterVec = counters("mailwright_links_total", "Links of messages that were followed, by kind, and whether it was taken down, refused, or missed since too much came.", &["kind", "outcome"]);
+    submission_sessions: IntGauge = gauge("mailwright_submission_sessions", "Open sessions of programs that submit mail.");
+    submission_auth: IntCounterVec = counters("mailwright_submission_auth_total", "AUTH commands, by mechanism and result.", &["mechanism", "result"]);
+    submission_messages: IntCounterVec = counters("mailwright_submission_messages_total", "Messages submitted by SMTP, by outcome.", &["outcome"]);
     inbound_letters: IntCounterVec = counters("mailwright_inbound_letters_total", "Letters that came back, by way, meaning and what followed.", &["source", "meaning", "outcome"]);
     webhook_attempts: IntCounterVec = counters("mailwright_webhook_attempts_total", "Webhook calls, by result.", &["result"]);
     webhooks_stalled: IntGauge = gauge("mailwright_webhook_endpoints_stalled", "Enabled endpoints whose calls only fail for a while; 0 in processes that do not feed.");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 38] = [
+const ROOMS: [(&str, &[&str]); 39] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
@@ -12,7 +12,7 @@ const ROOMS: [(&str, &[&str]); 38] = [
     ("wake", &["domain"]),
     ("terminal", &[]),
     ("net", &["domain", "config"]),
-    ("smtp", &["domain", "config", "net", "telemetry"]),
+    ("smtp", &["domain", "config", "net", "telemetry", "shutdown"]),
     ("compose", &["domain"]),
     ("classify", &["domain"]),
     ("feedback", &["domain"]),
@@ -60,6 +60,7 @@ const ROOMS: [(&str, &[&str]); 38] = [
             "shutdown",
         ],
     ),
+    ("ingress", &["request", "domain", "config", "telemetry", "auth", "compose", "net", "smtp", "submit", "shutdown"]),
     ("queue", &["domain", "telemetry", "store", "wake", "shutdown"]),
     (
         "deliver",

@@ -59,6 +59,7 @@ mod schedule;
 mod sending;
 mod servers;
 mod store;
+mod submission;
 mod suites;
 mod support;
 mod suppressions;

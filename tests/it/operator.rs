@@ -44,7 +44,20 @@ async fn what_cannot_be_used_is_named() {
     let bad_shaping = format!("delivery.shaping_file={}", shaping.display());
     for (arguments, wanted) in [
         (&["serve", "--set", "http.listenn=x"][..], "there is no setting 'http.listenn'"),
-        (&["serve", "--roles", "submission"], "not in this version"),
+        (&["serve", "--roles", "submission"], "submission.listen: names no address"),
+        (&["config", "check", "--set", "submission.listen=plain://0.0.0.0:2525"], "needs a loopback address"),
+        (&["config", "check", "--set", "submission.listen=0.0.0.0:587"], "submission.tls_cert"),
+        (
+            &[
+                "config",
+                "check",
+                "--set",
+                "submission.tls_cert=/nowhere.pem",
+                "--set",
+                "submission.tls_key=/nowhere.pem",
+            ],
+            "submission.tls_cert: /nowhere.pem",
+        ),
         (&["config", "check", "--set", "delivery.route=smtp://u:secret@h?tls=none"], "validated TLS only"),
         (&["config", "check", "--config", "/nowhere.toml"], "/nowhere.toml"),
         (&["config", "check", "--set", &bad_shaping], "limits.provider.nosuch"),

@@ -1,0 +1,62 @@
+//! Addresses that fail to say who they are: each failure is answered later than the one before. Nobody is locked out, whoever shares
+//! an address with whom.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::net::network;
+
+/// After so long without a failure an address is like any other.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+/// Longest wait, as a multiple of the first.
+const LONGEST: u32 = 16;
+/// Addresses that are remembered; beyond it all are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Failures by address.
+pub struct Failures {
+    first: Duration,
+    known: Mutex<HashMap<IpAddr, (u32, Instant)>>,
+}
+
+impl Failures {
+    pub fn new(first: Duration) -> Self {
+        Self { first, known: Mutex::default() }
+    }
+
+    /// Counts one; gives the wait before it is answered.
+    pub fn failed(&self, address: IpAddr) -> Duration {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.retain(|_, (_, last)| last.elapsed() < FORGOTTEN);
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+        }
+        let (count, last) = known.entry(network(address)).or_insert_with(|| (0, Instant::now()));
+        *count = if last.elapsed() < FORGOTTEN { count.saturating_add(1) } else { 1 };
+        *last = Instant::now();
+        self.first * 2_u32.saturating_pow(*count - 1).min(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_failure_is_answered_later_until_it_is_forgotten() {
+        let failures = Failures::new(Duration::from_secs(1));
+        let failed = |address: &str| failures.failed(address.parse().unwrap()).as_secs();
+        let waits: Vec<_> = (0..7).map(|_| failed("192.0.2.1")).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 16, 16]);
+        assert_eq!(failed("192.0.2.2"), 1, "another");
+        assert_eq!((failed("2001:db8::1"), failed("2001:db8::2")), (1, 2), "one network");
+        tokio::time::advance(FORGOTTEN).await;
+        assert_eq!(failed("192.0.2.1"), 1);
+    }
+}
