@@ -22,6 +22,15 @@ pub enum Way {
     Mx,
 }
 
+/// By which door messages come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// `POST /v1/send`
+    Api,
+    /// SMTP submission, in the clear on loopback.
+    Smtp,
+}
+
 /// What a preloaded backlog waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Waiting {
@@ -44,7 +53,10 @@ pub struct BenchArgs {
     /// Bytes of text in each message.
     #[arg(long, default_value_t = 4096)]
     pub size: usize,
-    /// HTTP connections that send.
+    /// The door by which messages come in.
+    #[arg(long, value_enum, default_value_t = Via::Api)]
+    pub via: Via,
+    /// Connections that send.
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
     /// Recipients of each message.

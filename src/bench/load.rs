@@ -12,19 +12,22 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::args::Via;
+use super::submission;
 use super::thread::Thread;
 use crate::terminal::CommandError;
 
 /// Wait before a request that was not answered with 202 is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for one answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is sent.
 #[derive(Debug, Clone)]
 pub struct Load {
     /// The services; connections are spread over them.
     pub services: Vec<SocketAddr>,
+    pub via: Via,
     pub key: String,
     pub connections: usize,
     pub messages: usize,
@@ -123,7 +126,11 @@ impl Shared {
             };
             request.number(self.load.first + sequence);
             loop {
-                if let Some(message) = exchange(&mut stream, service, &request.bytes).await {
+                let exchanged = match self.load.via {
+                    Via::Api => exchange(&mut stream, service, &request.bytes).await,
+                    Via::Smtp => submission::exchange(&mut stream, (service, &self.load), &request.bytes).await,
+                };
+                if let Some(message) = exchanged {
                     let entry = Acknowledged { message, started, answered: Instant::now() };
                     self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
                     break;
@@ -154,6 +161,31 @@ const DOMAIN_MARK: &str = "%%%%";
 
 impl Request {
     fn new(load: &Load) -> Self {
+        match load.via {
+            Via::Api => Self::of_api(load),
+            Via::Smtp => Self::of_smtp(load),
+        }
+    }
+
+    fn of_smtp(load: &Load) -> Self {
+        let line = "The quick brown fox jumps over the lazy dog 0123456.\r\n";
+        let text = line.repeat(load.size / line.len() + 1);
+        let below = if load.domains > 0 { format!("d{DOMAIN_MARK}.") } else { String::new() };
+        let to: Vec<_> = (0..load.recipients).map(|n| format!("r{n}.{MARK}@{below}{}", load.domain)).collect();
+        let rcpt: String = to.iter().map(|to| format!("RCPT TO:<{to}>\r\n")).collect();
+        let key = if load.keyed { format!("Idempotency-Key: bench-{MARK}\r\n") } else { String::new() };
+        let message = format!(
+            "From: {}\r\nTo: {}\r\nSubject: Benchmark\r\n{key}Content-Type: text/plain\r\n\r\n{}\r\n",
+            load.from,
+            to.join(",\r\n "),
+            text[..load.size].trim_end(),
+        );
+        let octets = message.len();
+        let bytes = format!("MAIL FROM:<bench@bench.example>\r\n{rcpt}BDAT {octets} LAST\r\n{message}").into_bytes();
+        Self::with_places(bytes, load)
+    }
+
+    fn of_api(load: &Load) -> Self {
         let line = "The quick brown fox jumps over the lazy dog 0123456.\n";
         let text = line.repeat(load.size / line.len() + 1);
         let below = if load.domains > 0 { format!("d{DOMAIN_MARK}.") } else { String::new() };
@@ -166,6 +198,10 @@ impl Request {
             body.len(),
         )
         .into_bytes();
+        Self::with_places(bytes, load)
+    }
+
+    fn with_places(bytes: Vec<u8>, load: &Load) -> Self {
         let places = |mark: &str| memchr::memmem::find_iter(&bytes, mark.as_bytes()).collect::<Vec<_>>();
         let (places, domain_places) = (places(MARK), places(DOMAIN_MARK));
         Self { bytes, places, domain_places, domains: load.domains, recipients: load.recipients }

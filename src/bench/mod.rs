@@ -11,6 +11,7 @@ mod services;
 mod sink;
 mod stage;
 mod stock;
+mod submission;
 mod thread;
 mod told;
 mod usage;

@@ -21,6 +21,8 @@ const PORT_STEP: u32 = 101;
 /// One service.
 pub struct Served {
     pub address: SocketAddr,
+    /// Where mail is submitted.
+    pub submission: SocketAddr,
     settings: Vec<String>,
     child: Child,
 }
@@ -28,9 +30,10 @@ pub struct Served {
 impl Served {
     /// Starts a service at a free port and waits until it listens.
     pub async fn start(settings: &[String]) -> Result<Self, CommandError> {
-        let address = free_address().await?;
-        let child = launch(address, settings).await?;
-        Ok(Self { address, settings: settings.to_vec(), child })
+        let address = free_address(0).await?;
+        let submission = free_address(1).await?;
+        let child = launch((address, submission), settings).await?;
+        Ok(Self { address, submission, settings: settings.to_vec(), child })
     }
 
     pub fn pid(&self) -> u32 {
@@ -40,7 +43,7 @@ impl Served {
     /// Ends it as a power cut would, and starts it again at the same address.
     pub async fn kill_and_restart(&mut self) -> Result<(), CommandError> {
         self.child.kill().await.map_err(CommandError::new)?;
-        self.child = launch(self.address, &self.settings).await?;
+        self.child = launch((self.address, self.submission), &self.settings).await?;
         Ok(())
     }
 
@@ -65,10 +68,10 @@ impl Served {
     }
 }
 
-/// An address that nobody listens on. Not one of those that the system gives to whoever connects to somewhere: it would be
+/// An address that nobody listens on, another one for each offset. Not one of those that the system gives to whoever connects to somewhere: it would be
 /// somebody's before the service has it, or while it is restarted.
-async fn free_address() -> Result<SocketAddr, CommandError> {
-    let first = std::process::id() % PORTS;
+async fn free_address(offset: u32) -> Result<SocketAddr, CommandError> {
+    let first = std::process::id() % PORTS + offset;
     for n in 0..PORTS {
         let port = u16::try_from(PORT_FIRST + (first + n * PORT_STEP) % PORTS).unwrap_or_default();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -79,10 +82,11 @@ async fn free_address() -> Result<SocketAddr, CommandError> {
     Err(CommandError::new("no port is free for a service"))
 }
 
-async fn launch(address: SocketAddr, settings: &[String]) -> Result<Child, CommandError> {
+async fn launch((address, submission): (SocketAddr, SocketAddr), settings: &[String]) -> Result<Child, CommandError> {
     let program = std::env::current_exe().map_err(CommandError::new)?;
     let mut command = Command::new(program);
     command.arg("serve").arg("--set").arg(format!("http.listen={address}"));
+    command.arg("--set").arg(format!("submission.listen=plain://{submission}"));
     for setting in settings {
         command.arg("--set").arg(setting);
     }

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::args::{BenchArgs, Waiting, Way};
+use super::args::{BenchArgs, Via, Waiting, Way};
 use super::load::{self, Load, Sent};
 use super::receiver::{Receiver, Tally};
 use super::report::{self, Batches, Report, Times, compare};
@@ -128,7 +128,15 @@ impl<'a> Stage<'a> {
         let first = self.next;
         self.next += messages;
         Load {
-            services: self.services.iter().map(|service| service.address).collect(),
+            services: self
+                .services
+                .iter()
+                .map(|service| match self.args.via {
+                    Via::Api => service.address,
+                    Via::Smtp => service.submission,
+                })
+                .collect(),
+            via: self.args.via,
             key: self.key.clone(),
             connections: self.args.connections,
             messages,

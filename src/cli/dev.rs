@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,9 +21,10 @@ use crate::ambient::{SystemClock, SystemRng};
 use crate::app::{Plan, Role, Service};
 use crate::auth;
 use crate::cluster::{Cluster, Ephemeral, reachable};
-use crate::config::{Config, Layers, Listen};
+use crate::config::{Config, Layers, Listen, Security, SubmissionListen};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
+use crate::net::server_tls::ensure_self_signed;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::terminal::{CommandError, Signals, out};
@@ -43,8 +44,8 @@ pub struct DevArgs {
     /// For test suites: a private store that is gone afterwards, and new keys. Nothing is written into this directory.
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
-    /// Written once everything is ready, and removed at the end: `MAILWRIGHT_URL`, `MAILWRIGHT_KEY` (the test key) and
-    /// `MAILWRIGHT_LIVE_KEY`, a line each.
+    /// Written once everything is ready, and removed at the end: `MAILWRIGHT_URL`, `MAILWRIGHT_SMTP` (host and port), `MAILWRIGHT_KEY`
+    /// (the test key) and `MAILWRIGHT_LIVE_KEY`, a line each.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     /// Run this with the same variables in its environment, and end when it does, with its exit code.
@@ -86,6 +87,9 @@ pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandE
         Place::start(args.data_dir.as_deref(), &config).await?
     };
     config.database.url = place.url();
+    if config.submission.listen.0.is_empty() {
+        listen_for_mail(&mut config, &place, args.ephemeral).await?;
+    }
     let ended = Box::pin(serve(&place, &args, config, (metrics, signals))).await;
     let cleared = args.ready_file.as_deref().map_or(Ok(()), suite::clear);
     place.end().await?;
@@ -108,7 +112,13 @@ async fn serve(
     let sandboxed = config.is_sandboxed();
     let plan = Plan { roles: Role::ALL.to_vec(), paused: false };
     let service = start(config, &plan, metrics).await?;
-    let told = Told { url: format!("http://{}", service.address), test: keys.test.clone(), live: keys.live.clone() };
+    let told = Told {
+        url: format!("http://{}", service.address),
+        // The first is the plain one, unless somebody said otherwise.
+        smtp: service.submission.first().map(ToString::to_string).unwrap_or_default(),
+        test: keys.test.clone(),
+        live: keys.live.clone(),
+    };
     if let Some(file) = &args.ready_file {
         told.write(file)?;
     }
@@ -164,6 +174,23 @@ fn lay_defaults(layers: &mut Layers, ephemeral: bool) {
     {
         layers.default_text("the defaults of dev", name, value);
     }
+}
+
+/// Where `dev` takes mail by SMTP if nobody said otherwise: in the clear, and with a certificate of its own where it may keep one.
+async fn listen_for_mail(config: &mut Config, place: &Place, ephemeral: bool) -> Result<(), CommandError> {
+    let mut wanted = vec![(Security::Plain, 2525)];
+    if let Place::Kept(_, directory) = place {
+        let (cert, key) = (directory.join("submission.pem"), directory.join("submission-key.pem"));
+        ensure_self_signed(&cert, &key).map_err(CommandError)?;
+        (config.submission.tls_cert, config.submission.tls_key) = (cert, key);
+        wanted.extend([(Security::StartTls, 2587), (Security::Tls, 2465)]);
+    }
+    for (security, port) in wanted {
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        let address = if ephemeral { SocketAddr::new(ip, 0) } else { free_address(SocketAddr::new(ip, port)).await? };
+        config.submission.listen.0.push(SubmissionListen { security, address });
+    }
+    Ok(())
 }
 
 /// The first address from `wanted` on whose port is free.
@@ -232,11 +259,15 @@ fn welcome(service: &Service, keys: &DevKeys, place: &Place, sandboxed: bool) ->
     } else {
         "Mail of the live key is DELIVERED by the configured route; mail of the test key ends in the inbox."
     };
+    let smtp: Vec<_> =
+        service.submission.iter().zip(["", " (STARTTLS)", " (TLS)"]).map(|(at, how)| format!("{at}{how}")).collect();
+    let smtp = smtp.join(", ");
     format!(
         r#"
 Mailwright is ready. {fate}
 
   API       {url}         docs: {url}/docs
+  SMTP      {smtp}   (any user; a key is the password)
   Inbox     {url}/console/inbox#key={test}
   Test key  {test}
   Live key  {live}

@@ -31,7 +31,11 @@ pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CommandErr
     let signals = Signals::new()?;
     let service = start(config, &plan, metrics).await?;
     // A supervisor that has gone is no reason to stop serving.
-    if let Err(error) = out::line(&format!("listening on http://{}", service.address)) {
+    let mut lines = format!("listening on http://{}", service.address);
+    for address in &service.submission {
+        lines.push_str(&format!("\nsubmission on {address}"));
+    }
+    if let Err(error) = out::line(&lines) {
         tracing::warn!(%error, "standard output cannot be written");
     }
     Ok(serve(service, signals).await)

@@ -24,13 +24,19 @@ const SIGNAL: i32 = 128;
 /// What a client has to know.
 pub struct Told {
     pub url: String,
+    pub smtp: String,
     pub test: String,
     pub live: String,
 }
 
 impl Told {
-    fn variables(&self) -> [(&'static str, &str); 3] {
-        [("MAILWRIGHT_URL", &self.url), ("MAILWRIGHT_KEY", &self.test), ("MAILWRIGHT_LIVE_KEY", &self.live)]
+    fn variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("MAILWRIGHT_URL", &self.url),
+            ("MAILWRIGHT_SMTP", &self.smtp),
+            ("MAILWRIGHT_KEY", &self.test),
+            ("MAILWRIGHT_LIVE_KEY", &self.live),
+        ]
     }
 
     /// Writes a file that is either not there or whole.

@@ -72,7 +72,11 @@ impl Layers {
                 "DATABASE_URL" => "database.url".to_owned(),
                 "MAILWRIGHT_DATA_DIR" => "data.dir".to_owned(),
                 // Read by the command line, not settings of the service.
-                "MAILWRIGHT_CONFIG" | "MAILWRIGHT_URL" | "MAILWRIGHT_KEY" | "MAILWRIGHT_LIVE_KEY" => continue,
+                "MAILWRIGHT_CONFIG"
+                | "MAILWRIGHT_URL"
+                | "MAILWRIGHT_SMTP"
+                | "MAILWRIGHT_KEY"
+                | "MAILWRIGHT_LIVE_KEY" => continue,
                 // Kubernetes describes a service of our name to every container beside it.
                 other if other.starts_with("MAILWRIGHT_SERVICE_") || other.starts_with("MAILWRIGHT_PORT") => continue,
                 other => match other.strip_prefix("MAILWRIGHT_") {

@@ -1,6 +1,9 @@
 //! The certificate that we show to others, read anew when its file changes.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -8,6 +11,22 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Writes a certificate of its own, which nobody has issued, for this machine, and its key, if they are not there.
+pub fn ensure_self_signed(cert: &Path, key: &Path) -> Result<(), String> {
+    if cert.exists() && key.exists() {
+        return Ok(());
+    }
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
+    for (path, text) in [(key, made.signing_key.serialize_pem()), (cert, made.cert.pem())] {
+        let mut file = OpenOptions::new();
+        let file = file.write(true).create(true).truncate(true).mode(0o600).open(path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
 
 /// A certificate and its key.
 pub struct ServerTls {

@@ -7,6 +7,6 @@
 pub(crate) mod capabilities;
 pub mod client;
 pub mod reply;
-pub(crate) mod server;
+pub mod server;
 pub mod stuffing;
 mod wire;

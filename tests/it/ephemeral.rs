@@ -106,6 +106,8 @@ async fn a_command_has_a_service_of_its_own_and_gives_the_exit_code() {
         "$0" send --from a@example.org --to b@example.net --subject Hi --text x --wait >&2 || exit 1
         case $MAILWRIGHT_LIVE_KEY in mw_live_*) ;; *) exit 2 ;; esac
         curl -sSf -H "Authorization: Bearer $MAILWRIGHT_KEY" "$MAILWRIGHT_URL/v1/sandbox/messages" || exit 3
+        printf 'From: a@example.org\r\nSubject: By SMTP\r\n\r\nx\r\n' | curl -sSf "smtp://$MAILWRIGHT_SMTP" --user "any:$MAILWRIGHT_KEY" \
+            --mail-from a@example.org --mail-rcpt c@example.net -T - || exit 4
         exit 7"#;
     let output = ground.run(&["--", "sh", "-c", suite, env!("CARGO_BIN_EXE_mailwright")]).await;
     assert_eq!(output.status.code(), Some(7), "{output:?}");

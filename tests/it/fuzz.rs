@@ -51,3 +51,8 @@ fn policies_and_texts_of_any_shape_are_taken() {
 fn mail_of_any_shape_that_came_back_is_read() {
     run("feedback", targets::feedback);
 }
+
+#[test]
+fn sessions_of_any_shape_are_answered() {
+    run("submission", targets::submission);
+}

@@ -1,6 +1,8 @@
 //! Mail that programs submit by SMTP: who may, what becomes of it, and what the listener stands.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,9 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::app::{App, Setup};
 use crate::support::conversation::Conversation;
+use crate::support::database::Database;
+use crate::support::process::{Server, create_key};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::sink::Sink;
 use crate::support::tls::TestTls;
+use crate::support::within;
 
 /// A service that takes mail on three listeners, and delivers it to a sink.
 struct World {
@@ -392,7 +397,7 @@ async fn refusals_say_why_and_good_recipients_are_not_lost_with_bad_ones() {
         &world.app.live,
         json!({"name": "one domain", "mode": "live", "scopes": ["send"], "from_domains": ["example.com"]}),
     );
-    let admin = crate::support::process::create_key(&world.app.database.url, "shop", "live", "admin").await;
+    let admin = create_key(&world.app.database.url, "shop", "live", "admin").await;
     let made = world.app.call_as(&admin, "POST", "/v1/keys", &[], scoped.to_string().into_bytes()).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let mut smtp = world.open().await;
@@ -400,7 +405,7 @@ async fn refusals_say_why_and_good_recipients_are_not_lost_with_bad_ones() {
     let reply = smtp.submit("<a@example.org>", &["ann@example.net"], &letter("")).await;
     assert!(reply.starts_with("550 5.7.1") && reply.contains("example.org"), "{reply}");
     // A key that may only read cannot open the door.
-    let reader = crate::support::process::create_key(&world.app.database.url, "shop", "live", "messages:read").await;
+    let reader = create_key(&world.app.database.url, "shop", "live", "messages:read").await;
     let mut smtp = world.open().await;
     smtp.say("EHLO x").await;
     let said = auth(&mut smtp, "PLAIN", &format!("\0a\0{reader}")).await;
@@ -464,7 +469,7 @@ async fn a_message_may_come_in_chunks() {
 
 #[tokio::test]
 async fn a_store_that_is_away_is_no_wrong_password() {
-    let database = std::sync::Arc::new(crate::support::database::Database::new().await);
+    let database = Arc::new(Database::new().await);
     let proxy = Proxy::start(&database.url).await;
     let (tls, sink) = (TestTls::new("localhost"), Sink::start().await);
     let app = setup(&tls)
@@ -561,7 +566,7 @@ async fn what_smuggles_and_floods_is_refused_and_others_go_on() {
 async fn a_proxy_says_who_calls_and_nobody_else_does() {
     let world = World::start_with(|setup| setup.set("submission.proxies", "127.0.0.0/8")).await;
     let app = &world.app;
-    let admin = crate::support::process::create_key(&app.database.url, "shop", "live", "admin").await;
+    let admin = create_key(&app.database.url, "shop", "live", "admin").await;
     let fields = json!({"name": "office", "mode": "live", "scopes": ["send"], "allowed_ips": ["192.0.2.0/24"]});
     let made = app.call_as(&admin, "POST", "/v1/keys", &[], fields.to_string().into_bytes()).await;
     let key = made.json()["key"].as_str().unwrap().to_owned();
@@ -616,4 +621,117 @@ async fn a_certificate_that_changes_is_shown_without_a_restart() {
     std::fs::File::options().write(true).open(file).unwrap().set_modified(later).unwrap();
     let mut smtp = Conversation::open_secure(world.implicit(), &renewed, "localhost").await;
     smtp.log_in(&world.app.live).await;
+}
+
+/// Messages in sessions that are kept, each to a recipient of its own; gives to whom a 250 was said, and with which id.
+async fn load(address: &str, key: &str, range: std::ops::Range<usize>) -> Vec<(String, String)> {
+    let next = Arc::new(AtomicUsize::new(range.start));
+    let mut senders = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (address, key, next, end) = (address.parse().unwrap(), key.to_owned(), Arc::clone(&next), range.end);
+        senders.spawn(async move {
+            let mut acknowledged = Vec::new();
+            let mut smtp = Conversation::open(address).await;
+            smtp.log_in(&key).await;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= end {
+                    return acknowledged;
+                }
+                let to = format!("r{number}@example.net");
+                let reply = smtp.submit("<a@example.org>", &[&to], &letter("")).await;
+                // The process is gone; whoever sends would come back to its successor.
+                if reply.is_empty() {
+                    return acknowledged;
+                }
+                acknowledged.push((to, id_of(&reply)));
+            }
+        });
+    }
+    within("the load", senders.join_all()).await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn kill_9_at_full_load_loses_nothing_that_was_answered_with_250() {
+    let database = Database::new().await;
+    let key = create_key(&database.url, "shop", "live", "").await;
+    let sink = Sink::start().await;
+    let route = format!("smtp://{}?tls=none", sink.address);
+    let settings = [
+        ("delivery.route", &*route),
+        ("queue.lease", "2s"),
+        ("delivery.sessions", "4"),
+        ("submission.listen", "plain://127.0.0.1:0"),
+    ];
+    let mut first = Server::start(&database.url, &settings).await;
+    let address = first.line("submission on ").await;
+    let loading = {
+        let key = key.clone();
+        tokio::spawn(async move { load(&address, &key, 0..3000).await })
+    };
+    sink.until_taken(150).await;
+    first.kill().await;
+    let mut acknowledged = within("the load", loading).await.unwrap();
+    assert!((100..3000).contains(&acknowledged.len()), "the kill came in the middle");
+    let mut second = Server::start(&database.url, &settings).await;
+    let address = second.line("submission on ").await;
+    acknowledged.extend(load(&address, &key, 3000..3050).await);
+    database.until_count("SELECT count(*) FROM deliveries", 0).await;
+    let ledger = sink.ledger();
+    let taken: std::collections::HashSet<_> = ledger.iter().map(|copy| copy.recipient.as_str()).collect();
+    for (to, id) in &acknowledged {
+        assert!(taken.contains(&**to), "{to} was acknowledged as {id} and is lost");
+    }
+    second.signal("TERM").await;
+    assert_eq!(second.ended().await, Some(0));
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn idle_sessions_cost_little_and_all_of_them_still_send() {
+    let nightly = std::env::var_os("MAILWRIGHT_NIGHTLY").is_some();
+    let count = if nightly { 2000 } else { 100 };
+    let database = Database::new().await;
+    let key = create_key(&database.url, "shop", "test", "").await;
+    let tls = TestTls::new("localhost");
+    let files = tls.files();
+    let (cert, private) = (files.0.display().to_string(), files.1.display().to_string());
+    let settings = [
+        ("submission.listen", "tls://127.0.0.1:0"),
+        ("submission.tls_cert", &*cert),
+        ("submission.tls_key", &*private),
+    ];
+    let mut server = Server::start(&database.url, &settings).await;
+    let address = server.line("submission on ").await.parse().unwrap();
+    let pid = server.child.id().unwrap();
+    // What is made once is not counted.
+    let mut sessions = vec![Conversation::open_secure(address, &tls, "localhost").await];
+    let before = resident(pid);
+    for _ in 0..count {
+        let mut smtp = Conversation::open_secure(address, &tls, "localhost").await;
+        smtp.log_in(&key).await;
+        sessions.push(smtp);
+    }
+    let grown = resident(pid).saturating_sub(before);
+    if nightly {
+        let path = std::env::temp_dir().join("mailwright-idle-sessions");
+        std::fs::write(path, format!("{count} idle sessions under TLS: {grown} KiB\n")).unwrap();
+        assert!(grown <= 100 << 10, "{grown} KiB for {count} sessions");
+    }
+    let last = sessions.len() - 1;
+    for at in [1, last / 2, last] {
+        let reply = sessions[at].submit("<a@example.org>", &["ann@example.net"], &letter("")).await;
+        id_of(&reply);
+    }
+    server.signal("TERM").await;
+    // Each is told why it ends.
+    assert!(sessions.pop().unwrap().rest().await.starts_with("421 4.3.2"));
+    drop(sessions);
+    assert_eq!(server.ended().await, Some(0));
 }

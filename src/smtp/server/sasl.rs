@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::reader::{AUTH_LINE_MAX, Broken};
-use super::session::{Next, Session};
+use super::session::{Next, Session, Stream};
 use super::{Answer, Receiver, Service};
 
 /// What is offered, in the order in which clients should try.
@@ -112,7 +112,7 @@ enum Without {
     Unreadable,
 }
 
-impl<R: Receiver> Session<'_, R> {
+impl<S: Stream, R: Receiver> Session<'_, S, R> {
     /// Whether AUTH may be said now.
     pub(super) fn may_authenticate(&self) -> bool {
         match self.shared.service {

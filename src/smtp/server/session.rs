@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use time::format_description::well_known::Rfc3339;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -22,10 +21,14 @@ const REPLY: Duration = Duration::from_secs(30);
 /// How long what nobody reads any more is taken from a peer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What a session is held over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// The connection of a session.
-pub(super) enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+pub(super) enum Wire<S> {
+    Plain(S),
+    Tls(Box<TlsStream<S>>),
     Gone,
 }
 
@@ -47,8 +50,8 @@ pub(super) enum Next {
     End,
 }
 
-pub(super) struct Session<'s, R> {
-    pub(super) wire: Wire,
+pub(super) struct Session<'s, S, R> {
+    pub(super) wire: Wire<S>,
     pub(super) reader: Reader,
     pub(super) receiver: &'s mut R,
     pub(super) shared: &'s Shared,
@@ -66,7 +69,7 @@ pub(super) struct Session<'s, R> {
 }
 
 /// Serves one connection to its end.
-pub async fn serve<R: Receiver>(stream: TcpStream, receiver: &mut R, shared: &Shared, tls: Tls) {
+pub async fn serve<S: Stream, R: Receiver>(stream: S, receiver: &mut R, shared: &Shared, tls: Tls) {
     let (implicit, offered) = match tls {
         Tls::None => (None, None),
         Tls::Offered(config) => (None, Some(config)),
@@ -108,7 +111,7 @@ pub async fn serve<R: Receiver>(stream: TcpStream, receiver: &mut R, shared: &Sh
     session.close(is_patient).await;
 }
 
-impl<R: Receiver> Session<'_, R> {
+impl<S: Stream, R: Receiver> Session<'_, S, R> {
     async fn run(&mut self) -> Result<(), Broken> {
         self.say_line(&format!("220 {} ESMTP\r\n", self.shared.name)).await?;
         loop {

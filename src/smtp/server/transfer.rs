@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::reader::{Body, Broken, Memory};
-use super::session::{Next, Session, with_stream};
+use super::session::{Next, Session, Stream, with_stream};
 use super::{Answer, BLOCK, Envelope, Receiver, Service};
 
 /// Chunks that have come, of a message that has not ended.
@@ -29,7 +29,7 @@ fn no_room() -> Answer {
     Answer::new(452, "4.3.1", "no room now: try again")
 }
 
-impl<R: Receiver> Session<'_, R> {
+impl<S: Stream, R: Receiver> Session<'_, S, R> {
     /// The envelope of a message that may come now.
     fn complete(&self) -> Option<&Envelope> {
         self.envelope.as_ref().filter(|envelope| self.has_sender && !envelope.to.is_empty())

@@ -46,7 +46,7 @@ pub struct Server {
     pub child: Child,
     pub address: String,
     /// Kept open: a process whose reader is gone would be another test.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -66,7 +66,14 @@ impl Server {
         let mut line = String::new();
         within("the server to listen", stdout.read_line(&mut line)).await.unwrap();
         let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("said {line:?}"));
-        Self { address: address.to_owned(), child, _stdout: stdout }
+        Self { address: address.to_owned(), child, stdout }
+    }
+
+    /// What the next line says behind this.
+    pub async fn line(&mut self, start: &str) -> String {
+        let mut line = String::new();
+        within("a line of the server", self.stdout.read_line(&mut line)).await.unwrap();
+        line.trim().strip_prefix(start).unwrap_or_else(|| panic!("said {line:?}")).to_owned()
     }
 
     pub async fn kill(mut self) {
