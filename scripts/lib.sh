@@ -51,6 +51,8 @@ install_without_service() {
 }
 
 install_postfix() {
+    # What it says who it is by, as a client.
+    ls /usr/lib/*/sasl2/libplain.so* >/dev/null 2>&1 || install libsasl2-modules
     [ ! -x /usr/sbin/postfix ] || return 0
     # A configuration that an earlier package left behind would be started.
     [ ! -e /etc/postfix/main.cf ] || { say "/etc/postfix/main.cf is there without Postfix: install it yourself"; exit 1; }
@@ -141,6 +143,23 @@ install_runtimes() {
         /usr/bin/python3 -m venv $django
         $django/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
         cp $requirements $django/installed
+    fi
+}
+
+# The programs that submit mail in tests/submission, but for those that MAILWRIGHT_WITHOUT_RUNTIMES names.
+install_mail_clients() {
+    local packages=() package nodemailer=target/tools/submission/nodemailer lock=tests/submission/nodemailer/package-lock.json
+    while read -r package _; do
+        dpkg --status "$package" >/dev/null 2>&1 || packages+=("$package")
+    done < <(grep -v '^#' tests/submission/packages.txt)
+    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
+    if ! cmp -s $lock $nodemailer/installed; then
+        command -v npm >/dev/null || install nodejs npm
+        say "installing nodemailer"
+        mkdir -p $nodemailer
+        cp tests/submission/nodemailer/package.json $lock $nodemailer/
+        npm ci --prefix $nodemailer --silent --no-audit --no-fund
+        cp $lock $nodemailer/installed
     fi
 }
 

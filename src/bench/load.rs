@@ -172,7 +172,7 @@ impl Request {
         let text = line.repeat(load.size / line.len() + 1);
         let below = if load.domains > 0 { format!("d{DOMAIN_MARK}.") } else { String::new() };
         let to: Vec<_> = (0..load.recipients).map(|n| format!("r{n}.{MARK}@{below}{}", load.domain)).collect();
-        let rcpt: String = to.iter().map(|to| format!("RCPT TO:<{to}>\r\n")).collect();
+        let rcpt = format!("RCPT TO:<{}>\r\n", to.join(">\r\nRCPT TO:<"));
         let key = if load.keyed { format!("Idempotency-Key: bench-{MARK}\r\n") } else { String::new() };
         let message = format!(
             "From: {}\r\nTo: {}\r\nSubject: Benchmark\r\n{key}Content-Type: text/plain\r\n\r\n{}\r\n",

@@ -6,6 +6,7 @@ use mail_parser::parsers::MessageStream;
 use mail_parser::{DateTime, HeaderValue, MessageParser, MimeHeaders};
 
 use super::dkim::Fields;
+use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
 use crate::domain::nesting::bounded;
 
@@ -45,7 +46,7 @@ impl<'m> Submitted<'m> {
             let name = memchr::memchr(b':', whole).map(|colon| whole[..colon].trim_ascii_end());
             let name = name.filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic));
             let Some(name) = name.and_then(|name| std::str::from_utf8(name).ok()) else {
-                return Err(format!("line {lines} is no header field (RFC 5322 §2.2)"));
+                return Err(format!("line {lines} is no header field (RFC 5322, section 2.2)"));
             };
             fields.push(SubmittedField { name, whole });
             lines += memchr::memchr_iter(b'\n', whole).count();
@@ -58,16 +59,27 @@ impl<'m> Submitted<'m> {
         &self.fields
     }
 
-    /// The message without the fields that are for us, and with what it lacks: a date, an id, and the version of MIME.
-    pub fn finished(&self, is_for_us: impl Fn(&str) -> bool, now: Timestamp, message_id: &str) -> Vec<u8> {
+    /// The message without the fields that are for us, and with what it lacks: an author, if whoever sends it has one, a date, an id,
+    /// and the version of MIME.
+    pub fn finished(
+        &self,
+        is_for_us: impl Fn(&str) -> bool,
+        (from, now, message_id): (Option<&Address>, Timestamp, &str),
+    ) -> Vec<u8> {
         let mut made = Vec::with_capacity(self.body.len() + 4096);
         let date = now
             .replace_nanosecond(0)
             .unwrap_or(now)
             .format(&time::format_description::well_known::Rfc2822)
             .unwrap_or_default();
-        let lacks = [("Date", date), ("Message-ID", format!("<{message_id}>")), ("MIME-Version", "1.0".to_owned())];
+        let lacks = [
+            ("From", from.map(|address| format!("<{address}>"))),
+            ("Date", Some(date)),
+            ("Message-ID", Some(format!("<{message_id}>"))),
+            ("MIME-Version", Some("1.0".to_owned())),
+        ];
         for (name, value) in lacks {
+            let Some(value) = value else { continue };
             if !self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name)) {
                 made.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
@@ -123,21 +135,21 @@ mod tests {
     fn finished(raw: &str) -> String {
         let made = Submitted::read(raw.as_bytes()).unwrap().finished(
             |name| name.eq_ignore_ascii_case("bcc"),
-            datetime!(2026-11-28 5:00 UTC),
-            "1@example.org",
+            (Some(&Address::parse("a@example.org").unwrap()), datetime!(2026-11-28 5:00 UTC), "1@example.org"),
         );
         String::from_utf8(made).unwrap()
     }
 
     #[test]
     fn what_is_lacking_is_added_and_the_rest_stays() {
-        let whole = "date: x\r\nMESSAGE-ID : <a@b>\r\nMime-version: 1.0\r\nSubject:  a\r\n\tb \r\n\r\n.\r\n\r\n";
+        let whole =
+            "From: b@c\r\ndate: x\r\nMESSAGE-ID : <a@b>\r\nMime-version: 1.0\r\nSubject:  a\r\n\tb \r\n\r\n.\r\n\r\n";
         assert_eq!(finished(whole), whole);
         let added = "Date: Sat, 28 Nov 2026 05:00:00 +0000\r\nMessage-ID: <1@example.org>\r\nMIME-Version: 1.0\r\n";
         assert_eq!(finished("From: a@b\r\nBcc: c@d,\r\n e@f\r\n\r\nx"), format!("{added}From: a@b\r\n\r\nx"));
         assert_eq!(finished("From: a@b\r\n"), format!("{added}From: a@b\r\n\r\n"));
         assert_eq!(finished("From: a@b"), format!("{added}From: a@b\r\n\r\n"));
-        assert_eq!(finished("\r\nx"), format!("{added}\r\nx"));
+        assert_eq!(finished("\r\nx"), format!("From: <a@example.org>\r\n{added}\r\nx"));
     }
 
     #[test]

@@ -45,11 +45,11 @@ impl Letter {
                 asked.map_err(|why| content(format!("{}: {why}", field.name)))?;
             }
         }
-        let domain = header_of(&raw).authors.first().map(|author| author.address.clone());
-        let domain = domain.as_deref().and_then(|address| Address::parse(address).ok());
-        let domain = domain.as_ref().map_or("localhost", |address| address.domain());
+        let sender = Address::parse(&envelope.from).ok();
+        let author = header_of(&raw).authors.first().and_then(|author| Address::parse(&author.address).ok());
+        let domain = author.as_ref().or(sender.as_ref()).map_or("localhost", |address| address.domain());
         let message_id = format!("{}@{domain}", rng.token().simple());
-        let bytes = submitted.finished(is_for_us, now, &message_id);
+        let bytes = submitted.finished(is_for_us, (sender.as_ref(), now, &message_id));
         let header = header_of(&bytes);
         let (map, key) = options.take();
         let recipients = recipients(&envelope.to, &header.to, &header.cc);

@@ -142,12 +142,7 @@ impl Receiver for Session {
         Some((FARTHEST.unsigned_abs(), self.ingress.clock.now() + FARTHEST))
     }
 
-    async fn mail(&mut self, envelope: &Envelope) -> Answer {
-        if !envelope.from.is_empty()
-            && let Err(error) = Address::parse(&envelope.from)
-        {
-            return Answer::new(553, "5.1.7", error.to_string());
-        }
+    async fn mail(&mut self, _: &Envelope) -> Answer {
         let Some(secret) = &self.secret else { return Answer::new(530, "5.7.0", "AUTH comes first") };
         match self.ingress.caller(secret, self.peer).await {
             Ok(caller) => self.caller = Some(caller),
@@ -161,7 +156,7 @@ impl Receiver for Session {
     async fn rcpt(&mut self, path: &str) -> Answer {
         match Address::parse(path) {
             Ok(_) => Answer::new(250, "2.1.5", "ok"),
-            Err(error) => Answer::new(553, "5.1.3", error.to_string()),
+            Err(error) => Answer::new(553, "5.1.3", format!("<{path}> {error}")),
         }
     }
 

@@ -36,6 +36,7 @@ mod lanes;
 mod links;
 mod listing;
 mod logs;
+mod mail_clients;
 mod misfortune;
 mod mx;
 mod openapi;

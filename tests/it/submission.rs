@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::app::{App, Setup};
 use crate::support::conversation::Conversation;
 use crate::support::database::Database;
+use crate::support::postfix::Postfix;
 use crate::support::process::{Server, create_key};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::sink::Sink;
@@ -136,6 +137,14 @@ async fn what_is_submitted_arrives_as_it_came_and_complete() {
     world.app.settled(&id_of(&reply)).await;
     let taken = world.sink.until_taken(4).await;
     assert_eq!(taken[3].data, letter(whole).as_bytes());
+    // Without an author, whoever sends it is; where that may be anything, it need not be an address.
+    let reply = smtp.submit("<a@example.org>", &["eva@example.net"], "To: eva@example.net\r\n\r\nx\r\n").await;
+    world.app.settled(&id_of(&reply)).await;
+    assert!(world.sink.until_taken(5).await[4].data.starts_with(b"From: <a@example.org>\r\nDate:"));
+    let reply = smtp.submit("<root@localhost>", &["eva@example.net"], &letter("")).await;
+    world.app.settled(&id_of(&reply)).await;
+    let reply = smtp.submit("<root@localhost>", &["eva@example.net"], "To: eva@example.net\r\n\r\nx\r\n").await;
+    assert!(reply.starts_with("550 5.6.0 the message has no From field"), "{reply}");
     assert!(smtp.say("QUIT").await.starts_with("221"));
 }
 
@@ -381,7 +390,6 @@ async fn refusals_say_why_and_good_recipients_are_not_lost_with_bad_ones() {
     smtp.say("DATA").await;
     let id = id_of(&smtp.say(&format!("{}.", letter(""))).await);
     assert_eq!(world.app.settled(&id).await["recipients"].as_array().unwrap().len(), 2);
-    assert!(smtp.say("MAIL FROM:<a b>").await.starts_with("553 5.1.7"));
     assert!(smtp.say("MAIL FROM:<a@example.org> SIZE=99999999").await.starts_with("552 5.3.4"));
     assert!(smtp.say("MAIL FROM:<a@example.org> SMTPUTF8").await.starts_with("250"));
     assert!(smtp.say("AUTH PLAIN AA==").await.starts_with("503"), "within a message");
@@ -734,4 +742,49 @@ async fn idle_sessions_cost_little_and_all_of_them_still_send() {
     assert!(sessions.pop().unwrap().rest().await.starts_with("421 4.3.2"));
     drop(sessions);
     assert_eq!(server.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_postfix_relays_through_us_by_user_and_password() {
+    let world = World::start().await;
+    let port = world.starttls().port();
+    let settings = |key: &str| {
+        format!(
+            "relayhost = [localhost]:{port}
+smtp_host_lookup = native
+smtp_sasl_auth_enable = yes
+smtp_sasl_security_options = noanonymous
+smtp_sasl_password_maps = inline:{{ {{ [localhost]:{port} = mailwright:{key} }} }}
+smtp_tls_security_level = secure
+smtp_tls_CAfile = {}",
+            world.tls.ca_file.display()
+        )
+    };
+    let mut postfix = Postfix::start(&settings(&world.app.live), &[""], world.starttls()).await;
+    let mut smtp = Conversation::open(SocketAddr::from(([127, 0, 0, 1], postfix.port(0)))).await;
+    smtp.say("EHLO app.example").await;
+    let to = ["ann@example.net", "bob@example.net", "nobody@localhost"];
+    let reply = smtp.submit("<app@example.org>", &to, &letter("X-PM-Tag: relayed\r\n")).await;
+    assert!(reply.starts_with("250"), "{reply}");
+    let log = postfix
+        .until("Postfix to relay", |said| {
+            let of = |what: &str| said.iter().filter(|line| line.contains(what)).count();
+            of("status=sent (250 2.0.0 Ok: queued as msg_") >= 2 && of("status=bounced") >= 1
+        })
+        .await;
+    assert!(log.iter().any(|line| line.contains("to=<nobody@localhost>") && line.contains("553 5.1.3")), "{log:#?}");
+    let sent = log.iter().find(|line| line.contains("to=<ann@example.net>")).unwrap();
+    let id = sent.split("queued as ").nth(1).unwrap().trim_end_matches(')');
+    let message = world.app.settled(id).await;
+    assert_eq!((&message["tags"], message["recipients"].as_array().unwrap().len()), (&json!(["relayed"]), 2));
+    // With a wrong key it waits, and nothing is lost.
+    let mut postfix = Postfix::start(&settings("mw_live_wrong"), &[""], world.starttls()).await;
+    let mut smtp = Conversation::open(SocketAddr::from(([127, 0, 0, 1], postfix.port(0)))).await;
+    smtp.say("EHLO app.example").await;
+    smtp.submit("<app@example.org>", &["ann@example.net"], &letter("")).await;
+    postfix
+        .until("the refusal", |said| {
+            said.iter().any(|line| line.contains("status=deferred") && line.contains("535 5.7.8"))
+        })
+        .await;
 }

@@ -107,8 +107,9 @@ impl Answer {
 
     /// The line: what is no printable ASCII is not said, whoever wrote it.
     fn line(&self) -> String {
-        let text: String =
-            self.text.chars().take(TEXT_MAX).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+        let text: String = (self.text.replace('§', "section ").chars().take(TEXT_MAX))
+            .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
+            .collect();
         format!("{} {} {text}\r\n", self.code, self.enhanced)
     }
 }

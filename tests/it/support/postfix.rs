@@ -95,7 +95,7 @@ impl Drop for Postfix {
 
 fn main_cf(folder: &Path, settings: &str, onward: SocketAddr) -> String {
     let folder = folder.display();
-    format!(
+    let usual = format!(
         "compatibility_level = 3.6
 queue_directory = {folder}/queue
 data_directory = {folder}/data
@@ -117,10 +117,14 @@ smtpd_peername_lookup = no
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
-{settings}
 ",
         port = onward.port()
-    )
+    );
+    // What is set for a test is not set before.
+    let names: Vec<_> = settings.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    let is_unset = |line: &&str| !names.iter().any(|name| line.split(" =").next() == Some(name));
+    let usual: Vec<_> = usual.lines().filter(is_unset).collect();
+    format!("{}\n{settings}\n", usual.join("\n"))
 }
 
 fn master_cf(ports: &[u16], services: &[&str]) -> String {
