@@ -128,7 +128,10 @@ impl Shared {
             loop {
                 let exchanged = match self.load.via {
                     Via::Api => exchange(&mut stream, service, &request.bytes).await,
-                    Via::Smtp => submission::exchange(&mut stream, (service, &self.load), &request.bytes).await,
+                    Via::Smtp => {
+                        let taken = submission::exchange(&mut stream, (service, &self.load), &request.bytes).await;
+                        taken.and_then(|()| own_id(self.load.first + sequence))
+                    }
                 };
                 if let Some(message) = exchanged {
                     let entry = Acknowledged { message, started, answered: Instant::now() };
@@ -157,6 +160,8 @@ struct Request {
 }
 
 const MARK: &str = "#########";
+/// What stands before a number in a message's id, so that it looks like one of the service's own.
+const LEFT: &str = "00000000000000000000000";
 const DOMAIN_MARK: &str = "%%%%";
 
 impl Request {
@@ -175,7 +180,7 @@ impl Request {
         let rcpt = format!("RCPT TO:<{}>\r\n", to.join(">\r\nRCPT TO:<"));
         let key = if load.keyed { format!("Idempotency-Key: bench-{MARK}\r\n") } else { String::new() };
         let message = format!(
-            "From: {}\r\nTo: {}\r\nSubject: Benchmark\r\n{key}Content-Type: text/plain\r\n\r\n{}\r\n",
+            "From: {}\r\nTo: {}\r\nSubject: Benchmark\r\nMessage-ID: <{LEFT}{MARK}@bench.example>\r\n{key}Content-Type: text/plain\r\n\r\n{}\r\n",
             load.from,
             to.join(",\r\n "),
             text[..load.size].trim_end(),
@@ -214,6 +219,11 @@ impl Request {
             write_digits(&mut self.bytes, &self.domain_places, DOMAIN_MARK.len(), number % self.domains);
         }
     }
+}
+
+/// The id that a message by SMTP brings along, as the sink reads it.
+fn own_id(number: usize) -> Option<u128> {
+    u128::from_str_radix(&format!("{LEFT}{number:09}"), 16).ok()
 }
 
 fn write_digits(bytes: &mut [u8], places: &[usize], width: usize, number: usize) {

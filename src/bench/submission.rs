@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 use super::load::{Load, PATIENCE};
 
-/// One message: its UUID if it was taken.
+/// One message; `None`: it was not taken.
 pub async fn exchange(
     stream: &mut Option<TcpStream>,
     (service, load): (SocketAddr, &Load),
     message: &[u8],
-) -> Option<u128> {
+) -> Option<()> {
     let mut open = match stream.take() {
         Some(open) => open,
         None => timeout(PATIENCE, begin(service, &load.key)).await.ok()??,
@@ -28,8 +28,7 @@ pub async fn exchange(
     };
     let said = timeout(PATIENCE, work).await.ok()??;
     *stream = Some(open);
-    let id = said.split_once("queued as msg_")?.1.get(..32)?;
-    u128::from_str_radix(id, 16).ok()
+    said.contains("queued as msg_").then_some(())
 }
 
 /// Greeting, EHLO and AUTH.

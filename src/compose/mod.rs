@@ -27,6 +27,6 @@ pub use findings::Findings;
 #[doc(hidden)]
 pub use html::text_of_html;
 pub use mime::{ComposeError, Stamp, compose};
-pub use raw_header::{RawHeader, header_of};
+pub use raw_header::{Excessive, RawHeader, header_of, measure};
 pub use searchable::searchable_text;
 pub use submitted::{Submitted, SubmittedField, content_digest, mail_date};

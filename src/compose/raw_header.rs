@@ -2,6 +2,8 @@
 
 use mail_parser::{HeaderName, MessageParser};
 
+use super::dkim::Fields;
+
 /// The fields that matter to whoever sends it on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RawHeader {
@@ -15,6 +17,10 @@ pub struct RawHeader {
     pub message_id: Option<String>,
     /// How many `Date` fields there are.
     pub dates: usize,
+    /// A field that stands there more than once, and must not (RFC 5322 §3.6).
+    pub repeated: Option<&'static str>,
+    /// It has more fields, or octets, than are looked at.
+    pub is_excessive: bool,
     /// Whether a `Bcc` field names somebody.
     pub has_bcc: bool,
 }
@@ -27,8 +33,43 @@ pub struct RawAuthor {
     pub address: String,
 }
 
+/// Fields and octets of a header: more than any program writes.
+pub const HEADER_FIELDS_MAX: usize = 1000;
+pub const HEADER_OCTETS_MAX: usize = 256 << 10;
+
+/// A header that is larger than that.
+#[derive(Debug)]
+pub struct Excessive;
+
+/// Refuses a header before a parser makes many times as much of it.
+pub fn measure(raw: &[u8]) -> Result<(), Excessive> {
+    let mut octets = 0;
+    for (count, field) in Fields::of(raw).enumerate() {
+        octets += field.len();
+        if count >= HEADER_FIELDS_MAX || octets > HEADER_OCTETS_MAX {
+            return Err(Excessive);
+        }
+    }
+    Ok(())
+}
+
+/// Fields that stand once, if at all; that of the date is counted apart.
+const ONCE: [(HeaderName<'_>, &str); 8] = [
+    (HeaderName::From, "From"),
+    (HeaderName::Sender, "Sender"),
+    (HeaderName::ReplyTo, "Reply-To"),
+    (HeaderName::To, "To"),
+    (HeaderName::Cc, "Cc"),
+    (HeaderName::Subject, "Subject"),
+    (HeaderName::MessageId, "Message-ID"),
+    (HeaderName::InReplyTo, "In-Reply-To"),
+];
+
 /// Reads the header of `raw`; what cannot be read is as good as not there.
 pub fn header_of(raw: &[u8]) -> RawHeader {
+    if let Err(Excessive) = measure(raw) {
+        return RawHeader { is_excessive: true, ..RawHeader::default() };
+    }
     let Some(message) = MessageParser::default().parse_headers(raw) else { return RawHeader::default() };
     let fields = |name: &HeaderName<'_>| message.headers().iter().filter(|field| field.name == *name).count();
     let addresses = |name: HeaderName<'static>| -> Vec<RawAuthor> {
@@ -48,6 +89,8 @@ pub fn header_of(raw: &[u8]) -> RawHeader {
         subject: message.subject().unwrap_or_default().replace(char::is_control, " "),
         message_id: message.message_id().map(str::to_owned),
         dates: fields(&HeaderName::Date),
+        repeated: ONCE.iter().find(|(name, _)| fields(name) > 1).map(|(_, said)| *said),
+        is_excessive: false,
         has_bcc: message.bcc().is_some_and(|bcc| bcc.iter().next().is_some()),
     }
 }

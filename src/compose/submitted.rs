@@ -3,9 +3,10 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use mail_parser::parsers::MessageStream;
-use mail_parser::{DateTime, HeaderValue, MessageParser, MimeHeaders};
+use mail_parser::{DateTime, HeaderValue, MessageParser};
 
 use super::dkim::Fields;
+use super::raw_header::{Excessive, measure};
 use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
 use crate::domain::nesting::bounded;
@@ -40,6 +41,7 @@ pub struct Submitted<'m> {
 impl<'m> Submitted<'m> {
     /// Reads lines that end in CRLF; the error says which line is no header field.
     pub fn read(raw: &'m [u8]) -> Result<Self, String> {
+        measure(raw).map_err(|Excessive| "the header has more than 1000 fields, or 256 KiB".to_owned())?;
         let mut fields = Vec::new();
         let (mut lines, mut octets) = (1, 0);
         for whole in Fields::of(raw) {
@@ -103,16 +105,32 @@ pub fn content_digest(raw: &[u8]) -> [u8; 32] {
         hash.update(&(bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    match MessageParser::default().parse(bounded(raw)) {
+    // What is not read to its end is compared to its end.
+    let whole = Some(bounded(raw)).filter(|read| read.len() == raw.len());
+    match whole.and_then(|whole| MessageParser::default().parse(whole)) {
         None => add(raw),
         Some(message) => {
             add(message.subject().unwrap_or_default().as_bytes());
-            for part in message.parts.iter().filter(|part| !part.is_multipart()) {
-                add(part.attachment_name().unwrap_or_default().as_bytes());
-                let kind = part.content_type().map(|kind| (kind.ctype(), kind.subtype().unwrap_or_default()));
-                let (kind, subtype) = kind.unwrap_or_default();
-                add(format!("{kind}/{subtype}").to_ascii_lowercase().as_bytes());
-                add(part.contents());
+            for part in &message.parts {
+                let octets = |from: u32, to: u32| raw.get(from as usize..to as usize).unwrap_or_default();
+                for field in part.headers().iter().filter(|field| field.name.is_mime_header()) {
+                    add(field.name.as_str().to_ascii_lowercase().as_bytes());
+                    match &field.value {
+                        // All that it says but for the boundary.
+                        HeaderValue::ContentType(kind) => {
+                            add(format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()).as_bytes());
+                            let attributes = kind.attributes().into_iter().flatten();
+                            for attribute in attributes.filter(|attribute| attribute.name != "boundary") {
+                                add(attribute.name.as_bytes());
+                                add(attribute.value.as_bytes());
+                            }
+                        }
+                        _ => add(octets(field.offset_start, field.offset_end)),
+                    }
+                }
+                if !part.is_multipart() {
+                    add(octets(part.raw_body_offset(), part.raw_end_offset()));
+                }
             }
         }
     }
@@ -180,6 +198,15 @@ mod tests {
         let digest = |text: String| content_digest(text.as_bytes());
         assert_eq!(digest(message("a", "1@x", "t")), digest(message("b", "2@x", "t")));
         assert_ne!(digest(message("a", "1@x", "t")), digest(message("a", "1@x", "u")));
+        let one = |fields: &str, body: &str| digest(format!("Subject: s\r\nContent-Type: {fields}\r\n\r\n{body}"));
+        assert_ne!(one("text/calendar; method=REQUEST", "x"), one("text/calendar; method=CANCEL", "x"));
+        let base64 = |body: &str| one("text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64", body);
+        assert_ne!(base64("/w=="), base64("/g=="), "octets that no text has");
+        let many = |last: &str| {
+            let parts = "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n".repeat(250);
+            one("multipart/mixed; boundary=b", &format!("{parts}--b\r\n\r\n{last}\r\n--b--\r\n"))
+        };
+        assert_ne!(many("a"), many("b"), "behind what is looked at");
     }
 
     #[test]

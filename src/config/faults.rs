@@ -142,9 +142,9 @@ impl Config {
         let submission = &self.submission;
         require(!submission.timeout.0.is_zero(), "submission.timeout", "must be more than nothing");
         require(
-            submission.memory.0 >= self.limits.message.0,
+            submission.memory.0 / 2 >= self.limits.message.0,
             "submission.memory",
-            "must be at least limits.message, or a large message is never taken",
+            "must be at least twice limits.message, or a large message is never taken: nobody has more than half",
         );
         let has_files = !submission.tls_cert.as_os_str().is_empty() && !submission.tls_key.as_os_str().is_empty();
         require(

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{Intake, Letter, NotTaken};
@@ -13,7 +12,7 @@ use crate::domain::report_kept::ReportSource;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
 use crate::smtp::server::{
-    Answer, BLOCK, Bounds, Callers, Envelope, Receiver, Service, Shared, Tls, listen, serve, turn_away,
+    Answer, Bounds, Callers, Envelope, Memory, Receiver, Service, Shared, Tls, listen, serve, turn_away,
 };
 
 /// Listens on bound sockets.
@@ -41,6 +40,7 @@ impl Listener {
             errors: 10,
             command: config.timeout.0,
             data: config.timeout.0 * 5,
+            stall: config.timeout.0,
             unknown: session,
             session,
         };
@@ -51,7 +51,7 @@ impl Listener {
                 name: name.into(),
                 service: Service::Reports,
                 bounds,
-                memory: Arc::new(Semaphore::new((config.memory.0 / BLOCK).max(1))),
+                memory: Memory::new(config.memory.0),
                 stopping: stopping.clone(),
             },
             callers: Callers::new(config.connections, Some(config.connections_per_address)),

@@ -39,7 +39,7 @@ fn of_error(error: SubmitError) -> Answer {
         }
         SubmitError::TooLarge(..) => Answer::new(552, "5.3.4", "the message is too large"),
         SubmitError::Write(WriteError::Away(_) | WriteError::Failed(_)) => {
-            Answer::new(451, "4.3.0", "not stored: try again later")
+            Answer::new(451, "4.3.0", "it is not sure that this is stored: try again later")
         }
     }
 }

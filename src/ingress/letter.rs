@@ -37,7 +37,7 @@ impl Letter {
         }
         let content = |why: String| Answer::new(550, "5.6.0", why);
         let submitted = Submitted::read(&raw).map_err(content)?;
-        let mut options = Options::default();
+        let mut options = Options::new(limits.tags);
         said_by_mail(&mut options, &envelope, now).map_err(content)?;
         for field in submitted.fields() {
             if let Some(asks) = vendors::asks(field.name) {

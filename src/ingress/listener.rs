@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ingress, Session, proxied};
 use crate::config::{Security, Submission};
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
-use crate::smtp::server::{BLOCK, Bounds, Callers, Service, Shared, Tls, listen, serve, turn_away};
+use crate::smtp::server::{Bounds, Callers, Memory, Service, Shared, Tls, listen, serve, turn_away};
 use crate::telemetry::metrics::GaugeGuard;
 
 /// Longest time until it is known who calls.
 const UNKNOWN: Duration = Duration::from_mins(1);
+/// Longest time in which nothing of a message comes (RFC 5321 §4.5.3.2.5).
+const STALL: Duration = Duration::from_mins(3);
 /// Longest session: keys and certificates change.
 const SESSION: Duration = Duration::from_hours(24);
 
@@ -47,6 +48,7 @@ impl Listener {
             errors: 20,
             command: timeout,
             data: timeout * 2,
+            stall: STALL.min(timeout),
             unknown: UNKNOWN.min(timeout),
             session: SESSION,
         };
@@ -59,7 +61,7 @@ impl Listener {
                 name: name.into(),
                 service: Service::Submission { in_clear: false },
                 bounds,
-                memory: Arc::new(Semaphore::new((config.memory.0 / BLOCK).max(1))),
+                memory: Memory::new(config.memory.0),
                 stopping: stopping.clone(),
             },
         })

@@ -23,7 +23,7 @@ use crate::domain::access::{Caller, Scope};
 use crate::domain::address::Address;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::draft::FARTHEST;
-use crate::smtp::server::{Answer, Credentials, Envelope, Receiver};
+use crate::smtp::server::{Answer, Credentials, Envelope, Hold, Receiver};
 use crate::submit::Door;
 use crate::telemetry::metrics::Metrics;
 use failures::Failures;
@@ -103,15 +103,34 @@ struct Session {
     caller: Option<Caller>,
 }
 
+/// From this size on a message is read off the async threads.
+const LARGE: usize = 128 << 10;
 /// How much of a user's name is logged.
 const USER_MAX: usize = 64;
 
 /// A user's name for the log. Some write the key there, too.
 fn logged(user: &str) -> String {
-    if user.starts_with("mw_") || user.len() > USER_MAX || user.contains('.') && !user.contains('@') {
-        return "(not shown)".to_owned();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@._-+".contains(c);
+    let is_secret = user.to_ascii_lowercase().contains("mw_")
+        || user.split(['@', '.']).any(|word| word.len() >= 20)
+        || !user.chars().all(is_plain);
+    if is_secret || user.len() > USER_MAX { "(not shown)".to_owned() } else { user.to_owned() }
+}
+
+impl Session {
+    /// Looks again at who calls.
+    async fn known(&mut self) -> Result<(), Answer> {
+        let Some(secret) = &self.secret else { return Err(Answer::new(530, "5.7.0", "AUTH comes first")) };
+        match self.ingress.caller(secret, self.peer).await {
+            Ok(caller) => {
+                self.caller = Some(caller);
+                Ok(())
+            }
+            Err(Refused::Wrong(why)) => Err(Answer::new(530, "5.7.0", format!("no longer authenticated: {why}"))),
+            // It was known when the session began.
+            Err(Refused::Unknown) => Err(Answer::new(451, "4.3.0", "the store is away: try again later")),
+        }
     }
-    user.to_owned()
 }
 
 impl Receiver for Session {
@@ -142,15 +161,24 @@ impl Receiver for Session {
         Some((FARTHEST.unsigned_abs(), self.ingress.clock.now() + FARTHEST))
     }
 
-    async fn mail(&mut self, _: &Envelope) -> Answer {
-        let Some(secret) = &self.secret else { return Answer::new(530, "5.7.0", "AUTH comes first") };
-        match self.ingress.caller(secret, self.peer).await {
-            Ok(caller) => self.caller = Some(caller),
-            Err(Refused::Wrong(why)) => return Answer::new(530, "5.7.0", format!("no longer authenticated: {why}")),
-            // It was known when the session began.
-            Err(Refused::Unknown) => return Answer::new(451, "4.3.0", "the store is away: try again later"),
+    async fn mail(&mut self, envelope: &Envelope) -> Answer {
+        let now = self.ingress.clock.now();
+        let is_too_far = match envelope.asked.hold {
+            None => false,
+            Some(Hold::For(span)) => span > FARTHEST,
+            Some(Hold::Until(at)) => at - now > FARTHEST,
+        };
+        if is_too_far {
+            return Answer::new(501, "5.5.4", "held for longer than is offered");
         }
-        Answer::new(250, "2.1.0", "ok")
+        match self.known().await {
+            Ok(()) => Answer::new(250, "2.1.0", "ok"),
+            Err(answer) => answer,
+        }
+    }
+
+    fn payer(&self) -> Option<u128> {
+        Some(self.caller.as_ref().map_or(0, |caller| caller.project.uuid().as_u128()))
     }
 
     async fn rcpt(&mut self, path: &str) -> Answer {
@@ -161,10 +189,22 @@ impl Receiver for Session {
     }
 
     async fn data(&mut self, envelope: Envelope, message: Vec<u8>) -> Answer {
+        // The message took its time, and keys are revoked meanwhile.
+        if let Err(answer) = self.known().await {
+            return answer;
+        }
         let Some(caller) = &self.caller else { return Answer::new(530, "5.7.0", "AUTH comes first") };
         let ingress = &self.ingress;
+        let is_large = message.len() > LARGE;
         let letter = Letter { envelope, raw: message, line_ends: ingress.line_ends };
-        let answer = match letter.read(&ingress.limits, ingress.clock.now(), &*ingress.rng) {
+        let reading = {
+            let ingress = Arc::clone(ingress);
+            move || letter.read(&ingress.limits, ingress.clock.now(), &*ingress.rng)
+        };
+        let defect = |_| Answer::new(451, "4.3.0", "this is a defect: nothing was stored");
+        let read =
+            if is_large { tokio::task::spawn_blocking(reading).await.map_err(defect).flatten() } else { reading() };
+        let answer = match read {
             Ok(submission) => answers::of_accepting(ingress.door.accept(caller, submission).await),
             Err(answer) => answer,
         };
@@ -175,5 +215,27 @@ impl Receiver for Session {
         };
         ingress.metrics.submission_messages.with_label_values(&[outcome]).inc();
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logged;
+
+    #[test]
+    fn names_are_logged_and_what_may_be_a_key_is_not() {
+        for user in ["mailwright", "apikey", "postmaster@mail.example.org", "key_7"] {
+            assert_eq!(logged(user), user);
+        }
+        for user in [
+            " mw_live_x",
+            "user:MW_live_x",
+            "eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.abc",
+            "a b",
+            "0123456789abcdefghij",
+            &"a.".repeat(40),
+        ] {
+            assert_eq!(logged(user), "(not shown)", "{user}");
+        }
     }
 }

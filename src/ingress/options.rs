@@ -15,12 +15,30 @@ pub struct Options {
     said: Vec<(String, String)>,
     /// Whose turn it is.
     header: String,
+    tags_max: usize,
 }
+
+/// Words of all options together: who says more asks for nothing that is taken.
+const SAID_MAX: usize = 500;
 
 /// What is wrong with a header field.
 pub type Wrong = String;
 
 impl Options {
+    /// At most so many tags.
+    pub fn new(tags_max: usize) -> Self {
+        Self { tags_max, ..Self::default() }
+    }
+
+    /// Notes who says what stands at `pointer`.
+    fn note(&mut self, pointer: String) -> Result<(), Wrong> {
+        if self.said.len() >= SAID_MAX {
+            return Err(format!("more than {SAID_MAX} options"));
+        }
+        self.said.push((pointer, self.header.clone()));
+        Ok(())
+    }
+
     /// What follows is said by this header field, or parameter of MAIL.
     pub fn by(&mut self, header: &str) -> &mut Self {
         header.clone_into(&mut self.header);
@@ -32,7 +50,7 @@ impl Options {
         let value = value.into();
         match self.map.get(field) {
             None => {
-                self.said.push((format!("/{field}"), self.header.clone()));
+                self.note(format!("/{field}"))?;
                 self.map.insert(field.to_owned(), value);
                 Ok(())
             }
@@ -46,20 +64,26 @@ impl Options {
     }
 
     /// One more tag; empty ones and repeated ones are none.
-    pub fn tag(&mut self, tag: &str) {
-        let tags = self.map.entry("tags").or_insert_with(|| json!([]));
-        if let Some(tags) = tags.as_array_mut()
-            && !tag.trim().is_empty()
-            && !tags.iter().any(|known| *known == tag.trim())
-        {
-            self.said.push((format!("/tags/{}", tags.len()), self.header.clone()));
-            tags.push(tag.trim().into());
+    pub fn tag(&mut self, tag: &str) -> Result<(), Wrong> {
+        let tag = tag.trim();
+        let tags = self.map.get("tags").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if tag.is_empty() || tags.iter().any(|known| *known == tag) {
+            return Ok(());
         }
+        let count = tags.len();
+        if count >= self.tags_max {
+            return Err(format!("more than {} tags", self.tags_max));
+        }
+        self.note(format!("/tags/{count}"))?;
+        if let Some(tags) = self.map.entry("tags").or_insert_with(|| json!([])).as_array_mut() {
+            tags.push(tag.into());
+        }
+        Ok(())
     }
 
     /// Those of a list, which are texts.
-    pub fn tags<'t>(&mut self, list: impl IntoIterator<Item = &'t str>) {
-        list.into_iter().for_each(|tag| self.tag(tag));
+    pub fn tags<'t>(&mut self, list: impl IntoIterator<Item = &'t str>) -> Result<(), Wrong> {
+        list.into_iter().try_for_each(|tag| self.tag(tag))
     }
 
     /// One pair of metadata.
@@ -68,14 +92,12 @@ impl Options {
             text @ Value::String(_) => text,
             other => other.to_string().into(),
         };
-        let known = self.map.entry("metadata").or_insert_with(|| json!({}));
-        if let Some(known) = known.as_object_mut() {
-            if known.get(name).is_some_and(|known| *known != value) {
-                return Err(format!("the metadata {name} is said twice"));
-            }
+        if self.map.get("metadata").and_then(|known| known.get(name)).is_some_and(|known| *known != value) {
+            return Err(format!("the metadata {name} is said twice"));
+        }
+        self.note(format!("/metadata/{}", name.replace('~', "~0").replace('/', "~1")))?;
+        if let Some(known) = self.map.entry("metadata").or_insert_with(|| json!({})).as_object_mut() {
             known.insert(name.to_owned(), value);
-            let name = name.replace('~', "~0").replace('/', "~1");
-            self.said.push((format!("/metadata/{name}"), self.header.clone()));
         }
         Ok(())
     }

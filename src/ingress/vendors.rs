@@ -58,7 +58,7 @@ const BY_API: &str = "is not done to mail that is submitted: it is sent as it ca
 const NOT_HERE: &str = "there is nothing like it here";
 
 /// Every field that is understood, in lower case.
-const KNOWN: [(&str, Ask); 85] = [
+const KNOWN: [(&str, Ask); 92] = [
     ("idempotency-key", Ask::Key),
     ("x-mailwright-idempotency-key", Ask::Key),
     ("x-mailwright-tag", Ask::Tag),
@@ -104,6 +104,13 @@ const KNOWN: [(&str, Ask); 85] = [
     ("x-mailgun-skip-verification", Ask::Only(false)),
     ("x-mailgun-dkim", Ask::Only(true)),
     ("x-mailgun-recipient-variables", Ask::Never(BY_API)),
+    ("x-mailgun-delivery-time-optimize-period", Ask::Never(NOT_HERE)),
+    ("x-mailgun-time-zone-localize", Ask::Never(NOT_HERE)),
+    ("x-mailgun-deliver-within", Ask::Never(NOT_HERE)),
+    ("x-mailgun-archive-to", Ask::Never(NOT_HERE)),
+    ("x-mailgun-secondary-dkim", Ask::Never(NOT_HERE)),
+    ("x-mailgun-secondary-dkim-public", Ask::Never(NOT_HERE)),
+    ("x-mailgun-track-pixel-location-top", Ask::Nothing),
     ("x-mailgun-sending-ip-pool", Ask::Field("ip_pool")),
     ("x-mailgun-template-name", Ask::Never(BY_API)),
     ("x-mailgun-template-variables", Ask::Never(BY_API)),
@@ -164,8 +171,11 @@ pub fn asks(name: &str) -> Option<Ask> {
         let prefix = NAMED.iter().find(|prefix| lower.len() > prefix.len() && lower.starts_with(**prefix))?;
         Some(Ask::MetadataBehind(prefix.len()))
     };
-    // A misspelt one of ours is not content.
-    let ours = || lower.starts_with(OURS).then_some(Ask::Never("no such header field is known"));
+    // A misspelt one of ours is not content; all that begins so is Mandrill's word for an option.
+    let ours = || {
+        let is_option = lower.starts_with(OURS) || lower.starts_with("x-mc-");
+        is_option.then_some(Ask::Never("no such header field is known"))
+    };
     known.or_else(named).or_else(ours)
 }
 
@@ -174,14 +184,8 @@ impl Ask {
     pub fn apply(self, options: &mut Options, name: &str, value: &str) -> Result<(), Wrong> {
         match self {
             Self::TagUnless(usual) if usual.eq_ignore_ascii_case(value) => Ok(()),
-            Self::Tag | Self::TagUnless(_) => {
-                options.tag(value);
-                Ok(())
-            }
-            Self::Tags => {
-                options.tags(value.split(','));
-                Ok(())
-            }
+            Self::Tag | Self::TagUnless(_) => options.tag(value),
+            Self::Tags => options.tags(value.split(',')),
             Self::Metadata => options.metadata_object(value),
             Self::Pairs => options.metadata_pairs(value),
             Self::MetadataNamed(name) => options.metadata(name, value),
@@ -222,8 +226,8 @@ impl Ask {
 fn sendgrid(options: &mut Options, map: Map<String, Value>) -> Result<(), Wrong> {
     for (name, value) in map {
         match (name.as_str(), value) {
-            ("category", Value::String(tag)) => options.tag(&tag),
-            ("category", Value::Array(tags)) => options.tags(tags.iter().filter_map(Value::as_str)),
+            ("category", Value::String(tag)) => options.tag(&tag)?,
+            ("category", Value::Array(tags)) => options.tags(tags.iter().filter_map(Value::as_str))?,
             ("unique_args", Value::Object(pairs)) => {
                 pairs.into_iter().try_for_each(|(name, value)| options.metadata(&name, value))?;
             }
@@ -253,8 +257,8 @@ fn sparkpost(options: &mut Options, map: Map<String, Value>) -> Result<(), Wrong
             ("metadata", Value::Object(pairs)) => {
                 pairs.into_iter().try_for_each(|(name, value)| options.metadata(&name, value))?;
             }
-            ("tags", Value::Array(tags)) => options.tags(tags.iter().filter_map(Value::as_str)),
-            ("campaign_id", Value::String(tag)) => options.tag(&tag),
+            ("tags", Value::Array(tags)) => options.tags(tags.iter().filter_map(Value::as_str))?,
+            ("campaign_id", Value::String(tag)) => options.tag(&tag)?,
             ("options", Value::Object(asked)) => {
                 for (name, value) in asked {
                     match (name.as_str(), value) {
@@ -288,7 +292,7 @@ mod tests {
 
     /// What a header field comes to.
     fn said(name: &str, value: &str) -> Result<Value, Wrong> {
-        let mut options = Options::default();
+        let mut options = Options::new(10);
         asks(name).expect(name).apply(options.by(name), name, value)?;
         let (mut map, key) = options.take();
         map.extend(key.map(|(key, _)| ("key".to_owned(), key.into())));
@@ -356,6 +360,8 @@ mod tests {
             ("X-Mailgun-Require-TLS", "perhaps"),
             ("X-MC-MergeVars", "{}"),
             ("X-SES-MESSAGE-TAGS", "a"),
+            ("X-MC-Anything", "x"),
+            ("X-MC-Tags", "a,b,c,d,e,f,g,h,i,j,k"),
         ] {
             assert!(said(name, value).is_err(), "{name}: {value}");
         }

@@ -24,6 +24,14 @@ pub enum JsonError {
 
 /// The object that `bytes` write.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
+    match value(bytes)? {
+        Value::Object(map) => Ok(map),
+        _ => Err(JsonError::Malformed("the body must be a JSON object".to_owned())),
+    }
+}
+
+/// The value that `bytes` write.
+pub fn value(bytes: &[u8]) -> Result<Value, JsonError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let reading = RefCell::new(Reading::default());
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -31,8 +39,7 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
     let Reading { path, faults, .. } = reading.into_inner();
     match read {
         Ok(_) if !faults.is_empty() => Err(JsonError::Faults(faults)),
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(JsonError::Malformed("the body must be a JSON object".to_owned())),
+        Ok(value) => Ok(value),
         Err(error) => Err(of_syntax(&error, &path)),
     }
 }

@@ -9,7 +9,7 @@ use super::draft::{from, options, recipients, required, return_path};
 use super::fields::Fields;
 use super::send::{Context, Sending, send_at};
 use crate::compose::{RawHeader, header_of};
-use crate::domain::address::NamedAddress;
+use crate::domain::address::{Address, NamedAddress};
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Options, RawDraft, RawParts, Recipient};
 use crate::domain::fault::{Fault, FaultCode, Flaw};
@@ -109,10 +109,18 @@ pub fn read_submitted(
 /// What is wrong with the header of a message by that author.
 fn flaw_of(header: &RawHeader, author: Option<&NamedAddress>) -> Option<Flaw> {
     let fault = |detail: String| Some(Flaw::new(FaultCode::InvalidMessage, detail));
+    if header.is_excessive {
+        return fault("the header has more than 1000 fields, or 256 KiB".to_owned());
+    }
+    if let Some(name) = header.repeated {
+        return fault(format!("the message has several {name} fields; it must have one at most (RFC 5322 §3.6)"));
+    }
+    // A domain may be written in its own letters.
+    let is_same = |one: &str, other: &Address| Address::parse(one).is_ok_and(|one| one.folded() == other.folded());
     match (header.authors.as_slice(), header.dates) {
         ([], _) => fault("the message has no From field with an address (RFC 5322 §3.6.2)".to_owned()),
         ([_, _, ..], _) => fault("the message has several authors; one is understood".to_owned()),
-        ([other], _) if author.is_some_and(|author| !other.address.eq_ignore_ascii_case(author.address.as_str())) => {
+        ([other], _) if author.is_some_and(|author| !is_same(&other.address, &author.address)) => {
             let said = author.map(|author| author.address.to_string()).unwrap_or_default();
             let detail = format!("the message is from {}; from says {said}", other.address);
             Some(Flaw::new(FaultCode::Conflict, detail))

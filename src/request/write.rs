@@ -170,6 +170,8 @@ mod tests {
             json!({"from": "a@example.org", "to": "b@example.net", "subject": "", "html": "<p>h"}),
             json!({"from": "a@example.org", "bcc": "b@example.net", "return_path": "x@example.org", "raw": STANDARD.encode(
                 "From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\nSubject: s\r\n\r\nbody")}),
+            json!({"from": "a@bücher.example", "to": "b@example.net", "raw": STANDARD.encode(
+                "From: a@bücher.example\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n\r\n")}),
             json!({"from": "a@example.org", "to": "b@example.net", "return_path": "", "raw": STANDARD.encode(
                 "From: a@example.org\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n\r\n")}),
         ];

@@ -326,7 +326,7 @@ async fn parameters_of_mail_and_header_fields_are_options_of_a_send() {
         ("X-PM-Track-Opens: true\r\n", "X-PM-Track-Opens: is not done"),
         ("X-Mailwright-IP-Pool: none\r\n", "there is no pool 'none'"),
         ("Date: a\r\nDate: b\r\n", "2 Date fields"),
-        ("From: other@example.org\r\n", "several authors"),
+        ("From: other@example.org\r\n", "several From fields"),
         ("nothing at all\r\n", "line 4 is no header field"),
         ("X-Mailwright-Idempotency-Key: ä\r\n", "X-Mailwright-Idempotency-Key: must be 1 to 255"),
     ] {
@@ -787,4 +787,90 @@ smtp_tls_CAfile = {}",
             said.iter().any(|line| line.contains("status=deferred") && line.contains("535 5.7.8"))
         })
         .await;
+}
+
+#[tokio::test]
+async fn one_message_or_project_keeps_nobody_else_waiting() {
+    let world = World::start_with(|setup| setup.set("auth.cache", "0s")).await;
+    let many: Vec<_> = (0..900).map(|n| format!("X-PM-Tag: {n}\r\n")).collect();
+    let many = many.concat();
+    for fields in [
+        many,
+        format!(
+            "X-SMTPAPI: {{\"category\": [{}\"x\"]}}\r\n",
+            (0..900).map(|n| format!("\"{n}\",\r\n ")).collect::<Vec<_>>().concat()
+        ),
+        "a:\r\n".repeat(300_000),
+    ] {
+        let reply = world.submit(&fields).await;
+        assert!(reply.starts_with("550 5.6.0"), "{reply}");
+    }
+    // What a chunk is said to have holds no memory, and what one project holds leaves others theirs.
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut smtp = world.session().await;
+        smtp.write(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<ann@example.net>\r\nBDAT 26214400\r\n").await;
+        smtp.write(&vec![b'x'; 8 << 20]).await;
+        held.push(smtp);
+    }
+    let other = create_key(&world.app.database.url, "other", "live", "").await;
+    let mut smtp = world.open().await;
+    smtp.log_in(&other).await;
+    let text = letter("") + &"z\r\n".repeat(300_000);
+    assert!(smtp.submit("<a@example.org>", &["bob@example.net"], &text).await.starts_with("250"));
+    drop(held);
+    // A key that is revoked while a message comes in sends it no more.
+    let mut smtp = world.session().await;
+    smtp.say("MAIL FROM:<a@example.org>").await;
+    smtp.say("RCPT TO:<ann@example.net>").await;
+    assert!(smtp.say("DATA").await.starts_with("354"));
+    world.app.database.execute("UPDATE api_keys SET revoked_at = now()").await;
+    let reply = smtp.say(&format!("{}.", letter(""))).await;
+    assert!(reply.starts_with("530 5.7.0"), "{reply}");
+}
+
+#[tokio::test]
+async fn what_ends_where_is_never_guessed_and_who_is_too_many_is_put_off() {
+    let world = World::start_with(|setup| setup.set("limits.recipients", 3)).await;
+    // Who nobody knows has no octets to send; what cannot be read has octets behind it that are no commands.
+    let mut smtp = world.open().await;
+    smtp.say("EHLO x").await;
+    smtp.write(b"BDAT 1000000\r\n").await;
+    assert_eq!(smtp.rest().await, "503 5.5.1 AUTH comes first\r\n");
+    for line in ["BDAT 99999999999999999999999 LAST", "BDAT 0x20 LAST", "bdat"] {
+        let mut smtp = world.session().await;
+        smtp.write(format!("{line}\r\nRSET\r\nNOOP\r\n").as_bytes()).await;
+        assert_eq!(smtp.rest().await, "501 5.5.4 BDAT cannot be read\r\n", "{line}");
+    }
+    let mut smtp = world.session().await;
+    smtp.say("MAIL FROM:<a@example.org>").await;
+    for n in 0..60 {
+        let said = smtp.say(&format!("RCPT TO:<r{n}@example.net>")).await;
+        assert!(said.starts_with(if n < 3 { "250" } else { "452 4.5.3" }), "{n}: {said}");
+    }
+    smtp.say("DATA").await;
+    let id = id_of(&smtp.say(&format!("{}.", letter(""))).await);
+    assert_eq!(world.app.settled(&id).await["recipients"].as_array().unwrap().len(), 3);
+    // A message in many small pieces is one.
+    smtp.say("MAIL FROM:<a@example.org>").await;
+    smtp.say("RCPT TO:<ann@example.net>").await;
+    let head = letter("");
+    smtp.say(&format!("BDAT {}\r\n{}", head.len(), head.trim_end())).await;
+    let piece = "x".repeat(62) + "\r\n";
+    for _ in 0..400 {
+        let said = smtp.say(&format!("BDAT 1024\r\n{}", piece.repeat(16).trim_end())).await;
+        assert!(said.starts_with("250 2.0.0"), "{said}");
+    }
+    id_of(&smtp.say("BDAT 0 LAST").await);
+    // One author, in whatever letters, now or later; what stands twice is not sent.
+    let idn = "From: a@b\u{fc}cher.example\r\nSubject: x\r\n\r\nx\r\n";
+    let reply = smtp.submit("<a@example.org> SMTPUTF8 HOLDFOR=1", &["ann@example.net"], idn).await;
+    world.app.until(&id_of(&reply), "it to be sent", |message| message["status"] == "delivered").await;
+    for field in
+        ["From: =?utf-8?q?ceo=40victim.example?=", "from: undisclosed", "Subject: another", "To: x@example.net"]
+    {
+        let reply = world.submit(&format!("{field}\r\n")).await;
+        assert!(reply.starts_with("550 5.6.0") && reply.contains("several"), "{field}: {reply}");
+    }
+    assert!(smtp.say("MAIL FROM:<a@example.org> HOLDFOR=99999999").await.starts_with("501 5.5.4"));
 }

@@ -197,7 +197,8 @@ fn rcpt(rest: &str) -> Result<Command, Wrong> {
 }
 
 fn bdat(rest: &str) -> Result<Command, Wrong> {
-    let (octets, last) = rest.split_once(' ').map_or((rest, None), |(octets, last)| (octets, Some(last)));
+    let (octets, last) =
+        rest.split_once(' ').map_or((rest, None), |(octets, last)| (octets, Some(last.trim_matches(' '))));
     let is_last = match last {
         None => false,
         Some(word) if word.eq_ignore_ascii_case("LAST") => true,

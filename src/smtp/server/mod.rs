@@ -5,6 +5,7 @@
 
 mod callers;
 mod commands;
+mod memory;
 mod reader;
 mod sasl;
 mod session;
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use callers::{Callers, listen, turn_away};
 pub use commands::{Asked, Hold};
+pub use memory::Memory;
 pub use sasl::Credentials;
 pub use session::serve;
 
@@ -41,6 +42,8 @@ pub struct Bounds {
     pub command: Duration,
     /// Longest time for one message to come.
     pub data: Duration,
+    /// Longest time in which nothing of a message comes.
+    pub stall: Duration,
     /// Longest time until it is known who calls, where that is asked.
     pub unknown: Duration,
     /// Longest session; what is in hand then is finished.
@@ -76,8 +79,8 @@ pub struct Shared {
     pub name: Arc<str>,
     pub service: Service,
     pub bounds: Bounds,
-    /// Blocks of [`BLOCK`] octets that messages may still hold.
-    pub memory: Arc<Semaphore>,
+    /// What messages hold.
+    pub memory: Arc<Memory>,
     /// Falls when the service stops: sessions end at their next command.
     pub stopping: CancellationToken,
 }
@@ -133,6 +136,11 @@ pub trait Receiver: Send {
 
     /// How far ahead a message may be held (RFC 4865): a span from now, and the instant.
     fn hold(&self) -> Option<(Duration, Timestamp)> {
+        None
+    }
+
+    /// To whom the memory of a message is charged; `None`: to nobody, and it has no share.
+    fn payer(&self) -> Option<u128> {
         None
     }
 

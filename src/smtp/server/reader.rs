@@ -1,6 +1,7 @@
 //! Lines and messages out of what a stranger sends, within bounds.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -56,9 +57,20 @@ pub trait Memory {
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: Vec<u8>,
+    /// Longest time in which nothing of a message comes; zero: as long as it takes.
+    stall: Duration,
 }
 
 impl Reader {
+    pub fn new(stall: Duration) -> Self {
+        Self { buffer: Vec::new(), stall }
+    }
+
+    /// Forgets what has come.
+    pub fn forget(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     /// Whether more has come behind what was read: a peer that did not wait.
     pub const fn has_more(&self) -> bool {
         !self.buffer.is_empty()
@@ -91,25 +103,22 @@ impl Reader {
         }
     }
 
-    /// Appends the next octets, so many, to `body`; without it they are dropped.
+    /// Gives the next octets, so many, as they come.
     pub async fn octets(
         &mut self,
         from: &mut (impl AsyncRead + Unpin),
         mut count: usize,
-        mut body: Option<&mut Vec<u8>>,
+        mut take: impl FnMut(&[u8]),
     ) -> Result<(), Broken> {
         loop {
             let at_hand = self.buffer.len().min(count);
-            let taken = self.buffer.drain(..at_hand);
-            match &mut body {
-                Some(body) => body.extend(taken),
-                None => drop(taken),
-            }
+            take(&self.buffer[..at_hand]);
+            self.buffer.drain(..at_hand);
             count -= at_hand;
             if count == 0 {
                 return Ok(());
             }
-            self.more(from, CHUNK).await?;
+            self.more_of_message(from).await?;
         }
     }
 
@@ -151,8 +160,15 @@ impl Reader {
                     return Err(Broken::TooLong);
                 }
             }
-            self.more(from, CHUNK).await?;
+            self.more_of_message(from).await?;
         }
+    }
+
+    async fn more_of_message(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Broken> {
+        if self.stall.is_zero() {
+            return self.more(from, CHUNK).await;
+        }
+        tokio::time::timeout(self.stall, self.more(from, CHUNK)).await.unwrap_or(Err(Broken::Late))
     }
 
     async fn more(&mut self, from: &mut (impl AsyncRead + Unpin), count: usize) -> Result<(), Broken> {
@@ -251,11 +267,11 @@ mod tests {
     async fn octets_are_counted_and_nothing_in_them_is_looked_at() {
         let bytes = &b"a\r\n.\r\nQUIT\r\nNOOP\r\n"[..];
         let (mut reader, mut body, mut from) = (Reader::default(), b"0".to_vec(), bytes);
-        reader.octets(&mut from, 6, Some(&mut body)).await.unwrap();
+        reader.octets(&mut from, 6, |octets| body.extend_from_slice(octets)).await.unwrap();
         assert_eq!(body, b"0a\r\n.\r\n");
-        reader.octets(&mut from, 6, None).await.unwrap();
+        reader.octets(&mut from, 6, |_| ()).await.unwrap();
         assert_eq!(reader.line(&mut from, LINE_MAX).await.unwrap(), b"NOOP");
-        assert!(matches!(reader.octets(&mut from, 1, None).await, Err(Broken::Gone)));
+        assert!(matches!(reader.octets(&mut from, 1, |_| ()).await, Err(Broken::Gone)));
     }
 
     #[tokio::test]

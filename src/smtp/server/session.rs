@@ -77,7 +77,7 @@ pub async fn serve<S: Stream, R: Receiver>(stream: S, receiver: &mut R, shared: 
     };
     let mut session = Session {
         wire: Wire::Plain(stream),
-        reader: Reader::default(),
+        reader: Reader::new(shared.bounds.stall),
         receiver,
         shared,
         tls: offered,
@@ -124,6 +124,10 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
             let parsed = parse(&line);
             if line.len() >= LINE_MAX && !matches!(parsed, Ok(Command::Auth { .. })) {
                 return Err(Broken::TooLong);
+            }
+            // What follows it is no command, wherever that ends.
+            if parsed.is_err() && line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"bdat")) {
+                return self.say(&Answer::new(501, "5.5.4", "BDAT cannot be read")).await;
             }
             let next = match parsed {
                 Ok(command) => self.obey(command).await?,
@@ -280,19 +284,14 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
             return self.refuse(&Answer::new(555, "5.5.4", "this parameter was not offered")).await;
         }
         if envelope.to.len() >= self.shared.bounds.recipients {
-            return self.refuse(&Answer::new(452, "4.5.3", "too many recipients")).await;
+            return self.decline(&Answer::new(452, "4.5.3", "too many recipients")).await;
         }
         if !path.is_ascii() && !envelope.asked.utf8 {
-            return self.refuse(&Answer::new(553, "5.6.7", "this address needs SMTPUTF8")).await;
+            return self.decline(&Answer::new(553, "5.6.7", "this address needs SMTPUTF8")).await;
         }
         let answer = Box::pin(self.receiver.rcpt(&path)).await;
         if !answer.is_positive() {
-            // Addresses of somebody who is known are no guesses.
-            return if self.is_authenticated {
-                self.say(&answer).await.map(|()| Next::GoOn)
-            } else {
-                self.refuse(&answer).await
-            };
+            return self.decline(&answer).await;
         }
         if let Some(envelope) = &mut self.envelope {
             envelope.to.push(path);
@@ -309,7 +308,8 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
             return Ok(Next::End);
         }
         // RFC 3207 §4.2: whatever was said before is forgotten.
-        (self.envelope, self.reader, self.chunks) = (None, Reader::default(), None);
+        (self.envelope, self.chunks) = (None, None);
+        self.reader.forget();
         (self.has_sender, self.is_authenticated) = (false, false);
         Ok(Next::GoOn)
     }
@@ -322,6 +322,11 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
             _ => return false,
         }
         true
+    }
+
+    /// Says no to a recipient: those of somebody who is known are no guesses, and the others are kept.
+    async fn decline(&mut self, answer: &Answer) -> Result<Next, Broken> {
+        if self.is_authenticated { self.say(answer).await.map(|()| Next::GoOn) } else { self.refuse(answer).await }
     }
 
     /// Says no; too often is the end.

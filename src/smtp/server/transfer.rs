@@ -1,13 +1,11 @@
 //! How a message comes: by DATA (RFC 5321 §4.1.1.4), or in chunks by BDAT (RFC 3030).
 
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::memory::Held;
 use super::reader::{Body, Broken, Memory};
 use super::session::{Next, Session, Stream, with_stream};
-use super::{Answer, BLOCK, Envelope, Receiver, Service};
+use super::{Answer, Envelope, Receiver, Service};
 
 /// Chunks that have come, of a message that has not ended.
 pub struct Chunks {
@@ -20,6 +18,9 @@ pub struct Chunks {
     /// When it must have come.
     pub until: Instant,
 }
+
+/// Octets of a chunk that is no mere command.
+const PIECE: usize = 1 << 10;
 
 fn too_large() -> Answer {
     Answer::new(552, "5.3.4", "larger than SIZE")
@@ -40,7 +41,7 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
             return self.refuse(&Answer::new(503, "5.5.1", "no recipient was accepted")).await;
         }
         self.say_line("354 end with CRLF.CRLF\r\n").await?;
-        let mut memory = Held::of(&self.shared.memory);
+        let mut memory = self.shared.memory.hold(self.receiver.payer());
         let (limit, until) = (self.shared.bounds.message, Instant::now() + self.shared.bounds.data);
         let body = self.body(limit, until, &mut memory).await?;
         match body {
@@ -56,11 +57,19 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
         if self.shared.service == Service::Reports {
             return self.refuse(&Answer::new(502, "5.5.1", "not here")).await;
         }
+        // Octets of a stranger are not even dropped.
+        if !self.is_authenticated {
+            return self.end(&Answer::new(503, "5.5.1", "AUTH comes first")).await;
+        }
+        // A message in small pieces is none in many commands.
+        if octets >= PIECE {
+            self.commands -= 1;
+        }
         let mut chunks = match self.chunks.take() {
             Some(chunks) => chunks,
             None => Box::new(Chunks {
                 body: Vec::new(),
-                memory: Held::of(&self.shared.memory),
+                memory: self.shared.memory.hold(self.receiver.payer()),
                 refused: (self.complete().is_none()).then(|| Answer::new(503, "5.5.1", "no recipient was accepted")),
                 octets: 0,
                 until: Instant::now() + self.shared.bounds.data,
@@ -71,17 +80,9 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
             return Err(Broken::TooLong);
         }
         if chunks.refused.is_none() && chunks.octets > limit {
-            chunks.refused = Some(too_large());
-        } else if chunks.refused.is_none() && !chunks.memory.grow_to(chunks.octets) {
-            chunks.refused = Some(no_room());
+            chunks.refuse(too_large());
         }
-        if chunks.refused.is_some() {
-            // What was refused is read and dropped.
-            chunks.body = Vec::new();
-            chunks.memory.release();
-        }
-        let body = if chunks.refused.is_none() { Some(&mut chunks.body) } else { None };
-        if !self.octets(octets, chunks.until, body).await? {
+        if !self.octets(octets, &mut chunks).await? {
             return self.end(&Answer::new(421, "4.4.2", "the message took too long")).await;
         }
         if let Some(answer) = chunks.refused.clone() {
@@ -130,40 +131,31 @@ impl<S: Stream, R: Receiver> Session<'_, S, R> {
     }
 
     /// The octets of a chunk; `false`: they took too long.
-    async fn octets(&mut self, count: usize, until: Instant, body: Option<&mut Vec<u8>>) -> Result<bool, Broken> {
-        let reader = &mut self.reader;
+    async fn octets(&mut self, count: usize, chunks: &mut Chunks) -> Result<bool, Broken> {
+        let (reader, until) = (&mut self.reader, chunks.until);
+        let take = |octets: &[u8]| chunks.take(octets);
         with_stream!(&mut self.wire, stream, {
-            timeout_at(until, Box::pin(reader.octets(stream, count, body)))
-                .await
-                .map_or(Ok(false), |read| read.map(|()| true))
+            let reading = Box::pin(reader.octets(stream, count, take));
+            timeout_at(until, reading).await.map_or(Ok(false), |read| read.map(|()| true))
         })
     }
 }
 
-/// Blocks of the memory that all sessions share.
-pub struct Held {
-    all: Arc<Semaphore>,
-    permits: Vec<OwnedSemaphorePermit>,
-}
-
-impl Held {
-    fn of(all: &Arc<Semaphore>) -> Self {
-        Self { all: Arc::clone(all), permits: Vec::new() }
+impl Chunks {
+    /// What follows is read and dropped.
+    fn refuse(&mut self, why: Answer) {
+        (self.refused, self.body) = (Some(why), Vec::new());
+        self.memory.release();
     }
-}
 
-impl Memory for Held {
-    fn grow_to(&mut self, octets: usize) -> bool {
-        while self.permits.len() * BLOCK < octets {
-            match Arc::clone(&self.all).try_acquire_owned() {
-                Ok(permit) => self.permits.push(permit),
-                Err(_) => return false,
-            }
+    fn take(&mut self, octets: &[u8]) {
+        if self.refused.is_some() {
+            return;
         }
-        true
-    }
-
-    fn release(&mut self) {
-        self.permits.clear();
+        if self.memory.grow_to(self.body.len() + octets.len()) {
+            self.body.extend_from_slice(octets);
+        } else {
+            self.refuse(no_room());
+        }
     }
 }
