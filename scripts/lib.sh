@@ -163,6 +163,29 @@ install_mail_clients() {
     fi
 }
 
+# Official SDKs of the services whose APIs are understood, at the versions that tests/dialects pins.
+install_dialects() {
+    local node=target/tools/dialects/node python=target/tools/dialects/python
+    local lock=tests/dialects/node/package-lock.json requirements=tests/dialects/python/requirements.txt
+    if ! cmp -s $lock $node/installed; then
+        command -v npm >/dev/null || install nodejs npm
+        say "installing SDKs for Node"
+        mkdir -p $node
+        cp tests/dialects/node/package.json $lock $node/
+        npm ci --prefix $node --silent --no-audit --no-fund
+        cp $lock $node/installed
+    fi
+    if ! cmp -s $requirements $python/installed; then
+        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        say "installing SDKs for Python"
+        rm -rf $python
+        mkdir -p target/tools/dialects
+        /usr/bin/python3 -m venv $python
+        $python/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
+        cp $requirements $python/installed
+    fi
+}
+
 # What the test suites of docs/examples/testing run on, at the versions that they pin.
 install_suites() {
     local suite place pinned

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::api::{self, Api};
 use crate::auth::{Auth, JwtKeys};
+use crate::compat;
 use crate::config::{Config, Webhooks};
 use crate::console;
 use crate::deliver::{
@@ -295,7 +296,11 @@ impl Common {
             spam_filter: SpamFilter::configured(&config.sandbox, &self.tls),
             spam_checks: Semaphore::new(4),
         };
-        let router = api::router(Arc::new(api), console::pages(), plan.roles.contains(&Role::Api));
+        let (api, is_whole) = (Arc::new(api), plan.roles.contains(&Role::Api));
+        let mut router = api::router(Arc::clone(&api), console::pages(), is_whole);
+        if is_whole {
+            router = compat::with_dialects(router, &api, &config.compat.dialects.0);
+        }
         let metrics = Arc::clone(&self.metrics);
         let rng = Arc::clone(&self.rng);
         shutdown.keep(

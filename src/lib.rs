@@ -58,6 +58,7 @@ mod identity;
 pub mod request;
 
 pub mod api;
+mod compat;
 mod console;
 pub mod ingress;
 pub mod submit;

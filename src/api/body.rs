@@ -18,7 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Api;
 use super::problem::Problem;
-use crate::request::json::{JsonError, object};
+use crate::request::json::{JsonError, object, value};
+
+/// A body that somebody before has read: a dialect, which has put it into our words.
+#[derive(Clone)]
+pub struct Prepared(Arc<Mutex<Option<JsonObject>>>);
+
+impl Prepared {
+    pub fn new(map: Map<String, Value>, grant: Grant) -> Self {
+        Self(Arc::new(Mutex::new(Some(JsonObject { map, grant }))))
+    }
+}
 
 /// A JSON object, and the memory that it was granted; the grant ends when this is dropped.
 pub struct JsonObject {
@@ -30,28 +40,48 @@ pub struct JsonObject {
 pub struct UnreadBody {
     headers: HeaderMap,
     body: Body,
+    prepared: Option<JsonObject>,
 }
 
 impl<S: Send + Sync> FromRequest<S> for UnreadBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let (head, body) = request.into_parts();
-        Ok(Self { headers: head.headers, body })
+        let (mut head, body) = request.into_parts();
+        let prepared = head.extensions.remove::<Prepared>();
+        let prepared = prepared.and_then(|it| it.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(Self { headers: head.headers, body, prepared })
     }
 }
 
 impl UnreadBody {
     /// Reads it as a JSON object.
-    pub async fn object(self, api: &Api) -> Result<JsonObject, Problem> {
+    pub async fn object(mut self, api: &Api) -> Result<JsonObject, Problem> {
+        if let Some(prepared) = self.prepared.take() {
+            return Ok(prepared);
+        }
+        let (value, grant) = self.read(api, object).await?;
+        Ok(JsonObject { map: value, grant })
+    }
+
+    /// Reads it as any JSON.
+    pub async fn value(self, api: &Api) -> Result<(Value, Grant), Problem> {
+        self.read(api, value).await
+    }
+
+    async fn read<T: Send + 'static>(
+        self,
+        api: &Api,
+        parse: fn(&[u8]) -> Result<T, JsonError>,
+    ) -> Result<(T, Grant), Problem> {
         check_type(&self.headers)?;
         let (bytes, grant) = self.bytes(api, api.http.body_limit.0).await?;
-        let parsed = if bytes.len() > LARGE { off_thread(move || object(&bytes)).await? } else { object(&bytes) };
-        let map = parsed.map_err(|error| match error {
+        let parsed = if bytes.len() > LARGE { off_thread(move || parse(&bytes)).await? } else { parse(&bytes) };
+        let parsed = parsed.map_err(|error| match error {
             JsonError::Malformed(detail) => Problem::malformed(detail),
             JsonError::Faults(faults) => Problem::validation(faults),
         })?;
-        Ok(JsonObject { map, grant })
+        Ok((parsed, grant))
     }
 
     /// Reads it as bytes, of which there may be so many.
@@ -86,6 +116,11 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Of a body that is nothing to speak of.
+    pub fn none(api: &Api) -> Self {
+        Self::new(&api.body_kib)
+    }
+
     fn new(all: &Arc<Semaphore>) -> Self {
         Self { all: Arc::clone(all), taken: None, kib: 0 }
     }

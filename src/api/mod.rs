@@ -6,7 +6,7 @@
 //! `openapi.yaml`.
 
 mod auth;
-mod body;
+pub(crate) mod body;
 mod conversation;
 mod domain_pools;
 mod domains;
@@ -19,7 +19,7 @@ mod log;
 mod messages;
 mod ops;
 mod page;
-mod peer;
+pub(crate) mod peer;
 mod problem;
 mod projects;
 mod rate_limit;
@@ -50,7 +50,7 @@ use tracing::Instrument;
 
 use body::Lingering;
 
-use problem::Problem;
+pub(crate) use problem::Problem;
 pub use problem::ProblemKind;
 
 use crate::auth::Auth;
@@ -292,17 +292,22 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
             router.route(path, handler)
         },
     );
-    router
+    let router = router
         .fallback(|method: Method, uri: Uri| async move { Problem::no_route(&method, uri.path()) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             Problem::method_not_allowed(&method, uri.path())
-        })
+        });
+    with_usual(router, &api).with_state(api)
+}
+
+/// What every answer carries, whoever gives it, and what every request is counted as.
+pub(crate) fn with_usual<S: Clone + Send + Sync + 'static>(router: Router<S>, api: &Arc<Api>) -> Router<S> {
+    router
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a handler panicked");
             axum::response::IntoResponse::into_response(Problem::internal())
         }))
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), around))
-        .with_state(api)
+        .layer(middleware::from_fn_with_state(Arc::clone(api), around))
 }
 
 /// What every request gets: an id, a measured time, a count, and problems written out.

@@ -40,6 +40,11 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
+    /// What it is made of: kind, detail, faults, and how long to wait.
+    pub fn into_parts(self) -> (ProblemKind, String, Vec<Fault>, Option<Duration>) {
+        (self.kind, self.detail, self.errors, self.retry_after)
+    }
+
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self::new(ProblemKind::Malformed, detail)
     }

@@ -169,9 +169,12 @@ fn lay_defaults(layers: &mut Layers, ephemeral: bool) {
     if ephemeral {
         layers.default_text("the defaults of dev --ephemeral", "http.listen", "127.0.0.1:0");
     }
-    for (name, value) in
-        [("delivery.route", "sandbox"), ("net.allow_private", "127.0.0.0/8,::1/128"), ("log.level", "warn")]
-    {
+    for (name, value) in [
+        ("delivery.route", "sandbox"),
+        ("compat.dialects", "resend"),
+        ("net.allow_private", "127.0.0.0/8,::1/128"),
+        ("log.level", "warn"),
+    ] {
         layers.default_text("the defaults of dev", name, value);
     }
 }

@@ -12,7 +12,7 @@ mod settings;
 
 pub use dns_account::{DnsAccount, DnsProvider};
 pub use layers::{ConfigError, ConfigFaults, Layers};
-pub use scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Security, Span, SubmissionListen};
+pub use scalars::{ByteSize, Delays, Dialect, List, Listen, LogLevel, RouteText, Security, Span, SubmissionListen};
 pub use settings::{
     Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, Inbound, JwtKey, Limits, LineEnds, Log, LogFormat, Net,
     Pooler, Queue, Retention, ReturnPathStyle, SETTINGS, SandboxSettings, Shutdown, Submission, Webhooks,

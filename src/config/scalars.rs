@@ -125,6 +125,37 @@ impl fmt::Display for Listen {
 }
 written_as_text!(Listen);
 
+/// A service whose HTTP API is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Resend,
+}
+
+impl Dialect {
+    pub const ALL: [Self; 1] = [Self::Resend];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resend => "resend",
+        }
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|dialect| dialect.name() == text).ok_or_else(|| format!("is none of {names}"))
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// How a connection is kept from being read by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Security {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::dns_account::DnsAccount;
-use super::scalars::{ByteSize, Delays, List, Listen, LogLevel, RouteText, Span, SubmissionListen};
+use super::scalars::{ByteSize, Delays, Dialect, List, Listen, LogLevel, RouteText, Span, SubmissionListen};
 
 macro_rules! settings {
     (
@@ -79,6 +79,9 @@ settings! {
         body_limit: ByteSize = mib(40), "Largest request body.";
         trusted_proxies: List<IpNet> = List(Vec::new()), "Proxies before the API, as CIDR with commas between, whose `X-Forwarded-For` says where a request comes from. For API keys with `allowed_ips`.";
         body_bytes_in_flight: ByteSize = mib(64), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
+    }
+    compat: Compat {
+        dialects: List<Dialect> = List(Vec::new()), "Services whose HTTP API is understood too, at its own paths and below `/compat/NAME`, with commas between: `resend`. Empty: none.";
     }
     limits: Limits {
         recipients: usize = 1000, "Most recipients of one message.";

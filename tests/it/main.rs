@@ -19,6 +19,7 @@ mod clients;
 mod compose;
 mod console;
 mod delivery;
+mod dialects;
 mod dkim;
 mod domains;
 mod door;

@@ -1,0 +1,190 @@
+//! Our own API, as dialects call it: by its routes, without a network between.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use tower::ServiceExt;
+
+use crate::api::body::{Grant, Prepared};
+use crate::api::peer::Peer;
+use crate::api::{Api, Problem};
+use crate::domain::fault::{Fault, FaultCode};
+
+/// The API, and what reading a body takes.
+pub struct Inner {
+    pub api: Arc<Api>,
+    pub router: Router,
+}
+
+/// Who calls a dialect: what the API is to know of them.
+pub struct Caller {
+    token: String,
+    peer: Option<Peer>,
+    forwarded: Vec<HeaderValue>,
+}
+
+const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Headers of the API's answers that say the same in every dialect.
+const PASSED_ON: [HeaderName; 4] = [
+    RETRY_AFTER,
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("idempotent-replayed"),
+];
+
+impl Caller {
+    /// Whoever has that token.
+    pub fn new(token: String, headers: &HeaderMap, peer: Option<Peer>) -> Self {
+        Self { token, peer, forwarded: headers.get_all(FORWARDED).iter().cloned().collect() }
+    }
+}
+
+/// A call of our own API.
+pub struct Call {
+    method: Method,
+    path: String,
+    body: Option<(Map<String, Value>, Grant)>,
+    key: Option<HeaderValue>,
+}
+
+impl Call {
+    pub const fn new(method: Method, path: String) -> Self {
+        Self { method, path, body: None, key: None }
+    }
+
+    pub fn get(path: String) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub fn body(mut self, map: Map<String, Value>, grant: Grant) -> Self {
+        self.body = Some((map, grant));
+        self
+    }
+
+    /// The idempotency key, wherever the service has it.
+    pub fn key(mut self, key: Option<HeaderValue>) -> Self {
+        self.key = key;
+        self
+    }
+}
+
+/// What the API answered.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+/// Why the API did not do it.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// The last segment of the problem's type.
+    pub kind: String,
+    pub detail: String,
+    pub faults: Vec<Fault>,
+    pub headers: HeaderMap,
+}
+
+impl Inner {
+    /// The answer, if it is a success.
+    pub async fn call(&self, caller: &Caller, call: Call) -> Result<Answer, Refusal> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = call.method;
+        *request.uri_mut() = call.path.parse().map_err(|_| Refusal::not_found())?;
+        let headers = request.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", caller.token)) {
+            headers.insert(AUTHORIZATION, value);
+        }
+        for value in &caller.forwarded {
+            headers.append(FORWARDED, value.clone());
+        }
+        if let Some(key) = call.key {
+            headers.insert(IDEMPOTENCY_KEY, key);
+        }
+        if let Some((map, grant)) = call.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.extensions_mut().insert(Prepared::new(map, grant));
+        }
+        if let Some(peer) = caller.peer {
+            request.extensions_mut().insert(peer);
+        }
+        let response = match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.map(|all| all.to_bytes().to_vec()).unwrap_or_default();
+        let answer = Answer { status: head.status, headers: head.headers, bytes };
+        if answer.status.is_success() { Ok(answer) } else { Err(Refusal::of(answer)) }
+    }
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+}
+
+impl Refusal {
+    fn of(answer: Answer) -> Self {
+        let problem = answer.json();
+        let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        let faults = problem["errors"].as_array().into_iter().flatten().map(|error| {
+            let text = |name: &str| error[name].as_str().unwrap_or_default();
+            Fault::new(text("pointer"), FaultCode::parse(text("code")).unwrap_or(FaultCode::Conflict), text("detail"))
+        });
+        Self {
+            status: answer.status,
+            kind: text("type").rsplit('/').next().unwrap_or_default().to_owned(),
+            detail: text("detail"),
+            faults: faults.collect(),
+            headers: answer.headers,
+        }
+    }
+
+    /// Faults that were found before the API was asked.
+    pub fn faulty(faults: Vec<Fault>) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            kind: "validation".to_owned(),
+            detail: String::new(),
+            faults,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    pub fn not_found() -> Self {
+        let (status, detail) = (StatusCode::NOT_FOUND, "there is no such thing, or it is not yours".to_owned());
+        Self { status, kind: "not-found".to_owned(), detail, faults: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// Writes into an answer what says the same in every dialect.
+    pub fn pass_on<B>(&self, response: &mut Response<B>) {
+        pass_on(&self.headers, response);
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        let (kind, detail, faults, wait) = problem.into_parts();
+        let mut headers = HeaderMap::new();
+        headers.extend(wait.map(|wait| (RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))));
+        Self { status: kind.status(), kind: kind.name().to_owned(), detail, faults, headers }
+    }
+}
+
+/// Writes headers that say the same in every dialect into an answer.
+pub fn pass_on<B>(from: &HeaderMap, response: &mut Response<B>) {
+    for name in PASSED_ON {
+        if let Some(value) = from.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+}
