@@ -67,7 +67,7 @@ impl Letter {
             content(told.join("; "))
         })?;
         let wanted = Wanted { contents: sending.contents, send_at: sending.send_at };
-        Ok(Submission::of(Item { wanted: Ok(wanted), key: None }, key))
+        Ok(Submission::of(Item { wanted: Ok(wanted), key: None }, key).certainly())
     }
 }
 

@@ -68,6 +68,10 @@ const KEY_LIFETIME: Duration = Duration::from_hours(24);
 const SHARD_TURN_MILLIS: i128 = 50;
 /// Longest time to an answer; a message that no writer has taken up by then is not stored.
 const DEADLINE: Duration = Duration::from_secs(9);
+/// Longest time to an answer for whoever repeats by itself: programs wait ten minutes for the reply to a message (RFC 5321 §4.5.3.2.6).
+const CERTAIN: Duration = Duration::from_secs(30);
+/// How often it is asked meanwhile what became of a write.
+const CERTAIN_POLL: Duration = Duration::from_millis(500);
 /// What each item of a batch adds to it: composing and signing take their time.
 const DEADLINE_EACH: Duration = Duration::from_millis(20);
 
@@ -141,7 +145,11 @@ impl Door {
             Ok(charge) => charge,
             Err(denied) => return self.replay_of(caller, key.as_ref()).await?.ok_or_else(|| denied.into()),
         };
-        let patience = DEADLINE + DEADLINE_EACH * u32::try_from(submission.items.len()).unwrap_or(u32::MAX);
+        let patience = if submission.is_certain {
+            CERTAIN
+        } else {
+            DEADLINE + DEADLINE_EACH * u32::try_from(submission.items.len()).unwrap_or(u32::MAX)
+        };
         // On the heap: what waits for a commit is small, what makes a message is not.
         let work = Box::pin(self.make_and_store(caller, submission, charge));
         let accepted = tokio::time::timeout(patience, work)
@@ -193,7 +201,7 @@ impl Door {
         charge: Charge,
     ) -> Result<Accepted, SubmitError> {
         let now = self.parts.clock.now();
-        let Submission { items, key, mode, is_batch } = submission;
+        let Submission { items, key, mode, is_batch, is_certain } = submission;
         let latest = items.iter().filter_map(|item| item.wanted.as_ref().ok()?.send_at).map(SendAt::instant).max();
         let key = key.map(|key| self.idempotency(caller, &key, latest));
         let shard = match &key {
@@ -230,7 +238,7 @@ impl Door {
             caller,
             made,
             NewSubmission { shard, items: Vec::new(), key, is_strict: mode == Strictness::Strict },
-            (batch, charge),
+            (batch, charge, is_certain),
         )
         .await
     }
@@ -265,7 +273,7 @@ impl Door {
         caller: &Caller,
         mut made: Vec<Result<Made, Refusal>>,
         mut submission: NewSubmission,
-        (batch, mut charge): (Option<BatchId>, Charge),
+        (batch, mut charge, is_certain): (Option<BatchId>, Charge, bool),
     ) -> Result<Accepted, SubmitError> {
         let suppressed = self.mark_suppressed(caller, made.iter_mut().flat_map(Made::messages).collect()).await?;
         let to_store: Vec<_> = made.iter().map(|made| made.as_ref().ok().and_then(Made::to_store)).collect();
@@ -296,7 +304,11 @@ impl Door {
         charge.begin();
         // What becomes of a write that is given up is not known: it counts.
         counts.iter_mut().flatten().for_each(Counted::begin);
-        let stored = self.parts.writer.write(submission).await;
+        let ids: Vec<_> = submission.items.iter().map(|item| item.ids().collect::<Vec<_>>()).collect();
+        let mut stored = self.parts.writer.write(submission).await;
+        if is_certain && matches!(stored, Err(WriteError::Away(_))) {
+            stored = Ok(self.found(&ids).await);
+        }
         charge.settle(&stored);
         let stored = stored?;
         timer.observe_duration();
@@ -326,6 +338,19 @@ impl Door {
             }
             Stored::Mismatch => Err(SubmitError::KeyReused),
             Stored::Refused(index) => Err(SubmitError::Refused(index, Refusal::KeyReused)),
+        }
+    }
+
+    /// What a write came to of which nobody has heard: waits until its messages are there. Whoever waits gives it up in time.
+    async fn found(&self, items: &[Vec<MessageId>]) -> Stored {
+        let ids = items.concat();
+        loop {
+            tokio::time::sleep(CERTAIN_POLL).await;
+            if let Ok(found) = self.parts.store.load_accepted(&ids).await
+                && found.iter().all(|message| !message.recipients.is_empty())
+            {
+                return Stored::Accepted(items.iter().map(|_| ItemStored::Accepted).collect());
+            }
         }
     }
 

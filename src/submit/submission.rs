@@ -23,6 +23,8 @@ pub struct Submission {
     pub mode: Strictness,
     /// The request asks for several messages at once.
     pub is_batch: bool,
+    /// Whoever asks repeats by itself and without a key, as programs that submit do: what became of it is asked for until it is known.
+    pub is_certain: bool,
 }
 
 /// One message that is asked for, or one for each recipient of a request that wants it so.
@@ -96,12 +98,18 @@ impl Submission {
 
     /// A request with one item.
     pub fn of(item: Item, key: Option<RequestKey>) -> Self {
-        Self { items: vec![item], key, mode: Strictness::Strict, is_batch: false }
+        Self { items: vec![item], key, mode: Strictness::Strict, is_batch: false, is_certain: false }
+    }
+
+    /// The same, of somebody who would send it again.
+    #[must_use]
+    pub fn certainly(self) -> Self {
+        Self { is_certain: true, ..self }
     }
 
     /// A batch; `None` without any message.
     pub fn batch(items: Vec<Item>, key: Option<RequestKey>, mode: Strictness) -> Option<Self> {
-        if items.is_empty() { None } else { Some(Self { items, key, mode, is_batch: true }) }
+        if items.is_empty() { None } else { Some(Self { items, key, mode, is_batch: true, is_certain: false }) }
     }
 }
 

@@ -874,3 +874,18 @@ async fn what_ends_where_is_never_guessed_and_who_is_too_many_is_put_off() {
     }
     assert!(smtp.say("MAIL FROM:<a@example.org> HOLDFOR=99999999").await.starts_with("501 5.5.4"));
 }
+
+#[tokio::test]
+async fn a_commit_that_is_slow_is_waited_for_and_makes_one_message() {
+    let world = World::start_with(|setup| setup.set("database.timeout", "500ms")).await;
+    let slow =
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$";
+    world.app.database.execute(slow).await;
+    let trigger = "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()";
+    world.app.database.execute(trigger).await;
+    let reply = world.submit("").await;
+    let id = id_of(&reply);
+    world.app.settled(&id).await;
+    assert_eq!(world.app.database.count("SELECT count(*) FROM messages").await, 1);
+    assert_eq!(world.sink.taken_count(), 1);
+}
