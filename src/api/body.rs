@@ -25,14 +25,17 @@ use crate::request::json::{JsonError, object, value};
 pub struct Prepared(Arc<Mutex<Option<JsonObject>>>);
 
 impl Prepared {
-    pub fn new(map: Map<String, Value>, grant: Grant) -> Self {
-        Self(Arc::new(Mutex::new(Some(JsonObject { map, grant }))))
+    /// `asked` is what the caller sent, which an idempotency key is bound to.
+    pub fn new(map: Map<String, Value>, asked: [u8; 32], grant: Grant) -> Self {
+        Self(Arc::new(Mutex::new(Some(JsonObject { map, asked: Some(asked), grant }))))
     }
 }
 
 /// A JSON object, and the memory that it was granted; the grant ends when this is dropped.
 pub struct JsonObject {
     pub map: Map<String, Value>,
+    /// The fingerprint of what was sent, where that was put into these words.
+    pub asked: Option<[u8; 32]>,
     pub grant: Grant,
 }
 
@@ -61,7 +64,7 @@ impl UnreadBody {
             return Ok(prepared);
         }
         let (value, grant) = self.read(api, object).await?;
-        Ok(JsonObject { map: value, grant })
+        Ok(JsonObject { map: value, asked: None, grant })
     }
 
     /// Reads it as any JSON.

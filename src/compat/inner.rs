@@ -14,6 +14,7 @@ use crate::api::body::{Grant, Prepared};
 use crate::api::peer::Peer;
 use crate::api::{Api, Problem};
 use crate::domain::fault::{Fault, FaultCode};
+use crate::submit::RequestKey;
 
 /// The API, and what reading a body takes.
 pub struct Inner {
@@ -49,7 +50,7 @@ impl Caller {
 pub struct Call {
     method: Method,
     path: String,
-    body: Option<(Map<String, Value>, Grant)>,
+    body: Option<(Map<String, Value>, [u8; 32], Grant)>,
     key: Option<HeaderValue>,
 }
 
@@ -62,8 +63,9 @@ impl Call {
         Self::new(Method::GET, path)
     }
 
-    pub fn body(mut self, map: Map<String, Value>, grant: Grant) -> Self {
-        self.body = Some((map, grant));
+    /// `asked` is the fingerprint of what the caller sent.
+    pub fn body(mut self, map: Map<String, Value>, (asked, grant): (Fingerprint, Grant)) -> Self {
+        self.body = Some((map, asked, grant));
         self
     }
 
@@ -72,6 +74,14 @@ impl Call {
         self.key = key;
         self
     }
+}
+
+/// The SHA-256 of what a caller sent: times that are told from now are other instants when it is sent again.
+pub type Fingerprint = [u8; 32];
+
+/// The fingerprint of a body.
+pub fn fingerprint(value: &Value) -> Fingerprint {
+    RequestKey::fingerprint_of(&serde_json::to_vec(value).unwrap_or_default())
 }
 
 /// What the API answered.
@@ -108,9 +118,9 @@ impl Inner {
         if let Some(key) = call.key {
             headers.insert(IDEMPOTENCY_KEY, key);
         }
-        if let Some((map, grant)) = call.body {
+        if let Some((map, asked, grant)) = call.body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            request.extensions_mut().insert(Prepared::new(map, grant));
+            request.extensions_mut().insert(Prepared::new(map, asked, grant));
         }
         if let Some(peer) = caller.peer {
             request.extensions_mut().insert(peer);

@@ -91,6 +91,8 @@ async fn resends_sdk_for_node_gets_what_it_knows() {
     );
     assert_eq!(data("get cancelled")["last_event"], "canceled");
     assert_eq!(message(&app, "Welcome, Ann").await["template"], "welcome");
+    // A time from now is another instant when it is said again, and the same request.
+    assert_eq!(data("relative")["id"], data("relative again")["id"]);
     // Batches.
     assert_eq!(data("batch")["data"].as_array().unwrap().len(), 2);
     let permissive = data("batch permissive");

@@ -34,8 +34,8 @@ pub async fn batch(
     let caller = authed.with(Scope::Send)?;
     let is_rehearsal = dry_run(&mut params);
     params.finish()?;
-    let JsonObject { map, grant } = body.object(&api).await?;
-    let key = request_key(&headers, &map)?;
+    let JsonObject { map, asked: sent, grant } = body.object(&api).await?;
+    let key = request_key(&headers, &map, sent)?;
     let Asked { mut messages, mode } = asked(map, api.limits.batch)?;
     // The key is bound to what was asked for, before anything is filled in.
     let fingerprints: Vec<_> = messages.iter_mut().enumerate().map(|(at, message)| own_key_of(message, at)).collect();

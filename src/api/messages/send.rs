@@ -27,9 +27,9 @@ pub async fn send(
     let caller = authed.with(Scope::Send)?;
     let is_rehearsal = dry_run(&mut params);
     params.finish()?;
-    let JsonObject { mut map, grant: _grant } = body.object(&api).await?;
+    let JsonObject { mut map, asked, grant: _grant } = body.object(&api).await?;
     let own = own_key(&mut map, "").map_err(|fault| Problem::validation(vec![fault]))?;
-    let key = match (request_key(&headers, &map)?, own) {
+    let key = match (request_key(&headers, &map, asked)?, own) {
         (Some(_), Some(_)) => {
             let flaw = Flaw::new(FaultCode::Conflict, "the header Idempotency-Key is given too; give one of them");
             return Err(Problem::validation(vec![flaw.at("/idempotency_key")]));

@@ -24,13 +24,17 @@ use crate::submit::{AcceptedItem, Rehearsed, RequestKey, SubmitError};
 
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// The key in the header of a request, with the fingerprint of its body.
-pub fn request_key(headers: &HeaderMap, map: &Map<String, Value>) -> Result<Option<RequestKey>, Problem> {
+/// The key in the header of a request, with the fingerprint of its body, or of what that was before.
+pub fn request_key(
+    headers: &HeaderMap,
+    map: &Map<String, Value>,
+    asked: Option<[u8; 32]>,
+) -> Result<Option<RequestKey>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     // The quotes of the IETF draft's structured string.
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    let key = RequestKey::parse(key, fingerprint(map));
+    let key = RequestKey::parse(key, asked.unwrap_or_else(|| fingerprint(map)));
     key.map(Some).map_err(|flaw| Problem::validation(vec![flaw.at("Idempotency-Key")]))
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, answer, id_of, uuid_of};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Caller, Inner, Refusal};
+use crate::compat::inner::{Call, Caller, Inner, Refusal, fingerprint};
 use crate::compat::places::Places;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::nesting::bounded;
@@ -110,6 +110,7 @@ pub async fn reschedule(
 ) -> Result<Response, Error> {
     let id = id_of("msg", &id)?;
     let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
+    let sent = (fingerprint(&value), grant);
     let mut places = Places::default();
     places.put("/send_at", "scheduled_at");
     let at = value["scheduled_at"].as_str().filter(|_| value.as_object().is_some_and(|map| map.len() == 1));
@@ -118,7 +119,7 @@ pub async fn reschedule(
         return Err(Error::of(Refusal::faulty(vec![fault]), &places));
     };
     let map = Map::from_iter([("send_at".to_owned(), at.into())]);
-    let call = Call::new(Method::PATCH, format!("/v1/messages/{id}")).body(map, grant);
+    let call = Call::new(Method::PATCH, format!("/v1/messages/{id}")).body(map, sent);
     let edited = inner.call(&caller, call).await.map_err(|refusal| Error::of(refusal, &places))?.json();
     done(&id, &edited, "edited")
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, answer, uuid_of};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Caller, Inner, Refusal, pass_on};
+use crate::compat::inner::{Call, Caller, Inner, Refusal, fingerprint, pass_on};
 use crate::compat::places::Places;
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
@@ -33,18 +33,19 @@ pub async fn one(
     body: UnreadBody,
 ) -> Result<Response, Error> {
     let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
+    let sent = (fingerprint(&value), grant);
     let mut faults = Vec::new();
     let mut places = Places::default();
     let map = email(value, "", inner.api.clock.now(), (&mut faults, &mut places));
     if !faults.is_empty() {
         return Err(Error::of(Refusal::faulty(faults), &Places::default()));
     }
-    let call = Call::new(Method::POST, "/v1/send".to_owned()).body(map, grant);
-    let sent = inner.call(&caller, call.key(headers.get(IDEMPOTENCY_KEY).cloned())).await;
-    let sent = sent.map_err(|refusal| Error::of(refusal, &places))?;
-    let id = uuid_of(sent.json()["id"].as_str().unwrap_or_default());
+    let call = Call::new(Method::POST, "/v1/send".to_owned()).body(map, sent);
+    let taken = inner.call(&caller, call.key(headers.get(IDEMPOTENCY_KEY).cloned())).await;
+    let taken = taken.map_err(|refusal| Error::of(refusal, &places))?;
+    let id = uuid_of(taken.json()["id"].as_str().unwrap_or_default());
     let mut response = answer(StatusCode::OK, &json!({"id": id}));
-    pass_on(&sent.headers, &mut response);
+    pass_on(&taken.headers, &mut response);
     Ok(response)
 }
 
@@ -56,6 +57,7 @@ pub async fn batch(
     body: UnreadBody,
 ) -> Result<Response, Error> {
     let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
+    let sent = (fingerprint(&value), grant);
     let Value::Array(emails) = value else {
         return Err(Error::new(422, "validation_error", "the body must be a list of emails"));
     };
@@ -93,16 +95,16 @@ pub async fn batch(
     let mut headers_of_answer = HeaderMap::new();
     if !list.is_empty() || wrong.is_empty() {
         let map = Map::from_iter([("messages".to_owned(), list.into()), ("mode".to_owned(), mode.into())]);
-        let call = Call::new(Method::POST, "/v1/send/batch".to_owned()).body(map, grant);
-        let sent = inner.call(&caller, call.key(headers.get(IDEMPOTENCY_KEY).cloned())).await;
-        let sent = sent.map_err(|refusal| Error::of(refusal, &places))?;
-        for (index, result) in sent.json()["results"].as_array().into_iter().flatten().enumerate() {
+        let call = Call::new(Method::POST, "/v1/send/batch".to_owned()).body(map, sent);
+        let taken = inner.call(&caller, call.key(headers.get(IDEMPOTENCY_KEY).cloned())).await;
+        let taken = taken.map_err(|refusal| Error::of(refusal, &places))?;
+        for (index, result) in taken.json()["results"].as_array().into_iter().flatten().enumerate() {
             match result["id"].as_str() {
                 Some(id) => ids.push(json!({"id": uuid_of(id)})),
                 None => wrong.push((positions.get(index).copied().unwrap_or(index), why(&result["error"], &places))),
             }
         }
-        headers_of_answer = sent.headers;
+        headers_of_answer = taken.headers;
     }
     wrong.sort_by_key(|(at, _)| *at);
     let mut body = json!({"data": ids});

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::read::{Page, page_of};
 use super::{Error, answer, id_of, uuid_of};
 use crate::api::body::{Grant, UnreadBody};
-use crate::compat::inner::{Call, Caller, Inner, Refusal};
+use crate::compat::inner::{Call, Caller, Inner, Refusal, fingerprint};
 use crate::compat::places::Places;
 
 const MANY_MAX: usize = 100;
@@ -18,8 +18,9 @@ const MANY_MAX: usize = 100;
 /// Adds one address.
 pub async fn add(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
     let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
+    let sent = (fingerprint(&value), grant);
     let map = object(value)?;
-    let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, grant);
+    let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, sent);
     let added = inner.call(&caller, call).await?.json();
     Ok(answer(StatusCode::CREATED, &json!({"object": "suppression", "id": uuid_of(text(&added, "id"))})))
 }
@@ -27,6 +28,7 @@ pub async fn add(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBo
 /// Adds up to a hundred.
 pub async fn add_many(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
     let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
+    let sent = (fingerprint(&value), grant);
     let emails = list_in(object(value)?, "emails")?;
     let mut places = Places::default();
     for at in 0..emails.len() {
@@ -34,7 +36,7 @@ pub async fn add_many(State(inner): State<Arc<Inner>>, caller: Caller, body: Unr
     }
     let entries: Vec<_> = emails.iter().map(|email| json!({"email": email})).collect();
     let map = Map::from_iter([("suppressions".to_owned(), entries.into())]);
-    let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, grant);
+    let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, sent);
     inner.call(&caller, call).await.map_err(|refusal| Error::of(refusal, &places))?;
     let mut added = Vec::with_capacity(emails.len());
     for email in &emails {
@@ -47,8 +49,7 @@ pub async fn add_many(State(inner): State<Arc<Inner>>, caller: Caller, body: Unr
 
 /// Takes up to a hundred off the list, by address or by id.
 pub async fn remove_many(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
-    let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
-    drop(grant);
+    let (value, _) = body.value(&inner.api).await.map_err(Refusal::from)?;
     let map = object(value)?;
     let name = if map.contains_key("ids") { "ids" } else { "emails" };
     let mut removed = Vec::new();
@@ -118,7 +119,8 @@ async fn ids_of(inner: &Inner, caller: &Caller, named: &str) -> Result<Vec<Strin
 /// The entries of an address for all mail.
 async fn find(inner: &Inner, caller: &Caller, email: &str) -> Result<Vec<Value>, Error> {
     let map = Map::from_iter([("addresses".to_owned(), json!([email]))]);
-    let call = Call::new(Method::POST, "/v1/suppressions/check".to_owned()).body(map, Grant::none(&inner.api));
+    let call =
+        Call::new(Method::POST, "/v1/suppressions/check".to_owned()).body(map, ([0; 32], Grant::none(&inner.api)));
     let checked = inner.call(caller, call).await?.json();
     let entries = checked["data"][0]["suppressions"].as_array().into_iter().flatten();
     Ok(entries.filter(|entry| entry["scope"] == "project").cloned().collect())

@@ -36,6 +36,9 @@ say('send another', await resend.emails.send(plain('Another'), { idempotencyKey:
 say('get', await resend.emails.get(sent.data.id));
 const later = await resend.emails.send(plain('Resend later', { scheduledAt: 'in 1 hour' }));
 say('later', later);
+const retried = { idempotencyKey: 'later-1' };
+say('relative', await resend.emails.send(plain('Resend relative', { scheduledAt: 'in 1 hour' }), retried));
+say('relative again', await resend.emails.send(plain('Resend relative', { scheduledAt: 'in 1 hour' }), retried));
 say('update', await resend.emails.update({ id: later.data.id, scheduledAt: new Date(Date.now() + 7200e3).toISOString() }));
 say('cancel', await resend.emails.cancel(later.data.id));
 say('get cancelled', await resend.emails.get(later.data.id));
