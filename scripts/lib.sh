@@ -64,28 +64,34 @@ install_pgbouncer() {
     [ -x /usr/sbin/pgbouncer ] || install_without_service pgbouncer pgbouncer.service
 }
 
-# Generators and checkers of API clients, at the versions that tests/clients pins. What was installed is copied beside it
-# last, so that an installation that broke off is made again.
+# install_node SOURCE PLACE WHAT: packages of npm as the lock in SOURCE pins them. What was installed is copied beside it last, so that an
+# installation that broke off is made again.
+install_node() {
+    ! cmp -s "$1/package-lock.json" "$2/installed" || return 0
+    command -v npm >/dev/null || install nodejs npm
+    say "installing $3"
+    mkdir -p "$2"
+    cp "$1/package.json" "$1/package-lock.json" "$2/"
+    npm ci --prefix "$2" --silent --no-audit --no-fund
+    cp "$1/package-lock.json" "$2/installed"
+}
+
+# install_python REQUIREMENTS PLACE WHAT: the same of PyPI, in a virtual environment.
+install_python() {
+    ! cmp -s "$1" "$2/installed" || return 0
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+    say "installing $3"
+    rm -rf "$2"
+    mkdir -p "$(dirname "$2")"
+    /usr/bin/python3 -m venv "$2"
+    "$2/bin/pip" install --quiet --disable-pip-version-check --requirement "$1"
+    cp "$1" "$2/installed"
+}
+
+# Generators and checkers of API clients, at the versions that tests/clients pins.
 install_clients() {
-    local node=target/tools/node python=target/tools/python
-    local lock=tests/clients/node/package-lock.json requirements=tests/clients/python/requirements.txt
-    if ! cmp -s $lock $node/installed; then
-        command -v npm >/dev/null || install nodejs npm
-        say "installing the generator of TypeScript clients"
-        mkdir -p $node
-        cp tests/clients/node/package.json $lock $node/
-        npm ci --prefix $node --silent --no-audit --no-fund
-        cp $lock $node/installed
-    fi
-    if ! cmp -s $requirements $python/installed; then
-        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-        say "installing the generator of Python clients, and schemathesis"
-        rm -rf $python
-        mkdir -p target/tools
-        /usr/bin/python3 -m venv $python
-        $python/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
-        cp $requirements $python/installed
-    fi
+    install_node tests/clients/node target/tools/node "the generator of TypeScript clients"
+    install_python tests/clients/python/requirements.txt target/tools/python "the generator of Python clients, and schemathesis"
 }
 
 # Samples of mail that came back, and what a library of others finds in them (tests/it/feedback.rs).
@@ -113,14 +119,7 @@ install_samples() {
 
 # What drives the console's page in chromium, and judges whether everyone can use it, at the versions that tests/console pins.
 install_page_driver() {
-    local driver=target/tools/console lock=tests/console/package-lock.json
-    ! cmp -s $lock $driver/installed || return 0
-    command -v npm >/dev/null || install nodejs npm
-    say "installing what drives the console's page"
-    mkdir -p $driver
-    cp tests/console/package.json $lock $driver/
-    npm ci --prefix $driver --silent --no-audit --no-fund
-    cp $lock $driver/installed
+    install_node tests/console target/tools/console "what drives the console's page"
 }
 
 # What the programs of docs/examples run on, but for those that MAILWRIGHT_WITHOUT_RUNTIMES names (`java,go`).
@@ -134,82 +133,33 @@ install_runtimes() {
     ! wants ruby || command -v ruby >/dev/null || packages+=(ruby)
     ! wants rails || ruby -e 'require "active_record"; require "pg"' 2>/dev/null || packages+=(ruby ruby-activerecord ruby-pg)
     [ ${#packages[@]} = 0 ] || install "${packages[@]}"
-    local django=target/tools/django requirements=docs/examples/outbox/django/requirements.txt
-    if wants django && ! cmp -s $requirements $django/installed; then
-        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-        say "installing Django"
-        rm -rf $django
-        mkdir -p target/tools
-        /usr/bin/python3 -m venv $django
-        $django/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
-        cp $requirements $django/installed
-    fi
+    ! wants django || install_python docs/examples/outbox/django/requirements.txt target/tools/django Django
 }
 
 # The programs that submit mail in tests/submission, but for those that MAILWRIGHT_WITHOUT_RUNTIMES names.
 install_mail_clients() {
-    local packages=() package nodemailer=target/tools/submission/nodemailer lock=tests/submission/nodemailer/package-lock.json
+    local packages=() package
     while read -r package _; do
         dpkg --status "$package" >/dev/null 2>&1 || packages+=("$package")
     done < <(grep -v '^#' tests/submission/packages.txt)
     [ ${#packages[@]} = 0 ] || install "${packages[@]}"
-    if ! cmp -s $lock $nodemailer/installed; then
-        command -v npm >/dev/null || install nodejs npm
-        say "installing nodemailer"
-        mkdir -p $nodemailer
-        cp tests/submission/nodemailer/package.json $lock $nodemailer/
-        npm ci --prefix $nodemailer --silent --no-audit --no-fund
-        cp $lock $nodemailer/installed
-    fi
+    install_node tests/submission/nodemailer target/tools/submission/nodemailer nodemailer
 }
 
 # Official SDKs of the services whose APIs are understood, at the versions that tests/dialects pins.
 install_dialects() {
-    local node=target/tools/dialects/node python=target/tools/dialects/python
-    local lock=tests/dialects/node/package-lock.json requirements=tests/dialects/python/requirements.txt
-    if ! cmp -s $lock $node/installed; then
-        command -v npm >/dev/null || install nodejs npm
-        say "installing SDKs for Node"
-        mkdir -p $node
-        cp tests/dialects/node/package.json $lock $node/
-        npm ci --prefix $node --silent --no-audit --no-fund
-        cp $lock $node/installed
-    fi
-    if ! cmp -s $requirements $python/installed; then
-        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-        say "installing SDKs for Python"
-        rm -rf $python
-        mkdir -p target/tools/dialects
-        /usr/bin/python3 -m venv $python
-        $python/bin/pip install --quiet --disable-pip-version-check --requirement $requirements
-        cp $requirements $python/installed
-    fi
+    install_node tests/dialects/node target/tools/dialects/node "SDKs for Node"
+    install_python tests/dialects/python/requirements.txt target/tools/dialects/python "SDKs for Python"
 }
 
 # What the test suites of docs/examples/testing run on, at the versions that they pin.
 install_suites() {
-    local suite place pinned
+    local suite place=target/tools/testing
     wants() { [[ ,${MAILWRIGHT_WITHOUT_RUNTIMES-}, != *,$1,* ]]; }
     for suite in jest playwright; do
-        place=target/tools/testing/$suite pinned=docs/examples/testing/$suite/package-lock.json
-        wants $suite && ! cmp -s $pinned $place/installed || continue
-        command -v npm >/dev/null || install nodejs npm
-        say "installing $suite"
-        mkdir -p $place
-        cp docs/examples/testing/$suite/package.json $pinned $place/
-        npm ci --prefix $place --silent --no-audit --no-fund
-        cp $pinned $place/installed
+        ! wants $suite || install_node docs/examples/testing/$suite $place/$suite $suite
     done
-    place=target/tools/testing/pytest pinned=docs/examples/testing/pytest/requirements.txt
-    if wants pytest && ! cmp -s $pinned $place/installed; then
-        /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-        say "installing pytest"
-        rm -rf $place
-        mkdir -p target/tools/testing
-        /usr/bin/python3 -m venv $place
-        $place/bin/pip install --quiet --disable-pip-version-check --requirement $pinned
-        cp $pinned $place/installed
-    fi
+    ! wants pytest || install_python docs/examples/testing/pytest/requirements.txt $place/pytest pytest
 }
 
 need_toolchain() {
