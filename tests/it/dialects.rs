@@ -9,11 +9,13 @@ use tokio::process::Command;
 
 use crate::examples::PATIENCE;
 use crate::support::app::{App, Setup};
+use crate::support::conversation::Conversation;
 use crate::support::process::create_key;
 
 /// A service that speaks all dialects, and keeps its mail in the inbox.
 async fn service() -> App {
-    Setup::new().set("delivery.route", "sandbox").set("compat.dialects", "resend").start().await
+    let setup = Setup::new().set("delivery.route", "sandbox").set("submission.listen", "plain://127.0.0.1:0");
+    setup.set("compat.dialects", "resend").start().await
 }
 
 /// What an SDK gave for each call of a program in tests/dialects.
@@ -243,4 +245,22 @@ async fn one_message_by_each_door_is_the_same_in_the_store() {
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(words[0], words[1]);
+    // By SMTP the words are the program's own: here those that the API wrote.
+    let raw = app.get(&format!("/v1/messages/msg_{by_resend}/raw")).await.text();
+    let mut smtp = Conversation::open(app.service.submission[0]).await;
+    smtp.log_in(&app.live).await;
+    let to = ["ann@example.net", "bob@example.net"];
+    let reply = smtp.submit("<shop@example.org>", &to, &format!("X-Mailwright-Metadata-kind: receipt\r\n{raw}")).await;
+    let id = reply.trim_end().rsplit(' ').next().unwrap();
+    assert_eq!(app.get(&format!("/v1/messages/{id}/raw")).await.text(), raw);
+    let submitted = app.settled(id).await;
+    for name in ["from", "subject", "metadata", "tags", "priority", "size", "status", "message_id"] {
+        let known =
+            if name == "message_id" { &app.message(&format!("msg_{by_resend}")).await[name] } else { &seen[1][name] };
+        assert_eq!(&submitted[name], known, "{name}");
+    }
+    let kinds = |message: &Value| -> Vec<(Value, Value)> {
+        message["recipients"].as_array().unwrap().iter().map(|to| (to["email"].clone(), to["kind"].clone())).collect()
+    };
+    assert_eq!(kinds(&submitted), kinds(&seen[1]));
 }
