@@ -12,7 +12,7 @@ use crate::inbound::Intake;
 use crate::inbound::links::Often;
 use crate::inbound::listener::Listener;
 use crate::inbound::maildir::Maildir;
-use crate::ingress::{self, Ingress, IngressParts};
+use crate::ingress::{self, Failures, Ingress};
 use crate::net::own::hello_name;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
@@ -57,11 +57,7 @@ impl Common {
             shutdown.keep("the maildir of reports", maildir.run(shutdown.clone()));
         }
         let named = |why: String| StartError::Config(format!("inbound.tls_cert: {why}"));
-        let tls = if settings.tls_cert.as_os_str().is_empty() {
-            None
-        } else {
-            Some(ServerTls::new(settings.tls_cert.clone(), settings.tls_key.clone()).map_err(named)?)
-        };
+        let tls = ServerTls::configured(&settings.tls_cert, &settings.tls_key).map_err(named)?;
         let name = if settings.host.is_empty() { hello_name(&config.delivery.hello) } else { settings.host.clone() };
         let listener = Arc::new(Listener::new(settings, &name, intake, tls, &shutdown.soft));
         let mut bound = Vec::new();
@@ -87,19 +83,17 @@ impl Common {
             return Err(StartError::Config("submission.listen: names no address: nothing would come in".to_owned()));
         }
         let named = |why: String| StartError::Config(format!("submission.tls_cert: {why}"));
-        let tls = if settings.tls_cert.as_os_str().is_empty() {
-            None
-        } else {
-            Some(ServerTls::new(settings.tls_cert.clone(), settings.tls_key.clone()).map_err(named)?)
-        };
-        let parts = IngressParts {
+        let tls = ServerTls::configured(&settings.tls_cert, &settings.tls_key).map_err(named)?;
+        let ingress = Ingress {
             door: Arc::clone(door),
             auth,
+            limits: config.limits.clone(),
+            line_ends: settings.line_ends,
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
+            failures: Failures::new(settings.slow_down.0),
         };
-        let ingress = Ingress::new(parts, config.limits.clone(), settings.line_ends, settings.slow_down.0);
         let name = if settings.host.is_empty() { hello_name(&config.delivery.hello) } else { settings.host.clone() };
         let listener = ingress::Listener::new(settings, &name, ingress, tls, &shutdown.soft);
         let mut bound = Vec::new();

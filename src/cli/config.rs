@@ -51,8 +51,5 @@ fn faults(config: &Config) -> Vec<String> {
 }
 
 fn certificate(setting: &str, cert: &Path, key: &Path) -> Option<String> {
-    if cert.as_os_str().is_empty() {
-        return None;
-    }
-    ServerTls::new(cert.to_owned(), key.to_owned()).err().map(|why| format!("{setting}: {why}"))
+    ServerTls::configured(cert, key).err().map(|why| format!("{setting}: {why}"))
 }

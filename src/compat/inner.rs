@@ -10,7 +10,8 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use tower::ServiceExt;
 
-use crate::api::body::{Grant, Prepared};
+use super::places::Places;
+use crate::api::body::{Grant, Prepared, UnreadBody};
 use crate::api::peer::Peer;
 use crate::api::{Api, Problem};
 use crate::domain::fault::{Fault, FaultCode};
@@ -30,7 +31,7 @@ pub struct Caller {
 }
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers of the API's answers that say the same in every dialect.
 const PASSED_ON: [HeaderName; 4] = [
     RETRY_AFTER,
@@ -50,7 +51,7 @@ impl Caller {
 pub struct Call {
     method: Method,
     path: String,
-    body: Option<(Map<String, Value>, [u8; 32], Grant)>,
+    body: Option<(Map<String, Value>, Sent)>,
     key: Option<HeaderValue>,
 }
 
@@ -63,9 +64,8 @@ impl Call {
         Self::new(Method::GET, path)
     }
 
-    /// `asked` is the fingerprint of what the caller sent.
-    pub fn body(mut self, map: Map<String, Value>, (asked, grant): (Fingerprint, Grant)) -> Self {
-        self.body = Some((map, asked, grant));
+    pub fn body(mut self, map: Map<String, Value>, sent: Sent) -> Self {
+        self.body = Some((map, sent));
         self
     }
 
@@ -76,12 +76,11 @@ impl Call {
     }
 }
 
-/// The SHA-256 of what a caller sent: times that are told from now are other instants when it is sent again.
-pub type Fingerprint = [u8; 32];
-
-/// The fingerprint of a body.
-pub fn fingerprint(value: &Value) -> Fingerprint {
-    RequestKey::fingerprint_of(&serde_json::to_vec(value).unwrap_or_default())
+/// What is kept of a body as it was sent: its memory, and its SHA-256, since times that are told from now are other instants when it is
+/// sent again.
+pub struct Sent {
+    fingerprint: [u8; 32],
+    grant: Grant,
 }
 
 /// What the API answered.
@@ -103,6 +102,18 @@ pub struct Refusal {
 }
 
 impl Inner {
+    /// Reads a body.
+    pub async fn read(&self, body: UnreadBody) -> Result<(Value, Sent), Refusal> {
+        let (value, grant) = body.value(&self.api).await?;
+        let fingerprint = RequestKey::fingerprint_of(&serde_json::to_vec(&value).unwrap_or_default());
+        Ok((value, Sent { fingerprint, grant }))
+    }
+
+    /// What is kept of a call that is made for nobody's body.
+    pub fn unsent(&self) -> Sent {
+        Sent { fingerprint: [0; 32], grant: Grant::none(&self.api) }
+    }
+
     /// The answer, if it is a success.
     pub async fn call(&self, caller: &Caller, call: Call) -> Result<Answer, Refusal> {
         let mut request = Request::new(Body::empty());
@@ -118,9 +129,9 @@ impl Inner {
         if let Some(key) = call.key {
             headers.insert(IDEMPOTENCY_KEY, key);
         }
-        if let Some((map, asked, grant)) = call.body {
+        if let Some((map, Sent { fingerprint, grant })) = call.body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            request.extensions_mut().insert(Prepared::new(map, asked, grant));
+            request.extensions_mut().insert(Prepared::new(map, fingerprint, grant));
         }
         if let Some(peer) = caller.peer {
             request.extensions_mut().insert(peer);
@@ -132,7 +143,7 @@ impl Inner {
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.map(|all| all.to_bytes().to_vec()).unwrap_or_default();
         let answer = Answer { status: head.status, headers: head.headers, bytes };
-        if answer.status.is_success() { Ok(answer) } else { Err(Refusal::of(answer)) }
+        if answer.status.is_success() { Ok(answer) } else { Err(Refusal::of(&answer)) }
     }
 }
 
@@ -143,19 +154,23 @@ impl Answer {
 }
 
 impl Refusal {
-    fn of(answer: Answer) -> Self {
-        let problem = answer.json();
+    fn of(answer: &Answer) -> Self {
+        Self { status: answer.status, headers: answer.headers.clone(), ..Self::of_problem(&answer.json()) }
+    }
+
+    /// What a problem says (RFC 9457), wherever it stands.
+    pub fn of_problem(problem: &Value) -> Self {
         let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
         let faults = problem["errors"].as_array().into_iter().flatten().map(|error| {
             let text = |name: &str| error[name].as_str().unwrap_or_default();
             Fault::new(text("pointer"), FaultCode::parse(text("code")).unwrap_or(FaultCode::Conflict), text("detail"))
         });
         Self {
-            status: answer.status,
+            status: StatusCode::UNPROCESSABLE_ENTITY,
             kind: text("type").rsplit('/').next().unwrap_or_default().to_owned(),
             detail: text("detail"),
             faults: faults.collect(),
-            headers: answer.headers,
+            headers: HeaderMap::new(),
         }
     }
 
@@ -173,6 +188,14 @@ impl Refusal {
     pub fn not_found() -> Self {
         let (status, detail) = (StatusCode::NOT_FOUND, "there is no such thing, or it is not yours".to_owned());
         Self { status, kind: "not-found".to_owned(), detail, faults: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// In the words of a service: each fault with its name of the field.
+    pub fn told(&self, places: &Places) -> String {
+        if self.faults.is_empty() {
+            return self.detail.clone();
+        }
+        self.faults.iter().map(|fault| places.told(fault)).collect::<Vec<_>>().join("; ")
     }
 
     /// Writes into an answer what says the same in every dialect.

@@ -66,25 +66,24 @@ impl<'m> Submitted<'m> {
     pub fn finished(
         &self,
         is_for_us: impl Fn(&str) -> bool,
-        (from, now, message_id): (Option<&Address>, Timestamp, &str),
+        (from, now): (Option<&Address>, Timestamp),
+        message_id: impl FnOnce() -> String,
     ) -> Vec<u8> {
         let mut made = Vec::with_capacity(self.body.len() + 4096);
-        let date = now
-            .replace_nanosecond(0)
-            .unwrap_or(now)
-            .format(&time::format_description::well_known::Rfc2822)
-            .unwrap_or_default();
-        let lacks = [
-            ("From", from.map(|address| format!("<{address}>"))),
-            ("Date", Some(date)),
-            ("Message-ID", Some(format!("<{message_id}>"))),
-            ("MIME-Version", Some("1.0".to_owned())),
-        ];
-        for (name, value) in lacks {
-            let Some(value) = value else { continue };
-            if !self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name)) {
-                made.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-            }
+        let lacks = |name: &str| !self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name));
+        let mut add = |name: &str, value: &str| made.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        if let Some(address) = from.filter(|_| lacks("From")) {
+            add("From", &format!("<{address}>"));
+        }
+        if lacks("Date") {
+            let date = now.replace_nanosecond(0).unwrap_or(now).format(&time::format_description::well_known::Rfc2822);
+            add("Date", &date.unwrap_or_default());
+        }
+        if lacks("Message-ID") {
+            add("Message-ID", &format!("<{}>", message_id()));
+        }
+        if lacks("MIME-Version") {
+            add("MIME-Version", "1.0");
         }
         for field in self.fields.iter().filter(|field| !is_for_us(field.name)) {
             made.extend_from_slice(field.whole);
@@ -153,7 +152,8 @@ mod tests {
     fn finished(raw: &str) -> String {
         let made = Submitted::read(raw.as_bytes()).unwrap().finished(
             |name| name.eq_ignore_ascii_case("bcc"),
-            (Some(&Address::parse("a@example.org").unwrap()), datetime!(2026-11-28 5:00 UTC), "1@example.org"),
+            (Some(&Address::parse("a@example.org").unwrap()), datetime!(2026-11-28 5:00 UTC)),
+            || "1@example.org".to_owned(),
         );
         String::from_utf8(made).unwrap()
     }

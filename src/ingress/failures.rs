@@ -24,6 +24,7 @@ pub struct Failures {
 }
 
 impl Failures {
+    /// `first` is the wait after one failure; it doubles with each further one.
     pub fn new(first: Duration) -> Self {
         Self { first, known: Mutex::default() }
     }

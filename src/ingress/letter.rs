@@ -46,10 +46,11 @@ impl Letter {
             }
         }
         let sender = Address::parse(&envelope.from).ok();
-        let author = header_of(&raw).authors.first().and_then(|author| Address::parse(&author.address).ok());
-        let domain = author.as_ref().or(sender.as_ref()).map_or("localhost", |address| address.domain());
-        let message_id = format!("{}@{domain}", rng.token().simple());
-        let bytes = submitted.finished(is_for_us, (sender.as_ref(), now, &message_id));
+        let bytes = submitted.finished(is_for_us, (sender.as_ref(), now), || {
+            let author = header_of(&raw).authors.first().and_then(|author| Address::parse(&author.address).ok());
+            let domain = author.as_ref().or(sender.as_ref()).map_or("localhost", |address| address.domain());
+            format!("{}@{domain}", rng.token().simple())
+        });
         let header = header_of(&bytes);
         let (map, key) = options.take();
         let recipients = recipients(&envelope.to, &header.to, &header.cc);

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use failures::Failures;
 pub use listener::Listener;
 
 use crate::auth::{Auth, AuthError};
@@ -26,7 +27,6 @@ use crate::domain::draft::FARTHEST;
 use crate::smtp::server::{Answer, Credentials, Envelope, Hold, Receiver};
 use crate::submit::Door;
 use crate::telemetry::metrics::Metrics;
-use failures::Failures;
 use letter::Letter;
 
 /// What all sessions share.
@@ -38,25 +38,10 @@ pub struct Ingress {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
-    failures: Failures,
-}
-
-/// What an [`Ingress`] is made of.
-pub struct IngressParts {
-    pub door: Arc<Door>,
-    pub auth: Arc<Auth>,
-    pub clock: Arc<dyn Clock>,
-    pub rng: Arc<dyn Rng>,
-    pub metrics: Arc<Metrics>,
+    pub failures: Failures,
 }
 
 impl Ingress {
-    /// `slow_down` is the wait after an address has failed to say who it is once; it doubles with each further time.
-    pub fn new(parts: IngressParts, limits: Limits, line_ends: LineEnds, slow_down: Duration) -> Self {
-        let IngressParts { door, auth, clock, rng, metrics } = parts;
-        Self { door, auth, limits, line_ends, clock, rng, metrics, failures: Failures::new(slow_down) }
-    }
-
     /// Whoever has that secret, if it may submit from there.
     async fn caller(&self, secret: &str, peer: IpAddr) -> Result<Caller, Refused> {
         let caller = self.auth.caller(secret).await.map_err(|error| match error {
@@ -178,7 +163,7 @@ impl Receiver for Session {
     }
 
     fn payer(&self) -> Option<u128> {
-        Some(self.caller.as_ref().map_or(0, |caller| caller.project.uuid().as_u128()))
+        self.caller.as_ref().map(|caller| caller.project.uuid().as_u128())
     }
 
     async fn rcpt(&mut self, path: &str) -> Answer {

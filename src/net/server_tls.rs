@@ -41,6 +41,11 @@ struct Known {
 }
 
 impl ServerTls {
+    /// The certificate of a setting; `None`: it names no file.
+    pub fn configured(cert: &Path, key: &Path) -> Result<Option<Self>, String> {
+        if cert.as_os_str().is_empty() { Ok(None) } else { Self::new(cert.to_owned(), key.to_owned()).map(Some) }
+    }
+
     /// Reads both files; the error names what is wrong with which.
     pub fn new(cert: PathBuf, key: PathBuf) -> Result<Self, String> {
         let config = read(&cert, &key)?;

@@ -59,11 +59,7 @@ impl Error {
     /// What the API refused, by the names that Resend has for it.
     fn of(refusal: Refusal, places: &Places) -> Self {
         let (status, name) = name_of(&refusal);
-        let message = if refusal.faults.is_empty() {
-            refusal.detail.clone()
-        } else {
-            refusal.faults.iter().map(|fault| places.told(fault)).collect::<Vec<_>>().join("; ")
-        };
+        let message = refusal.told(places);
         Self { refusal: Some(Box::new(refusal)), ..Self::new(status, name, message) }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, answer, id_of, uuid_of};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Caller, Inner, Refusal, fingerprint};
+use crate::compat::inner::{Call, Caller, Inner, Refusal};
 use crate::compat::places::Places;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::nesting::bounded;
@@ -109,8 +109,7 @@ pub async fn reschedule(
     body: UnreadBody,
 ) -> Result<Response, Error> {
     let id = id_of("msg", &id)?;
-    let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
-    let sent = (fingerprint(&value), grant);
+    let (value, sent) = inner.read(body).await?;
     let mut places = Places::default();
     places.put("/send_at", "scheduled_at");
     let at = value["scheduled_at"].as_str().filter(|_| value.as_object().is_some_and(|map| map.len() == 1));

@@ -11,13 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Error, answer, uuid_of};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Caller, Inner, Refusal, fingerprint, pass_on};
+use crate::compat::inner::{Call, Caller, IDEMPOTENCY_KEY, Inner, Refusal, pass_on};
 use crate::compat::places::Places;
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::{Fields, wrong_type};
 
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Whether a batch is taken as far as it can be.
 const VALIDATION: &str = "x-batch-validation";
 const BATCH_MAX: usize = 100;
@@ -32,16 +31,15 @@ pub async fn one(
     headers: HeaderMap,
     body: UnreadBody,
 ) -> Result<Response, Error> {
-    let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
-    let sent = (fingerprint(&value), grant);
+    let (value, sent) = inner.read(body).await?;
     let mut faults = Vec::new();
     let mut places = Places::default();
-    let map = email(value, "", inner.api.clock.now(), (&mut faults, &mut places));
+    let map = email(value, inner.api.clock.now(), (&mut faults, &mut places));
     if !faults.is_empty() {
         return Err(Error::of(Refusal::faulty(faults), &Places::default()));
     }
     let call = Call::new(Method::POST, "/v1/send".to_owned()).body(map, sent);
-    let taken = inner.call(&caller, call.key(headers.get(IDEMPOTENCY_KEY).cloned())).await;
+    let taken = inner.call(&caller, call.key(headers.get(&IDEMPOTENCY_KEY).cloned())).await;
     let taken = taken.map_err(|refusal| Error::of(refusal, &places))?;
     let id = uuid_of(taken.json()["id"].as_str().unwrap_or_default());
     let mut response = answer(StatusCode::OK, &json!({"id": id}));
@@ -56,8 +54,7 @@ pub async fn batch(
     headers: HeaderMap,
     body: UnreadBody,
 ) -> Result<Response, Error> {
-    let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
-    let sent = (fingerprint(&value), grant);
+    let (value, sent) = inner.read(body).await?;
     let Value::Array(emails) = value else {
         return Err(Error::new(422, "validation_error", "the body must be a list of emails"));
     };
@@ -73,13 +70,12 @@ pub async fn batch(
     for (at, value) in emails.into_iter().enumerate() {
         let mut faults = Vec::new();
         let mut of_one = Places::default();
-        let map = email(value, "", now, (&mut faults, &mut of_one));
+        let map = email(value, now, (&mut faults, &mut of_one));
         if faults.is_empty() {
             messages.push((at, map, of_one));
             continue;
         }
-        let told: Vec<_> = faults.iter().map(|fault| Places::default().told(fault)).collect();
-        wrong.push((at, told.join("; ")));
+        wrong.push((at, Refusal::faulty(faults).told(&Places::default())));
     }
     if let Some((at, told)) = wrong.first().filter(|_| mode == "strict") {
         return Err(Error::new(422, "validation_error", format!("emails[{at}]: {told}")));
@@ -96,12 +92,15 @@ pub async fn batch(
     if !list.is_empty() || wrong.is_empty() {
         let map = Map::from_iter([("messages".to_owned(), list.into()), ("mode".to_owned(), mode.into())]);
         let call = Call::new(Method::POST, "/v1/send/batch".to_owned()).body(map, sent);
-        let taken = inner.call(&caller, call.key(headers.get(IDEMPOTENCY_KEY).cloned())).await;
+        let taken = inner.call(&caller, call.key(headers.get(&IDEMPOTENCY_KEY).cloned())).await;
         let taken = taken.map_err(|refusal| Error::of(refusal, &places))?;
         for (index, result) in taken.json()["results"].as_array().into_iter().flatten().enumerate() {
             match result["id"].as_str() {
                 Some(id) => ids.push(json!({"id": uuid_of(id)})),
-                None => wrong.push((positions.get(index).copied().unwrap_or(index), why(&result["error"], &places))),
+                None => wrong.push((
+                    positions.get(index).copied().unwrap_or(index),
+                    Refusal::of_problem(&result["error"]).told(&places),
+                )),
             }
         }
         headers_of_answer = taken.headers;
@@ -117,32 +116,17 @@ pub async fn batch(
     Ok(response)
 }
 
-/// Why one of a batch was not taken.
-fn why(problem: &Value, places: &Places) -> String {
-    let faults = problem["errors"].as_array().into_iter().flatten().map(|error| {
-        let text = |name: &str| error[name].as_str().unwrap_or_default();
-        places.told(&Fault::new(text("pointer"), FaultCode::Conflict, text("detail")))
-    });
-    let told: Vec<_> = faults.collect();
-    if told.is_empty() { problem["detail"].as_str().unwrap_or_default().to_owned() } else { told.join("; ") }
-}
-
 /// An email in the words of a send request, and where what stands.
-fn email(
-    value: Value,
-    at: &str,
-    now: Timestamp,
-    (faults, places): (&mut Vec<Fault>, &mut Places),
-) -> Map<String, Value> {
+fn email(value: Value, now: Timestamp, (faults, places): (&mut Vec<Fault>, &mut Places)) -> Map<String, Value> {
     let mut out = Map::new();
     let map = match value {
         Value::Object(map) => map,
         other => {
-            faults.push(wrong_type(at.to_owned(), "an object", &other));
+            faults.push(wrong_type(String::new(), "an object", &other));
             return out;
         }
     };
-    let mut fields = Fields::new(map, at, faults);
+    let mut fields = Fields::new(map, "", faults);
     for name in SAME {
         if let Some(value) = fields.take(name) {
             out.insert(name.to_owned(), value);
@@ -290,7 +274,7 @@ mod tests {
             "tags": [{"name": "kind", "value": "receipt"}], "template": {"id": "welcome", "variables": {"x": 1}},
             "attachments": [{"filename": "a", "content": [104, 105]}, {"filename": "b", "content": {"type": "Buffer", "data": [104]}},
                 {"filename": "c", "content": "aGk=", "content_id": "i"}]});
-        let map = email(given, "", now, (&mut faults, &mut places));
+        let map = email(given, now, (&mut faults, &mut places));
         assert_eq!(faults, []);
         let wanted = json!({"from": "a@b.c", "to": ["d@e.f"], "subject": "s", "html": "<p>", "send_at": "2026-11-28T07:00:00.000000Z",
             "metadata": {"kind": "receipt"}, "template": {"alias": "welcome", "variables": {"x": 1}},
@@ -299,7 +283,7 @@ mod tests {
         assert_eq!(Value::Object(map), wanted);
         let given =
             json!({"form": "a@b.c", "topic_id": "t", "attachments": [{"path": "https://a"}], "tags": [{"value": 1}]});
-        email(given, "", now, (&mut faults, &mut places));
+        email(given, now, (&mut faults, &mut places));
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(pointers, ["/tags/0/value", "/tags/0/name", "/attachments/0/path", "/topic_id", "/form"]);
     }

@@ -9,16 +9,15 @@ use serde_json::{Map, Value, json};
 
 use super::read::{Page, page_of};
 use super::{Error, answer, id_of, uuid_of};
-use crate::api::body::{Grant, UnreadBody};
-use crate::compat::inner::{Call, Caller, Inner, Refusal, fingerprint};
+use crate::api::body::UnreadBody;
+use crate::compat::inner::{Call, Caller, Inner, Refusal};
 use crate::compat::places::Places;
 
 const MANY_MAX: usize = 100;
 
 /// Adds one address.
 pub async fn add(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
-    let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
-    let sent = (fingerprint(&value), grant);
+    let (value, sent) = inner.read(body).await?;
     let map = object(value)?;
     let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, sent);
     let added = inner.call(&caller, call).await?.json();
@@ -27,8 +26,7 @@ pub async fn add(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBo
 
 /// Adds up to a hundred.
 pub async fn add_many(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
-    let (value, grant) = body.value(&inner.api).await.map_err(Refusal::from)?;
-    let sent = (fingerprint(&value), grant);
+    let (value, sent) = inner.read(body).await?;
     let emails = list_in(object(value)?, "emails")?;
     let mut places = Places::default();
     for at in 0..emails.len() {
@@ -49,7 +47,7 @@ pub async fn add_many(State(inner): State<Arc<Inner>>, caller: Caller, body: Unr
 
 /// Takes up to a hundred off the list, by address or by id.
 pub async fn remove_many(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
-    let (value, _) = body.value(&inner.api).await.map_err(Refusal::from)?;
+    let (value, _) = inner.read(body).await?;
     let map = object(value)?;
     let name = if map.contains_key("ids") { "ids" } else { "emails" };
     let mut removed = Vec::new();
@@ -119,8 +117,7 @@ async fn ids_of(inner: &Inner, caller: &Caller, named: &str) -> Result<Vec<Strin
 /// The entries of an address for all mail.
 async fn find(inner: &Inner, caller: &Caller, email: &str) -> Result<Vec<Value>, Error> {
     let map = Map::from_iter([("addresses".to_owned(), json!([email]))]);
-    let call =
-        Call::new(Method::POST, "/v1/suppressions/check".to_owned()).body(map, ([0; 32], Grant::none(&inner.api)));
+    let call = Call::new(Method::POST, "/v1/suppressions/check".to_owned()).body(map, inner.unsent());
     let checked = inner.call(caller, call).await?.json();
     let entries = checked["data"][0]["suppressions"].as_array().into_iter().flatten();
     Ok(entries.filter(|entry| entry["scope"] == "project").cloned().collect())
