@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
@@ -58,6 +58,11 @@ impl<S: Send + Sync> FromRequest<S> for UnreadBody {
 }
 
 impl UnreadBody {
+    /// A header of the request.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// Reads it as a JSON object.
     pub async fn object(mut self, api: &Api) -> Result<JsonObject, Problem> {
         if let Some(prepared) = self.prepared.take() {

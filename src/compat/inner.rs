@@ -1,10 +1,13 @@
 //! Our own API, as dialects call it: by its routes, without a network between.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
@@ -40,10 +43,30 @@ const PASSED_ON: [HeaderName; 4] = [
     HeaderName::from_static("idempotent-replayed"),
 ];
 
-impl Caller {
+/// Where a call comes from, before it is known whose it is.
+#[derive(Clone)]
+pub struct Stranger {
+    peer: Option<Peer>,
+    forwarded: Vec<HeaderValue>,
+}
+
+impl Stranger {
+    pub fn of(head: &Parts) -> Self {
+        let forwarded = head.headers.get_all(FORWARDED).iter().cloned().collect();
+        Self { peer: head.extensions.get::<Peer>().copied(), forwarded }
+    }
+
     /// Whoever has that token.
-    pub fn new(token: String, headers: &HeaderMap, peer: Option<Peer>) -> Self {
-        Self { token, peer, forwarded: headers.get_all(FORWARDED).iter().cloned().collect() }
+    pub fn with(self, token: String) -> Caller {
+        Caller { token, peer: self.peer, forwarded: self.forwarded }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Stranger {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(head))
     }
 }
 
@@ -83,6 +106,12 @@ pub struct Sent {
     grant: Grant,
 }
 
+impl Sent {
+    pub const fn new(fingerprint: [u8; 32], grant: Grant) -> Self {
+        Self { fingerprint, grant }
+    }
+}
+
 /// What the API answered.
 pub struct Answer {
     pub status: StatusCode,
@@ -98,7 +127,7 @@ pub struct Refusal {
     pub kind: String,
     pub detail: String,
     pub faults: Vec<Fault>,
-    pub headers: HeaderMap,
+    pub headers: Box<HeaderMap>,
 }
 
 impl Inner {
@@ -155,7 +184,7 @@ impl Answer {
 
 impl Refusal {
     fn of(answer: &Answer) -> Self {
-        Self { status: answer.status, headers: answer.headers.clone(), ..Self::of_problem(&answer.json()) }
+        Self { status: answer.status, headers: Box::new(answer.headers.clone()), ..Self::of_problem(&answer.json()) }
     }
 
     /// What a problem says (RFC 9457), wherever it stands.
@@ -170,7 +199,7 @@ impl Refusal {
             kind: text("type").rsplit('/').next().unwrap_or_default().to_owned(),
             detail: text("detail"),
             faults: faults.collect(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -181,13 +210,24 @@ impl Refusal {
             kind: "validation".to_owned(),
             detail: String::new(),
             faults,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
     pub fn not_found() -> Self {
         let (status, detail) = (StatusCode::NOT_FOUND, "there is no such thing, or it is not yours".to_owned());
-        Self { status, kind: "not-found".to_owned(), detail, faults: Vec::new(), headers: HeaderMap::new() }
+        Self { status, kind: "not-found".to_owned(), detail, faults: Vec::new(), headers: Box::default() }
+    }
+
+    /// Nobody has said who calls.
+    pub fn no_key() -> Self {
+        let refusal = Self::from(Problem::unauthorized("no API key was given"));
+        Self { kind: "no-key".to_owned(), ..refusal }
+    }
+
+    /// A method or an address that a service has, and its dialect here has not.
+    pub fn not_understood(method: &Method, path: &str) -> Self {
+        Self::from(Problem::method_not_allowed(method, path))
     }
 
     /// In the words of a service: each fault with its name of the field.
@@ -209,7 +249,7 @@ impl From<Problem> for Refusal {
         let (kind, detail, faults, wait) = problem.into_parts();
         let mut headers = HeaderMap::new();
         headers.extend(wait.map(|wait| (RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))));
-        Self { status: kind.status(), kind: kind.name().to_owned(), detail, faults, headers }
+        Self { status: kind.status(), kind: kind.name().to_owned(), detail, faults, headers: Box::new(headers) }
     }
 }
 

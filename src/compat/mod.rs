@@ -3,9 +3,16 @@
 //! knows of nothing behind the API: what holds there holds here, and what it refuses is refused here, by the service's own name of the
 //! field.
 
+mod draft;
+mod ids;
 mod inner;
+mod mail;
 mod places;
+mod postmark;
+mod query;
 mod resend;
+mod service;
+mod suppressed;
 
 use std::sync::Arc;
 
@@ -24,7 +31,9 @@ pub(crate) fn with_dialects(api_router: Router, api: &Arc<Api>, dialects: &[Dial
     let mut router = Router::new();
     for dialect in dialects {
         let routes = match dialect {
+            Dialect::Postmark => postmark::routes(),
             Dialect::Resend => resend::routes(),
+            _ => Router::new(),
         };
         router = router.merge(routes.clone()).nest(&format!("/compat/{}", dialect.name()), routes);
     }

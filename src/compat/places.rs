@@ -3,7 +3,7 @@
 use crate::domain::fault::Fault;
 
 /// Pointers of ours, and the names that a service has for what stands there.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Places(Vec<(String, String)>);
 
 impl Places {
@@ -14,8 +14,9 @@ impl Places {
 
     /// The places of a part that stands at `pointer` in ours, and at `name` in theirs.
     pub fn put_below(&mut self, pointer: &str, name: &str, part: Self) {
-        self.0
-            .extend(part.0.into_iter().map(|(ours, theirs)| (format!("{pointer}{ours}"), format!("{name}.{theirs}"))));
+        self.0.extend(part.0.into_iter().map(|(ours, theirs)| {
+            (format!("{pointer}{ours}"), if name.is_empty() { theirs } else { format!("{name}.{theirs}") })
+        }));
     }
 
     /// A fault in their words: which field, and what is wrong with it.

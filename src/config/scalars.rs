@@ -128,15 +128,38 @@ written_as_text!(Listen);
 /// A service whose HTTP API is understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
+    AliCloud,
+    AokSend,
+    Mailgun,
+    Postmark,
     Resend,
+    SendCloud,
+    SendGrid,
+    Ses,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 1] = [Self::Resend];
+    pub const ALL: [Self; 8] = [
+        Self::AliCloud,
+        Self::AokSend,
+        Self::Mailgun,
+        Self::Postmark,
+        Self::Resend,
+        Self::SendCloud,
+        Self::SendGrid,
+        Self::Ses,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AliCloud => "alicloud",
+            Self::AokSend => "aoksend",
+            Self::Mailgun => "mailgun",
+            Self::Postmark => "postmark",
             Self::Resend => "resend",
+            Self::SendCloud => "sendcloud",
+            Self::SendGrid => "sendgrid",
+            Self::Ses => "ses",
         }
     }
 }

@@ -17,6 +17,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
+/// The instant so many seconds after the Unix epoch, if there is one that can be written.
+pub fn from_unix(seconds: i64) -> Option<Timestamp> {
+    OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|at| (0..=9999).contains(&at.year()))
+}
+
 /// A source of random bytes.
 pub trait Rng: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);

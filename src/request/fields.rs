@@ -42,6 +42,19 @@ impl<'f> Fields<'f> {
         Self { map, at: at.into(), asked: Vec::with_capacity(32), faults }
     }
 
+    /// The same of any value: what is no object has that for its only fault.
+    pub fn of(value: Value, at: impl Into<String>, faults: &'f mut Vec<Fault>) -> Self {
+        let at = at.into();
+        let map = match value {
+            Value::Object(map) => map,
+            other => {
+                faults.push(wrong_type(at.clone(), "an object", &other));
+                Map::new()
+            }
+        };
+        Self::new(map, at, faults)
+    }
+
     /// The pointer (RFC 6901) of a field.
     pub fn pointer(&self, name: &str) -> String {
         format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
@@ -103,6 +116,16 @@ impl<'f> Fields<'f> {
             Value::String(text) => Some(text),
             other => self.wrong_type(name, "a string", &other),
         }
+    }
+
+    /// A text that must be given.
+    pub fn required(&mut self, name: &'static str) -> Option<String> {
+        let is_there = self.has(name);
+        let text = self.string(name);
+        if !is_there {
+            self.fault(name, FaultCode::Required, "must be given");
+        }
+        text
     }
 
     pub fn bool(&mut self, name: &'static str) -> Option<bool> {

@@ -111,7 +111,7 @@ const ROOMS: [(&str, &[&str]); 40] = [
     ),
     ("spam", &["config", "net"]),
     ("console", &["api"]),
-    ("compat", &["request", "domain", "config", "submit", "api"]),
+    ("compat", &["request", "compose", "domain", "config", "submit", "api"]),
     ("app", &["*"]),
     ("cluster", &["domain", "ambient", "config", "store", "telemetry", "terminal"]),
     ("bench", &["domain", "ambient", "config", "telemetry", "store", "accounts", "cluster", "terminal"]),

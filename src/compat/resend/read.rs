@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::response::Response;
-use mail_parser::{MessageParser, PartType};
 use serde_json::{Map, Value, json};
 
-use super::{Error, answer, id_of, uuid_of};
+use super::{Error, Resend};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Caller, Inner, Refusal};
+use crate::compat::ids::{id_of, uuid_of};
+use crate::compat::inner::{Call, Inner};
+use crate::compat::mail::{Letter, of_kind};
 use crate::compat::places::Places;
-use crate::domain::fault::{Fault, FaultCode};
-use crate::domain::nesting::bounded;
+use crate::compat::service::{By, fault, list as list_of, ok, text};
+use crate::domain::fault::FaultCode;
 
 /// Which part of a list.
 #[derive(Debug, Default)]
@@ -31,7 +32,9 @@ impl Page {
                 "limit" => page.limit = Some(value.parse().unwrap_or_default()),
                 "after" => page.after = Some(value),
                 "before" => {
-                    return Err(Error::new(422, "validation_error", "`before` is not understood: go on with `after`"));
+                    return Err(
+                        fault("before", FaultCode::InvalidParameter, "is not understood: go on with `after`").into()
+                    );
                 }
                 _ => others.push((name, value)),
             }
@@ -43,7 +46,7 @@ impl Page {
     pub fn query(&self, prefix: &str) -> Result<String, Error> {
         let limit = self.limit.unwrap_or(20);
         if !(1..=100).contains(&limit) {
-            return Err(Error::new(422, "validation_error", "`limit` must be from 1 to 100"));
+            return Err(fault("limit", FaultCode::InvalidParameter, "must be from 1 to 100").into());
         }
         let cursor = self.after.as_deref().map(|after| id_of(prefix, after)).transpose()?;
         Ok(format!("limit={limit}{}", cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"))))
@@ -51,44 +54,34 @@ impl Page {
 }
 
 /// One email, with its words, as long as they are kept.
-pub async fn get(State(inner): State<Arc<Inner>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Error> {
+pub async fn get(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Resend>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
     let id = id_of("msg", &id)?;
     let message = inner.call(&caller, Call::get(format!("/v1/messages/{id}"))).await?.json();
     let mut email = summary(&message);
     email.insert("object".to_owned(), "email".into());
-    let raw = inner.call(&caller, Call::get(format!("/v1/messages/{id}/raw"))).await;
-    let raw = raw.map(|raw| raw.bytes).unwrap_or_default();
-    let parsed = MessageParser::default().parse(bounded(&raw));
-    let part = |is_html: bool| {
-        let parsed = parsed.as_ref()?;
-        parsed.parts.iter().find_map(|part| match &part.body {
-            PartType::Html(text) if is_html => Some(text.to_string()),
-            PartType::Text(text) if !is_html => Some(text.to_string()),
-            _ => None,
-        })
-    };
-    email.insert("html".to_owned(), part(true).into());
-    email.insert("text".to_owned(), part(false).into());
-    let reply_to = parsed
-        .as_ref()
-        .and_then(|parsed| parsed.reply_to())
-        .map(|list| list.iter().filter_map(|one| one.address.as_ref().map(ToString::to_string)).collect::<Vec<_>>());
-    email.insert("reply_to".to_owned(), json!(reply_to));
+    let letter = Letter::of(&inner, &caller, &id).await?;
+    email.insert("html".to_owned(), letter.html.into());
+    email.insert("text".to_owned(), letter.text.into());
+    email.insert("reply_to".to_owned(), json!(letter.reply_to));
     let tags = message["metadata"].as_object().into_iter().flatten();
     let tags = tags.map(|(name, value)| json!({"name": name, "value": value}));
     email.insert("tags".to_owned(), tags.collect());
-    Ok(answer(StatusCode::OK, &email.into()))
+    Ok(ok(&email.into()))
 }
 
 /// The project's emails, newest first.
 pub async fn list(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
     let (page, others) = Page::of(pairs)?;
     if let Some((name, _)) = others.first() {
-        return Err(Error::new(422, "validation_error", format!("`{name}` is not a parameter here")));
+        return Err(fault(name, FaultCode::UnknownParameter, "is not a parameter here").into());
     }
     let listed = inner.call(&caller, Call::get(format!("/v1/messages?{}", page.query("msg")?))).await?.json();
     let emails = listed["data"].as_array().into_iter().flatten().map(|message| Value::Object(summary(message)));
@@ -98,13 +91,13 @@ pub async fn list(
 /// A page in Resend's form.
 pub fn page_of(listed: &Value, entries: &[Value]) -> Response {
     let has_more = !listed["next_cursor"].is_null();
-    answer(StatusCode::OK, &json!({"object": "list", "has_more": has_more, "data": entries}))
+    ok(&json!({"object": "list", "has_more": has_more, "data": entries}))
 }
 
 /// Another time for what is scheduled.
 pub async fn reschedule(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     Path(id): Path<String>,
     body: UnreadBody,
 ) -> Result<Response, Error> {
@@ -114,19 +107,18 @@ pub async fn reschedule(
     places.put("/send_at", "scheduled_at");
     let at = value["scheduled_at"].as_str().filter(|_| value.as_object().is_some_and(|map| map.len() == 1));
     let Some(at) = at else {
-        let fault = Fault::new("/scheduled_at", FaultCode::Required, "must be given, and nothing else");
-        return Err(Error::of(Refusal::faulty(vec![fault]), &places));
+        return Err(fault("scheduled_at", FaultCode::Required, "must be given, and nothing else").into());
     };
     let map = Map::from_iter([("send_at".to_owned(), at.into())]);
     let call = Call::new(Method::PATCH, format!("/v1/messages/{id}")).body(map, sent);
-    let edited = inner.call(&caller, call).await.map_err(|refusal| Error::of(refusal, &places))?.json();
+    let edited = inner.call(&caller, call).await.map_err(|refusal| Error::of(refusal, places))?.json();
     done(&id, &edited, "edited")
 }
 
 /// Cancels what is scheduled, or waits for its next try.
 pub async fn cancel(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let id = id_of("msg", &id)?;
@@ -137,26 +129,21 @@ pub async fn cancel(
 
 /// What became of a wish: it came too late unless something was done.
 fn done(id: &str, recalled: &Value, word: &str) -> Result<Response, Error> {
-    let recipients = recalled["recipients"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let recipients = list_of(recalled, "recipients");
     if !recipients.is_empty() && recipients.iter().all(|recipient| recipient["result"] != word) {
-        return Err(Error::new(422, "validation_error", "too late: the email was sent, or is being sent"));
+        return Err(fault("", FaultCode::Conflict, "too late: the email was sent, or is being sent").into());
     }
-    Ok(answer(StatusCode::OK, &json!({"object": "email", "id": uuid_of(id)})))
+    Ok(ok(&json!({"object": "email", "id": uuid_of(id)})))
 }
 
 /// What a list shows of an email.
 fn summary(message: &Value) -> Map<String, Value> {
-    let recipients = message["recipients"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of = |kind: &str| -> Vec<&Value> {
-        recipients.iter().filter(|recipient| recipient["kind"] == kind).map(|recipient| &recipient["email"]).collect()
-    };
+    let recipients = list_of(message, "recipients");
+    let of = |kind: &str| of_kind(message, kind);
     let or_none = |list: Vec<&Value>| if list.is_empty() { Value::Null } else { json!(list) };
     let entries = [
-        ("id", uuid_of(message["id"].as_str().unwrap_or_default()).into()),
-        (
-            "message_id",
-            format!("<{}>", message["message_id"].as_str().unwrap_or_default().trim_matches(['<', '>'])).into(),
-        ),
+        ("id", uuid_of(text(message, "id")).into()),
+        ("message_id", format!("<{}>", text(message, "message_id").trim_matches(['<', '>'])).into()),
         ("to", json!(of("to"))),
         ("cc", or_none(of("cc"))),
         ("bcc", or_none(of("bcc"))),

@@ -3,46 +3,42 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Error, answer, uuid_of};
+use super::{Error, Resend};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Caller, IDEMPOTENCY_KEY, Inner, Refusal, pass_on};
-use crate::compat::places::Places;
+use crate::compat::draft::{Draft, Item, send_many};
+use crate::compat::ids::uuid_of;
+use crate::compat::inner::{IDEMPOTENCY_KEY, Inner, pass_on};
+use crate::compat::service::{By, fault, ok, text};
 use crate::domain::clock::{Timestamp, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
-use crate::request::fields::{Fields, wrong_type};
+use crate::request::fields::Fields;
 
 /// Whether a batch is taken as far as it can be.
 const VALIDATION: &str = "x-batch-validation";
 const BATCH_MAX: usize = 100;
 
 /// Fields that are the same in both.
-const SAME: [&str; 8] = ["from", "to", "cc", "bcc", "reply_to", "subject", "html", "text"];
+const SAME: [&str; 9] = ["from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers"];
 
 /// Sends one email.
 pub async fn one(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     headers: HeaderMap,
     body: UnreadBody,
 ) -> Result<Response, Error> {
     let (value, sent) = inner.read(body).await?;
-    let mut faults = Vec::new();
-    let mut places = Places::default();
-    let map = email(value, inner.api.clock.now(), (&mut faults, &mut places));
-    if !faults.is_empty() {
-        return Err(Error::of(Refusal::faulty(faults), &Places::default()));
-    }
-    let call = Call::new(Method::POST, "/v1/send".to_owned()).body(map, sent);
-    let taken = inner.call(&caller, call.key(headers.get(&IDEMPOTENCY_KEY).cloned())).await;
-    let taken = taken.map_err(|refusal| Error::of(refusal, &places))?;
-    let id = uuid_of(taken.json()["id"].as_str().unwrap_or_default());
-    let mut response = answer(StatusCode::OK, &json!({"id": id}));
+    let draft = email(value, inner.api.clock.now())?;
+    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await;
+    let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let id = uuid_of(text(&taken.json(), "id"));
+    let mut response = ok(&json!({"id": id}));
     pass_on(&taken.headers, &mut response);
     Ok(response)
 }
@@ -50,106 +46,66 @@ pub async fn one(
 /// Sends up to a hundred, all or none of them; or, where that is asked for, those that are sound.
 pub async fn batch(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     headers: HeaderMap,
     body: UnreadBody,
 ) -> Result<Response, Error> {
     let (value, sent) = inner.read(body).await?;
     let Value::Array(emails) = value else {
-        return Err(Error::new(422, "validation_error", "the body must be a list of emails"));
+        return Err(fault("", FaultCode::WrongType, "the body must be a list of emails").into());
     };
     if emails.len() > BATCH_MAX {
-        return Err(Error::new(422, "validation_error", format!("{} emails; the limit is {BATCH_MAX}", emails.len())));
+        let detail = format!("{} emails; the limit is {BATCH_MAX}", emails.len());
+        return Err(fault("", FaultCode::TooMany, detail).into());
     }
-    let mode = match headers.get(VALIDATION).map(|value| value.to_str().unwrap_or_default()) {
-        None | Some("strict") => "strict",
-        Some("permissive") => "permissive",
-        Some(_) => return Err(Error::new(422, "validation_error", "x-batch-validation must be strict or permissive")),
+    let is_strict = match headers.get(VALIDATION).map(|value| value.to_str().unwrap_or_default()) {
+        None | Some("strict") => true,
+        Some("permissive") => false,
+        Some(_) => {
+            return Err(fault(VALIDATION, FaultCode::InvalidParameter, "must be strict or permissive").into());
+        }
     };
-    let (now, mut places, mut messages, mut wrong) = (inner.api.clock.now(), Places::default(), Vec::new(), Vec::new());
-    for (at, value) in emails.into_iter().enumerate() {
-        let mut faults = Vec::new();
-        let mut of_one = Places::default();
-        let map = email(value, now, (&mut faults, &mut of_one));
-        if faults.is_empty() {
-            messages.push((at, map, of_one));
-            continue;
+    let now = inner.api.clock.now();
+    let items = emails.into_iter().enumerate();
+    let items = items.map(|(at, value)| Item { name: format!("emails[{at}]"), read: email(value, now) }).collect();
+    let key = headers.get(&IDEMPOTENCY_KEY).cloned();
+    let outcomes = send_many((&inner, &caller), items, is_strict, sent, key).await;
+    let outcomes = outcomes.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let (mut data, mut errors) = (Vec::new(), Vec::new());
+    for (index, outcome) in outcomes.each.into_iter().enumerate() {
+        match outcome {
+            Ok(taken) => data.push(json!({"id": uuid_of(text(&taken, "id"))})),
+            Err((_, message)) => errors.push(json!({"index": index, "message": message})),
         }
-        wrong.push((at, Refusal::faulty(faults).told(&Places::default())));
     }
-    if let Some((at, told)) = wrong.first().filter(|_| mode == "strict") {
-        return Err(Error::new(422, "validation_error", format!("emails[{at}]: {told}")));
-    }
-    let positions: Vec<_> = messages.iter().map(|(at, ..)| *at).collect();
-    let mut list = Vec::with_capacity(messages.len());
-    for (index, (at, map, of_one)) in messages.into_iter().enumerate() {
-        places.put(format!("/messages/{index}"), format!("emails[{at}]"));
-        places.put_below(&format!("/messages/{index}"), &format!("emails[{at}]"), of_one);
-        list.push(Value::Object(map));
-    }
-    let mut ids = Vec::new();
-    let mut headers_of_answer = HeaderMap::new();
-    if !list.is_empty() || wrong.is_empty() {
-        let map = Map::from_iter([("messages".to_owned(), list.into()), ("mode".to_owned(), mode.into())]);
-        let call = Call::new(Method::POST, "/v1/send/batch".to_owned()).body(map, sent);
-        let taken = inner.call(&caller, call.key(headers.get(&IDEMPOTENCY_KEY).cloned())).await;
-        let taken = taken.map_err(|refusal| Error::of(refusal, &places))?;
-        for (index, result) in taken.json()["results"].as_array().into_iter().flatten().enumerate() {
-            match result["id"].as_str() {
-                Some(id) => ids.push(json!({"id": uuid_of(id)})),
-                None => wrong.push((
-                    positions.get(index).copied().unwrap_or(index),
-                    Refusal::of_problem(&result["error"]).told(&places),
-                )),
-            }
-        }
-        headers_of_answer = taken.headers;
-    }
-    wrong.sort_by_key(|(at, _)| *at);
-    let mut body = json!({"data": ids});
-    if mode == "permissive" {
-        let errors = wrong.into_iter().map(|(index, message)| json!({"index": index, "message": message}));
-        body["errors"] = errors.collect();
-    }
-    let mut response = answer(StatusCode::OK, &body);
-    pass_on(&headers_of_answer, &mut response);
+    let body = if is_strict { json!({"data": data}) } else { json!({"data": data, "errors": errors}) };
+    let mut response = ok(&body);
+    pass_on(&outcomes.headers, &mut response);
     Ok(response)
 }
 
-/// An email in the words of a send request, and where what stands.
-fn email(value: Value, now: Timestamp, (faults, places): (&mut Vec<Fault>, &mut Places)) -> Map<String, Value> {
-    let mut out = Map::new();
-    let map = match value {
-        Value::Object(map) => map,
-        other => {
-            faults.push(wrong_type(String::new(), "an object", &other));
-            return out;
-        }
-    };
-    let mut fields = Fields::new(map, "", faults);
+/// An email in the words of a send request.
+fn email(value: Value, now: Timestamp) -> Result<Draft, Vec<Fault>> {
+    let (mut draft, mut faults) = (Draft::default(), Vec::new());
+    let mut fields = Fields::of(value, "", &mut faults);
     for name in SAME {
-        if let Some(value) = fields.take(name) {
-            out.insert(name.to_owned(), value);
-        }
-    }
-    if let Some(headers) = fields.take("headers") {
-        out.insert("headers".to_owned(), headers);
+        draft.put_some(name, fields.take(name), name);
     }
     if let Some(text) = fields.string("scheduled_at") {
-        places.put("/send_at", "scheduled_at");
-        out.insert("send_at".to_owned(), soon(&text, now).map_or(text, rfc3339).into());
+        draft.put("send_at", soon(&text, now).map_or(text, rfc3339), "scheduled_at");
     }
-    if let Some(tags) = tags(&mut fields) {
-        places.put("/metadata", "tags");
-        out.insert("metadata".to_owned(), tags.into());
+    draft.put_some("metadata", tags(&mut fields), "tags");
+    if let Some(map) = fields.object("template") {
+        let mut inner = Fields::new(map, "/template", fields.faults);
+        if let Some(id) = inner.required("id") {
+            draft.template(id, "template.id");
+        }
+        if let Some(variables) = inner.take("variables") {
+            draft.set("template", "variables", variables, "template.variables");
+        }
+        inner.finish();
     }
-    if let Some(template) = template(&mut fields) {
-        places.put("/template/alias", "template.id");
-        out.insert("template".to_owned(), template.into());
-    }
-    if let Some(files) = attachments(&mut fields) {
-        out.insert("attachments".to_owned(), files.into());
-    }
+    draft.put_some("attachments", attachments(&mut fields), "attachments");
     if fields.take("topic_id").is_some() {
         fields.fault(
             "topic_id",
@@ -158,23 +114,15 @@ fn email(value: Value, now: Timestamp, (faults, places): (&mut Vec<Fault>, &mut 
         );
     }
     fields.finish();
-    out
+    if faults.is_empty() { Ok(draft) } else { Err(faults) }
 }
 
 /// Pairs of `{name, value}`.
 fn tags(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
-    let list = fields.list("tags")?;
-    let (at, mut out) = (fields.pointer("tags"), Map::new());
-    for (index, item) in list.into_iter().enumerate() {
-        let Value::Object(map) = item else {
-            fields.faults.push(wrong_type(format!("{at}/{index}"), "an object", &item));
-            continue;
-        };
-        let mut pair = Fields::new(map, format!("{at}/{index}"), fields.faults);
-        let (name, value) = (pair.string("name"), pair.string("value"));
-        if name.is_none() {
-            pair.fault("name", FaultCode::Required, "must be given");
-        }
+    let mut out = Map::new();
+    for (index, item) in fields.list("tags")?.into_iter().enumerate() {
+        let mut pair = Fields::of(item, format!("/tags/{index}"), fields.faults);
+        let (name, value) = (pair.required("name"), pair.string("value"));
         pair.finish();
         if let Some(name) = name {
             out.insert(name, value.unwrap_or_default().into());
@@ -183,31 +131,10 @@ fn tags(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
     Some(out)
 }
 
-/// A template by its id or its alias: Resend has one field for both.
-fn template(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
-    let map = fields.object("template")?;
-    let mut inner = Fields::new(map, fields.pointer("template"), fields.faults);
-    let (id, variables) = (inner.string("id"), inner.take("variables"));
-    if id.is_none() {
-        inner.fault("id", FaultCode::Required, "must be given: the id or the alias of a template");
-    }
-    inner.finish();
-    let id = id?;
-    let name = if id.starts_with("tpl_") { "id" } else { "alias" };
-    let mut out = Map::from_iter([(name.to_owned(), id.into())]);
-    out.extend(variables.map(|variables| ("variables".to_owned(), variables)));
-    Some(out)
-}
-
 fn attachments(fields: &mut Fields<'_>) -> Option<Vec<Value>> {
-    let list = fields.list("attachments")?;
-    let (at, mut out) = (fields.pointer("attachments"), Vec::with_capacity(list.len()));
-    for (index, item) in list.into_iter().enumerate() {
-        let Value::Object(map) = item else {
-            fields.faults.push(wrong_type(format!("{at}/{index}"), "an object", &item));
-            continue;
-        };
-        let mut file = Fields::new(map, format!("{at}/{index}"), fields.faults);
+    let mut out = Vec::new();
+    for (index, item) in fields.list("attachments")?.into_iter().enumerate() {
+        let mut file = Fields::of(item, format!("/attachments/{index}"), fields.faults);
         let mut mapped = Map::new();
         for (theirs, ours) in [
             ("filename", "filename"),
@@ -269,13 +196,11 @@ mod tests {
     #[test]
     fn an_email_comes_to_a_send_request() {
         let now = datetime!(2026-11-28 5:00 UTC);
-        let (mut faults, mut places) = (Vec::new(), Places::default());
         let given = json!({"from": "a@b.c", "to": ["d@e.f"], "subject": "s", "html": "<p>", "cc": null, "scheduled_at": "in 2 hours",
             "tags": [{"name": "kind", "value": "receipt"}], "template": {"id": "welcome", "variables": {"x": 1}},
             "attachments": [{"filename": "a", "content": [104, 105]}, {"filename": "b", "content": {"type": "Buffer", "data": [104]}},
                 {"filename": "c", "content": "aGk=", "content_id": "i"}]});
-        let map = email(given, now, (&mut faults, &mut places));
-        assert_eq!(faults, []);
+        let map = email(given, now).unwrap().map;
         let wanted = json!({"from": "a@b.c", "to": ["d@e.f"], "subject": "s", "html": "<p>", "send_at": "2026-11-28T07:00:00.000000Z",
             "metadata": {"kind": "receipt"}, "template": {"alias": "welcome", "variables": {"x": 1}},
             "attachments": [{"filename": "a", "content": "aGk="}, {"filename": "b", "content": "aA=="},
@@ -283,7 +208,7 @@ mod tests {
         assert_eq!(Value::Object(map), wanted);
         let given =
             json!({"form": "a@b.c", "topic_id": "t", "attachments": [{"path": "https://a"}], "tags": [{"value": 1}]});
-        email(given, now, (&mut faults, &mut places));
+        let faults = email(given, now).unwrap_err();
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(pointers, ["/tags/0/value", "/tags/0/name", "/attachments/0/path", "/topic_id", "/form"]);
     }

@@ -8,15 +8,22 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::read::{Page, page_of};
-use super::{Error, answer, id_of, uuid_of};
+use super::{Error, Resend};
 use crate::api::body::UnreadBody;
+use crate::compat::ids::{id_of, uuid_of};
 use crate::compat::inner::{Call, Caller, Inner, Refusal};
-use crate::compat::places::Places;
+use crate::compat::service::{By, answer, fault, ok, text};
+use crate::compat::suppressed::{self, Entry, find};
+use crate::domain::fault::FaultCode;
 
 const MANY_MAX: usize = 100;
 
 /// Adds one address.
-pub async fn add(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
+pub async fn add(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Resend>,
+    body: UnreadBody,
+) -> Result<Response, Error> {
     let (value, sent) = inner.read(body).await?;
     let map = object(value)?;
     let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, sent);
@@ -25,28 +32,31 @@ pub async fn add(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBo
 }
 
 /// Adds up to a hundred.
-pub async fn add_many(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
+pub async fn add_many(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Resend>,
+    body: UnreadBody,
+) -> Result<Response, Error> {
     let (value, sent) = inner.read(body).await?;
     let emails = list_in(object(value)?, "emails")?;
-    let mut places = Places::default();
-    for at in 0..emails.len() {
-        places.put(format!("/suppressions/{at}/email"), format!("emails[{at}]"));
-    }
-    let entries: Vec<_> = emails.iter().map(|email| json!({"email": email})).collect();
-    let map = Map::from_iter([("suppressions".to_owned(), entries.into())]);
-    let call = Call::new(Method::POST, "/v1/suppressions".to_owned()).body(map, sent);
-    inner.call(&caller, call).await.map_err(|refusal| Error::of(refusal, &places))?;
+    let entries: Vec<_> = emails.iter().map(|email| Entry::new(email.clone(), "manual")).collect();
+    let added = suppressed::add(&inner, &caller, &entries, |at| format!("emails[{at}]"), sent).await;
+    added.map_err(|(refusal, places)| Error::of(refusal, places))?;
     let mut added = Vec::with_capacity(emails.len());
     for email in &emails {
         if let Some(found) = find(&inner, &caller, email).await?.first() {
             added.push(json!({"object": "suppression", "id": uuid_of(text(found, "id"))}));
         }
     }
-    Ok(answer(StatusCode::OK, &json!({"data": added})))
+    Ok(ok(&json!({"data": added})))
 }
 
 /// Takes up to a hundred off the list, by address or by id.
-pub async fn remove_many(State(inner): State<Arc<Inner>>, caller: Caller, body: UnreadBody) -> Result<Response, Error> {
+pub async fn remove_many(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Resend>,
+    body: UnreadBody,
+) -> Result<Response, Error> {
     let (value, _) = inner.read(body).await?;
     let map = object(value)?;
     let name = if map.contains_key("ids") { "ids" } else { "emails" };
@@ -58,13 +68,13 @@ pub async fn remove_many(State(inner): State<Arc<Inner>>, caller: Caller, body: 
             removed.push(json!({"object": "suppression", "id": uuid_of(id), "deleted": true}));
         }
     }
-    Ok(answer(StatusCode::OK, &json!({"data": removed})))
+    Ok(ok(&json!({"data": removed})))
 }
 
 /// The list, newest first.
 pub async fn list(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
     let (page, others) = Page::of(pairs)?;
@@ -72,8 +82,11 @@ pub async fn list(
     for (name, value) in others {
         match (name.as_str(), value.as_str()) {
             ("origin", "bounce" | "complaint" | "manual") => query.push_str(&format!("&reason={value}")),
-            ("origin", _) => return Err(wrong("`origin` must be bounce, complaint or manual")),
-            _ => return Err(wrong(&format!("`{name}` is not a parameter here"))),
+            ("origin", _) => {
+                let detail = "must be bounce, complaint or manual";
+                return Err(fault("origin", FaultCode::InvalidParameter, detail).into());
+            }
+            _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
     let listed = inner.call(&caller, Call::get(format!("/v1/suppressions?{query}"))).await?.json();
@@ -82,19 +95,23 @@ pub async fn list(
 }
 
 /// One entry, by its id or its address.
-pub async fn get(State(inner): State<Arc<Inner>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Error> {
+pub async fn get(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Resend>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
     let ids = ids_of(&inner, &caller, &id).await?;
     let id = ids.first().ok_or_else(Refusal::not_found)?;
     let found = inner.call(&caller, Call::get(format!("/v1/suppressions/{id}"))).await?.json();
     let mut entry = entry(&found);
     entry.insert("object".to_owned(), "suppression".into());
-    Ok(answer(StatusCode::OK, &entry.into()))
+    Ok(ok(&entry.into()))
 }
 
 /// Takes an entry off the list, by its id, or all of an address.
 pub async fn remove(
     State(inner): State<Arc<Inner>>,
-    caller: Caller,
+    By(caller, _): By<Resend>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let ids = ids_of(&inner, &caller, &id).await?;
@@ -102,7 +119,7 @@ pub async fn remove(
     for id in &ids {
         inner.call(&caller, Call::new(Method::DELETE, format!("/v1/suppressions/{id}"))).await?;
     }
-    Ok(answer(StatusCode::OK, &json!({"object": "suppression", "id": uuid_of(first), "deleted": true})))
+    Ok(ok(&json!({"object": "suppression", "id": uuid_of(first), "deleted": true})))
 }
 
 /// The ids of entries that are named by an id, or by an address.
@@ -112,15 +129,6 @@ async fn ids_of(inner: &Inner, caller: &Caller, named: &str) -> Result<Vec<Strin
     }
     let found = find(inner, caller, named).await?;
     Ok(found.iter().map(|found| text(found, "id").to_owned()).collect())
-}
-
-/// The entries of an address for all mail.
-async fn find(inner: &Inner, caller: &Caller, email: &str) -> Result<Vec<Value>, Error> {
-    let map = Map::from_iter([("addresses".to_owned(), json!([email]))]);
-    let call = Call::new(Method::POST, "/v1/suppressions/check".to_owned()).body(map, inner.unsent());
-    let checked = inner.call(caller, call).await?.json();
-    let entries = checked["data"][0]["suppressions"].as_array().into_iter().flatten();
-    Ok(entries.filter(|entry| entry["scope"] == "project").cloned().collect())
 }
 
 /// An entry in Resend's words.
@@ -144,7 +152,7 @@ fn entry(found: &Value) -> Map<String, Value> {
 fn object(value: Value) -> Result<Map<String, Value>, Error> {
     match value {
         Value::Object(map) => Ok(map),
-        _ => Err(wrong("the body must be an object")),
+        _ => Err(fault("", FaultCode::WrongType, "the body must be an object").into()),
     }
 }
 
@@ -157,14 +165,9 @@ fn list_in(mut map: Map<String, Value>, name: &str) -> Result<Vec<String>, Error
         .and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
     match texts {
         Some(texts) if map.is_empty() && (1..=MANY_MAX).contains(&texts.len()) => Ok(texts),
-        _ => Err(wrong(&format!("`{name}` must be a list of 1 to {MANY_MAX} texts, and nothing else given"))),
+        _ => {
+            let detail = format!("must be a list of 1 to {MANY_MAX} texts, and nothing else given");
+            Err(fault(name, FaultCode::WrongType, detail).into())
+        }
     }
-}
-
-fn wrong(message: &str) -> Error {
-    Error::new(422, "validation_error", message)
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
 }

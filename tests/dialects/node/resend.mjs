@@ -1,6 +1,6 @@
 // Resend's own SDK for Node, against a service that speaks its language. Prints a line of JSON for each call: what the SDK gave.
 //
-// RESEND_BASE_URL says where; MAILWRIGHT_KEY is the key; the first argument is the directory that holds node_modules.
+// MAILWRIGHT_BASE says where; MAILWRIGHT_KEY is the key; the first argument is the directory that holds node_modules.
 
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 const require = createRequire(join(process.argv[2], 'package.json'));
 const { Resend } = require('resend');
 
-const resend = new Resend(process.env.MAILWRIGHT_KEY);
+const resend = new Resend(process.env.MAILWRIGHT_KEY, { baseUrl: process.env.MAILWRIGHT_BASE });
 const say = (call, result) => console.log(JSON.stringify({ call, data: result.data, error: result.error }));
 
 const whole = {
@@ -66,8 +66,8 @@ say('bad attachment', await resend.emails.send(plain('s', { attachments: [{ file
 say('bad key', await resend.emails.send(plain('s'), { idempotencyKey: 'k'.repeat(300) }));
 say('bad time', await resend.emails.send(plain('s', { scheduledAt: 'tomorrow at nine' })));
 say('get nobody', await resend.emails.get('00000000-0000-7000-8000-000000000000'));
-say('wrong key', await new Resend('mw_live_wrong').emails.send(plain('s')));
-say('reader', await new Resend(process.env.MAILWRIGHT_READER).emails.send(plain('s')));
+say('wrong key', await new Resend('mw_live_wrong', { baseUrl: process.env.MAILWRIGHT_BASE }).emails.send(plain('s')));
+say('reader', await new Resend(process.env.MAILWRIGHT_READER, { baseUrl: process.env.MAILWRIGHT_BASE }).emails.send(plain('s')));
 
 say('suppress', await resend.suppressions.add({ email: 'gone@example.net' }));
 say('suppress many', await resend.suppressions.batch.add({ emails: ['a@example.net', 'b@example.net'] }));

@@ -1,6 +1,6 @@
 """Resend's own SDK for Python, against a service that speaks its language. Prints a line of JSON for each call.
 
-RESEND_API_URL says where; MAILWRIGHT_KEY is the key.
+MAILWRIGHT_BASE says where; MAILWRIGHT_KEY is the key.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 
 import resend
 
+resend.api_url = os.environ["MAILWRIGHT_BASE"]
 resend.api_key = os.environ["MAILWRIGHT_KEY"]
 
 

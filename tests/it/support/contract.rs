@@ -10,6 +10,21 @@ use super::schema::Schemas;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
+/// Where the paths of dialects begin.
+const THEIRS: [&str; 11] = [
+    "/compat/",
+    "/emails",
+    "/suppressions",
+    "/email",
+    "/messages/outbound",
+    "/message-streams",
+    "/v3/",
+    "/v2/email/",
+    "/index/api/",
+    "/apiv2/",
+    "/bounces",
+];
+
 /// The description, read once.
 pub static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
     let document = serde_saphyr::from_str(include_str!("../../../openapi.yaml")).unwrap();
@@ -121,7 +136,7 @@ impl Contract {
         let operation = self.operations().find(|operation| operation.takes(method, path));
         let Some(operation) = operation else {
             // Dialects have words of their services.
-            let is_theirs = ["/compat/", "/emails", "/suppressions"].iter().any(|start| path.starts_with(start));
+            let is_theirs = THEIRS.iter().any(|start| path.starts_with(start)) || path == "/";
             if is_json && !is_theirs {
                 self.check(self.schema("Problem"), &answer.json(), &format!("{method} {path}"));
             }

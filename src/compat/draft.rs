@@ -1,0 +1,170 @@
+//! A send request that is put together out of a service's words, and many of them at once.
+
+use axum::http::header::HeaderValue;
+use axum::http::{HeaderMap, Method};
+use serde_json::{Map, Value};
+
+use super::inner::{Answer, Call, Caller, Inner, Refusal, Sent};
+use super::places::Places;
+use crate::domain::fault::{Fault, FaultCode};
+
+/// A send request (`SendRequest` of `openapi.yaml`), and where what stood in the service's.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    pub map: Map<String, Value>,
+    pub places: Places,
+}
+
+impl Draft {
+    /// Our field `ours` has this value, which stood at `theirs`.
+    pub fn put(&mut self, ours: &str, value: impl Into<Value>, theirs: impl Into<String>) {
+        self.places.put(format!("/{ours}"), theirs);
+        self.map.insert(ours.to_owned(), value.into());
+    }
+
+    /// The same, if there is a value.
+    pub fn put_some(&mut self, ours: &str, value: Option<impl Into<Value>>, theirs: &str) {
+        if let Some(value) = value {
+            self.put(ours, value, theirs);
+        }
+    }
+
+    /// One more in a list of ours.
+    pub fn push(&mut self, ours: &str, value: impl Into<Value>, theirs: impl Into<String>) {
+        let list = self.map.entry(ours).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            self.places.put(format!("/{ours}/{}", list.len()), theirs);
+            list.push(value.into());
+        }
+    }
+
+    /// One more entry in an object of ours.
+    pub fn set(&mut self, ours: &str, name: &str, value: impl Into<Value>, theirs: impl Into<String>) {
+        let object = self.map.entry(ours).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(object) = object {
+            self.places.put(format!("/{ours}/{}", name.replace('~', "~0").replace('/', "~1")), theirs);
+            object.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// A template by its id or its alias: services have one field for both.
+    pub fn template(&mut self, named: String, theirs: &str) {
+        let name = if named.starts_with("tpl_") { "id" } else { "alias" };
+        self.set("template", name, named, theirs);
+        self.places.put("/template", theirs);
+    }
+
+    /// Sends it.
+    pub async fn send(
+        self,
+        inner: &Inner,
+        caller: &Caller,
+        sent: Sent,
+        key: Option<HeaderValue>,
+    ) -> Result<Answer, (Refusal, Places)> {
+        self.send_at("/v1/send", (inner, caller), sent, key).await
+    }
+
+    /// Does all but to send it.
+    pub async fn rehearse(self, inner: &Inner, caller: &Caller, sent: Sent) -> Result<Answer, (Refusal, Places)> {
+        self.send_at("/v1/send?dry_run=true", (inner, caller), sent, None).await
+    }
+
+    async fn send_at(
+        self,
+        path: &str,
+        (inner, caller): (&Inner, &Caller),
+        sent: Sent,
+        key: Option<HeaderValue>,
+    ) -> Result<Answer, (Refusal, Places)> {
+        let call = Call::new(Method::POST, path.to_owned()).body(self.map, sent).key(key);
+        inner.call(caller, call).await.map_err(|refusal| (refusal, self.places))
+    }
+}
+
+/// Refuses to make so many messages of what all of them have, if they came to more than a request may have.
+pub fn bounded(inner: &Inner, of_all: &Map<String, Value>, times: usize, name: &str) -> Result<(), Vec<Fault>> {
+    let (limit, each) =
+        (inner.api.http.body_limit.0, of_all.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>());
+    if each.saturating_mul(times) <= limit.max(each) {
+        return Ok(());
+    }
+    let detail = format!("{times} messages of {each} bytes are more than {limit} together: send fewer at once");
+    Err(vec![Fault::new(format!("/{name}"), FaultCode::TooMany, detail)])
+}
+
+/// Bytes of the texts in a value.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(map) => map.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        _ => 8,
+    }
+}
+
+/// One of many: its name in the service's request (`emails[3]`), and what reading it gave, with faults by its own names.
+pub struct Item {
+    pub name: String,
+    pub read: Result<Draft, Vec<Fault>>,
+}
+
+/// What became of many.
+pub struct Outcomes {
+    /// For each the answer of the API, or why it was not taken, in words.
+    pub each: Vec<Result<Value, (Refusal, String)>>,
+    pub headers: HeaderMap,
+}
+
+/// Sends many: all or none, or those that are sound.
+pub async fn send_many(
+    (inner, caller): (&Inner, &Caller),
+    items: Vec<Item>,
+    is_strict: bool,
+    sent: Sent,
+    key: Option<HeaderValue>,
+) -> Result<Outcomes, (Refusal, Places)> {
+    let (mut places, mut messages, mut each, mut positions) = (Places::default(), Vec::new(), Vec::new(), Vec::new());
+    for (at, Item { name, read }) in items.into_iter().enumerate() {
+        match read {
+            Ok(draft) => {
+                let pointer = format!("/messages/{}", messages.len());
+                places.put(pointer.clone(), name.clone());
+                places.put_below(&pointer, &name, draft.places);
+                messages.push(Value::Object(draft.map));
+                positions.push(at);
+                each.push(Ok(Value::Null));
+            }
+            Err(faults) => {
+                let mut theirs = Places::default();
+                theirs.put("", name);
+                let refusal = Refusal::faulty(faults);
+                if is_strict {
+                    return Err((refusal, theirs));
+                }
+                let told = refusal.told(&theirs);
+                each.push(Err((refusal, told)));
+            }
+        }
+    }
+    if messages.is_empty() && !each.is_empty() {
+        return Ok(Outcomes { each, headers: HeaderMap::new() });
+    }
+    let mode = if is_strict { "strict" } else { "permissive" };
+    let map = Map::from_iter([("messages".to_owned(), messages.into()), ("mode".to_owned(), mode.into())]);
+    let call = Call::new(Method::POST, "/v1/send/batch".to_owned()).body(map, sent).key(key);
+    let taken = match inner.call(caller, call).await {
+        Ok(taken) => taken,
+        Err(refusal) => return Err((refusal, places)),
+    };
+    for (at, result) in positions.into_iter().zip(super::service::list(&taken.json(), "results")) {
+        each[at] = if result["id"].is_string() {
+            Ok(result.clone())
+        } else {
+            let refusal = Refusal::of_problem(&result["error"]);
+            let told = refusal.told(&places);
+            Err((refusal, told))
+        };
+    }
+    Ok(Outcomes { each, headers: taken.headers })
+}

@@ -1,0 +1,182 @@
+//! `GET /messages/outbound`, `GET /messages/outbound/{id}/details`, `GET /messages/outbound/{id}/dump`
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::send::STREAM;
+use super::{Error, Postmark};
+use crate::compat::ids::{id_of, uuid_of};
+use crate::compat::inner::{Call, Inner};
+use crate::compat::mail::{Letter, of_kind};
+use crate::compat::query::{Ours, number};
+use crate::compat::service::{By, fault, list as list_of, ok, text};
+use crate::domain::fault::FaultCode;
+
+/// The farthest message that can be asked for, as with Postmark.
+const FARTHEST: usize = 10_000;
+const COUNT_MAX: usize = 500;
+
+/// The messages, newest first.
+pub async fn list(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Postmark>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Error> {
+    let (mut count, mut offset, mut query, mut metadata) = (100, 0, Ours::new("/v1/messages"), Vec::new());
+    for (name, value) in pairs {
+        match name.to_ascii_lowercase().as_str() {
+            "count" => count = number(&name, &value)?,
+            "offset" => offset = number(&name, &value)?,
+            "recipient" => query.put("to", &value),
+            "fromemail" => query.put("from", &value),
+            "tag" => query.put("tag", &value),
+            "subject" => query.put("q", &value),
+            "fromdate" => query.put("since", &instant(&value)),
+            "todate" => query.put("until", &instant(&value)),
+            "messagestream" if value == "outbound" => {}
+            "messagestream" => query.put("tag", &format!("{STREAM}{value}")),
+            "status" => match value.to_ascii_lowercase().as_str() {
+                "queued" => query.put("status", "queued"),
+                "sent" | "processed" => query.put("status", "delivered"),
+                _ => return Err(fault(&name, FaultCode::InvalidParameter, "must be queued or sent").into()),
+            },
+            lower if lower.starts_with("metadata_") => metadata.push((name["metadata_".len()..].to_owned(), value)),
+            _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
+        }
+    }
+    if count == 0 || count > COUNT_MAX {
+        let detail = format!("must be from 1 to {COUNT_MAX}");
+        return Err(fault("count", FaultCode::InvalidParameter, detail).into());
+    }
+    if count + offset > FARTHEST {
+        let detail = format!("count and offset must not be above {FARTHEST} together: go on with todate");
+        return Err(fault("offset", FaultCode::InvalidParameter, detail).into());
+    }
+    let is_wanted = |message: &Value| metadata.iter().all(|(name, value)| message["metadata"][name] == **value);
+    let (mut seen, mut messages, mut cursor) = (0, Vec::new(), None::<String>);
+    let end = loop {
+        let mut page = query.clone();
+        page.put("limit", &COUNT_MAX.to_string());
+        if let Some(cursor) = &cursor {
+            page.put("cursor", cursor);
+        }
+        let listed = inner.call(&caller, Call::get(page.path())).await?.json();
+        for message in list_of(&listed, "data").iter().filter(|message| is_wanted(message)) {
+            if seen >= offset && messages.len() < count {
+                messages.push(Value::Object(summary(message)));
+            }
+            seen += 1;
+        }
+        match listed["next_cursor"].as_str() {
+            None => break seen,
+            // How many there are is not counted: who goes on sees an empty page.
+            Some(_) if messages.len() == count => break FARTHEST,
+            Some(next) => cursor = Some(next.to_owned()),
+        }
+        if seen >= FARTHEST {
+            break FARTHEST;
+        }
+    };
+    Ok(ok(&json!({"TotalCount": end, "Messages": messages})))
+}
+
+/// Postmark's times are of days or of seconds, and without a zone they are here those of UTC.
+fn instant(text: &str) -> String {
+    match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        19 => format!("{}Z", text.replace(' ', "T")),
+        _ => text.to_owned(),
+    }
+}
+
+/// One message, with its words and what happened to it.
+pub async fn details(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Postmark>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let id = id_of("msg", &id)?;
+    let message = inner.call(&caller, Call::get(format!("/v1/messages/{id}"))).await?.json();
+    let letter = Letter::of(&inner, &caller, &id).await?;
+    let events = inner.call(&caller, Call::get(format!("/v1/messages/{id}/events?limit=500"))).await?.json();
+    let mut details = summary(&message);
+    details.insert("TextBody".to_owned(), letter.text.into());
+    details.insert("HtmlBody".to_owned(), letter.html.into());
+    details.insert("Attachments".to_owned(), json!(letter.attachments));
+    details.insert("Body".to_owned(), String::from_utf8_lossy(&letter.raw).into());
+    let events = list_of(&events, "data").iter().filter_map(event_of);
+    details.insert("MessageEvents".to_owned(), events.collect());
+    Ok(ok(&details.into()))
+}
+
+/// The message as it was sent.
+pub async fn dump(
+    State(inner): State<Arc<Inner>>,
+    By(caller, _): By<Postmark>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let id = id_of("msg", &id)?;
+    let raw = inner.call(&caller, Call::get(format!("/v1/messages/{id}/raw"))).await?.bytes;
+    Ok(ok(&json!({"Body": String::from_utf8_lossy(&raw)})))
+}
+
+/// An event in Postmark's words; `None`: it has none for it.
+fn event_of(event: &Value) -> Option<Value> {
+    let kind = match text(event, "type") {
+        "message.delivered" => "Delivered",
+        "message.bounced" | "message.bounced_later" | "message.expired" => "Bounced",
+        "message.deferred" => "Transient",
+        "message.opened" => "Opened",
+        "message.clicked" => "LinkClicked",
+        "message.unsubscribed" | "message.complained" => "SubscriptionChanged",
+        _ => return None,
+    };
+    let reply = &event["reply"];
+    let words = format!("{} {}", reply["code"].as_i64().unwrap_or_default(), text(reply, "text"));
+    let details = match kind {
+        "Delivered" => json!({"DeliveryMessage": words, "DestinationServer": reply["host"], "DestinationIP": ""}),
+        "Bounced" | "Transient" => json!({"Summary": words, "DestinationServer": reply["host"]}),
+        "LinkClicked" => json!({"Summary": "", "Link": event["engagement"]["url"]}),
+        _ => json!({"Summary": ""}),
+    };
+    let (recipient, at) = (&event["email"], &event["occurred_at"]);
+    Some(json!({"Recipient": recipient, "Type": kind, "ReceivedAt": at, "Details": details}))
+}
+
+/// What a list shows of a message.
+fn summary(message: &Value) -> Map<String, Value> {
+    let of = |kind: &str| -> Vec<Value> {
+        of_kind(message, kind).into_iter().map(|email| json!({"Email": email, "Name": null})).collect()
+    };
+    let recipients: Vec<_> = list_of(message, "recipients").iter().map(|recipient| &recipient["email"]).collect();
+    let tags = || list_of(message, "tags").iter().filter_map(Value::as_str);
+    let stream = tags().find_map(|tag| tag.strip_prefix(STREAM)).unwrap_or("outbound");
+    let status = match text(message, "status") {
+        "scheduled" | "queued" | "sending" => "Queued",
+        "delivered" | "partially_delivered" => "Sent",
+        _ => "Processed",
+    };
+    let entries = [
+        ("Tag", json!(tags().find(|tag| !tag.starts_with(STREAM)))),
+        ("MessageID", uuid_of(text(message, "id")).into()),
+        ("MessageStream", stream.into()),
+        ("To", of("to").into()),
+        ("Cc", of("cc").into()),
+        ("Bcc", of("bcc").into()),
+        ("Recipients", json!(recipients)),
+        ("ReceivedAt", message["created_at"].clone()),
+        ("From", message["from"].clone()),
+        ("Subject", message["subject"].clone()),
+        ("Attachments", json!([])),
+        ("Status", status.into()),
+        // Whether opens and clicks are followed is not kept with a message.
+        ("TrackOpens", false.into()),
+        ("TrackLinks", "None".into()),
+        ("Metadata", message["metadata"].clone()),
+        ("Sandboxed", (message["mode"] == "test").into()),
+    ];
+    entries.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}

@@ -1,0 +1,109 @@
+//! Other services' HTTP APIs, as their official SDKs speak them (tests/dialects), and what becomes of their words here.
+
+mod doors;
+mod postmark;
+mod resend;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::examples::PATIENCE;
+use crate::support::app::{App, Setup};
+use crate::support::dkim::add_domain;
+use crate::support::process::create_key;
+
+/// A service that speaks all dialects, and keeps its mail in the inbox.
+async fn service() -> App {
+    let setup = Setup::new().set("delivery.route", "sandbox").set("submission.listen", "plain://127.0.0.1:0");
+    let dialects = "alicloud, aoksend, mailgun, postmark, resend, sendcloud, sendgrid, ses";
+    let setup = setup.set("http.public_url", "https://mail.example.net");
+    let app = setup.set("compat.dialects", dialects).start().await;
+    add_domain(&app.database.url, "example.org", &["--algorithm", "ed25519-sha256"]).await;
+    app
+}
+
+/// What an SDK gave for each call of a program in tests/dialects.
+struct Said(HashMap<String, Value>);
+
+impl Said {
+    fn line(&self, call: &str) -> &Value {
+        self.0.get(call).unwrap_or_else(|| panic!("{call} is missing"))
+    }
+
+    /// What a call gave, which did not fail.
+    fn data(&self, call: &str) -> Value {
+        let line = self.line(call);
+        assert!(line["error"].is_null(), "{line}");
+        line["data"].clone()
+    }
+
+    /// How a call failed.
+    fn error(&self, call: &str) -> Value {
+        let line = self.line(call);
+        assert!(!line["error"].is_null(), "{line}");
+        line["error"].clone()
+    }
+}
+
+/// Runs a program of tests/dialects against the service at that address.
+async fn run(app: &App, program: &str, base: &str) -> Said {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tools = root.join("target/tools/dialects");
+    let mut command = if Path::new(program).extension().is_some_and(|ending| ending == "mjs") {
+        let mut command = Command::new("node");
+        command.arg(root.join("tests/dialects/node").join(program)).arg(tools.join("node"));
+        command
+    } else {
+        let mut command = Command::new(tools.join("python/bin/python"));
+        command.arg(root.join("tests/dialects/python").join(program));
+        command
+    };
+    let reader = create_key(&app.database.url, "shop", "live", "messages:read").await;
+    let all = create_key(&app.database.url, "shop", "live", "admin").await;
+    command.env("MAILWRIGHT_BASE", base).env("MAILWRIGHT_KEY", &all).env("MAILWRIGHT_READER", reader);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("an SDK did not end");
+    let output = output.expect("run the tests by scripts/test");
+    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program}: {printed}\n{said}");
+    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
+    Said(lines.map(|line| (line["call"].as_str().unwrap().to_owned(), line)).collect())
+}
+
+/// The rows of a guide's table of fields: field, example, and whether it is sent or refused.
+fn rows(guide: &str) -> Vec<(String, String, bool)> {
+    let mut rows = Vec::new();
+    for line in guide.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [field, example, outcome, ..] = cells[..] else { continue };
+        let is_sent = match outcome {
+            "sent" => true,
+            "refused" => false,
+            _ => continue,
+        };
+        rows.push((field.trim_matches('`').to_owned(), example.trim_matches('`').to_owned(), is_sent));
+    }
+    rows
+}
+
+/// The message with that subject, as our API shows it.
+async fn message(app: &App, subject: &str) -> Value {
+    let found = app.get("/v1/messages?limit=500").await.json();
+    let row = found["data"].as_array().unwrap().iter().find(|row| row["subject"] == subject);
+    let id = row.unwrap_or_else(|| panic!("{subject} is not there: {found}"))["id"].as_str().unwrap().to_owned();
+    app.message(&id).await
+}
+
+async fn publish_template(app: &App) {
+    let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+    let template = json!({"alias": "welcome", "name": "Welcome", "locales": {"en": {"subject": "Welcome, {{ name }}", "text": "Hello {{ name }}"}}});
+    let made = app.call_as(&admin, "POST", "/v1/templates", &[], template.to_string().into_bytes()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let path = format!("/v1/templates/{}/publish", made.json()["id"].as_str().unwrap());
+    let published = app.call_as(&admin, "POST", &path, &[], b"{}".to_vec()).await;
+    assert_eq!(published.status, 200, "{}", published.text());
+}
