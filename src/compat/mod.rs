@@ -11,6 +11,7 @@ mod places;
 mod postmark;
 mod query;
 mod resend;
+mod sendgrid;
 mod service;
 mod suppressed;
 
@@ -33,6 +34,7 @@ pub(crate) fn with_dialects(api_router: Router, api: &Arc<Api>, dialects: &[Dial
         let routes = match dialect {
             Dialect::Postmark => postmark::routes(),
             Dialect::Resend => resend::routes(),
+            Dialect::SendGrid => sendgrid::routes(),
             _ => Router::new(),
         };
         router = router.merge(routes.clone()).nest(&format!("/compat/{}", dialect.name()), routes);

@@ -3,6 +3,7 @@
 mod doors;
 mod postmark;
 mod resend;
+mod sendgrid;
 
 use std::collections::HashMap;
 use std::path::Path;
