@@ -4,12 +4,15 @@
 //! field.
 
 mod draft;
+mod form;
 mod ids;
 mod inner;
 mod mail;
+mod mailgun;
 mod places;
 mod postmark;
 mod query;
+mod raw;
 mod resend;
 mod sendgrid;
 mod service;
@@ -32,6 +35,7 @@ pub(crate) fn with_dialects(api_router: Router, api: &Arc<Api>, dialects: &[Dial
     let mut router = Router::new();
     for dialect in dialects {
         let routes = match dialect {
+            Dialect::Mailgun => mailgun::routes(),
             Dialect::Postmark => postmark::routes(),
             Dialect::Resend => resend::routes(),
             Dialect::SendGrid => sendgrid::routes(),

@@ -1,6 +1,7 @@
 //! Other services' HTTP APIs, as their official SDKs speak them (tests/dialects), and what becomes of their words here.
 
 mod doors;
+mod mailgun;
 mod postmark;
 mod resend;
 mod sendgrid;
