@@ -1263,6 +1263,7 @@ CREATE TABLE public.api_keys (
     allowed_ips text[],
     messages_per_second integer,
     recipients_per_day bigint,
+    sealed bytea,
     CONSTRAINT api_keys_hash_is_sha256 CHECK ((octet_length(hash) = 32)),
     CONSTRAINT api_keys_messages_per_second CHECK ((messages_per_second >= 1)),
     CONSTRAINT api_keys_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),

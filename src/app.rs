@@ -35,6 +35,7 @@ use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, TrafficPolicy};
+use crate::sealing::Sealer;
 use crate::shutdown::Shutdown;
 use crate::spam::SpamFilter;
 use crate::store::{Store, StoreClock, StoreError};
@@ -232,6 +233,7 @@ impl Common {
         shutdown: &Shutdown,
     ) -> Result<(Arc<Door>, Arc<Auth>), StartError> {
         let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
+        let sealer = Sealer::configured(&config.secrets).map_err(StartError::Config)?.map(Arc::new);
         let backlog = Arc::new(Backlog::new(&config.limits));
         shutdown.keep(
             "the census",
@@ -266,7 +268,7 @@ impl Common {
         };
         let door = Arc::new(Door::new(config, parts));
         shutdown.keep("the pools of domains", Arc::clone(&door.pools).keep(shutdown.clone()));
-        let auth = Arc::new(Auth::new(self.store.clone(), jwt, config.auth.cache.0));
+        let auth = Arc::new(Auth::new(self.store.clone(), jwt, config.auth.cache.0, sealer));
         let recaller = self.recaller();
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));

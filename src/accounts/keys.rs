@@ -11,6 +11,7 @@ use crate::domain::access::{Mode, Scope, key_prefix, key_text};
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::{KeyId, ProjectId};
 use crate::domain::quota::UsageLimits;
+use crate::sealing::Sealer;
 use crate::store::accounts::keys::{KeyRights, NewKey};
 use crate::store::{Store, StoreError};
 
@@ -27,6 +28,8 @@ pub struct NewKeyRequest<'a> {
     pub lifetime: Option<Duration>,
     /// Whether it acts for any project.
     pub is_operator: bool,
+    /// By what its text is sealed, if it is to sign requests.
+    pub sealer: Option<&'a Sealer>,
 }
 
 /// A key as it was made.
@@ -61,23 +64,25 @@ pub async fn create_key(
         limits: UsageLimits::default(),
     };
     let expires_at = request.lifetime.map(|lifetime| now + lifetime);
-    let made = add_key(store, "", &rights, expires_at, (now, rng)).await?;
+    let made = add_key(store, "", &rights, (expires_at, request.sealer), (now, rng)).await?;
     Ok((made.id, made.text))
 }
 
-/// Makes a key with these rights.
+/// Makes a key with these rights; one that signs requests is kept, sealed.
 pub async fn add_key(
     store: &Store,
     name: &str,
     rights: &KeyRights,
-    expires_at: Option<Timestamp>,
+    (expires_at, sealer): (Option<Timestamp>, Option<&Sealer>),
     (now, rng): (Timestamp, &dyn Rng),
 ) -> Result<MadeKey, StoreError> {
     let mut secret = [0; 32];
     rng.fill(&mut secret);
     let text = key_text(rights.mode, &URL_SAFE_NO_PAD.encode(secret));
     let (id, prefix) = (KeyId::new(now, rng), key_prefix(&text));
-    let new = NewKey { id, name, rights, prefix: &prefix, hash: auth::hash(&text), created_at: now, expires_at };
+    let sealed = sealer.map(|sealer| sealer.seal(text.as_bytes(), id.uuid().as_bytes(), rng));
+    let hash = auth::hash(&text);
+    let new = NewKey { id, name, rights, prefix: &prefix, hash, sealed, created_at: now, expires_at };
     store.insert_key(&new).await?;
     Ok(MadeKey { id, text, prefix })
 }

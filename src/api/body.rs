@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName};
+use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
@@ -58,6 +59,11 @@ impl<S: Send + Sync> FromRequest<S> for UnreadBody {
 }
 
 impl UnreadBody {
+    /// Of a request that was taken apart.
+    pub fn of(head: &Parts, body: Body) -> Self {
+        Self { headers: head.headers.clone(), body, prepared: None }
+    }
+
     /// A header of the request.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -85,11 +91,7 @@ impl UnreadBody {
         check_type(&self.headers)?;
         let (bytes, grant) = self.bytes(api, api.http.body_limit.0).await?;
         let parsed = if bytes.len() > LARGE { off_thread(move || parse(&bytes)).await? } else { parse(&bytes) };
-        let parsed = parsed.map_err(|error| match error {
-            JsonError::Malformed(detail) => Problem::malformed(detail),
-            JsonError::Faults(faults) => Problem::validation(faults),
-        })?;
-        Ok((parsed, grant))
+        Ok((parsed?, grant))
     }
 
     /// Reads it as bytes, of which there may be so many.
@@ -105,6 +107,15 @@ impl UnreadBody {
             .map_err(|_| Problem::timeout())??;
         let bytes = if gzip { inflate(&bytes, limit, &mut grant)? } else { bytes };
         Ok((bytes, grant))
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Malformed(detail) => Self::malformed(detail),
+            JsonError::Faults(faults) => Self::validation(faults),
+        }
     }
 }
 

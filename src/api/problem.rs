@@ -246,6 +246,7 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Refused(why) => Self::unauthorized(why),
             AuthError::Store(error) => error.into(),
+            AuthError::Sealed => Self::internal(),
         }
     }
 }

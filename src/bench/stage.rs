@@ -66,6 +66,7 @@ impl<'a> Stage<'a> {
             scopes: &scopes,
             lifetime: None,
             is_operator: false,
+            sealer: None,
         };
         let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
         let (_, key) = made.map_err(CommandError::new)?;

@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::config::{Config, Layers, Listen, Security, SubmissionListen};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
 use crate::net::server_tls::ensure_self_signed;
+use crate::sealing::Sealer;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::terminal::{CommandError, Signals, out};
@@ -90,6 +92,7 @@ pub async fn run(args: DevArgs, mut layers: Layers) -> Result<ExitCode, CommandE
     if config.submission.listen.0.is_empty() {
         listen_for_mail(&mut config, &place, args.ephemeral).await?;
     }
+    ensure_sealing_key(&mut config, &place)?;
     let ended = Box::pin(serve(&place, &args, config, (metrics, signals))).await;
     let cleared = args.ready_file.as_deref().map_or(Ok(()), suite::clear);
     place.end().await?;
@@ -171,12 +174,31 @@ fn lay_defaults(layers: &mut Layers, ephemeral: bool) {
     }
     for (name, value) in [
         ("delivery.route", "sandbox"),
-        ("compat.dialects", "resend"),
+        ("compat.dialects", "alicloud,aoksend,mailgun,postmark,resend,sendcloud,sendgrid,ses"),
         ("net.allow_private", "127.0.0.0/8,::1/128"),
         ("log.level", "warn"),
     ] {
         layers.default_text("the defaults of dev", name, value);
     }
+}
+
+/// A key that seals secrets, if nobody said another: one that stays where it may be kept.
+fn ensure_sealing_key(config: &mut Config, place: &Place) -> Result<(), CommandError> {
+    if !config.secrets.sealing_key.is_empty() || !config.secrets.sealing_key_file.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let Place::Kept(_, directory) = place else {
+        config.secrets.sealing_key = Sealer::new_key(&SystemRng);
+        return Ok(());
+    };
+    let path = directory.join("sealing-key");
+    if !path.exists() {
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(CommandError::new)?;
+        file.write_all(Sealer::new_key(&SystemRng).as_bytes()).map_err(CommandError::new)?;
+    }
+    config.secrets.sealing_key_file = path;
+    Ok(())
 }
 
 /// Where `dev` takes mail by SMTP if nobody said otherwise: in the clear, and with a certificate of its own where it may keep one.
@@ -240,6 +262,7 @@ async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
         scopes: &default_scopes(),
         lifetime: None,
         is_operator: false,
+        sealer: None,
     };
     let (_, key) = create_key(store, request, SystemClock.now(), &SystemRng).await.map_err(CommandError::new)?;
     Ok(key)

@@ -13,6 +13,7 @@ use crate::config::{Config, Span};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::{Clock, rfc3339};
 use crate::domain::id::KeyId;
+use crate::sealing::Sealer;
 use crate::store::accounts::keys::KeyFilter;
 use crate::terminal::{CommandError, out};
 
@@ -50,6 +51,10 @@ pub struct CreateArgs {
     /// the scope admin if none is given.
     #[arg(long)]
     operator: bool,
+    /// Requests of a dialect may be signed by it (SES, DirectMail): the key is kept, sealed by `secrets.sealing_key`. Its id, which is the
+    /// access key's, is told beside it.
+    #[arg(long)]
+    signs: bool,
 }
 
 pub(super) fn mode(name: &str) -> Result<Mode, String> {
@@ -74,6 +79,12 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 _ if args.operator => vec![Scope::Admin],
                 _ => default_scopes(),
             };
+            let sealer = Sealer::configured(&config.secrets).map_err(CommandError)?;
+            if args.signs && sealer.is_none() {
+                return Err(CommandError(
+                    "--signs: set secrets.sealing_key or secrets.sealing_key_file first".to_owned(),
+                ));
+            }
             let request = NewKeyRequest {
                 project: &args.project,
                 requires_verified_domain: config.delivery.require_verified_domain,
@@ -81,9 +92,13 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 scopes: &scopes,
                 lifetime: args.expires.map(|Span(span)| span),
                 is_operator: args.operator,
+                sealer: sealer.as_ref().filter(|_| args.signs),
             };
             let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
             let (id, key) = made.map_err(named)?;
+            if args.signs {
+                out::note(&format!("access key id {id}"));
+            }
             // A key that nobody could read must not stay valid.
             if let Err(error) = out::line(&key) {
                 store.revoke_key(id, SystemClock.now()).await.map_err(CommandError::new)?;
@@ -105,6 +120,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 "expires_at",
                 "revoked_at",
                 "operator",
+                "signs",
                 "name",
             ];
             let rows = keys.into_iter().map(|key| {
@@ -119,6 +135,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                     json!(key.expires_at.map(rfc3339)),
                     json!(key.revoked_at.map(rfc3339)),
                     json!(key.rights.is_operator),
+                    json!(key.signs),
                     json!(key.name),
                 ]
             });

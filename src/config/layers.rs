@@ -178,7 +178,9 @@ fn redacted(value: &Value) -> Value {
         Value::Table(table) => table
             .iter()
             .map(|(name, value)| match name.as_str() {
-                "secret" => (name.clone(), Value::String("***".into())),
+                "secret" | "sealing_key" if *value != Value::String(String::new()) => {
+                    (name.clone(), Value::String("***".into()))
+                }
                 _ => (name.clone(), redacted(value)),
             })
             .collect::<Table>()

@@ -15,5 +15,5 @@ pub use layers::{ConfigError, ConfigFaults, Layers};
 pub use scalars::{ByteSize, Delays, Dialect, List, Listen, LogLevel, RouteText, Security, Span, SubmissionListen};
 pub use settings::{
     Auth, Config, Data, Database, Delivery, Dkim, Dns, Http, Inbound, JwtKey, Limits, LineEnds, Log, LogFormat, Net,
-    Pooler, Queue, Retention, ReturnPathStyle, SETTINGS, SandboxSettings, Shutdown, Submission, Webhooks,
+    Pooler, Queue, Retention, ReturnPathStyle, SETTINGS, SandboxSettings, Secrets, Shutdown, Submission, Webhooks,
 };

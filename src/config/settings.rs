@@ -81,7 +81,7 @@ settings! {
         body_bytes_in_flight: ByteSize = mib(64), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
     }
     compat: Compat {
-        dialects: List<Dialect> = List(Vec::new()), "Services whose HTTP API is understood too, at its own paths and below `/compat/NAME`, with commas between: `resend`. Empty: none.";
+        dialects: List<Dialect> = List(Vec::new()), "Services whose HTTP API is understood too, at its own paths and below `/compat/NAME`, with commas between: `alicloud`, `aoksend`, `mailgun`, `postmark`, `resend`, `sendcloud`, `sendgrid`, `ses`. Empty: none.";
     }
     limits: Limits {
         recipients: usize = 1000, "Most recipients of one message.";
@@ -103,6 +103,10 @@ settings! {
         cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
         jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, `EdDSA`), `secret`, `public_key_file` or `jwks_file` (a JWK Set, read anew when it changes; `kid` is then the keys' own), `issuer`, `audience`.";
         jwt_max_lifetime: Span = days(1), "Longest time for which a JWT may still be valid; one whose `exp` lies further ahead is refused.";
+    }
+    secrets: Secrets {
+        sealing_key: String = String::new(), "Key by which secrets are sealed in the database (32 octets in base64: `openssl rand -base64 32`). Without it, no key can sign requests.";
+        sealing_key_file: PathBuf = PathBuf::new(), "File that has it, instead.";
     }
     queue: Queue {
         lease: Span = secs(30), "How long a claimed delivery belongs to a process that says nothing.";

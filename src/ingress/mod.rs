@@ -46,7 +46,7 @@ impl Ingress {
     async fn caller(&self, secret: &str, peer: IpAddr) -> Result<Caller, Refused> {
         let caller = self.auth.caller(secret).await.map_err(|error| match error {
             AuthError::Refused(why) => Refused::Wrong(why),
-            AuthError::Store(error) => {
+            AuthError::Store(_) | AuthError::Sealed => {
                 tracing::warn!(%error, "a key could not be looked up");
                 Refused::Unknown
             }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 40] = [
+const ROOMS: [(&str, &[&str]); 41] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("shutdown", &[]),
+    ("sealing", &["domain", "config"]),
     ("wake", &["domain"]),
     ("terminal", &[]),
     ("net", &["domain", "config"]),
@@ -19,8 +20,8 @@ const ROOMS: [(&str, &[&str]); 40] = [
     ("shaping", &["domain"]),
     ("store", &["domain", "config", "telemetry"]),
     ("handover", &["domain", "wake"]),
-    ("auth", &["domain", "config", "store"]),
-    ("accounts", &["domain", "store", "auth", "compose"]),
+    ("auth", &["domain", "config", "store", "sealing"]),
+    ("accounts", &["domain", "store", "auth", "compose", "sealing"]),
     ("identity", &["domain", "config", "telemetry", "store", "accounts", "compose", "net", "wake", "shutdown"]),
     ("routing", &["domain", "config", "store", "net", "classify", "shaping", "shutdown"]),
     ("suppress", &["domain", "telemetry", "store", "classify", "shutdown"]),
@@ -124,6 +125,7 @@ const ROOMS: [(&str, &[&str]); 40] = [
             "telemetry",
             "store",
             "auth",
+            "sealing",
             "accounts",
             "identity",
             "net",

@@ -21,6 +21,8 @@ pub(super) struct Creation {
     pub name: String,
     pub rights: KeyRights,
     pub expires_at: Option<Timestamp>,
+    /// Whether it is to sign requests.
+    pub signs: bool,
 }
 
 /// The fields of a change.
@@ -30,7 +32,8 @@ pub(super) struct Change {
 }
 
 impl Creation {
-    pub fn read(caller: &Caller, map: Map<String, Value>, now: Timestamp) -> Result<Self, Problem> {
+    /// `can_seal`: whether a key that signs can be kept.
+    pub fn read(caller: &Caller, map: Map<String, Value>, now: Timestamp, can_seal: bool) -> Result<Self, Problem> {
         let mut faults = Vec::new();
         let mut fields = Fields::new(map, "", &mut faults);
         let name = name(&mut fields).unwrap_or_default();
@@ -40,6 +43,10 @@ impl Creation {
         let from_domains = from_domains(&mut fields, caller.from_domains.as_deref());
         let allowed_ips = allowed_ips(&mut fields, caller.allowed_ips.as_deref());
         let limits = usage_limits::of_key(&mut fields, &caller.key_limits);
+        let signs = fields.bool("signs").unwrap_or_default();
+        if signs && !can_seal {
+            fields.fault("signs", FaultCode::Conflict, "needs secrets.sealing_key, which the operator has not set");
+        }
         fields.finish();
         let (Some(mode), Some(scopes), true) = (mode, scopes, faults.is_empty()) else {
             return Err(Problem::validation(faults));
@@ -54,7 +61,7 @@ impl Creation {
             allowed_ips,
             limits: limits.unwrap_or(caller.key_limits),
         };
-        Ok(Self { name, rights, expires_at })
+        Ok(Self { name, rights, expires_at, signs })
     }
 }
 

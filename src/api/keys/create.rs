@@ -39,8 +39,9 @@ pub async fn create(
     params.finish()?;
     let caller = authed.acting(Scope::Keys, &api, project).await?;
     let body = body.object(&api).await?;
-    let Creation { name, rights, expires_at } = Creation::read(&caller, body.map, api.clock.now())?;
-    make(&api, name, rights, expires_at).await
+    let can_seal = api.auth.sealer().is_some();
+    let Creation { name, rights, expires_at, signs } = Creation::read(&caller, body.map, api.clock.now(), can_seal)?;
+    make(&api, name, rights, (expires_at, signs)).await
 }
 
 /// Makes a key and shows it.
@@ -48,13 +49,15 @@ pub(super) async fn make(
     api: &Api,
     name: String,
     rights: KeyRights,
-    expires_at: Option<Timestamp>,
+    (expires_at, signs): (Option<Timestamp>, bool),
 ) -> Result<Response, Problem> {
     let now = api.clock.now();
-    let made = add_key(&api.store, &name, &rights, expires_at, (now, &*api.rng)).await?;
+    let sealer = api.auth.sealer().filter(|_| signs);
+    let made = add_key(&api.store, &name, &rights, (expires_at, sealer), (now, &*api.rng)).await?;
     let MadeKey { id, text, prefix } = made;
     let project_name = String::new();
-    let key = StoredKey { id, name, rights, project_name, prefix, created_at: now, revoked_at: None, expires_at };
+    let key =
+        StoredKey { id, name, rights, project_name, prefix, signs, created_at: now, revoked_at: None, expires_at };
     let mut response = ok_json(&KeyWithTextView { key: KeyView::of(&key, now), text });
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/keys/{id}")) {

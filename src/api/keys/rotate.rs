@@ -40,12 +40,19 @@ pub async fn rotate(
     if old.state(now) != KeyState::Valid {
         faults.push(Fault::new("", FaultCode::Conflict, format!("the key is {}", old.state(now))));
     }
+    if old.signs && api.auth.sealer().is_none() {
+        faults.push(Fault::new(
+            "",
+            FaultCode::Conflict,
+            "the key signs, and needs secrets.sealing_key, which is not set",
+        ));
+    }
     if !faults.is_empty() {
         return Err(Problem::validation(faults));
     }
     may_hold(&caller, &old.rights)?;
     // The new one first: should the rest fail, both work.
-    let response = super::create::make(&api, old.name.clone(), old.rights.clone(), old.expires_at).await?;
+    let response = super::create::make(&api, old.name.clone(), old.rights.clone(), (old.expires_at, old.signs)).await?;
     let ends_at = now + overlap.unwrap_or(OVERLAP);
     old.expires_at = Some(old.expires_at.map_or(ends_at, |at| at.min(ends_at)));
     api.store.update_key(&old).await?;

@@ -33,6 +33,8 @@ pub struct NewKey<'a> {
     pub prefix: &'a str,
     /// SHA-256 of the key's text.
     pub hash: [u8; 32],
+    /// Its text, sealed, if it signs requests.
+    pub sealed: Option<Vec<u8>>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
 }
@@ -53,6 +55,8 @@ pub struct StoredKey {
     pub rights: KeyRights,
     pub project_name: String,
     pub prefix: String,
+    /// Whether it signs requests.
+    pub signs: bool,
     pub created_at: Timestamp,
     pub revoked_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
@@ -95,8 +99,8 @@ impl Store {
             sqlx::query!(
                 r#"
                 INSERT INTO api_keys (id, project_id, mode, scopes, prefix, hash, created_at, expires_at, name, is_operator,
-                    from_domains, allowed_ips, messages_per_second, recipients_per_day)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                    from_domains, allowed_ips, messages_per_second, recipients_per_day, sealed)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
                 "#,
                 key.id.uuid(),
                 rights.project.uuid(),
@@ -112,6 +116,7 @@ impl Store {
                 networks.as_deref(),
                 signed(rights.limits.messages_per_second),
                 large(rights.limits.recipients_per_day),
+                key.sealed.as_deref(),
             )
             .execute(conn)
         )?;
@@ -167,6 +172,26 @@ impl Store {
         Ok(Some(FoundKey { id: KeyId::from_uuid(row.id), rights: rights.decode()?, terms: terms.decode()? }))
     }
 
+    /// The sealed text of the valid key with that id, if it signs requests.
+    pub async fn find_sealed_key(&self, id: KeyId) -> Result<Option<Vec<u8>>, StoreError> {
+        let now = self.now();
+        let sealed = on_pool!(
+            self,
+            "keys.sealed",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                SELECT sealed AS "sealed!" FROM api_keys
+                WHERE id = $1 AND sealed IS NOT NULL AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+                "#,
+                id.uuid(),
+                now,
+            )
+            .fetch_optional(conn)
+        )?;
+        Ok(sealed)
+    }
+
     /// Keys, newest first.
     pub async fn list_keys(&self, filter: KeyFilter, limit: i64) -> Result<Vec<StoredKey>, StoreError> {
         let rows = on_pool!(
@@ -177,7 +202,7 @@ impl Store {
                 r#"
                 SELECT k.id, p.name AS project_name, k.project_id, k.mode, k.scopes, k.is_operator, k.from_domains,
                     k.allowed_ips, k.messages_per_second, k.recipients_per_day, k.name, k.prefix, k.created_at, k.revoked_at,
-                    k.expires_at
+                    k.expires_at, (k.sealed IS NOT NULL) AS "signs!"
                 FROM api_keys k JOIN projects p ON p.id = k.project_id
                 WHERE ($1::uuid IS NULL OR k.project_id = $1) AND ($2::text IS NULL OR k.mode = $2)
                   AND ($3 OR NOT k.is_operator) AND ($4::uuid IS NULL OR k.id = $4) AND ($5::uuid IS NULL OR k.id < $5)
@@ -211,6 +236,7 @@ impl Store {
                     rights: rights.decode()?,
                     project_name: row.project_name,
                     prefix: row.prefix,
+                    signs: row.signs,
                     created_at: row.created_at,
                     revoked_at: row.revoked_at,
                     expires_at: row.expires_at,

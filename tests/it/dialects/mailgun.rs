@@ -362,11 +362,11 @@ async fn docs_for_who_comes_from_mailgun_are_true() {
     for (field, example, is_sent) in &table {
         let (field, mut value) = (field.as_str(), serde_json::from_str::<Value>(example).unwrap());
         // An instant in a guide passes.
-        let soon = app.clock.now() + Duration::from_secs(3600);
+        let soon = app.clock.now() + Duration::from_hours(1);
         match value.as_str() {
             Some("1798135200") => value = soon.unix_timestamp().to_string().into(),
             Some(text) if text.ends_with("GMT") => {
-                value = soon.format(&Rfc2822).unwrap().replace("+0000", "GMT").into()
+                value = soon.format(&Rfc2822).unwrap().replace("+0000", "GMT").into();
             }
             _ => {}
         }

@@ -124,7 +124,7 @@ async fn docs_for_who_comes_from_resend_are_true() {
         }
         // An instant in a guide passes.
         let is_instant = example.starts_with("\"20");
-        email[&field] = if is_instant { rfc3339(app.clock.now() + Duration::from_secs(3600)).into() } else { value };
+        email[&field] = if is_instant { rfc3339(app.clock.now() + Duration::from_hours(1)).into() } else { value };
         let answer = app.post("/compat/resend/emails", &email).await;
         assert_eq!(answer.status, if is_sent { 200 } else { 422 }, "{field} {example}: {}", answer.text());
         assert!(is_sent || answer.text().contains(&format!("`{field}")), "{}", answer.text());

@@ -17,7 +17,7 @@ use super::http::{Answer, Client};
 use super::within;
 
 /// Settings of every test: small waits, loopback allowed.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("http.listen", "127.0.0.1:0"),
     ("queue.poll", "200ms"),
     ("queue.lease", "3s"),
@@ -27,6 +27,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("net.allow_private", "127.0.0.0/8,::1/128"),
     ("domains.resolvers", ""),
     ("delivery.require_verified_domain", "false"),
+    ("secrets.sealing_key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
 ];
 
 /// A service about to be started.
