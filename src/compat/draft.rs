@@ -93,6 +93,49 @@ pub fn bounded(inner: &Inner, of_all: &Map<String, Value>, times: usize, name: &
     Err(vec![Fault::new(format!("/{name}"), FaultCode::TooMany, detail)])
 }
 
+/// Bytes that the messages of a request may have together when each has words of its own put in: a short word may stand for a long one, and
+/// stand there often.
+pub struct Budget {
+    limit: usize,
+    left: usize,
+}
+
+impl Budget {
+    pub fn of(inner: &Inner) -> Self {
+        let limit = inner.api.http.body_limit.0;
+        Self { limit, left: limit }
+    }
+
+    /// The text with `with` where `word` stands; `None`: it would be more than is left.
+    pub fn replaced(&self, text: &str, word: &str, with: &str) -> Option<String> {
+        let grown = text.matches(word).count().checked_mul(with.len())?;
+        (text.len().saturating_add(grown) <= self.left).then(|| text.replace(word, with))
+    }
+
+    /// Takes a message that was made off what is left.
+    pub fn take(&mut self, draft: &Draft, name: &str) -> Result<(), Vec<Fault>> {
+        let of_draft = draft.map.iter().map(|(name, value)| name.len() + size(value)).sum();
+        match self.left.checked_sub(of_draft) {
+            Some(left) => self.left = left,
+            None => return Err(self.spent(name)),
+        }
+        Ok(())
+    }
+
+    /// That it was spent.
+    pub fn spent(&self, name: &str) -> Vec<Fault> {
+        let detail = format!(
+            "with what is put in, the messages are more than {} bytes together: send fewer at once",
+            self.limit
+        );
+        vec![Fault::new(format!("/{name}"), FaultCode::TooLong, detail)]
+    }
+
+    pub const fn left(&self) -> usize {
+        self.left
+    }
+}
+
 /// Bytes of the texts in a value.
 fn size(value: &Value) -> usize {
     match value {

@@ -4,6 +4,7 @@ use mail_parser::{MessageParser, MimeHeaders, PartType};
 use serde_json::Value;
 
 use super::inner::{Call, Caller, Inner, Refusal};
+use super::service::list;
 use crate::domain::nesting::bounded;
 
 /// Mailboxes that stand in one text with commas between (RFC 5322 §3.4): a comma in quotes, in a comment or in angle brackets is none.
@@ -67,9 +68,24 @@ impl Letter {
     }
 }
 
+/// All events of a message, oldest first.
+pub async fn events_of(inner: &Inner, caller: &Caller, id: &str) -> Result<Vec<Value>, Refusal> {
+    let (mut events, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let behind = cursor.as_ref().map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        let path = format!("/v1/messages/{id}/events?limit=500{behind}");
+        let page = inner.call(caller, Call::get(path)).await?.json();
+        events.extend(list(&page, "data").iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return Ok(events),
+        }
+    }
+}
+
 /// The addresses of a message's recipients of that kind.
 pub fn of_kind<'m>(message: &'m Value, kind: &str) -> Vec<&'m Value> {
-    let recipients = super::service::list(message, "recipients").iter();
+    let recipients = list(message, "recipients").iter();
     recipients.filter(|recipient| recipient["kind"] == kind).map(|recipient| &recipient["email"]).collect()
 }
 

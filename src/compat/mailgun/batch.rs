@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::compat::draft::{Draft, bounded};
+use crate::compat::draft::{Budget, Draft, bounded};
 use crate::compat::inner::Inner;
 use crate::compat::service::{fault, text};
 use crate::domain::address::NamedAddress;
@@ -18,7 +18,7 @@ pub fn each(inner: &Inner, draft: &Draft, variables: &Map<String, Value>) -> Res
     bounded(inner, &draft.map, recipients.len(), "recipient-variables")?;
     let by_address: Map<_, _> =
         variables.iter().map(|(address, values)| (address.to_lowercase(), values.clone())).collect();
-    let mut messages = Vec::with_capacity(recipients.len());
+    let (mut budget, mut messages) = (Budget::of(inner), Vec::with_capacity(recipients.len()));
     for recipient in recipients {
         let named = recipient.as_str().and_then(|text| NamedAddress::parse(text).ok());
         let address = named.map(|named| named.address.to_string().to_lowercase()).unwrap_or_default();
@@ -26,30 +26,42 @@ pub fn each(inner: &Inner, draft: &Draft, variables: &Map<String, Value>) -> Res
         let mut one = draft.clone();
         for name in FILLED {
             if let Some(value) = one.map.get_mut(name) {
-                fill(value, &values).map_err(|missing| {
-                    let detail = format!("has no '{missing}' for {address}, which stands in {name}");
-                    fault("recipient-variables", FaultCode::MissingVariable, detail)
+                fill(value, &values, budget.left()).map_err(|wrong| match wrong {
+                    Wrong::TooLong => budget.spent("recipient-variables"),
+                    Wrong::Missing(missing) => {
+                        let detail = format!("has no '{missing}' for {address}, which stands in {name}");
+                        fault("recipient-variables", FaultCode::MissingVariable, detail)
+                    }
                 })?;
             }
         }
         one.map.insert("to".to_owned(), Value::Array(vec![recipient]));
+        budget.take(&one, "recipient-variables")?;
         messages.push(one);
     }
     Ok(messages)
 }
 
-/// Puts values into all texts of a value; the error is the name that has none.
-fn fill(value: &mut Value, values: &Value) -> Result<(), String> {
+/// Why a text cannot be filled.
+#[derive(Debug, PartialEq, Eq)]
+enum Wrong {
+    /// There is no value of that name.
+    Missing(String),
+    TooLong,
+}
+
+/// Puts values into all texts of a value, none of which may be longer than `most`.
+fn fill(value: &mut Value, values: &Value, most: usize) -> Result<(), Wrong> {
     match value {
-        Value::String(text) if text.contains(BEGIN) => *text = filled(text, values)?,
-        Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, values))?,
-        Value::Object(map) => map.values_mut().try_for_each(|item| fill(item, values))?,
+        Value::String(text) if text.contains(BEGIN) => *text = filled(text, values, most)?,
+        Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, values, most))?,
+        Value::Object(map) => map.values_mut().try_for_each(|item| fill(item, values, most))?,
         _ => {}
     }
     Ok(())
 }
 
-fn filled(mut rest: &str, values: &Value) -> Result<String, String> {
+fn filled(mut rest: &str, values: &Value, most: usize) -> Result<String, Wrong> {
     let mut out = String::with_capacity(rest.len());
     while let Some(at) = rest.find(BEGIN) {
         let (before, begun) = rest.split_at(at);
@@ -62,9 +74,12 @@ fn filled(mut rest: &str, values: &Value) -> Result<String, String> {
         };
         let name = &inside[..end];
         match &values[name] {
-            Value::Null => return Err(name.to_owned()),
+            Value::Null => return Err(Wrong::Missing(name.to_owned())),
             Value::String(_) => out.push_str(text(values, name)),
             other => out.push_str(&other.to_string()),
+        }
+        if out.len() > most {
+            return Err(Wrong::TooLong);
         }
         rest = &inside[end + 1..];
     }
@@ -85,10 +100,10 @@ mod tests {
             ("Hi %recipient.name%, %recipient.n%%recipient.n%", Ok("Hi Ann, 77")),
             ("100% of %recipient.name", Ok("100% of %recipient.name")),
             ("%recipient.a b% %recipient.name%", Ok("%recipient.a b% Ann")),
-            ("%recipient.other%", Err("other")),
+            ("%recipient.other%", Err(Wrong::Missing("other".to_owned()))),
+            ("%recipient.name%%recipient.name%%recipient.name%%recipient.name%", Err(Wrong::TooLong)),
         ] {
-            let told = filled(text, &values);
-            assert_eq!(told.as_deref().map_err(String::as_str), wanted, "{text}");
+            assert_eq!(filled(text, &values, 10), wanted.map(str::to_owned), "{text}");
         }
     }
 }

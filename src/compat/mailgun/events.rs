@@ -13,7 +13,7 @@ use super::links::Here;
 use super::send::{check_domain, time};
 use super::{Error, Mailgun};
 use crate::compat::inner::{Call, Caller, Inner, Refusal};
-use crate::compat::mail::of_kind;
+use crate::compat::mail::{events_of, of_kind};
 use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
@@ -232,21 +232,6 @@ struct Found {
     next: Page,
 }
 
-/// All events of a message, oldest first.
-async fn all_of(inner: &Inner, caller: &Caller, id: &str) -> Result<Vec<Value>, Refusal> {
-    let (mut events, mut cursor) = (Vec::new(), None::<String>);
-    loop {
-        let behind = cursor.as_ref().map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-        let path = format!("/v1/messages/{id}/events?limit=500{behind}");
-        let page = inner.call(caller, Call::get(path)).await?.json();
-        events.extend(list_of(&page, "data").iter().cloned());
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = Some(next.to_owned()),
-            None => return Ok(events),
-        }
-    }
-}
-
 /// Those of the messages that have an id.
 async fn of_message(inner: &Inner, caller: &Caller, filter: &Filter, from: usize) -> Result<Found, Refusal> {
     let mut query = Ours::new("/v1/messages");
@@ -254,7 +239,7 @@ async fn of_message(inner: &Inner, caller: &Caller, filter: &Filter, from: usize
     let listed = inner.call(caller, Call::get(query.path())).await?.json();
     let mut items = Vec::new();
     for message in list_of(&listed, "data") {
-        let events = all_of(inner, caller, text(message, "id")).await?;
+        let events = events_of(inner, caller, text(message, "id")).await?;
         items.extend(events.iter().filter(|event| filter.wants(event)).map(|event| item(event, message)));
     }
     items.sort_by(|one, other| {
@@ -320,7 +305,7 @@ async fn newest(
         }
         let listed = inner.call(caller, Call::get(query.path())).await?.json();
         for message in list_of(&listed, "data") {
-            let mut events = all_of(inner, caller, text(message, "id")).await?;
+            let mut events = events_of(inner, caller, text(message, "id")).await?;
             events.retain(|event| filter.wants(event));
             let left = filter.limit - items.len();
             let of_page = events.iter().rev().skip(skipped).take(left);

@@ -10,7 +10,7 @@ use super::send::STREAM;
 use super::{Error, Postmark};
 use crate::compat::ids::{id_of, uuid_of};
 use crate::compat::inner::{Call, Inner};
-use crate::compat::mail::{Letter, of_kind};
+use crate::compat::mail::{Letter, events_of, of_kind};
 use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::fault::FaultCode;
@@ -101,13 +101,13 @@ pub async fn details(
     let id = id_of("msg", &id)?;
     let message = inner.call(&caller, Call::get(format!("/v1/messages/{id}"))).await?.json();
     let letter = Letter::of(&inner, &caller, &id).await?;
-    let events = inner.call(&caller, Call::get(format!("/v1/messages/{id}/events?limit=500"))).await?.json();
+    let events = events_of(&inner, &caller, &id).await?;
     let mut details = summary(&message);
     details.insert("TextBody".to_owned(), letter.text.into());
     details.insert("HtmlBody".to_owned(), letter.html.into());
     details.insert("Attachments".to_owned(), json!(letter.attachments));
     details.insert("Body".to_owned(), String::from_utf8_lossy(&letter.raw).into());
-    let events = list_of(&events, "data").iter().filter_map(event_of);
+    let events = events.iter().filter_map(event_of);
     details.insert("MessageEvents".to_owned(), events.collect());
     Ok(ok(&details.into()))
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Error, SendGrid};
 use crate::compat::ids::{id_of, uuid_of};
 use crate::compat::inner::{Call, Inner, Refusal};
+use crate::compat::mail::events_of;
 use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::fault::{Fault, FaultCode};
@@ -107,9 +108,8 @@ pub async fn get(
     let id = id_of("msg", &id)?;
     let message = inner.call(&caller, Call::get(format!("/v1/messages/{id}"))).await?.json();
     let recipient = list_of(&message, "recipients").first().ok_or_else(Refusal::not_found)?;
-    let events = inner.call(&caller, Call::get(format!("/v1/messages/{id}/events?limit=500"))).await?.json();
-    let of_recipient =
-        list_of(&events, "data").iter().filter(|event| event["recipient_id"] == recipient["id"]).filter_map(event_of);
+    let events = events_of(&inner, &caller, &id).await?;
+    let of_recipient = events.iter().filter(|event| event["recipient_id"] == recipient["id"]).filter_map(event_of);
     Ok(ok(&json!({"from_email": message["from"], "msg_id": uuid_of(&id), "subject": message["subject"],
         "to_email": recipient["email"], "status": status_of(text(recipient, "status")), "template_id": message["template"],
         "events": of_recipient.collect::<Vec<_>>()})))
