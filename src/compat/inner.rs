@@ -107,6 +107,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// JSON that was read.
+    pub fn of(value: &Value, grant: Grant) -> Self {
+        Self::new(RequestKey::fingerprint_of(&serde_json::to_vec(value).unwrap_or_default()), grant)
+    }
+
     pub const fn new(fingerprint: [u8; 32], grant: Grant) -> Self {
         Self { fingerprint, grant }
     }
@@ -134,8 +139,13 @@ impl Inner {
     /// Reads a body.
     pub async fn read(&self, body: UnreadBody) -> Result<(Value, Sent), Refusal> {
         let (value, grant) = body.value(&self.api).await?;
-        let fingerprint = RequestKey::fingerprint_of(&serde_json::to_vec(&value).unwrap_or_default());
-        Ok((value, Sent { fingerprint, grant }))
+        let sent = Sent::of(&value, grant);
+        Ok((value, sent))
+    }
+
+    /// Reads a body as it comes.
+    pub async fn bytes(&self, body: UnreadBody) -> Result<(Vec<u8>, Grant), Refusal> {
+        Ok(body.bytes(&self.api, self.api.http.body_limit.0).await?)
     }
 
     /// What is kept of a call that is made for nobody's body.
@@ -217,6 +227,12 @@ impl Refusal {
     pub fn not_found() -> Self {
         let (status, detail) = (StatusCode::NOT_FOUND, "there is no such thing, or it is not yours".to_owned());
         Self { status, kind: "not-found".to_owned(), detail, faults: Vec::new(), headers: Box::default() }
+    }
+
+    /// Whoever calls may not; `kind` is a dialect's own word.
+    pub fn forbidden(kind: &str, detail: &str) -> Self {
+        let (status, detail) = (StatusCode::FORBIDDEN, detail.to_owned());
+        Self { status, kind: kind.to_owned(), detail, faults: Vec::new(), headers: Box::default() }
     }
 
     /// Nobody has said who calls.

@@ -16,6 +16,8 @@ mod raw;
 mod resend;
 mod sendgrid;
 mod service;
+mod ses;
+mod signed;
 mod suppressed;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub(crate) fn with_dialects(api_router: Router, api: &Arc<Api>, dialects: &[Dial
             Dialect::Postmark => postmark::routes(),
             Dialect::Resend => resend::routes(),
             Dialect::SendGrid => sendgrid::routes(),
+            Dialect::Ses => ses::routes(&inner),
             _ => Router::new(),
         };
         router = router.merge(routes.clone()).nest(&format!("/compat/{}", dialect.name()), routes);

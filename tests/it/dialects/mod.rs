@@ -5,6 +5,8 @@ mod mailgun;
 mod postmark;
 mod resend;
 mod sendgrid;
+mod ses;
+mod signing;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -51,6 +53,16 @@ impl Said {
     }
 }
 
+/// A key that signs: its id, and its text.
+async fn signing_key(app: &App, scope: &str) -> (String, String) {
+    let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+    let wanted = json!({"mode": "live", "scopes": [scope], "signs": true, "from_domains": ["example.org"]});
+    let made = app.call_as(&admin, "POST", "/v1/keys", &[], wanted.to_string().into_bytes()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let text = |name: &str| made.json()[name].as_str().unwrap().to_owned();
+    (text("id"), text("key"))
+}
+
 /// Runs a program of tests/dialects against the service at that address.
 async fn run(app: &App, program: &str, base: &str) -> Said {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -64,9 +76,10 @@ async fn run(app: &App, program: &str, base: &str) -> Said {
         command.arg(root.join("tests/dialects/python").join(program));
         command
     };
-    let reader = create_key(&app.database.url, "shop", "live", "messages:read").await;
-    let all = create_key(&app.database.url, "shop", "live", "admin").await;
-    command.env("MAILWRIGHT_BASE", base).env("MAILWRIGHT_KEY", &all).env("MAILWRIGHT_READER", reader);
+    let (id, all) = signing_key(app, "admin").await;
+    let (reader_id, reader) = signing_key(app, "messages:read").await;
+    command.env("MAILWRIGHT_BASE", base).env("MAILWRIGHT_KEY", all).env("MAILWRIGHT_KEY_ID", id);
+    command.env("MAILWRIGHT_READER", reader).env("MAILWRIGHT_READER_ID", reader_id);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("an SDK did not end");
     let output = output.expect("run the tests by scripts/test");
