@@ -3,6 +3,7 @@
 //! knows of nothing behind the API: what holds there holds here, and what it refuses is refused here, by the service's own name of the
 //! field.
 
+mod alicloud;
 mod draft;
 mod form;
 mod ids;
@@ -37,6 +38,11 @@ pub(crate) fn with_dialects(api_router: Router, api: &Arc<Api>, dialects: &[Dial
     let mut router = Router::new();
     for dialect in dialects {
         let routes = match dialect {
+            // It has one address, which is the root itself.
+            Dialect::AliCloud => {
+                router = router.merge(alicloud::routes());
+                continue;
+            }
             Dialect::Mailgun => mailgun::routes(),
             Dialect::Postmark => postmark::routes(),
             Dialect::Resend => resend::routes(),

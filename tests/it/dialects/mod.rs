@@ -1,5 +1,6 @@
 //! Other services' HTTP APIs, as their official SDKs speak them (tests/dialects), and what becomes of their words here.
 
+mod alicloud;
 mod doors;
 mod mailgun;
 mod postmark;
