@@ -4,6 +4,7 @@
 //! field.
 
 mod alicloud;
+mod aoksend;
 mod draft;
 mod form;
 mod ids;
@@ -15,6 +16,7 @@ mod postmark;
 mod query;
 mod raw;
 mod resend;
+mod sendcloud;
 mod sendgrid;
 mod service;
 mod ses;
@@ -43,12 +45,13 @@ pub(crate) fn with_dialects(api_router: Router, api: &Arc<Api>, dialects: &[Dial
                 router = router.merge(alicloud::routes());
                 continue;
             }
+            Dialect::AokSend => aoksend::routes(),
             Dialect::Mailgun => mailgun::routes(),
             Dialect::Postmark => postmark::routes(),
             Dialect::Resend => resend::routes(),
+            Dialect::SendCloud => sendcloud::routes(),
             Dialect::SendGrid => sendgrid::routes(),
             Dialect::Ses => ses::routes(&inner),
-            _ => Router::new(),
         };
         router = router.merge(routes.clone()).nest(&format!("/compat/{}", dialect.name()), routes);
     }

@@ -1,10 +1,12 @@
 //! Other services' HTTP APIs, as their official SDKs speak them (tests/dialects), and what becomes of their words here.
 
 mod alicloud;
+mod aoksend;
 mod doors;
 mod mailgun;
 mod postmark;
 mod resend;
+mod sendcloud;
 mod sendgrid;
 mod ses;
 mod signing;

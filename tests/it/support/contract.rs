@@ -11,7 +11,7 @@ use super::schema::Schemas;
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// Where the paths of dialects begin.
-const THEIRS: [&str; 11] = [
+const THEIRS: [&str; 12] = [
     "/compat/",
     "/emails",
     "/suppressions",
@@ -20,6 +20,7 @@ const THEIRS: [&str; 11] = [
     "/message-streams",
     "/v3/",
     "/v2/email/",
+    "/api/mail/",
     "/index/api/",
     "/apiv2/",
     "/bounces",
