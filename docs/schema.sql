@@ -1850,6 +1850,7 @@ CREATE TABLE public.webhook_endpoints (
     mode text DEFAULT 'both'::text NOT NULL,
     signing_seed bytea NOT NULL,
     stalled_at timestamp with time zone,
+    form text DEFAULT 'standard'::text NOT NULL,
     CONSTRAINT webhook_endpoints_disabled_has_reason CHECK ((enabled = (disabled_reason IS NULL))),
     CONSTRAINT webhook_endpoints_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text, 'both'::text]))),
     CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64))),

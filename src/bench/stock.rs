@@ -12,7 +12,7 @@ use crate::domain::dkim::Algorithm;
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, ProjectId};
 use crate::domain::suppression::{Evidence, NewSuppression, SuppressionReason, SuppressionScope};
-use crate::domain::webhook::{EndpointMode, Secret};
+use crate::domain::webhook::{EndpointMode, PayloadForm, Secret};
 use crate::store::Store;
 use crate::store::accounts::endpoints::Endpoint;
 use crate::store::fleet::stats::Backlog;
@@ -91,6 +91,7 @@ pub async fn endpoint(url: String, store: &Store) -> Result<(), CommandError> {
     let project = ensure_project(store, (PROJECT, false), now, &SystemRng).await.map_err(CommandError::new)?;
     let secret = Secret::new(&SystemRng);
     let endpoint = Endpoint {
+        form: PayloadForm::Standard,
         id: EndpointId::new(now, &SystemRng),
         mode: EndpointMode::Live,
         url,

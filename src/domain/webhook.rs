@@ -32,6 +32,19 @@ impl EndpointMode {
     }
 }
 
+words! {
+    /// In whose payload an endpoint is told of events, and by whose signature beside Standard Webhooks'.
+    pub enum PayloadForm {
+        Standard = "standard",
+        Mailgun = "mailgun",
+        Postmark = "postmark",
+        Resend = "resend",
+        SendCloud = "sendcloud",
+        SendGrid = "sendgrid",
+        Ses = "ses",
+    }
+}
+
 /// Octets of a symmetric secret that we make (Standard Webhooks allows 24 to 64).
 const SECRET_BYTES: usize = 32;
 /// Octets of a private key of Ed25519 (RFC 8032 §5.1.5).

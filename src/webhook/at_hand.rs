@@ -61,8 +61,10 @@ impl Feeder {
                     *due.entry(endpoint).or_default() += 1;
                 }
                 let (Some(turn), Some(lease)) = (turn, leases.get(&(endpoint, event.id))) else { continue };
-                let body = bodies.entry(event.id).or_insert_with(|| calls::body(event)).clone();
-                let letter = destinations.get(&endpoint).map(|to| Letter { to: Arc::clone(to), body });
+                let letter = destinations.get(&endpoint).map(|to| {
+                    let body = bodies.entry((event.id, to.form)).or_insert_with(|| calls::body(to.form, event)).clone();
+                    Letter { to: Arc::clone(to), body }
+                });
                 let job =
                     LeasedJob { lease: *lease, endpoint, project, message: event.message, event: event.id, rescued: 0 };
                 // Nobody takes it any more only when the service stops.

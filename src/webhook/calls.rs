@@ -8,11 +8,12 @@ use hyper::body::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::payload;
+use super::forms;
 use super::places::Places;
 use super::post::Target;
 use super::sign::Signers;
 use crate::domain::id::{EndpointId, ProjectId};
+use crate::domain::webhook::PayloadForm;
 use crate::store::mail::log::ProjectEvent;
 use crate::store::queue::webhook_calls::Callee;
 use crate::store::queue::webhook_claims::Rooms;
@@ -85,12 +86,18 @@ pub struct Destination {
     /// `None`: the URL cannot be used.
     pub target: Option<Target>,
     pub signers: Signers,
+    pub form: PayloadForm,
     pub enabled: bool,
 }
 
 impl Destination {
     fn of(callee: &Callee) -> Self {
-        Self { target: Target::parse(&callee.url).ok(), signers: Signers::of(&callee.secrets), enabled: callee.enabled }
+        Self {
+            target: Target::parse(&callee.url).ok(),
+            signers: Signers::of(&callee.secrets),
+            form: callee.form,
+            enabled: callee.enabled,
+        }
     }
 
     /// Those of these endpoints that are there.
@@ -100,9 +107,9 @@ impl Destination {
     }
 }
 
-/// The body that tells an event.
-pub fn body(event: &ProjectEvent) -> Bytes {
-    payload::body(event).into()
+/// The body that tells an event, but for what signs it.
+pub fn body(form: PayloadForm, event: &ProjectEvent) -> Bytes {
+    forms::body(form, event).into()
 }
 
 impl Calls {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::at_hand::AtHand;
+use super::forms;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::event::EventType;
 use crate::domain::id::{EndpointId, ProjectId};
@@ -374,5 +375,9 @@ pub(super) fn hears(interest: &Interest, types: &[EventType], event: &ProjectEve
     let tags = event.of_message.as_ref().and_then(|message| message.tags.as_array());
     let is_wanted = |tag: &serde_json::Value| interest.tags.iter().any(|wanted| tag == wanted.as_str());
     let has_tag = interest.tags.is_empty() || tags.is_some_and(|tags| tags.iter().any(is_wanted));
-    event.is_whole() && has_type && has_tag && interest.mode.covers(event.mode)
+    event.is_whole()
+        && forms::tells(interest.form, event.event_type)
+        && has_type
+        && has_tag
+        && interest.mode.covers(event.mode)
 }

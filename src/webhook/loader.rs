@@ -76,11 +76,12 @@ async fn load(store: &Store, calls: &[NewJob]) -> Result<HashMap<(EndpointId, Ev
     endpoints.sort_unstable();
     endpoints.dedup();
     let destinations = Destination::load(store, &endpoints).await?;
-    let bodies: HashMap<_, _> =
-        store.load_told(calls).await?.into_iter().map(|(id, event)| (id, body(&event))).collect();
+    let (told, mut bodies) = (store.load_told(calls).await?, HashMap::new());
     let letters = calls.iter().filter_map(|call| {
         let to = Arc::clone(destinations.get(&call.endpoint)?);
-        Some(((call.endpoint, call.event), Letter { to, body: bodies.get(&call.event)?.clone() }))
+        let event = told.get(&call.event)?;
+        let made = bodies.entry((call.event, to.form)).or_insert_with(|| body(to.form, event)).clone();
+        Some(((call.endpoint, call.event), Letter { to, body: made }))
     });
     Ok(letters.collect())
 }

@@ -236,6 +236,17 @@ impl<'r> ReplyView<'r> {
     }
 }
 
+/// An event in one object, of which other forms are made.
+pub fn flat(event: &ProjectEvent) -> Value {
+    let mut flat = serde_json::to_value(EventDataView::of(event)).unwrap_or_default();
+    if let Value::Object(flat) = &mut flat {
+        flat.insert("type".to_owned(), event.event_type.name().into());
+        flat.insert("occurred_at".to_owned(), rfc3339(event.occurred_at).into());
+        flat.insert("header_id".to_owned(), event.of_message.as_ref().map(|message| message.header_id.clone()).into());
+    }
+    flat
+}
+
 /// The same bytes for every try.
 pub fn body(event: &ProjectEvent) -> Vec<u8> {
     let payload = PayloadView {

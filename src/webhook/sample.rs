@@ -10,6 +10,27 @@ use crate::domain::webhook::EndpointMode;
 use crate::store::accounts::endpoints::Endpoint;
 use crate::store::mail::log::{EventMessage, ProjectEvent};
 
+/// An event of live mail.
+#[cfg(test)]
+pub fn of_live(event_type: EventType, id: EventId, now: Timestamp) -> ProjectEvent {
+    let endpoint = Endpoint {
+        id: crate::domain::id::EndpointId::from_uuid(id.uuid()),
+        mode: EndpointMode::Live,
+        form: crate::domain::webhook::PayloadForm::Standard,
+        url: String::new(),
+        events: Vec::new(),
+        tags: Vec::new(),
+        description: String::new(),
+        enabled: true,
+        disabled_reason: None,
+        failing_since: None,
+        stalled_at: None,
+        signing_seed: Vec::new(),
+        created_at: now,
+    };
+    event(event_type, id, &endpoint, now)
+}
+
 /// An event of that type as the endpoint would be told it.
 pub fn event(event_type: EventType, id: EventId, endpoint: &Endpoint, now: Timestamp) -> ProjectEvent {
     let of_message = EventMessage {
@@ -21,6 +42,7 @@ pub fn event(event_type: EventType, id: EventId, endpoint: &Endpoint, now: Times
         tags: json!([endpoint.tags.first().map_or("test", String::as_str)]),
         metadata: json!({}),
         key: None,
+        header_id: format!("{}@example.com", id.uuid().simple()),
     };
     ProjectEvent {
         id,

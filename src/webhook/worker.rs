@@ -14,6 +14,7 @@ use super::loader::Loader;
 use super::places::SOON;
 use super::post::{Client, Posted, RetryAfter};
 use super::settler::{Settler, SettlerParts};
+use super::sign::Signed;
 use crate::config::Webhooks;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::lease::Lease;
@@ -103,7 +104,8 @@ impl Poster {
             return self.settlement(job, JobNext::Failed, None, "the URL cannot be used");
         };
         let began = (self.now(), Instant::now());
-        let headers = to.signers.headers(&job.event.to_string(), began.0.unix_timestamp(), &body);
+        let of = (job.event.to_string(), began.0.unix_timestamp());
+        let Signed { headers, body } = to.signers.signed(to.form, (&of.0, of.1), body, &*self.rng);
         let posted = self.client.post(target, &headers, body).await;
         let made = posted.as_try(began);
         let (next, disable) = match &posted {

@@ -112,7 +112,7 @@ const ROOMS: [(&str, &[&str]); 41] = [
     ),
     ("spam", &["config", "net"]),
     ("console", &["api"]),
-    ("compat", &["request", "compose", "domain", "config", "submit", "api"]),
+    ("compat", &["request", "compose", "domain", "config", "submit", "webhook", "api"]),
     ("app", &["*"]),
     ("cluster", &["domain", "ambient", "config", "store", "telemetry", "terminal"]),
     ("bench", &["domain", "ambient", "config", "telemetry", "store", "accounts", "cluster", "terminal"]),

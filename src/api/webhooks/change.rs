@@ -8,7 +8,7 @@ use crate::api::problem::Problem;
 use crate::domain::access::Caller;
 use crate::domain::event::EventType;
 use crate::domain::fault::{Fault, FaultCode};
-use crate::domain::webhook::EndpointMode;
+use crate::domain::webhook::{EndpointMode, PayloadForm};
 use crate::request::fields::Fields;
 use crate::webhook::post::Target;
 
@@ -18,6 +18,7 @@ const LIST_MAX: usize = 50;
 /// The fields of a creation or a change.
 pub(super) struct Change {
     pub mode: Option<EndpointMode>,
+    pub form: Option<PayloadForm>,
     pub url: Option<String>,
     pub events: Option<Vec<String>>,
     pub tags: Option<Vec<String>>,
@@ -54,6 +55,7 @@ impl Change {
         }
         let enabled = fields.bool("enabled");
         let mode = mode(&mut fields);
+        let form = form(&mut fields);
         fields.finish();
         if let Some(Ok(target)) = &target
             && let Err(error) = api.webhooks.permits(target).await
@@ -64,7 +66,7 @@ impl Change {
             return Err(Problem::test_only());
         }
         if faults.is_empty() {
-            Ok(Self { mode, url, events, tags, description, enabled })
+            Ok(Self { mode, form, url, events, tags, description, enabled })
         } else {
             Err(Problem::validation(faults))
         }
@@ -79,6 +81,17 @@ fn mode(fields: &mut Fields<'_>) -> Option<EndpointMode> {
         fields.fault("mode", FaultCode::InvalidMode, "must be live, test or both");
     }
     mode
+}
+
+/// In whose payload the endpoint is to be told.
+fn form(fields: &mut Fields<'_>) -> Option<PayloadForm> {
+    let word = fields.string("form")?;
+    let form = PayloadForm::parse(&word);
+    if form.is_none() {
+        let names = PayloadForm::ALL.iter().map(|form| form.name()).collect::<Vec<_>>().join(", ");
+        fields.fault("form", FaultCode::InvalidParameter, format!("must be one of {names}"));
+    }
+    form
 }
 
 fn check_events(fields: &mut Fields<'_>, events: Option<&[String]>) {

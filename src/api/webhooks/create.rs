@@ -17,7 +17,7 @@ use crate::api::{Shared, ok_json};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::EndpointId;
-use crate::domain::webhook::{EndpointMode, Secret};
+use crate::domain::webhook::{EndpointMode, PayloadForm, Secret};
 use crate::store::accounts::endpoints::Endpoint;
 use crate::webhook::sign;
 
@@ -51,6 +51,7 @@ pub async fn create(
     let secret = Secret::new(&*api.rng);
     let endpoint = Endpoint {
         id: EndpointId::new(now, &*api.rng),
+        form: change.form.unwrap_or(PayloadForm::Standard),
         mode: change.mode.unwrap_or(match caller.mode {
             Mode::Live => EndpointMode::Live,
             Mode::Test => EndpointMode::Test,

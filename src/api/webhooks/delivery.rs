@@ -13,7 +13,7 @@ use crate::domain::access::Scope;
 use crate::domain::id::EventId;
 use crate::store::queue::webhook_feed::NewJob;
 use crate::store::queue::webhook_log::DeliveryFilter;
-use crate::webhook::payload;
+use crate::webhook::forms;
 
 /// The schema `WebhookDeliveryWithRequest`.
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ pub async fn delivery(
     let call = NewJob { endpoint: endpoint.id, message: row.message, event: row.event };
     let told = api.store.load_told(&[call]).await?.remove(&row.event);
     let request = told.map(|event| {
-        let body = String::from_utf8_lossy(&payload::body(&event)).into_owned();
+        let body = String::from_utf8_lossy(&forms::body(endpoint.form, &event)).into_owned();
         RequestView { url: endpoint.url.clone(), body }
     });
     Ok(ok_json(&DeliveryWithRequestView { delivery: DeliveryView::of(row), request }))

@@ -11,7 +11,7 @@ use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
 use crate::domain::clock::rfc3339;
 use crate::domain::id::EndpointId;
-use crate::domain::webhook::EndpointMode;
+use crate::domain::webhook::{EndpointMode, PayloadForm};
 use crate::store::accounts::endpoints::Endpoint;
 use crate::webhook::sign;
 
@@ -20,6 +20,7 @@ use crate::webhook::sign;
 pub(super) struct EndpointView<'e> {
     id: EndpointId,
     mode: EndpointMode,
+    form: PayloadForm,
     url: &'e str,
     events: &'e [String],
     tags: &'e [String],
@@ -29,6 +30,7 @@ pub(super) struct EndpointView<'e> {
     failing_since: Option<String>,
     stalled_since: Option<String>,
     public_key: String,
+    form_public_key: Option<String>,
     created_at: String,
 }
 
@@ -51,6 +53,7 @@ impl<'e> EndpointView<'e> {
         Self {
             id: endpoint.id,
             mode: endpoint.mode,
+            form: endpoint.form,
             url: &endpoint.url,
             events: &endpoint.events,
             tags: &endpoint.tags,
@@ -60,6 +63,7 @@ impl<'e> EndpointView<'e> {
             failing_since: endpoint.failing_since.map(rfc3339),
             stalled_since: endpoint.stalled_at.map(rfc3339),
             public_key: sign::public_key(&endpoint.signing_seed),
+            form_public_key: sign::form_public_key(endpoint.form, &endpoint.signing_seed),
             created_at: rfc3339(endpoint.created_at),
         }
     }

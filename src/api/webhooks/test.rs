@@ -19,11 +19,11 @@ use crate::domain::event::EventType;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::id::{EventId, ProjectId};
 use crate::domain::shard::Shard;
-use crate::domain::webhook::WebhookTry;
+use crate::domain::webhook::{PayloadForm, WebhookTry};
 use crate::request::fields::Fields;
 use crate::store::accounts::endpoints::Endpoint;
 use crate::webhook::post::Target;
-use crate::webhook::{payload, sample, sign};
+use crate::webhook::{forms, sample, sign};
 
 /// Test calls at once, of all projects.
 const AT_ONCE: usize = 16;
@@ -67,7 +67,15 @@ pub async fn test(
     }
     let endpoint = super::find(&api, &caller, &id).await?;
     let _turn = api.testing.begin(caller.project)?;
-    let event_type = event_type.unwrap_or(EventType::EndpointTest);
+    let event_type = event_type.unwrap_or(match endpoint.form {
+        PayloadForm::Standard => EventType::EndpointTest,
+        // Others have no word for a test.
+        _ => EventType::Delivered,
+    });
+    if !forms::tells(endpoint.form, event_type) {
+        let detail = format!("has no word in the form {}", endpoint.form);
+        return Err(Problem::validation(vec![Fault::new("/type", FaultCode::UnknownEvent, detail)]));
+    }
     Ok(ok_json(&call(&api, &endpoint, event_type).await?))
 }
 
@@ -77,10 +85,12 @@ async fn call(api: &Api, endpoint: &Endpoint, event_type: EventType) -> Result<T
     let secrets = api.store.find_secrets(endpoint.id).await?;
     let now = api.clock.now();
     let event_id = EventId::new_in(Shard::of_low_bits(0), now, &*api.rng);
-    let body = payload::body(&sample::event(event_type, event_id, endpoint, now));
-    let headers = sign::Signers::of(&secrets).headers(&event_id.to_string(), now.unix_timestamp(), &body);
+    let body = forms::body(endpoint.form, &sample::event(event_type, event_id, endpoint, now));
+    let of = (event_id.to_string(), now.unix_timestamp());
+    let signers = sign::Signers::of(&secrets);
+    let sign::Signed { headers, body } = signers.signed(endpoint.form, (&of.0, of.1), body.into(), &*api.rng);
     let began = (now, Instant::now());
-    let posted = api.webhooks.post(&target, &headers, body.into()).await;
+    let posted = api.webhooks.post(&target, &headers, body).await;
     let made = posted.as_try(began);
     Ok(TestResultView { event_id, event_type, succeeded: made.detail.is_empty(), made })
 }

@@ -28,6 +28,7 @@ pub async fn update(
     let mut endpoint = super::find(&api, &caller, &id).await?;
     let change = Change::read(&api, &caller, body.map, false).await?;
     endpoint.mode = change.mode.unwrap_or(endpoint.mode);
+    endpoint.form = change.form.unwrap_or(endpoint.form);
     endpoint.url = change.url.unwrap_or(endpoint.url);
     endpoint.events = change.events.unwrap_or(endpoint.events);
     endpoint.tags = change.tags.unwrap_or(endpoint.tags);

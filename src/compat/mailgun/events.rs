@@ -18,26 +18,12 @@ use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
+use crate::webhook::forms::mailgun::{EVENTS, event_data, name_of};
 
 const LIMIT_MAX: usize = 300;
 /// Messages that are looked at at once, and how often, until there is something for a page.
 const MESSAGES_MAX: usize = 100;
 const LOOKS_MAX: usize = 10;
-
-/// Their names of events, and ours.
-const EVENTS: [(&str, &[&str]); 8] = [
-    ("accepted", &["message.queued"]),
-    ("delivered", &["message.delivered"]),
-    (
-        "failed",
-        &["message.deferred", "message.bounced", "message.bounced_later", "message.expired", "message.suppressed"],
-    ),
-    ("opened", &["message.opened"]),
-    ("clicked", &["message.clicked"]),
-    ("unsubscribed", &["message.unsubscribed"]),
-    ("complained", &["message.complained"]),
-    ("rejected", &["message.cancelled"]),
-];
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -176,10 +162,6 @@ fn types(value: &str) -> Result<Vec<&'static str>, Vec<Fault>> {
         types.extend_from_slice(ours);
     }
     Ok(types)
-}
-
-fn name_of(kind: &str) -> Option<&'static str> {
-    EVENTS.iter().find(|(_, ours)| ours.contains(&kind)).map(|(name, _)| *name)
 }
 
 impl Page {
@@ -334,36 +316,8 @@ fn flat(event: &Value) -> Value {
 
 /// An event in Mailgun's words.
 fn item(event: &Value, message: &Value) -> Value {
-    let (kind, email) = (text(event, "type"), text(event, "email"));
-    let at = parse_rfc3339(text(event, "occurred_at"));
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of this century fit")]
-    let timestamp = at.map(|at| (at.unix_timestamp_nanos() / 1000) as f64 / 1e6);
     let to: Vec<_> = of_kind(message, "to").into_iter().filter_map(Value::as_str).collect();
     let headers = json!({"message-id": message["message_id"], "from": message["from"], "to": to.join(", "),
         "subject": message["subject"]});
-    let mut told = json!({"event": name_of(kind), "id": event["id"], "timestamp": timestamp, "recipient": email,
-        "recipient-domain": email.rsplit('@').next(), "message": {"headers": headers}, "tags": message["tags"],
-        "user-variables": message["metadata"]});
-    let reply = &event["reply"];
-    if reply.is_object() {
-        told["delivery-status"] = json!({"code": reply["code"], "message": reply["text"], "description": reply["enhanced"],
-            "attempt-no": event["attempt"], "mx-host": reply["host"]});
-    }
-    if name_of(kind) == Some("failed") {
-        told["severity"] = if kind == "message.deferred" { "temporary" } else { "permanent" }.into();
-        told["reason"] = match (kind, text(&event["suppression"], "reason")) {
-            ("message.suppressed", "bounce") => "suppress-bounce",
-            ("message.suppressed", "complaint") => "suppress-complaint",
-            ("message.suppressed", _) => "suppress-unsubscribe",
-            ("message.expired", _) => "old",
-            ("message.bounced" | "message.bounced_later", _) => "bounce",
-            _ => "generic",
-        }
-        .into();
-    }
-    if event["engagement"].is_object() {
-        told["url"] = event["engagement"]["url"].clone();
-        told["client-info"] = json!({"user-agent": event["engagement"]["user_agent"]});
-    }
-    told
+    event_data(event, &headers, message)
 }

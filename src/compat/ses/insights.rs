@@ -36,7 +36,6 @@ fn event_of(event: &Value) -> Option<Value> {
         "message.delivered" => "DELIVERY",
         "message.deferred" => "DELIVERY_DELAY",
         "message.bounced" | "message.bounced_later" | "message.suppressed" | "message.expired" => "BOUNCE",
-        "message.cancelled" => "REJECT",
         "message.complained" => "COMPLAINT",
         "message.opened" => "OPEN",
         "message.clicked" => "CLICK",

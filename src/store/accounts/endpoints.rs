@@ -4,7 +4,7 @@ use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, ProjectId};
 use crate::domain::log::LogCursor;
-use crate::domain::webhook::{EndpointMode, Secret};
+use crate::domain::webhook::{EndpointMode, PayloadForm, Secret};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An endpoint as it is stored.
@@ -12,6 +12,7 @@ use crate::store::{Store, StoreError, decoded, on_pool};
 pub struct Endpoint {
     pub id: EndpointId,
     pub mode: EndpointMode,
+    pub form: PayloadForm,
     pub url: String,
     pub events: Vec<String>,
     pub tags: Vec<String>,
@@ -45,8 +46,8 @@ impl Store {
                 r#"
             WITH endpoint AS (
                 INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled,
-                    disabled_reason, created_at, mode, signing_seed)
-                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $14
+                    disabled_reason, created_at, mode, signing_seed, form)
+                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $14, $15
                 WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
                 RETURNING id, project_id, created_at)
             INSERT INTO webhook_positions (endpoint_id, project_id, position, fed_until)
@@ -66,6 +67,7 @@ impl Store {
                 endpoint.mode.name(),
                 position,
                 &secret.seed,
+                endpoint.form.name(),
             )
             .execute(conn)
         )?;
@@ -97,7 +99,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-            SELECT id, mode, url, events, tags, description, enabled, disabled_reason, failing_since, stalled_at,
+            SELECT id, mode, form, url, events, tags, description, enabled, disabled_reason, failing_since, stalled_at,
                 signing_seed, created_at
             FROM webhook_endpoints
             WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
@@ -119,6 +121,7 @@ impl Store {
                 Ok(Endpoint {
                     id,
                     mode: decoded(mode, ("webhook_endpoints", "mode"), id, &row.mode)?,
+                    form: decoded(PayloadForm::parse(&row.form), ("webhook_endpoints", "form"), id, &row.form)?,
                     url: row.url,
                     events: row.events,
                     tags: row.tags,
@@ -158,7 +161,7 @@ impl Store {
                     WHERE w.id = $2 AND w.project_id = $1 AND NOT w.enabled AND $7 AND j.endpoint_id = w.id
                       AND j.lease_token IS NULL)
                 UPDATE webhook_endpoints SET url = $3, events = $4, tags = $5, description = $6, enabled = $7,
-                    disabled_reason = $8, mode = $9, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END,
+                    disabled_reason = $8, mode = $9, form = $11, failing_since = CASE WHEN $7 AND NOT enabled THEN NULL ELSE failing_since END,
                     stalled_at = CASE WHEN $7 AND enabled THEN stalled_at END
                 WHERE project_id = $1 AND id = $2
                 "#,
@@ -172,6 +175,7 @@ impl Store {
                 endpoint.disabled_reason,
                 endpoint.mode.name(),
                 now,
+                endpoint.form.name(),
             )
             .execute(conn)
         )?;

@@ -7,7 +7,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
 use crate::domain::id::{EventId, MessageId, ProjectId, RecipientId};
 use crate::domain::log::{LogCursor, Look, Within};
+use crate::domain::message::made_message_id;
 use crate::domain::shard::Shard;
+use crate::store::mail::messages::domain_of;
 use crate::store::schema::partitions::first_id_at;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
@@ -73,6 +75,8 @@ pub struct EventMessage {
     pub tags: serde_json::Value,
     pub metadata: serde_json::Value,
     pub key: Option<String>,
+    /// Its `Message-ID`, without angle brackets.
+    pub header_id: String,
 }
 
 /// Events of a project, and where to go on.
@@ -318,7 +322,7 @@ impl Store {
                     p.recipient_id AS "recipient_id!", p.mode AS "mode!", p.sequence AS "sequence!",
                     p.type AS "event_type!", p.occurred_at AS "occurred_at!", p.data AS "data!", r.address AS "address?",
                     r.kind AS "kind?", r.position AS "position?", m.author AS "author?", m.subject AS "subject?",
-                    m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key
+                    m.tags AS "tags?", m.metadata AS "metadata?", m.idempotency_key, m.message_id AS "header_id?"
                 FROM page p
                 LEFT JOIN recipients r ON r.shard = p.shard AND r.message_id = p.message_id AND r.id = p.recipient_id
                 LEFT JOIN messages m ON m.shard = p.shard AND m.id = p.message_id
@@ -389,6 +393,7 @@ pub(in crate::store) struct ProjectEventRow {
     pub tags: Option<serde_json::Value>,
     pub metadata: Option<serde_json::Value>,
     pub idempotency_key: Option<String>,
+    pub header_id: Option<String>,
 }
 
 impl ProjectEventRow {
@@ -404,6 +409,9 @@ impl ProjectEventRow {
             occurred_at: self.occurred_at,
             data: self.data,
             of_message: self.author.map(|author| EventMessage {
+                header_id: self.header_id.unwrap_or_else(|| {
+                    made_message_id(MessageId::from_uuid(self.message_id), domain_of(author.trim_end_matches('>')))
+                }),
                 email: self.address.unwrap_or_default(),
                 kind: self.kind.unwrap_or_default(),
                 position: self.position.unwrap_or_default(),

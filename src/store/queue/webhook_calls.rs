@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use super::webhook_feed::NewJob;
 use crate::domain::id::{EndpointId, EventId};
-use crate::domain::webhook::Secret;
+use crate::domain::webhook::{PayloadForm, Secret};
 use crate::store::mail::log::{ProjectEvent, ProjectEventRow};
-use crate::store::{Store, StoreError, on_pool};
+use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An endpoint, as its calls need it.
 #[derive(Debug)]
 pub struct Callee {
     pub url: String,
+    pub form: PayloadForm,
     /// Those that sign: the endpoint's, and those that were replaced a short while ago.
     pub secrets: Vec<Secret>,
     pub enabled: bool,
@@ -27,7 +28,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT w.id, w.url, w.enabled, w.secret, w.signing_seed, o.secrets AS old_secrets, o.seeds AS old_seeds
+                SELECT w.id, w.url, w.enabled, w.form, w.secret, w.signing_seed, o.secrets AS old_secrets, o.seeds AS old_seeds
                 FROM webhook_endpoints w
                 LEFT JOIN LATERAL (
                     SELECT array_agg(secret ORDER BY until DESC) AS secrets, array_agg(signing_seed ORDER BY until DESC) AS seeds
@@ -43,9 +44,11 @@ impl Store {
             let old = row.old_secrets.into_iter().flatten().zip(row.old_seeds.into_iter().flatten());
             let secrets = std::iter::once((row.secret, row.signing_seed)).chain(old);
             let secrets = secrets.map(|(hmac, seed)| Secret { hmac, seed }).collect();
-            (EndpointId::from_uuid(row.id), Callee { url: row.url, secrets, enabled: row.enabled })
+            let id = EndpointId::from_uuid(row.id);
+            let form = decoded(PayloadForm::parse(&row.form), ("webhook_endpoints", "form"), id, &row.form)?;
+            Ok((id, Callee { url: row.url, form, secrets, enabled: row.enabled }))
         });
-        Ok(callees.collect())
+        callees.collect()
     }
 
     /// What these calls tell, of what is still there.
@@ -60,7 +63,7 @@ impl Store {
                 SELECT e.id, e.era, e.xid::text AS "xid!", e.message_id, e.recipient_id, e.mode, e.sequence,
                     e.type AS event_type, e.occurred_at, e.data, r.address AS "address?", r.kind AS "kind?",
                     r.position AS "position?", m.author AS "author?", m.subject AS "subject?", m.tags AS "tags?",
-                    m.metadata AS "metadata?", m.idempotency_key
+                    m.metadata AS "metadata?", m.idempotency_key, m.message_id AS "header_id?"
                 FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::uuid[]) AS c (endpoint_id, shard, message_id, event_id)
                 JOIN webhook_endpoints w ON w.id = c.endpoint_id
                 JOIN events e ON e.project_id = w.project_id AND e.shard = c.shard AND e.message_id = c.message_id

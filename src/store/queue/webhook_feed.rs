@@ -11,7 +11,7 @@ use crate::domain::id::{EndpointId, EventId, MessageId, ProjectId};
 use crate::domain::lease::Lease;
 use crate::domain::log::LogCursor;
 use crate::domain::shard::Shard;
-use crate::domain::webhook::EndpointMode;
+use crate::domain::webhook::{EndpointMode, PayloadForm};
 use crate::store::mail::log::Unseen;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
@@ -23,12 +23,19 @@ pub struct Interest {
     pub events: Vec<String>,
     /// Empty: all.
     pub tags: Vec<String>,
+    /// What has no word in it is not told.
+    pub form: PayloadForm,
 }
 
 impl Interest {
-    pub(super) fn decode((id, mode): (Uuid, &str), events: Vec<String>, tags: Vec<String>) -> Result<Self, StoreError> {
+    pub(super) fn decode(
+        (id, mode, form): (Uuid, &str, &str),
+        events: Vec<String>,
+        tags: Vec<String>,
+    ) -> Result<Self, StoreError> {
         let mode = decoded(EndpointMode::parse(mode), ("webhook_endpoints", "mode"), id, mode)?;
-        Ok(Self { mode, events, tags })
+        let form = decoded(PayloadForm::parse(form), ("webhook_endpoints", "form"), id, form)?;
+        Ok(Self { mode, events, tags, form })
     }
 }
 
@@ -136,7 +143,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT p.endpoint_id, p.project_id, p.position, w.mode, w.events, w.tags
+                SELECT p.endpoint_id, p.project_id, p.position, w.mode, w.events, w.tags, w.form
                 FROM webhook_positions p JOIN webhook_endpoints w ON w.id = p.endpoint_id WHERE w.enabled
                 ORDER BY p.endpoint_id
                 "#,
@@ -147,7 +154,7 @@ impl Store {
             Ok(Feed {
                 endpoint: EndpointId::from_uuid(row.endpoint_id),
                 project: ProjectId::from_uuid(row.project_id),
-                interest: Interest::decode((row.endpoint_id, &row.mode), row.events, row.tags)?,
+                interest: Interest::decode((row.endpoint_id, &row.mode, &row.form), row.events, row.tags)?,
                 position: row.position,
             })
         });

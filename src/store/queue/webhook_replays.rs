@@ -126,7 +126,7 @@ impl Store {
             sqlx::query!(
                 r#"
                 SELECT DISTINCT ON (r.endpoint_id) r.id, r.endpoint_id, r.event_ids, r.since, r.until, r.types, r.only_failed,
-                    r.events, r.created_at, r.done_at, r.position, w.project_id, w.mode, w.events AS endpoint_events, w.tags
+                    r.events, r.created_at, r.done_at, r.position, w.project_id, w.mode, w.events AS endpoint_events, w.tags, w.form
                 FROM webhook_replays r JOIN webhook_endpoints w ON w.id = r.endpoint_id AND w.enabled
                 WHERE r.done_at IS NULL ORDER BY r.endpoint_id, r.id
                 "#,
@@ -149,7 +149,7 @@ impl Store {
             Ok(RunningReplay {
                 replay: replay.decode()?,
                 project: ProjectId::from_uuid(row.project_id),
-                interest: Interest::decode((row.endpoint_id, &row.mode), row.endpoint_events, row.tags)?,
+                interest: Interest::decode((row.endpoint_id, &row.mode, &row.form), row.endpoint_events, row.tags)?,
                 position: row.position,
             })
         });

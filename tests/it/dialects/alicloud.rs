@@ -238,7 +238,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Posts a form that is signed as SDKs did before ACS3.
-async fn post(app: &App, (key_id, secret): (&str, &str), fields: &[(&str, &str)]) -> Answer {
+pub(super) async fn post(app: &App, (key_id, secret): (&str, &str), fields: &[(&str, &str)]) -> Answer {
     let timestamp = format!("{}Z", &rfc3339(app.clock.now())[..19]);
     let common = [
         ("Format", "JSON"),

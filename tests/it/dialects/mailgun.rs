@@ -83,7 +83,7 @@ fn form(fields: &[(String, Value)]) -> Vec<u8> {
     body.into_bytes()
 }
 
-async fn send(app: &App, key: &str, path: &str, fields: &[(String, Value)]) -> Answer {
+pub(super) async fn send(app: &App, key: &str, path: &str, fields: &[(String, Value)]) -> Answer {
     let media = format!("multipart/form-data; boundary={BOUNDARY}");
     call(app, key, ("POST", path), &media, form(fields)).await
 }

@@ -10,6 +10,7 @@ mod sendcloud;
 mod sendgrid;
 mod ses;
 mod signing;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -117,8 +118,13 @@ async fn message(app: &App, subject: &str) -> Value {
 }
 
 async fn publish_template(app: &App) {
+    publish(app, "welcome", &json!({"subject": "Welcome, {{ name }}", "text": "Hello {{ name }}"})).await;
+}
+
+/// Publishes a template of that content.
+async fn publish(app: &App, alias: &str, content: &Value) {
     let admin = create_key(&app.database.url, "shop", "live", "admin").await;
-    let template = json!({"alias": "welcome", "name": "Welcome", "locales": {"en": {"subject": "Welcome, {{ name }}", "text": "Hello {{ name }}"}}});
+    let template = json!({"alias": alias, "name": alias, "locales": {"en": content}});
     let made = app.call_as(&admin, "POST", "/v1/templates", &[], template.to_string().into_bytes()).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let path = format!("/v1/templates/{}/publish", made.json()["id"].as_str().unwrap());

@@ -11,7 +11,7 @@ use crate::support::app::{App, Setup};
 use crate::support::dkim::add_domain;
 use crate::support::http::Answer;
 
-const SEND: &str = "/v2/email/outbound-emails";
+pub(super) const SEND: &str = "/v2/email/outbound-emails";
 const SEND_BULK: &str = "/v2/email/outbound-bulk-emails";
 
 /// A service that speaks as SES does, keeps its mail in the inbox, and may put links into it.
@@ -24,7 +24,7 @@ async fn service() -> App {
 }
 
 /// Whoever signs requests (Signature Version 4), written from AWS's description and not from the code that verifies it.
-struct Signer<'a> {
+pub(super) struct Signer<'a> {
     app: &'a App,
     id: String,
     secret: String,
@@ -33,7 +33,7 @@ struct Signer<'a> {
 }
 
 impl<'a> Signer<'a> {
-    async fn new(app: &'a App) -> Self {
+    pub(super) async fn new(app: &'a App) -> Self {
         let (id, secret) = signing_key(app, "admin").await;
         Self { app, id, secret, age: time::Duration::ZERO }
     }
@@ -62,7 +62,7 @@ impl<'a> Signer<'a> {
         self.app.client().request(method, path, &headers, body.to_vec()).await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
         let body = body.to_string().into_bytes();
         self.call_with("POST", path, (&body, &body)).await
     }
