@@ -82,7 +82,14 @@ async fn what_cannot_be_used_is_named() {
 
 #[tokio::test]
 async fn config_show_hides_secrets_and_lists_every_setting() {
-    let arguments = ["config", "show", "--set", "delivery.route=smtps://user:hunter2@relay.example"];
+    let arguments = [
+        "config",
+        "show",
+        "--set",
+        "delivery.route=smtps://user:hunter2@relay.example",
+        "--set",
+        "secrets.sealing_key=hunter4",
+    ];
     let shown = run("postgres://u:hunter3@db.example/x", &arguments).await;
     let text = String::from_utf8(shown.stdout).unwrap();
     assert!(text.contains("postgres://***@db.example/x") && text.contains("smtps://***@relay.example"), "{text}");
