@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::inner::{Answer, Call, Caller, Inner, Refusal, Sent};
 use super::places::Places;
 use crate::domain::fault::{Fault, FaultCode};
+use crate::request::fields::Fields;
 
 /// A send request (`SendRequest` of `openapi.yaml`), and where what stood in the service's.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +45,54 @@ impl Draft {
         if let Value::Object(object) = object {
             self.places.put(format!("/{ours}/{}", name.replace('~', "~0").replace('/', "~1")), theirs);
             object.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// Pairs in a list of objects, of which `key` and `value` are fields: entries of our object `ours`, over those that are there. `place` is the
+    /// name of the list. A name twice in the list is a fault: one of them would be lost.
+    pub fn pairs(
+        &mut self,
+        ours: &str,
+        fields: &mut Fields<'_>,
+        (name, place): (&'static str, &str),
+        (key, value): (&'static str, &'static str),
+    ) {
+        let mut seen = Vec::new();
+        for (at, item) in fields.list(name).unwrap_or_default().into_iter().enumerate() {
+            let mut pair = Fields::of(item, format!("{}/{at}", fields.pointer(name)), fields.faults);
+            let entry = (pair.required(key), pair.required(value));
+            if entry.0.as_ref().is_some_and(|entry| seen.contains(entry)) {
+                pair.fault(key, FaultCode::DuplicateField, "is there already");
+            }
+            pair.finish();
+            if let (Some(entry), Some(value)) = entry {
+                self.set(ours, &entry, value, format!("{place}[{at}]"));
+                seen.push(entry);
+            }
+        }
+    }
+
+    /// Files in a list of objects, of which these fields of theirs are fields of ours; `more` takes what else a file has there. `place` is the
+    /// name of the list.
+    pub fn files(
+        &mut self,
+        fields: &mut Fields<'_>,
+        (name, place): (&'static str, &str),
+        known: &[(&'static str, &str)],
+        more: impl Fn(&mut Fields<'_>, &mut Map<String, Value>),
+    ) {
+        for (at, item) in fields.list(name).unwrap_or_default().into_iter().enumerate() {
+            let mut file = Fields::of(item, format!("{}/{at}", fields.pointer(name)), fields.faults);
+            let mut mapped = Map::new();
+            for (theirs, ours) in known {
+                if let Some(value) = file.take(theirs).filter(|value| value != "") {
+                    self.places.put(format!("/attachments/{at}/{ours}"), format!("{place}[{at}].{theirs}"));
+                    mapped.insert((*ours).to_owned(), value);
+                }
+            }
+            more(&mut file, &mut mapped);
+            file.finish();
+            self.push("attachments", mapped, format!("{place}[{at}]"));
         }
     }
 

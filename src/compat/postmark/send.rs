@@ -27,6 +27,15 @@ pub(super) const STREAM: &str = "stream:";
 /// The number of an error: every recipient is suppressed.
 const INACTIVE: u16 = 406;
 
+/// Fields of a file, there and here.
+const FILE: [(&str, &str); 5] = [
+    ("Name", "filename"),
+    ("Content", "content"),
+    ("ContentType", "content_type"),
+    ("ContentID", "content_id"),
+    ("Disposition", "disposition"),
+];
+
 /// Sends one email.
 pub async fn one(
     inner: State<Arc<Inner>>,
@@ -223,8 +232,9 @@ fn email(value: Value, is_templated: bool) -> Result<Draft, Vec<Fault>> {
             fields.fault("TrackLinks", FaultCode::InvalidParameter, detail);
         }
     }
-    headers(&mut fields, &mut draft);
-    attachments(&mut fields, &mut draft);
+    draft.pairs("headers", &mut fields, ("Headers", "Headers"), ("Name", "Value"));
+    // The length of what comes anyway.
+    draft.files(&mut fields, ("Attachments", "Attachments"), &FILE, |file, _| drop(file.take("ContentLength")));
     fields.finish();
     if faults.is_empty() { Ok(draft) } else { Err(faults) }
 }
@@ -254,39 +264,6 @@ fn template(fields: &mut Fields<'_>, draft: &mut Draft) {
             FaultCode::Conflict,
             "styles stay where the template has them: leave it out, or false",
         );
-    }
-}
-
-fn headers(fields: &mut Fields<'_>, draft: &mut Draft) {
-    for (at, item) in fields.list("Headers").unwrap_or_default().into_iter().enumerate() {
-        let mut header = Fields::of(item, format!("/Headers/{at}"), fields.faults);
-        let (name, value) = (header.required("Name"), header.string("Value"));
-        header.finish();
-        let Some(name) = name else { continue };
-        if draft.map.get("headers").is_some_and(|headers| headers.get(&name).is_some()) {
-            fields.fault_at(&format!("Headers/{at}/Name"), FaultCode::DuplicateField, "is there already");
-        } else {
-            draft.set("headers", &name, value.unwrap_or_default(), format!("Headers[{at}]"));
-        }
-    }
-}
-
-fn attachments(fields: &mut Fields<'_>, draft: &mut Draft) {
-    for (at, item) in fields.list("Attachments").unwrap_or_default().into_iter().enumerate() {
-        let mut file = Fields::of(item, format!("/Attachments/{at}"), fields.faults);
-        let mut mapped = Map::new();
-        for (theirs, ours) in
-            [("Name", "filename"), ("Content", "content"), ("ContentType", "content_type"), ("ContentID", "content_id")]
-        {
-            if let Some(value) = file.take(theirs).filter(|value| value != "") {
-                draft.places.put(format!("/attachments/{at}/{ours}"), format!("Attachments[{at}].{theirs}"));
-                mapped.insert(ours.to_owned(), value);
-            }
-        }
-        // The length of what comes anyway.
-        file.take("ContentLength");
-        file.finish();
-        draft.push("attachments", mapped, format!("Attachments[{at}]"));
     }
 }
 

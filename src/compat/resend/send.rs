@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Error, Resend};
 use crate::api::body::UnreadBody;
@@ -25,6 +25,14 @@ const BATCH_MAX: usize = 100;
 
 /// Fields that are the same in both.
 const SAME: [&str; 9] = ["from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers"];
+
+/// Fields of a file, there and here.
+const FILE: [(&str, &str); 4] = [
+    ("filename", "filename"),
+    ("content_type", "content_type"),
+    ("content_id", "content_id"),
+    ("inline_content_id", "content_id"),
+];
 
 /// Sends one email.
 pub async fn one(
@@ -94,7 +102,8 @@ fn email(value: Value, now: Timestamp) -> Result<Draft, Vec<Fault>> {
     if let Some(text) = fields.string("scheduled_at") {
         draft.put("send_at", soon(&text, now).map_or(text, rfc3339), "scheduled_at");
     }
-    draft.put_some("metadata", tags(&mut fields), "tags");
+    draft.pairs("metadata", &mut fields, ("tags", "tags"), ("name", "value"));
+    draft.places.put("/metadata", "tags");
     if let Some(map) = fields.object("template") {
         let mut inner = Fields::new(map, "/template", fields.faults);
         if let Some(id) = inner.required("id") {
@@ -105,7 +114,14 @@ fn email(value: Value, now: Timestamp) -> Result<Draft, Vec<Fault>> {
         }
         inner.finish();
     }
-    draft.put_some("attachments", attachments(&mut fields), "attachments");
+    draft.files(&mut fields, ("attachments", "attachments"), &FILE, |file, mapped| {
+        if let Some(content) = file.take("content") {
+            mapped.insert("content".to_owned(), content_of(content));
+        }
+        if file.take("path").is_some() {
+            file.fault("path", FaultCode::Conflict, "nothing is fetched from elsewhere: give content, in base64");
+        }
+    });
     if fields.take("topic_id").is_some() {
         fields.fault(
             "topic_id",
@@ -115,47 +131,6 @@ fn email(value: Value, now: Timestamp) -> Result<Draft, Vec<Fault>> {
     }
     fields.finish();
     if faults.is_empty() { Ok(draft) } else { Err(faults) }
-}
-
-/// Pairs of `{name, value}`.
-fn tags(fields: &mut Fields<'_>) -> Option<Map<String, Value>> {
-    let mut out = Map::new();
-    for (index, item) in fields.list("tags")?.into_iter().enumerate() {
-        let mut pair = Fields::of(item, format!("/tags/{index}"), fields.faults);
-        let (name, value) = (pair.required("name"), pair.string("value"));
-        pair.finish();
-        if let Some(name) = name {
-            out.insert(name, value.unwrap_or_default().into());
-        }
-    }
-    Some(out)
-}
-
-fn attachments(fields: &mut Fields<'_>) -> Option<Vec<Value>> {
-    let mut out = Vec::new();
-    for (index, item) in fields.list("attachments")?.into_iter().enumerate() {
-        let mut file = Fields::of(item, format!("/attachments/{index}"), fields.faults);
-        let mut mapped = Map::new();
-        for (theirs, ours) in [
-            ("filename", "filename"),
-            ("content_type", "content_type"),
-            ("content_id", "content_id"),
-            ("inline_content_id", "content_id"),
-        ] {
-            if let Some(value) = file.take(theirs) {
-                mapped.insert(ours.to_owned(), value);
-            }
-        }
-        if let Some(content) = file.take("content") {
-            mapped.insert("content".to_owned(), content_of(content));
-        }
-        if file.take("path").is_some() {
-            file.fault("path", FaultCode::Conflict, "nothing is fetched from elsewhere: give content, in base64");
-        }
-        file.finish();
-        out.push(mapped.into());
-    }
-    Some(out)
 }
 
 /// Base64, from a text; from a list of octets, as Python writes it; or from a Node `Buffer` as JSON.
@@ -210,7 +185,7 @@ mod tests {
             json!({"form": "a@b.c", "topic_id": "t", "attachments": [{"path": "https://a"}], "tags": [{"value": 1}]});
         let faults = email(given, now).unwrap_err();
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/tags/0/value", "/tags/0/name", "/attachments/0/path", "/topic_id", "/form"]);
+        assert_eq!(pointers, ["/tags/0/name", "/tags/0/value", "/attachments/0/path", "/topic_id", "/form"]);
     }
 
     #[test]

@@ -22,6 +22,15 @@ const PERSONALIZATIONS_MAX: usize = 1000;
 /// Before the id of a batch, in a tag.
 pub(super) const BATCH: &str = "batch:";
 
+/// Fields of a file, there and here.
+const FILE: [(&str, &str); 5] = [
+    ("content", "content"),
+    ("filename", "filename"),
+    ("type", "content_type"),
+    ("disposition", "disposition"),
+    ("content_id", "content_id"),
+];
+
 /// Sends a message for each personalization: all or none.
 pub async fn send(
     State(inner): State<Arc<Inner>>,
@@ -97,7 +106,7 @@ fn mail(inner: &Inner, value: Value) -> Result<Mail, Vec<Fault>> {
         all.template(id, "template_id");
     }
     content(&mut fields, &mut all, is_templated);
-    attachments(&mut fields, &mut all);
+    all.files(&mut fields, ("attachments", "attachments"), &FILE, |_, _| {});
     for (at, category) in fields.list("categories").unwrap_or_default().into_iter().enumerate() {
         all.push("tags", category, format!("categories[{at}]"));
     }
@@ -186,28 +195,6 @@ fn content(fields: &mut Fields<'_>, all: &mut Draft, is_templated: bool) {
             fields.fault_at(&format!("content/{at}/type"), FaultCode::DuplicateField, "is there already");
         }
         all.put(ours, value, format!("{name}.value"));
-    }
-}
-
-fn attachments(fields: &mut Fields<'_>, all: &mut Draft) {
-    for (at, item) in fields.list("attachments").unwrap_or_default().into_iter().enumerate() {
-        let name = format!("attachments[{at}]");
-        let mut file = Fields::of(item, format!("/attachments/{at}"), fields.faults);
-        let mut mapped = Map::new();
-        for (theirs, ours) in [
-            ("content", "content"),
-            ("filename", "filename"),
-            ("type", "content_type"),
-            ("disposition", "disposition"),
-            ("content_id", "content_id"),
-        ] {
-            if let Some(value) = file.take(theirs) {
-                all.places.put(format!("/attachments/{at}/{ours}"), format!("{name}.{theirs}"));
-                mapped.insert(ours.to_owned(), value);
-            }
-        }
-        file.finish();
-        all.push("attachments", mapped, name);
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Error;
-use super::send::{common, data, destination, headers_in, tags, template};
+use super::send::{common, data, destination, template};
 use super::signature::Signed;
 use crate::compat::draft::{Draft, Item, bounded, send_many};
 use crate::compat::ids::uuid_of;
@@ -27,7 +27,7 @@ pub async fn send(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Res
     if !all.map.contains_key("from") {
         fields.fault("FromEmailAddress", FaultCode::Required, "must be given");
     }
-    tags(&mut fields, "DefaultEmailTags", &mut all);
+    all.pairs("metadata", &mut fields, ("DefaultEmailTags", "DefaultEmailTags"), ("Name", "Value"));
     let content = fields.object("DefaultContent").unwrap_or_default();
     let mut content = Fields::new(content, "/DefaultContent", fields.faults);
     match content.take("Template") {
@@ -64,8 +64,8 @@ fn entry(value: Value, all: &Draft) -> Result<Draft, Vec<Fault>> {
     let (mut draft, mut faults) = (all.clone(), Vec::new());
     let mut fields = Fields::of(value, "", &mut faults);
     destination(&mut fields, &mut draft, "Destination");
-    tags(&mut fields, "ReplacementTags", &mut draft);
-    headers_in(&mut fields, "ReplacementHeaders", "", &mut draft);
+    draft.pairs("metadata", &mut fields, ("ReplacementTags", "ReplacementTags"), ("Name", "Value"));
+    draft.pairs("headers", &mut fields, ("ReplacementHeaders", "ReplacementHeaders"), ("Name", "Value"));
     if let Some(map) = fields.object("ReplacementEmailContent") {
         let mut content = Fields::new(map, "/ReplacementEmailContent", fields.faults);
         if let Some(map) = content.object("ReplacementTemplate") {

@@ -21,6 +21,10 @@ use crate::request::fields::Fields;
 /// Before the name of a configuration set, in a tag.
 const CONFIGURATION_SET: &str = "configuration-set:";
 
+/// Fields of a file, there and here.
+const FILE: [(&str, &str); 4] =
+    [("FileName", "filename"), ("RawContent", "content"), ("ContentType", "content_type"), ("ContentId", "content_id")];
+
 /// Sends one email.
 pub async fn send(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Response, Error> {
     let Signed { caller, value, sent } = signed;
@@ -37,7 +41,7 @@ fn email(inner: &Inner, value: Value) -> Result<Draft, Vec<Fault>> {
     let mut fields = Fields::of(value, "", &mut faults);
     common(&mut fields, &mut draft);
     destination(&mut fields, &mut draft, "Destination");
-    tags(&mut fields, "EmailTags", &mut draft);
+    draft.pairs("metadata", &mut fields, ("EmailTags", "EmailTags"), ("Name", "Value"));
     lists(&mut fields, &mut draft);
     let content = fields.object("Content").unwrap_or_default();
     let kinds =
@@ -115,17 +119,6 @@ pub(super) fn destination(fields: &mut Fields<'_>, draft: &mut Draft, name: &'st
     destination.finish();
 }
 
-/// Pairs of `{Name, Value}`, of which the later goes before.
-pub(super) fn tags(fields: &mut Fields<'_>, name: &'static str, draft: &mut Draft) {
-    for (at, item) in fields.list(name).unwrap_or_default().into_iter().enumerate() {
-        let mut tag = Fields::of(item, format!("{}/{at}", fields.pointer(name)), fields.faults);
-        if let (Some(key), Some(value)) = (tag.required("Name"), tag.required("Value")) {
-            draft.set("metadata", &key, value, format!("{name}[{at}]"));
-        }
-        tag.finish();
-    }
-}
-
 fn lists(fields: &mut Fields<'_>, draft: &mut Draft) {
     let Some(map) = fields.object("ListManagementOptions") else { return };
     let mut options = Fields::new(map, "/ListManagementOptions", fields.faults);
@@ -159,8 +152,7 @@ fn simple(value: Value, draft: &mut Draft, faults: &mut Vec<Fault>) {
         body.fault("Text", FaultCode::Required, "must be given, or Html");
     }
     body.finish();
-    headers(&mut simple, "Content.Simple", draft);
-    attachments(&mut simple, "Content.Simple", draft);
+    extras(&mut simple, "Content.Simple", draft);
     simple.finish();
 }
 
@@ -177,41 +169,11 @@ fn words(value: Value, at: String, faults: &mut Vec<Fault>) -> Option<String> {
     data
 }
 
-/// Pairs of `{Name, Value}`.
-fn headers(fields: &mut Fields<'_>, place: &str, draft: &mut Draft) {
-    headers_in(fields, "Headers", place, draft);
-}
-
-pub(super) fn headers_in(fields: &mut Fields<'_>, name: &'static str, place: &str, draft: &mut Draft) {
-    for (at, item) in fields.list(name).unwrap_or_default().into_iter().enumerate() {
-        let mut header = Fields::of(item, format!("{}/{at}", fields.pointer(name)), fields.faults);
-        let (key, value) = (header.required("Name"), header.required("Value"));
-        header.finish();
-        if let (Some(key), Some(value)) = (key, value) {
-            let place = if place.is_empty() { format!("{name}[{at}]") } else { format!("{place}.{name}[{at}]") };
-            draft.set("headers", &key, value, place);
-        }
-    }
-}
-
-fn attachments(fields: &mut Fields<'_>, place: &str, draft: &mut Draft) {
-    for (at, item) in fields.list("Attachments").unwrap_or_default().into_iter().enumerate() {
-        let name = format!("{place}.Attachments[{at}]");
-        let mut file = Fields::of(item, format!("{}/{at}", fields.pointer("Attachments")), fields.faults);
-        let mut mapped = Map::new();
-        for (theirs, ours) in [
-            ("FileName", "filename"),
-            ("RawContent", "content"),
-            ("ContentType", "content_type"),
-            ("ContentId", "content_id"),
-        ] {
-            if let Some(value) = file.take(theirs) {
-                draft.places.put(format!("/attachments/{at}/{ours}"), format!("{name}.{theirs}"));
-                mapped.insert(ours.to_owned(), value);
-            }
-        }
+/// What simple email and email by a template have: header fields and files, in the object at `place`.
+fn extras(fields: &mut Fields<'_>, place: &str, draft: &mut Draft) {
+    draft.pairs("headers", fields, ("Headers", &format!("{place}.Headers")), ("Name", "Value"));
+    draft.files(fields, ("Attachments", &format!("{place}.Attachments")), &FILE, |file, mapped| {
         if let Some(disposition) = file.string("ContentDisposition") {
-            draft.places.put(format!("/attachments/{at}/disposition"), format!("{name}.ContentDisposition"));
             mapped.insert("disposition".to_owned(), disposition.to_ascii_lowercase().into());
         }
         // How it is encoded on its way is decided when it is written.
@@ -223,9 +185,7 @@ fn attachments(fields: &mut Fields<'_>, place: &str, draft: &mut Draft) {
                 "files have a name, and nothing else is written of them",
             );
         }
-        file.finish();
-        draft.push("attachments", mapped, name);
-    }
+    });
 }
 
 /// A template and what it is filled with; `at` is its pointer.
@@ -249,8 +209,7 @@ pub(super) fn template(value: Value, at: &str, draft: &mut Draft, faults: &mut V
         None if fields.faults.is_empty() => fields.fault("TemplateName", FaultCode::Required, "must be given"),
         None => {}
     }
-    headers(&mut fields, &place, draft);
-    attachments(&mut fields, &place, draft);
+    extras(&mut fields, &place, draft);
     fields.finish();
 }
 
