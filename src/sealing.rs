@@ -73,11 +73,11 @@ impl Sealer {
         let mut nonce = [0; NONCE_LEN];
         rng.fill(&mut nonce);
         let mut sealed = secret.to_vec();
-        // It fails for what is longer than 64 GiB.
         let tag =
             self.key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(whose), &mut sealed);
-        let tag = tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default();
-        [&[FORM], &self.id[..], &nonce[..], &sealed, &tag].concat()
+        // It fails for what is longer than 64 GiB: then nothing is kept.
+        let Ok(tag) = tag else { return Vec::new() };
+        [&[FORM], &self.id[..], &nonce[..], &sealed, tag.as_ref()].concat()
     }
 
     /// The secret of `whose`.

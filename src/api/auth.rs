@@ -43,6 +43,18 @@ impl CallerSlot {
     }
 }
 
+/// Whoever has that token, if it may be used from where the request comes.
+pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Problem> {
+    let caller = api.auth.caller(token).await?;
+    if caller.allowed_ips.is_some() {
+        let peer = head.extensions.get::<Peer>().copied();
+        if !caller.may_come_from(peer::client(peer, &head.headers, &api.http.trusted_proxies.0)) {
+            return Err(Problem::address_not_allowed());
+        }
+    }
+    Ok(caller)
+}
+
 impl FromRequestParts<Arc<Api>> for Authed {
     type Rejection = Problem;
 
@@ -54,13 +66,7 @@ impl FromRequestParts<Arc<Api>> for Authed {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         let token = token.ok_or_else(|| Problem::unauthorized("the Authorization header is not 'Bearer …'"))?;
-        let caller = api.auth.caller(token).await?;
-        if caller.allowed_ips.is_some() {
-            let peer = head.extensions.get::<Peer>().copied();
-            if !caller.may_come_from(peer::client(peer, &head.headers, &api.http.trusted_proxies.0)) {
-                return Err(Problem::address_not_allowed());
-            }
-        }
+        let caller = known(api, token, head).await?;
         if let Some(slot) = head.extensions.get::<CallerSlot>() {
             let _ = slot.0.set(caller.clone());
         }

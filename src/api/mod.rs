@@ -5,7 +5,7 @@
 //! fault, [`auth`] says who calls, [`listener`] owns the sockets. The tests hold routes, answers and closed sets against
 //! `openapi.yaml`.
 
-mod auth;
+pub(crate) mod auth;
 pub(crate) mod body;
 mod conversation;
 mod domain_pools;

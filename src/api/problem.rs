@@ -246,7 +246,7 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Refused(why) => Self::unauthorized(why),
             AuthError::Store(error) => error.into(),
-            AuthError::Sealed => Self::internal(),
+            AuthError::Sealed => Self::busy("keys that sign cannot be read here: ask the operator for the sealing key"),
         }
     }
 }

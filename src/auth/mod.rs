@@ -68,7 +68,7 @@ impl Auth {
         let Some(sealed) = self.store.find_sealed_key(id).await? else { return Ok(None) };
         let sealer = self.sealer.as_ref().ok_or(AuthError::Sealed)?;
         let opened = sealer.open(&sealed, id.uuid().as_bytes());
-        let opened = opened.inspect_err(|why| tracing::error!(key = %id, %why, "a key that signs cannot be read"));
+        let opened = opened.inspect_err(|why| tracing::warn!(key = %id, %why, "a key that signs cannot be read"));
         let text = opened.ok().and_then(|text| String::from_utf8(text).ok()).ok_or(AuthError::Sealed)?;
         let mut signing = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         if signing.len() >= REMEMBERED {

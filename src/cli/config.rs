@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::net::server_tls::ServerTls;
 use crate::net::tls::TlsConfigs;
 use crate::routing::TrafficPolicy;
+use crate::sealing::Sealer;
 use crate::store::connect_options;
 use crate::terminal::{CommandError, out};
 
@@ -44,6 +45,7 @@ fn faults(config: &Config) -> Vec<String> {
         JwtKeys::new(&config.auth).err(),
         TlsConfigs::new(&config.delivery.ca_file).err(),
         TrafficPolicy::new(config).err(),
+        Sealer::configured(&config.secrets).err(),
         certificate("inbound.tls_cert", &config.inbound.tls_cert, &config.inbound.tls_key),
         certificate("submission.tls_cert", &config.submission.tls_cert, &config.submission.tls_key),
     ];

@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::draft::{Draft, Item, bounded, send_many};
+use super::draft::{Budget, Draft, Item, bounded, send_many};
 use super::form::Form;
 use super::ids::uuid_of;
 use super::inner::{Call, Caller, IDEMPOTENCY_KEY, Inner, Refusal, Stranger, pass_on};
@@ -102,8 +102,7 @@ async fn one(
         draft.set("template", "variables", data, "data");
     }
     form.finish()?;
-    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await;
-    let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await?;
     Ok(accepted(&taken.headers, &json!({"msg_id": uuid_of(text(&taken.json(), "id"))})))
 }
 
@@ -130,23 +129,22 @@ async fn many(
             format!("has {} entries, and to {}: one for each, or one for all", data.len(), to.len()),
         );
     }
-    let mut messages = Vec::with_capacity(to.len());
+    let data: Vec<_> = data.iter().map(|data| form.object_of("data", data)).collect();
+    form.finish()?;
+    bounded(&inner, &all, to.len(), "to")?;
+    let (mut budget, mut messages) = (Budget::of(&inner), Vec::with_capacity(to.len()));
     for (at, to) in to.into_iter().enumerate() {
         let mut draft = all.clone();
         draft.put("to", vec![to], format!("to[{at}]"));
-        if let Some(data) = data.get(if data.len() == 1 { 0 } else { at })
-            && let Some(data) = form.object_of("data", data)
-        {
-            draft.set("template", "variables", data, format!("data[{at}]"));
+        if let Some(Some(data)) = data.get(if data.len() == 1 { 0 } else { at }) {
+            draft.set("template", "variables", data.clone(), format!("data[{at}]"));
         }
+        budget.take(&draft, "to")?;
         messages.push(draft);
     }
-    form.finish()?;
-    bounded(&inner, &all.map, messages.len(), "to")?;
     let items = messages.into_iter().map(|draft| Item { name: String::new(), read: Ok(draft) }).collect();
     let key = headers.get(&IDEMPOTENCY_KEY).cloned();
-    let outcomes = send_many((&inner, &caller), items, true, sent, key).await;
-    let outcomes = outcomes.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let outcomes = send_many((&inner, &caller), items, true, sent, key).await?;
     let ids: Vec<_> = outcomes.each.iter().flatten().map(|taken| uuid_of(text(taken, "id"))).collect();
     Ok(accepted(&outcomes.headers, &json!({"message_ids": ids})))
 }

@@ -1,5 +1,7 @@
 //! A send request that is put together out of a service's words, and many of them at once.
 
+use std::collections::HashSet;
+
 use axum::http::header::HeaderValue;
 use axum::http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -57,7 +59,7 @@ impl Draft {
         (name, place): (&'static str, &str),
         (key, value): (&'static str, &'static str),
     ) {
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         for (at, item) in fields.list(name).unwrap_or_default().into_iter().enumerate() {
             let mut pair = Fields::of(item, format!("{}/{at}", fields.pointer(name)), fields.faults);
             let entry = (pair.required(key), pair.required(value));
@@ -67,7 +69,7 @@ impl Draft {
             pair.finish();
             if let (Some(entry), Some(value)) = entry {
                 self.set(ours, &entry, value, format!("{place}[{at}]"));
-                seen.push(entry);
+                seen.insert(entry);
             }
         }
     }
@@ -87,13 +89,31 @@ impl Draft {
             for (theirs, ours) in known {
                 if let Some(value) = file.take(theirs).filter(|value| value != "") {
                     self.places.put(format!("/attachments/{at}/{ours}"), format!("{place}[{at}].{theirs}"));
-                    mapped.insert((*ours).to_owned(), value);
+                    if mapped.insert((*ours).to_owned(), value).is_some() {
+                        file.fault(theirs, FaultCode::DuplicateField, "says what another field of the file says");
+                    }
                 }
             }
             more(&mut file, &mut mapped);
             file.finish();
             self.push("attachments", mapped, format!("{place}[{at}]"));
         }
+    }
+
+    /// A `Message-ID` among the header fields is the message's own.
+    pub fn own_message_id(&mut self) {
+        let Some(Value::Object(headers)) = self.map.get_mut("headers") else { return };
+        let Some(name) = headers.keys().find(|name| name.eq_ignore_ascii_case("message-id")).cloned() else { return };
+        let place = self.places.name(&format!("/headers/{name}"));
+        if let Some(id) = headers.remove(&name) {
+            self.put("message_id", id, place);
+        }
+    }
+
+    /// Bytes in memory, near enough.
+    fn size(&self) -> usize {
+        let places: usize = self.places.size();
+        places + self.map.iter().map(|(name, value)| VALUE + name.len() + size(value)).sum::<usize>()
     }
 
     /// A template by its id or its alias: services have one field for both.
@@ -132,10 +152,9 @@ impl Draft {
 }
 
 /// Refuses to make so many messages of what all of them have, if they came to more than a request may have.
-pub fn bounded(inner: &Inner, of_all: &Map<String, Value>, times: usize, name: &str) -> Result<(), Vec<Fault>> {
-    let (limit, each) =
-        (inner.api.http.body_limit.0, of_all.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>());
-    if each.saturating_mul(times) <= limit.max(each) {
+pub fn bounded(inner: &Inner, of_all: &Draft, times: usize, name: &str) -> Result<(), Vec<Fault>> {
+    let (limit, each) = (inner.api.http.body_limit.0, of_all.size());
+    if times <= 1 || each.saturating_mul(times) <= limit {
         return Ok(());
     }
     let detail = format!("{times} messages of {each} bytes are more than {limit} together: send fewer at once");
@@ -155,16 +174,9 @@ impl Budget {
         Self { limit, left: limit }
     }
 
-    /// The text with `with` where `word` stands; `None`: it would be more than is left.
-    pub fn replaced(&self, text: &str, word: &str, with: &str) -> Option<String> {
-        let grown = text.matches(word).count().checked_mul(with.len())?;
-        (text.len().saturating_add(grown) <= self.left).then(|| text.replace(word, with))
-    }
-
     /// Takes a message that was made off what is left.
     pub fn take(&mut self, draft: &Draft, name: &str) -> Result<(), Vec<Fault>> {
-        let of_draft = draft.map.iter().map(|(name, value)| name.len() + size(value)).sum();
-        match self.left.checked_sub(of_draft) {
+        match self.left.checked_sub(draft.size()) {
             Some(left) => self.left = left,
             None => return Err(self.spent(name)),
         }
@@ -185,14 +197,59 @@ impl Budget {
     }
 }
 
-/// Bytes of the texts in a value.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(size).sum(),
-        Value::Object(map) => map.iter().map(|(name, value)| name.len() + size(value)).sum(),
-        _ => 8,
+/// Why a text cannot be filled.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unfilled {
+    /// There is no value of that name.
+    Missing(String),
+    TooLong,
+}
+
+/// A text with values where their names stand, between `begin` and `%`; `None` of `value`: what stands there is no name. What is put in is not
+/// looked at again. The whole is at most so long.
+pub fn filled(
+    mut rest: &str,
+    begin: &str,
+    value: impl Fn(&str) -> Result<Option<String>, Unfilled>,
+    most: usize,
+) -> Result<String, Unfilled> {
+    let mut out = String::with_capacity(rest.len().min(most));
+    while let Some(at) = rest.find(begin) {
+        let (before, begun) = rest.split_at(at);
+        let inside = &begun[begin.len()..];
+        out.push_str(before);
+        let name = inside.find('%').map(|end| &inside[..end]).filter(|name| !name.contains(char::is_whitespace));
+        let told = name.map(|name| value(name).map(|value| (name, value))).transpose()?;
+        if let Some((name, Some(value))) = told {
+            out.push_str(&value);
+            rest = &inside[name.len() + 1..];
+        } else {
+            out.push_str(begin);
+            rest = inside;
+        }
+        if out.len() > most {
+            return Err(Unfilled::TooLong);
+        }
     }
+    if out.len() + rest.len() > most {
+        return Err(Unfilled::TooLong);
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// What a value costs beside its text.
+const VALUE: usize = 64;
+
+/// Bytes of a value in memory, near enough.
+fn size(value: &Value) -> usize {
+    VALUE
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(size).sum(),
+            Value::Object(map) => map.iter().map(|(name, value)| VALUE + name.len() + size(value)).sum(),
+            _ => 0,
+        }
 }
 
 /// One of many: its name in the service's request (`emails[3]`), and what reading it gave, with faults by its own names.

@@ -14,6 +14,7 @@ use crate::api::Problem;
 use crate::api::body::UnreadBody;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::hint::did_you_mean;
+use crate::request::json::{JsonError, object};
 use crate::submit::RequestKey;
 
 /// Fields of a form at most: more are no message.
@@ -136,17 +137,27 @@ impl Form {
     }
 
     pub fn object_of(&mut self, name: &str, text: &str) -> Option<Map<String, Value>> {
-        let object = serde_json::from_str(text).ok();
-        if object.is_none() {
-            self.fault(name, FaultCode::WrongType, "must be a JSON object");
+        match object(text.as_bytes()) {
+            Ok(object) => Some(object),
+            Err(JsonError::Malformed(why)) => {
+                self.fault(name, FaultCode::WrongType, format!("must be a JSON object: {why}"));
+                None
+            }
+            Err(JsonError::Faults(faults)) => {
+                for fault in faults {
+                    self.fault(name, fault.code, format!("{}: {}", fault.pointer, fault.detail));
+                }
+                None
+            }
         }
-        object
     }
 
-    /// Refuses what is not there; `why` says what is instead.
+    /// Refuses what is not there, unless it is not wanted; `why` says what is instead.
     pub fn refuse(&mut self, name: &'static str, why: &str) {
         self.asked.push(name);
-        if !self.parts(name).is_empty() {
+        let is_wanted =
+            |part: &Part| !matches!(part, Part::Text(text) if ["no", "false"].contains(&&*text.to_ascii_lowercase()));
+        if self.parts(name).iter().any(is_wanted) {
             self.fault(name, FaultCode::Conflict, why);
         }
     }
@@ -154,7 +165,7 @@ impl Form {
     /// The faults: what nobody took is one.
     pub fn finish(mut self) -> Result<(), Vec<Fault>> {
         for name in self.names() {
-            if !self.entries(&name).is_empty() {
+            if !self.parts(&name).is_empty() {
                 let hint = did_you_mean(&name, self.asked.iter().copied());
                 self.fault(&name, FaultCode::UnknownField, format!("there is no such parameter{hint}"));
             }
@@ -177,21 +188,32 @@ impl Inner {
                 return Err(Problem::unsupported_media_type(detail).into());
             }
         };
-        // What parts a form is told by (its boundary) is no part of what it says.
-        let mut said = Vec::new();
-        for (name, part) in &parts {
-            let (media, bytes) = match part {
-                Part::Text(text) => ("", text.as_bytes()),
-                Part::File { media, bytes, .. } => (media.as_deref().unwrap_or_default(), &bytes[..]),
-            };
-            said.extend_from_slice(name.as_bytes());
-            said.push(0);
-            said.extend_from_slice(media.as_bytes());
-            said.push(0);
-            said.extend_from_slice(&RequestKey::fingerprint_of(bytes));
-        }
+        let said = said(&parts);
         Ok((Form::new(parts), Sent::new(RequestKey::fingerprint_of(&said), grant)))
     }
+}
+
+/// Who sends: another key does not make another request.
+const CREDENTIALS: [&str; 2] = ["apiKey", "app_key"];
+
+/// What a form says. What its parts are told by (its boundary) is no part of it.
+fn said(parts: &[(String, Part)]) -> Vec<u8> {
+    let mut said = Vec::new();
+    for (name, part) in parts.iter().filter(|(name, _)| !CREDENTIALS.contains(&name.as_str())) {
+        let (kind, filename, media, bytes) = match part {
+            Part::Text(text) => (0, "", "", text.as_bytes()),
+            Part::File { name, media, bytes } => {
+                (1, name.as_deref().unwrap_or_default(), media.as_deref().unwrap_or_default(), &bytes[..])
+            }
+        };
+        said.push(kind);
+        for text in [name, filename, media] {
+            said.extend_from_slice(text.as_bytes());
+            said.push(0);
+        }
+        said.extend_from_slice(&RequestKey::fingerprint_of(bytes));
+    }
+    said
 }
 
 /// Pairs with `&` between.

@@ -3,12 +3,7 @@
 use uuid::Uuid;
 
 use super::inner::Refusal;
-
-/// An id of ours as a UUID.
-pub fn uuid_of(id: &str) -> String {
-    let uuid = id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
-    uuid.map_or_else(|| id.to_owned(), |uuid| uuid.hyphenated().to_string())
-}
+pub use crate::webhook::forms::uuid as uuid_of;
 
 /// An id of ours with that prefix, from one in either form.
 pub fn id_of(prefix: &str, text: &str) -> Result<String, Refusal> {

@@ -17,6 +17,7 @@ use super::places::Places;
 use crate::api::body::{Grant, Prepared, UnreadBody};
 use crate::api::peer::Peer;
 use crate::api::{Api, Problem};
+use crate::config::Dialect;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::submit::RequestKey;
 
@@ -24,6 +25,8 @@ use crate::submit::RequestKey;
 pub struct Inner {
     pub api: Arc<Api>,
     pub router: Router,
+    /// The dialects that are spoken.
+    pub spoken: Vec<Dialect>,
 }
 
 /// Who calls a dialect: what the API is to know of them.
@@ -35,6 +38,8 @@ pub struct Caller {
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Faults that are told of one request, or of one message of many.
+const TOLD_MAX: usize = 50;
 /// Headers of the API's answers that say the same in every dialect.
 const PASSED_ON: [HeaderName; 4] = [
     RETRY_AFTER,
@@ -251,7 +256,11 @@ impl Refusal {
         if self.faults.is_empty() {
             return self.detail.clone();
         }
-        self.faults.iter().map(|fault| places.told(fault)).collect::<Vec<_>>().join("; ")
+        let mut told: Vec<_> = self.faults.iter().take(TOLD_MAX).map(|fault| places.told(fault)).collect();
+        if self.faults.len() > TOLD_MAX {
+            told.push(format!("and {} more", self.faults.len() - TOLD_MAX));
+        }
+        told.join("; ")
     }
 
     /// Writes into an answer what says the same in every dialect.

@@ -89,6 +89,17 @@ pub fn of_kind<'m>(message: &'m Value, kind: &str) -> Vec<&'m Value> {
     recipients.filter(|recipient| recipient["kind"] == kind).map(|recipient| &recipient["email"]).collect()
 }
 
+/// A message of a list with all of its recipients: a list names the first few.
+pub async fn whole(inner: &Inner, caller: &Caller, listed: &Value) -> Result<Value, Refusal> {
+    let named = list(listed, "recipients").len();
+    let count = listed["recipient_count"].as_u64().and_then(|count| usize::try_from(count).ok());
+    if count.is_none_or(|count| count <= named) {
+        return Ok(listed.clone());
+    }
+    let path = format!("/v1/messages/{}", super::service::text(listed, "id"));
+    Ok(inner.call(caller, Call::get(path)).await?.json())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,15 +1,17 @@
 //! Where what our API speaks of stands in the words of a service.
 
+use std::collections::BTreeMap;
+
 use crate::domain::fault::Fault;
 
 /// Pointers of ours, and the names that a service has for what stands there.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Vec<(String, String)>);
+pub struct Places(BTreeMap<String, String>);
 
 impl Places {
     /// What stands at `pointer` in our request is `name` in theirs.
     pub fn put(&mut self, pointer: impl Into<String>, name: impl Into<String>) {
-        self.0.push((pointer.into(), name.into()));
+        self.0.insert(pointer.into(), name.into());
     }
 
     /// The places of a part that stands at `pointer` in ours, and at `name` in theirs.
@@ -17,6 +19,11 @@ impl Places {
         self.0.extend(part.0.into_iter().map(|(ours, theirs)| {
             (format!("{pointer}{ours}"), if name.is_empty() { theirs } else { format!("{name}.{theirs}") })
         }));
+    }
+
+    /// Bytes in memory, near enough.
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|(ours, theirs)| 128 + ours.len() + theirs.len()).sum()
     }
 
     /// A fault in their words: which field, and what is wrong with it.
@@ -27,12 +34,15 @@ impl Places {
 
     /// Their name for what a pointer of ours leads to.
     pub fn name(&self, pointer: &str) -> String {
-        let known = self.0.iter().filter(|(ours, _)| {
-            pointer.strip_prefix(ours.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        match known.max_by_key(|(ours, _)| ours.len()) {
-            Some((ours, theirs)) => format!("{theirs}{}", written(&pointer[ours.len()..], theirs.is_empty())),
-            None => written(pointer, true),
+        let mut above = pointer;
+        loop {
+            if let Some(theirs) = self.0.get(above) {
+                return format!("{theirs}{}", written(&pointer[above.len()..], theirs.is_empty()));
+            }
+            match above.rfind('/') {
+                Some(at) => above = &above[..at],
+                None => return written(pointer, true),
+            }
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::domain::address::Address;
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::nesting::bounded;
 
+/// How fields begin that are for the service: it would send them on.
+const ASKS: [&str; 3] = ["x-mailgun-", "x-mailwright-", "x-ses-"];
+
 /// A message, and what its header says.
 #[derive(Debug)]
 pub struct Whole {
@@ -31,6 +34,10 @@ impl Whole {
         let bytes = with_crlf(bytes);
         let wrong = |detail: String| Flaw::new(FaultCode::InvalidMessage, detail);
         let submitted = Submitted::read(&bytes).map_err(wrong)?;
+        let asks = |name: &str| ASKS.iter().any(|begin| name.to_ascii_lowercase().starts_with(begin));
+        if let Some(field) = submitted.fields().iter().find(|field| asks(field.name)) {
+            return Err(wrong(format!("its field {} asks for what is said beside the message here", field.name)));
+        }
         let parsed = MessageParser::default().parse_headers(bounded(&bytes));
         let parsed = parsed.ok_or_else(|| wrong("has no header".to_owned()))?;
         let addresses = |list: Option<&mail_parser::Address<'_>>| -> Vec<String> {

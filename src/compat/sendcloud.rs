@@ -3,6 +3,7 @@
 //! A key of ours stands in `apiKey`, whoever `apiUser` is. Answers are `{result, statusCode, message, info}`, with status 200 of HTTP also
 //! where they are refusals.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,10 +14,10 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Map, Value, json};
 
-use super::draft::{Budget, Draft, Item, bounded, send_many};
+use super::draft::{Budget, Draft, Item, bounded, filled, send_many};
 use super::form::Form;
 use super::ids::uuid_of;
-use super::inner::{Inner, Refusal, Stranger, pass_on};
+use super::inner::{IDEMPOTENCY_KEY, Inner, Refusal, Stranger, pass_on};
 use super::mail::mailboxes;
 use super::places::Places;
 use super::service::{Refused, Service, answer, list, ok, text};
@@ -24,16 +25,17 @@ use crate::api::body::UnreadBody;
 use crate::domain::address::NamedAddress;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
+use crate::webhook::forms::sendcloud::LABEL;
 
 pub struct SendCloud;
 
 type Error = Refused<SendCloud>;
 
 const RECIPIENTS_MAX: usize = 100;
+const WORDS_MAX: usize = 200;
 const REPLY_TO_MAX: usize = 3;
+const REQUEST_ID_MAX: usize = 128;
 const SUCCESS: &str = "请求成功";
-/// Before the number of a label, in a tag.
-const LABEL: &str = "label:";
 /// Where a body's words are replaced.
 const REPLACED: [&str; 3] = ["subject", "html", "text"];
 
@@ -120,18 +122,28 @@ fn number_of(place: &str, code: Option<FaultCode>) -> u16 {
     }
 }
 
-async fn plain(inner: State<Arc<Inner>>, stranger: Stranger, body: UnreadBody) -> Result<Response, Error> {
-    send(inner, stranger, body, false).await
+async fn plain(
+    inner: State<Arc<Inner>>,
+    stranger: Stranger,
+    headers: HeaderMap,
+    body: UnreadBody,
+) -> Result<Response, Error> {
+    send(inner, (stranger, headers), body, false).await
 }
 
-async fn templated(inner: State<Arc<Inner>>, stranger: Stranger, body: UnreadBody) -> Result<Response, Error> {
-    send(inner, stranger, body, true).await
+async fn templated(
+    inner: State<Arc<Inner>>,
+    stranger: Stranger,
+    headers: HeaderMap,
+    body: UnreadBody,
+) -> Result<Response, Error> {
+    send(inner, (stranger, headers), body, true).await
 }
 
 /// Sends a message to each recipient, or one to all, where some are told of others: all or none.
 async fn send(
     State(inner): State<Arc<Inner>>,
-    stranger: Stranger,
+    (stranger, headers): (Stranger, HeaderMap),
     body: UnreadBody,
     is_templated: bool,
 ) -> Result<Response, Error> {
@@ -142,7 +154,7 @@ async fn send(
         form.fault("apiUser", FaultCode::Required, "must be given");
     }
     let all = message(&mut form, is_templated);
-    let key = form.text("sendRequestId").and_then(|key| HeaderValue::from_str(&key).ok());
+    let key = request_id(&mut form, &headers);
     let has_ids = form.switch("respEmailId").unwrap_or(true);
     let own = form.object("xsmtpapi");
     let messages = match own {
@@ -152,8 +164,7 @@ async fn send(
     form.finish()?;
     let messages = messages.unwrap_or_else(|| Ok(Vec::new()))?;
     let items = messages.into_iter().map(|draft| Item { name: String::new(), read: Ok(draft) }).collect();
-    let outcomes = send_many((&inner, &caller), items, true, sent, key).await;
-    let outcomes = outcomes.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let outcomes = send_many((&inner, &caller), items, true, sent, key).await?;
     let ids = outcomes.each.iter().flatten().flat_map(|taken| {
         let id = uuid_of(text(taken, "id"));
         list(taken, "recipients").iter().map(move |recipient| format!("{id}${}", text(recipient, "email")))
@@ -162,6 +173,17 @@ async fn send(
     let mut response = ok(&json!({"result": true, "statusCode": 200, "message": SUCCESS, "info": info}));
     pass_on(&outcomes.headers, &mut response);
     Ok(response)
+}
+
+/// By what a repeat is known: their parameter, or a header of ours.
+fn request_id(form: &mut Form, headers: &HeaderMap) -> Option<HeaderValue> {
+    let Some(id) = form.text("sendRequestId") else { return headers.get(&IDEMPOTENCY_KEY).cloned() };
+    let is_key = id.len() <= REQUEST_ID_MAX && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_key {
+        let detail = format!("must have 1 to {REQUEST_ID_MAX} visible ASCII characters");
+        form.fault("sendRequestId", FaultCode::InvalidIdempotencyKey, detail);
+    }
+    HeaderValue::from_str(&id).ok()
 }
 
 /// A message in the words of a send request, but for its recipients.
@@ -266,7 +288,7 @@ fn addressed(form: &mut Form, all: &Draft) -> Draft {
 /// `xsmtpapi`: recipients, and the words that each has for itself.
 struct Extended {
     to: Vec<String>,
-    sub: Map<String, Value>,
+    words: Vec<(String, Vec<Value>)>,
 }
 
 impl Extended {
@@ -296,39 +318,46 @@ impl Extended {
             form.fault("xsmtpapi", FaultCode::Required, "must have to, a list of addresses");
         }
         let count = to.as_ref().map_or(0, Vec::len);
-        for (word, values) in &sub {
-            if values.as_array().is_none_or(|values| values.len() != count) {
-                form.fault(
-                    "xsmtpapi",
-                    FaultCode::Conflict,
-                    format!("sub.{word} must be a list with an entry for each of to"),
-                );
+        let mut words = Vec::with_capacity(sub.len().min(WORDS_MAX));
+        for (word, values) in sub {
+            // What stands in a text, and a template's variable, is the name between.
+            let name =
+                word.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|name| !name.contains('%'));
+            match (name, values) {
+                (Some(name), Value::Array(values)) if values.len() == count && !name.is_empty() => {
+                    words.push((name.to_owned(), values));
+                }
+                _ => {
+                    let detail = format!("sub.{word} must be %name%, and a list with an entry for each of to");
+                    form.fault("xsmtpapi", FaultCode::Conflict, detail);
+                }
             }
         }
-        form.faults.is_empty().then(|| Self { to: to.unwrap_or_default(), sub })
+        if words.len() > WORDS_MAX {
+            form.fault("xsmtpapi", FaultCode::TooMany, format!("has {} words; the limit is {WORDS_MAX}", words.len()));
+        }
+        form.faults.is_empty().then(|| Self { to: to.unwrap_or_default(), words })
     }
 
     /// A message for each recipient, with its words in place.
     fn messages(self, inner: &Inner, all: &Draft, is_templated: bool) -> Result<Vec<Draft>, Vec<Fault>> {
-        bounded(inner, &all.map, self.to.len(), "xsmtpapi")?;
+        bounded(inner, all, self.to.len(), "xsmtpapi")?;
         let (mut budget, mut messages) = (Budget::of(inner), Vec::with_capacity(self.to.len()));
         for (at, to) in self.to.iter().enumerate() {
+            let own: HashMap<_, _> = self.words.iter().map(|(name, values)| (name.as_str(), &values[at])).collect();
+            let value = |name: &str| {
+                Ok(own.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            };
             let mut draft = all.clone();
-            draft.put("to", vec![to.clone()], format!("xsmtpapi.to[{at}]"));
-            let mut variables = Map::new();
-            for (word, values) in &self.sub {
-                let value = &values[at];
-                if is_templated {
-                    variables.insert(word.trim_matches('%').to_owned(), value.clone());
-                }
-                let written = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                for name in REPLACED {
-                    if let Some(Value::String(text)) = draft.map.get_mut(name) {
-                        *text = budget.replaced(text, word, &written).ok_or_else(|| budget.spent("xsmtpapi"))?;
-                    }
+            for name in REPLACED {
+                if let Some(Value::String(text)) = draft.map.get_mut(name) {
+                    *text = filled(text, "%", value, budget.left()).map_err(|_| budget.spent("xsmtpapi"))?;
                 }
             }
+            draft.put("to", vec![to.clone()], format!("xsmtpapi.to[{at}]"));
             if is_templated {
+                let variables: Map<_, _> =
+                    own.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())).collect();
                 draft.set("template", "variables", variables, "xsmtpapi");
             }
             budget.take(&draft, "xsmtpapi")?;

@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::inner::{Caller, Inner, Refusal, Stranger};
 use super::places::Places;
+use crate::api::auth::known;
 use crate::domain::fault::{Fault, FaultCode};
+pub use crate::webhook::forms::text;
 
 /// A service whose dialect is spoken.
 pub trait Service: Sized + Send + Sync + 'static {
@@ -31,8 +33,10 @@ pub struct By<S>(pub Caller, pub PhantomData<S>);
 impl<S: Service> FromRequestParts<Arc<Inner>> for By<S> {
     type Rejection = Refused<S>;
 
-    async fn from_request_parts(head: &mut Parts, _: &Arc<Inner>) -> Result<Self, Refused<S>> {
+    async fn from_request_parts(head: &mut Parts, inner: &Arc<Inner>) -> Result<Self, Refused<S>> {
         let token = S::token(&head.headers).filter(|token| !token.is_empty()).ok_or_else(Refusal::no_key)?;
+        // Before a body is read: who has no key sends none.
+        known(&inner.api, &token, head).await.map_err(Refusal::from)?;
         Ok(Self(Stranger::of(head).with(token), PhantomData))
     }
 }
@@ -54,6 +58,12 @@ impl<S> Refused<S> {
 impl<S> From<Refusal> for Refused<S> {
     fn from(refusal: Refusal) -> Self {
         Self::of(refusal, Places::default())
+    }
+}
+
+impl<S> From<(Refusal, Places)> for Refused<S> {
+    fn from((refusal, places): (Refusal, Places)) -> Self {
+        Self::of(refusal, places)
     }
 }
 
@@ -101,11 +111,6 @@ pub fn password(headers: &HeaderMap) -> Option<String> {
 /// A fault of one field, found by a dialect.
 pub fn fault(name: &str, code: FaultCode, detail: impl Into<String>) -> Vec<Fault> {
     vec![Fault::new(format!("/{name}"), code, detail)]
-}
-
-/// A text of an object; empty if there is none.
-pub fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
 }
 
 /// The list in a field of an object; empty if there is none.

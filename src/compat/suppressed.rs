@@ -5,7 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::inner::{Call, Caller, Inner, Refusal, Sent};
 use super::places::Places;
+use super::query::Ours;
 use super::service::{list, text};
+use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
+
+/// As many as one page of our own list has, and how many of them are looked at.
+const PAGE_MAX: usize = 500;
+const LOOKS_MAX: usize = 40;
 
 /// The entries of an address for all mail.
 pub async fn find(inner: &Inner, caller: &Caller, email: &str) -> Result<Vec<Value>, Refusal> {
@@ -62,4 +68,70 @@ pub async fn remove(inner: &Inner, caller: &Caller, email: &str, reasons: &[&str
         }
     }
     Ok(removed)
+}
+
+/// What is looked for on the list of all mail, newest first.
+#[derive(Debug, Default)]
+pub struct Search<'s> {
+    /// Our reasons; none: any.
+    pub reasons: &'s [&'s str],
+    /// How the address begins, and what that is called.
+    pub begins: Option<(String, &'s str)>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Behind that entry, and what that is called.
+    pub behind: Option<(String, &'s str)>,
+    pub limit: usize,
+}
+
+/// Entries that were found.
+pub struct Found {
+    pub entries: Vec<Value>,
+    /// Behind which to go on; `None`: there is nothing more.
+    pub next: Option<String>,
+    /// The last that was looked at.
+    pub last: Option<String>,
+}
+
+impl Search<'_> {
+    /// Looks, and no farther than some thousands: `next` then says where to go on, though there may be room for more.
+    pub async fn run(self, inner: &Inner, caller: &Caller) -> Result<Found, (Refusal, Places)> {
+        let (mut entries, mut behind) = (Vec::new(), self.behind.clone());
+        for _ in 0..LOOKS_MAX {
+            let mut query = Ours::new("/v1/suppressions");
+            query.put("limit", &PAGE_MAX.to_string());
+            query.put("scope", "project");
+            if let [reason] = self.reasons {
+                query.put("reason", reason);
+            }
+            if let Some((begins, theirs)) = &self.begins {
+                query.put_of("q", begins, theirs);
+            }
+            if let Some(since) = self.since {
+                query.put("since", &rfc3339(since));
+            }
+            if let Some((behind, theirs)) = &behind {
+                query.put_of("cursor", behind, theirs);
+            }
+            let page = query.ask(inner, caller).await?;
+            for entry in list(&page, "data") {
+                let last = behind.take().map(|(last, _)| last);
+                if entries.len() == self.limit {
+                    return Ok(Found { entries, next: last.clone(), last });
+                }
+                behind = Some((text(entry, "id").to_owned(), "cursor"));
+                let is_in_time = self
+                    .until
+                    .is_none_or(|until| parse_rfc3339(text(entry, "created_at")).is_some_and(|at| at <= until));
+                if is_in_time && (self.reasons.is_empty() || self.reasons.contains(&text(entry, "reason"))) {
+                    entries.push(entry.clone());
+                }
+            }
+            if page["next_cursor"].is_null() {
+                return Ok(Found { entries, next: None, last: behind.map(|(last, _)| last) });
+            }
+        }
+        let last = behind.map(|(last, _)| last);
+        Ok(Found { entries, next: last.clone(), last })
+    }
 }

@@ -164,7 +164,11 @@ impl Config {
                 open = section;
             }
             let value = table.get(section).and_then(|settings| settings.get(field));
-            let value = value.map_or_else(String::new, |value| redacted(value).to_string());
+            let value = match value {
+                Some(Value::String(text)) if field == "sealing_key" && !text.is_empty() => "\"***\"".to_owned(),
+                Some(value) => redacted(value).to_string(),
+                None => String::new(),
+            };
             text.push_str(&format!("# {meaning}\n{field} = {value}\n"));
         }
         text
@@ -178,9 +182,7 @@ fn redacted(value: &Value) -> Value {
         Value::Table(table) => table
             .iter()
             .map(|(name, value)| match name.as_str() {
-                "secret" | "sealing_key" if *value != Value::String(String::new()) => {
-                    (name.clone(), Value::String("***".into()))
-                }
+                "secret" => (name.clone(), Value::String("***".into())),
                 _ => (name.clone(), redacted(value)),
             })
             .collect::<Table>()

@@ -61,9 +61,9 @@ impl Feeder {
                     *due.entry(endpoint).or_default() += 1;
                 }
                 let (Some(turn), Some(lease)) = (turn, leases.get(&(endpoint, event.id))) else { continue };
-                let letter = destinations.get(&endpoint).map(|to| {
+                let letter = destinations.get(&endpoint).and_then(|to| {
                     let body = bodies.entry((event.id, to.form)).or_insert_with(|| calls::body(to.form, event)).clone();
-                    Letter { to: Arc::clone(to), body }
+                    Some(Letter { to: Arc::clone(to), body: body? })
                 });
                 let job =
                     LeasedJob { lease: *lease, endpoint, project, message: event.message, event: event.id, rescued: 0 };

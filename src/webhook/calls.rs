@@ -107,9 +107,9 @@ impl Destination {
     }
 }
 
-/// The body that tells an event, but for what signs it.
-pub fn body(form: PayloadForm, event: &ProjectEvent) -> Bytes {
-    forms::body(form, event).into()
+/// The body that tells an event, but for what signs it; `None`: there is no word for it in that form.
+pub fn body(form: PayloadForm, event: &ProjectEvent) -> Option<Bytes> {
+    forms::body(form, event).map(Bytes::from)
 }
 
 impl Calls {

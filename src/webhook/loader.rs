@@ -81,7 +81,7 @@ async fn load(store: &Store, calls: &[NewJob]) -> Result<HashMap<(EndpointId, Ev
         let to = Arc::clone(destinations.get(&call.endpoint)?);
         let event = told.get(&call.event)?;
         let made = bodies.entry((call.event, to.form)).or_insert_with(|| body(to.form, event)).clone();
-        Some(((call.endpoint, call.event), Letter { to, body: made }))
+        Some(((call.endpoint, call.event), Letter { to, body: made? }))
     });
     Ok(letters.collect())
 }

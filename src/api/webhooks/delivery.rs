@@ -48,9 +48,9 @@ pub async fn delivery(
     let row = rows.first().ok_or_else(Problem::not_found)?;
     let call = NewJob { endpoint: endpoint.id, message: row.message, event: row.event };
     let told = api.store.load_told(&[call]).await?.remove(&row.event);
-    let request = told.map(|event| {
-        let body = String::from_utf8_lossy(&forms::body(endpoint.form, &event)).into_owned();
-        RequestView { url: endpoint.url.clone(), body }
+    let request = told.and_then(|event| {
+        let body = String::from_utf8_lossy(&forms::body(endpoint.form, &event)?).into_owned();
+        Some(RequestView { url: endpoint.url.clone(), body })
     });
     Ok(ok_json(&DeliveryWithRequestView { delivery: DeliveryView::of(row), request }))
 }

@@ -85,7 +85,7 @@ async fn call(api: &Api, endpoint: &Endpoint, event_type: EventType) -> Result<T
     let secrets = api.store.find_secrets(endpoint.id).await?;
     let now = api.clock.now();
     let event_id = EventId::new_in(Shard::of_low_bits(0), now, &*api.rng);
-    let body = forms::body(endpoint.form, &sample::event(event_type, event_id, endpoint, now));
+    let body = forms::body(endpoint.form, &sample::event(event_type, event_id, endpoint, now)).unwrap_or_default();
     let of = (event_id.to_string(), now.unix_timestamp());
     let signers = sign::Signers::of(&secrets);
     let sign::Signed { headers, body } = signers.signed(endpoint.form, (&of.0, of.1), body.into(), &*api.rng);

@@ -20,9 +20,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::form::{Form, urlencoded};
-use super::inner::{Caller, Inner, Refusal, Sent, Stranger};
+use super::inner::{Caller, IDEMPOTENCY_KEY, Inner, Refusal, Sent, Stranger};
 use super::places::Places;
 use super::service::answer;
+use super::signed::sha256;
+use crate::api::auth::known;
 use crate::api::body::UnreadBody;
 use crate::domain::fault::FaultCode;
 use crate::submit::RequestKey;
@@ -52,6 +54,12 @@ const COMMON: [&str; 13] = [
 /// Why an action was not done, and where what stood.
 struct Refused(Refusal, Places);
 
+impl From<(Refusal, Places)> for Refused {
+    fn from((refusal, places): (Refusal, Places)) -> Self {
+        Self(refusal, places)
+    }
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         Self(refusal, Places::default())
@@ -70,6 +78,8 @@ struct Asked {
     caller: Caller,
     form: Form,
     sent: Sent,
+    /// What may be done once: by a header of ours, or by what its signature has for that.
+    key: Option<HeaderValue>,
 }
 
 async fn call(State(inner): State<Arc<Inner>>, request: Request) -> Response {
@@ -119,34 +129,50 @@ async fn act(inner: &Inner, asked: Asked) -> Result<Value, Refused> {
 /// Reads a request, and looks at its signature.
 async fn asked(inner: &Inner, head: &Parts, body: UnreadBody) -> Result<Asked, Refusal> {
     let is_form = body.header(&CONTENT_TYPE).is_none_or(|kind| kind.starts_with("application/x-www-form"));
-    let (bytes, grant) = inner.bytes(body).await?;
     let mut parts = urlencoded(head.uri.query().unwrap_or_default().as_bytes())?;
+    let bearer = head.headers.get(BEARER).and_then(|token| token.to_str().ok());
+    // Before a body is read, as far as it is known who calls.
+    match bearer {
+        Some(token) => drop(known(&inner.api, token, head).await?),
+        None => signature::look(inner, head, &parts).await?,
+    }
+    let (bytes, grant) = inner.bytes(body).await?;
     if is_form {
         parts.extend(urlencoded(&bytes)?);
     }
     let stranger = Stranger::of(head);
-    let bearer = head.headers.get(BEARER).and_then(|token| token.to_str().ok());
     let token = match bearer {
         Some(token) => token.to_owned(),
         None => signature::verify(inner, head, &parts, &bytes).await?,
     };
     let mut form = Form::new(parts);
     let named = form.entry("Action");
-    let header = head.headers.get(ACTION).and_then(|action| action.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| head.headers.get(name).and_then(|text| text.to_str().ok()).map(str::to_owned);
+    // Of what is signed: by the older signature no header is.
+    let is_of_headers = bearer.is_some() || signature::is_of_headers(head);
+    let (action, nonce) = if is_of_headers {
+        (header(ACTION).or(named), header("x-acs-signature-nonce"))
+    } else {
+        (named, form.entry("SignatureNonce"))
+    };
+    let nonce = nonce.filter(|nonce| !nonce.is_empty() && bearer.is_none());
+    let nonce = nonce.and_then(|nonce| HeaderValue::from_str(&format!("acs-{}", sha256(nonce.as_bytes()))).ok());
+    let key = head.headers.get(&IDEMPOTENCY_KEY).cloned().or(nonce);
     for name in COMMON {
         form.parts(name);
     }
     let said = [head.uri.query().unwrap_or_default().as_bytes(), &bytes].concat();
     Ok(Asked {
-        action: header.or(named).unwrap_or_default(),
+        action: action.unwrap_or_default(),
         caller: stranger.with(token),
         form,
         sent: Sent::new(RequestKey::fingerprint_of(&said), grant),
+        key,
     })
 }
 
 /// An error in DirectMail's form.
-fn refused(refusal: &Refusal, places: &Places, (id, host): (&str, &str)) -> Response {
+pub fn refused(refusal: &Refusal, places: &Places, (id, host): (&str, &str)) -> Response {
     let (status, code) = code_of(refusal);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let told = refusal.told(places);
@@ -183,7 +209,9 @@ fn code_of(refusal: &Refusal) -> (u16, &'static str) {
             Some(FaultCode::UnknownTemplate) => (400, "InvalidTemplateId.NotFound"),
             _ => (400, "InvalidParameter"),
         },
-        "malformed" | "unsupported-media-type" | "unsettled" | "idempotency-key-reused" => (400, "InvalidParameter"),
+        "idempotency-key-reused" => (400, "SignatureNonceUsed"),
+        "malformed" | "unsupported-media-type" | "unsettled" => (400, "InvalidParameter"),
+        "timeout" => (408, "InvalidParameter"),
         "too-large" => (413, "InvalidParameter"),
         "not-found" | "body-not-kept" => (404, "InvalidParameter"),
         _ if refusal.status == StatusCode::TOO_MANY_REQUESTS => (429, "Throttling.User"),

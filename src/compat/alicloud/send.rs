@@ -18,23 +18,22 @@ const STREAM: &str = "alicloud";
 
 /// Sends an email to each recipient, who sees no other: all or none.
 pub async fn send(inner: &Inner, asked: Asked) -> Result<Value, Refused> {
-    let Asked { caller, mut form, sent, .. } = asked;
+    let Asked { caller, mut form, sent, key, .. } = asked;
     let (draft, recipients) = email(&mut form);
     let faulty = |faults: Vec<Fault>| Refused::from(Refusal::faulty(faults));
     form.finish().map_err(faulty)?;
-    bounded(inner, &draft.map, recipients.len(), "ToAddress").map_err(faulty)?;
+    bounded(inner, &draft, recipients.len(), "ToAddress").map_err(faulty)?;
     let of_one = |recipient: &String| {
         let mut one = draft.clone();
         one.put("to", vec![recipient.clone()], "ToAddress");
         one
     };
     let id = if let [recipient] = &recipients[..] {
-        let taken = of_one(recipient).send(inner, &caller, sent, None).await;
-        text(&taken.map_err(|(refusal, places)| Refused(refusal, places))?.json(), "id").to_owned()
+        let taken = of_one(recipient).send(inner, &caller, sent, key).await?;
+        text(&taken.json(), "id").to_owned()
     } else {
         let items = recipients.iter().map(|to| Item { name: String::new(), read: Ok(of_one(to)) }).collect();
-        let taken = send_many((inner, &caller), items, true, sent, None).await;
-        let taken = taken.map_err(|(refusal, places)| Refused(refusal, places))?;
+        let taken = send_many((inner, &caller), items, true, sent, key).await?;
         let first = taken.each.iter().find_map(|each| each.as_ref().ok());
         first.map(|first| text(first, "id").to_owned()).unwrap_or_default()
     };

@@ -26,7 +26,6 @@ pub async fn verify(inner: &Inner, head: &Parts, parts: &[(String, Part)], body:
         Some(text) => acs3(head, text, body)?,
         None => rpc(head, parts)?,
     };
-    let unknown = || Refusal::forbidden(UNKNOWN, "there is no key with that id that signs, or it was revoked");
     let secret = inner.signing_key(&key).await?.ok_or_else(unknown)?;
     let at = parse_rfc3339(&signed_at).filter(|at| inner.is_now(*at));
     at.ok_or_else(|| Refusal::forbidden(EXPIRED, "the request was signed more than 15 minutes ago, or ahead"))?;
@@ -36,13 +35,45 @@ pub async fn verify(inner: &Inner, head: &Parts, parts: &[(String, Part)], body:
     Err(Refusal::forbidden(WRONG, "the signature is not what this request and the key's text come to"))
 }
 
+/// Whether headers are signed, and not parameters.
+pub fn is_of_headers(head: &Parts) -> bool {
+    let authorization = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    authorization.is_some_and(|text| text.trim().starts_with(ACS3))
+}
+
+/// Refuses whose key is none, where that is told before the body.
+pub async fn look(inner: &Inner, head: &Parts, query: &[(String, Part)]) -> Result<(), Refusal> {
+    let authorization = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = match authorization.and_then(|text| text.trim().strip_prefix(ACS3)) {
+        Some(text) => part_of(text, "Credential"),
+        None => text_of(query, "AccessKeyId"),
+    };
+    match key {
+        Some(key) if inner.signing_key(&key).await?.is_none() => Err(unknown()),
+        _ => Ok(()),
+    }
+}
+
+fn unknown() -> Refusal {
+    Refusal::forbidden(UNKNOWN, "there is no key with that id that signs, or it was revoked")
+}
+
+fn part_of(text: &str, name: &str) -> Option<String> {
+    text.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+}
+
+fn text_of(parts: &[(String, Part)], name: &str) -> Option<String> {
+    parts.iter().find_map(|(named, part)| match part {
+        Part::Text(text) if named == name => Some(text.clone()),
+        _ => None,
+    })
+}
+
 /// Id of a key, when it signed, and whether a text of it signed so.
 type Claim = (String, String, Box<dyn Fn(&str) -> bool + Send>);
 
 fn acs3(head: &Parts, text: &str, body: &[u8]) -> Result<Claim, Refusal> {
-    let part = |name: &str| {
-        text.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-    };
+    let part = |name: &str| part_of(text, name);
     let (key, names) = (part("Credential").ok_or_else(Refusal::no_key)?, part("SignedHeaders").unwrap_or_default());
     let signature = part("Signature").unwrap_or_default();
     let names: Vec<_> = names.split(';').map(str::to_ascii_lowercase).collect();
@@ -72,12 +103,7 @@ fn acs3(head: &Parts, text: &str, body: &[u8]) -> Result<Claim, Refusal> {
 }
 
 fn rpc(head: &Parts, parts: &[(String, Part)]) -> Result<Claim, Refusal> {
-    let text = |name: &str| {
-        parts.iter().find_map(|(named, part)| match part {
-            Part::Text(text) if named == name => Some(text.clone()),
-            _ => None,
-        })
-    };
+    let text = |name: &str| text_of(parts, name);
     let key = text("AccessKeyId").ok_or_else(Refusal::no_key)?;
     let signature = text("Signature").unwrap_or_default();
     if text("SignatureMethod").is_some_and(|method| method != "HMAC-SHA1") {

@@ -11,6 +11,7 @@ use crate::compat::query::Ours;
 use crate::compat::service::{list, text};
 use crate::domain::clock::{parse_rfc3339, rfc3339};
 use crate::domain::fault::FaultCode;
+use crate::webhook::forms::{author, is_of_address};
 
 const LENGTH_MAX: u16 = 100;
 
@@ -25,7 +26,7 @@ pub async fn details(inner: &Inner, asked: Asked) -> Result<Value, Refused> {
     }
     for (theirs, ours) in [("AccountName", "from"), ("ToAddress", "to"), ("TagName", "tag"), ("NextStart", "cursor")] {
         if let Some(text) = form.text(theirs) {
-            query.put(ours, &text);
+            query.put_of(ours, &text, theirs);
         }
     }
     let status = form.text("Status");
@@ -47,7 +48,7 @@ pub async fn details(inner: &Inner, asked: Asked) -> Result<Value, Refused> {
         None => form.fault("Length", FaultCode::InvalidParameter, format!("must be from 1 to {LENGTH_MAX}")),
     }
     form.finish().map_err(|faults| Refused::from(Refusal::faulty(faults)))?;
-    let page = inner.call(&caller, Call::get(query.path())).await?.json();
+    let page = query.ask(inner, &caller).await?;
     let wanted = status.and_then(|status| status.parse::<u64>().ok());
     let mut rows = Vec::new();
     for found in list(&page, "data") {
@@ -79,8 +80,8 @@ fn row(message: &Value, recipient: &Value) -> Option<Value> {
         "delivered" => (0, ""),
         "suppressed" => (2, "suppressed"),
         "bounced" => match text(reply, "class") {
-            class if class.contains("spam") || class.contains("content") => (3, class),
-            class if class.contains("mailbox") || class.contains("address") => (2, class),
+            class @ ("content" | "policy" | "ip_blocked" | "sender_blocked" | "unauthenticated") => (3, class),
+            class if is_of_address(class) => (2, class),
             class => (4, class),
         },
         "expired" | "cancelled" => (4, text(recipient, "status")),
@@ -91,14 +92,8 @@ fn row(message: &Value, recipient: &Value) -> Option<Value> {
     let local = at.to_offset(offset!(+8));
     let local = local.format(format_description!("[year]-[month]-[day]T[hour]:[minute]Z")).unwrap_or_default();
     Some(
-        json!({"LastUpdateTime": local, "UtcLastUpdateTime": at.unix_timestamp().to_string(), "AccountName": author(message),
+        json!({"LastUpdateTime": local, "UtcLastUpdateTime": at.unix_timestamp().to_string(), "AccountName": author(text(message, "from")),
         "ToAddress": recipient["email"], "Subject": message["subject"], "Status": status,
         "Message": reply["text"].as_str().unwrap_or_default(), "ErrorClassification": class}),
     )
-}
-
-/// The address alone of who sent it.
-fn author(message: &Value) -> &str {
-    let from = text(message, "from");
-    from.rsplit_once('<').map_or(from, |(_, address)| address.trim_end_matches('>'))
 }

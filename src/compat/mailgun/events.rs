@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::links::Here;
 use super::send::{check_domain, time};
 use super::{Error, Mailgun};
-use crate::compat::inner::{Call, Caller, Inner, Refusal};
-use crate::compat::mail::{events_of, of_kind};
+use crate::compat::inner::{Call, Caller, Inner};
+use crate::compat::mail::{events_of, of_kind, whole};
 use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
@@ -23,7 +23,7 @@ use crate::webhook::forms::mailgun::{EVENTS, event_data, name_of};
 const LIMIT_MAX: usize = 300;
 /// Messages that are looked at at once, and how often, until there is something for a page.
 const MESSAGES_MAX: usize = 100;
-const LOOKS_MAX: usize = 10;
+const LOOKS_MAX: usize = 100;
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -119,12 +119,21 @@ impl Filter {
         for (name, value) in pairs {
             match name.as_str() {
                 "event" => filter.types = types(value)?,
-                "severity" => filter.severity = Some(value.clone()),
+                "severity" if ["permanent", "temporary"].contains(&value.as_str()) => {
+                    filter.severity = Some(value.clone());
+                }
+                "severity" => {
+                    return Err(fault(name, FaultCode::InvalidParameter, "must be permanent or temporary"));
+                }
                 "recipient" | "to" => filter.recipient = Some(value.to_lowercase()),
                 "message-id" => filter.message_id = Some(value.trim_matches(['<', '>']).to_owned()),
                 "begin" => filter.since = Some(instant(name, value)?),
                 "end" => filter.until = Some(instant(name, value)?),
-                "ascending" => filter.is_ascending = matches!(value.to_ascii_lowercase().as_str(), "yes" | "true"),
+                "ascending" => match value.to_ascii_lowercase().as_str() {
+                    "yes" | "true" => filter.is_ascending = true,
+                    "no" | "false" => filter.is_ascending = false,
+                    _ => return Err(fault(name, FaultCode::InvalidParameter, "must be yes or no")),
+                },
                 "limit" => filter.limit = number(name, value)?,
                 _ => return Err(fault(name, FaultCode::UnknownParameter, "is not a parameter here")),
             }
@@ -144,7 +153,10 @@ impl Filter {
         let is_temporary = kind == "message.deferred";
         name_of(kind).is_some()
             && (self.types.is_empty() || self.types.contains(&kind))
-            && self.severity.as_ref().is_none_or(|severity| (severity == "temporary") == is_temporary)
+            && self
+                .severity
+                .as_ref()
+                .is_none_or(|severity| name_of(kind) == Some("failed") && (severity == "temporary") == is_temporary)
             && self.recipient.as_ref().is_none_or(|email| text(event, "email").eq_ignore_ascii_case(email))
             && is_in_time
     }
@@ -215,10 +227,10 @@ struct Found {
 }
 
 /// Those of the messages that have an id.
-async fn of_message(inner: &Inner, caller: &Caller, filter: &Filter, from: usize) -> Result<Found, Refusal> {
+async fn of_message(inner: &Inner, caller: &Caller, filter: &Filter, from: usize) -> Result<Found, Error> {
     let mut query = Ours::new("/v1/messages");
     query.put("message_id", filter.message_id.as_deref().unwrap_or_default());
-    let listed = inner.call(caller, Call::get(query.path())).await?.json();
+    let listed = query.ask(inner, caller).await?;
     let mut items = Vec::new();
     for message in list_of(&listed, "data") {
         let events = events_of(inner, caller, text(message, "id")).await?;
@@ -236,32 +248,40 @@ async fn of_message(inner: &Inner, caller: &Caller, filter: &Filter, from: usize
 }
 
 /// Those of the project, oldest first.
-async fn of_log(inner: &Inner, caller: &Caller, filter: &Filter, cursor: &str) -> Result<Found, Refusal> {
-    let mut query = Ours::new("/v1/events");
-    query.put("limit", &filter.limit.to_string());
-    if cursor.is_empty() {
-        if let Some(since) = filter.since {
-            query.put("since", &rfc3339(since));
-        }
-    } else {
-        query.put("after", cursor);
-    }
+async fn of_log(inner: &Inner, caller: &Caller, filter: &Filter, cursor: &str) -> Result<Found, Error> {
     let all: Vec<_> = EVENTS.iter().flat_map(|(_, ours)| ours.iter().copied()).collect();
-    for kind in if filter.types.is_empty() { &all } else { &filter.types } {
-        query.put("type", kind);
-    }
-    let page = inner.call(caller, Call::get(query.path())).await?.json();
-    let (mut items, mut messages) = (Vec::new(), BTreeMap::new());
-    for event in list_of(&page, "data").iter().map(flat).filter(|event| filter.wants(event)) {
-        let id = text(&event, "message_id").to_owned();
-        if !messages.contains_key(&id) {
-            // What is erased still has events; what they say of it is what there is.
-            let found = inner.call(caller, Call::get(format!("/v1/messages/{id}"))).await;
-            messages.insert(id.clone(), found.map_or_else(|_| event.clone(), |found| found.json()));
+    let (mut items, mut messages, mut cursor) = (Vec::new(), BTreeMap::new(), cursor.to_owned());
+    // Until there is something, or the log is at its end: who sees nothing does not go on.
+    for _ in 0..LOOKS_MAX {
+        let mut query = Ours::new("/v1/events");
+        query.put("limit", &filter.limit.to_string());
+        if cursor.is_empty() {
+            if let Some(since) = filter.since {
+                query.put("since", &rfc3339(since));
+            }
+        } else {
+            query.put("after", &cursor);
         }
-        items.push(item(&event, &messages[&id]));
+        for kind in if filter.types.is_empty() { &all } else { &filter.types } {
+            query.put("type", kind);
+        }
+        let page = query.ask(inner, caller).await?;
+        let events = list_of(&page, "data");
+        for event in events.iter().map(flat).filter(|event| filter.wants(event)) {
+            let id = text(&event, "message_id").to_owned();
+            if !messages.contains_key(&id) {
+                // What is erased still has events; what they say of it is what there is.
+                let found = inner.call(caller, Call::get(format!("/v1/messages/{id}"))).await;
+                messages.insert(id.clone(), found.map_or_else(|_| event.clone(), |found| found.json()));
+            }
+            items.push(item(&event, &messages[&id]));
+        }
+        text(&page, "next_cursor").clone_into(&mut cursor);
+        if !items.is_empty() || events.is_empty() {
+            break;
+        }
     }
-    Ok(Found { items, next: Page::Log(text(&page, "next_cursor").to_owned()) })
+    Ok(Found { items, next: Page::Log(cursor) })
 }
 
 /// Those of the newest messages, newest first.
@@ -270,7 +290,7 @@ async fn newest(
     caller: &Caller,
     filter: &Filter,
     (mut last, mut skipped): (Option<String>, usize),
-) -> Result<Found, Refusal> {
+) -> Result<Found, Error> {
     let mut items = Vec::new();
     for _ in 0..LOOKS_MAX {
         let mut query = Ours::new("/v1/messages");
@@ -280,15 +300,16 @@ async fn newest(
             query.put("until", &rfc3339(until));
         }
         if let Some(recipient) = &filter.recipient {
-            query.put("to", recipient);
+            query.put_of("to", recipient, "recipient");
         }
         if let Some(last) = &last {
             query.put("cursor", last);
         }
-        let listed = inner.call(caller, Call::get(query.path())).await?.json();
+        let listed = query.ask(inner, caller).await?;
         for message in list_of(&listed, "data") {
             let mut events = events_of(inner, caller, text(message, "id")).await?;
             events.retain(|event| filter.wants(event));
+            let message = &whole(inner, caller, message).await?;
             let left = filter.limit - items.len();
             let of_page = events.iter().rev().skip(skipped).take(left);
             items.extend(of_page.map(|event| item(event, message)));
@@ -298,7 +319,12 @@ async fn newest(
             skipped = 0;
             last = Some(text(message, "id").to_owned());
         }
-        if !items.is_empty() || listed["next_cursor"].is_null() {
+        match listed["next_cursor"].as_str() {
+            // Where a look ended may lie behind the last that it found.
+            Some(next) => last = Some(next.to_owned()),
+            None => break,
+        }
+        if !items.is_empty() {
             break;
         }
     }

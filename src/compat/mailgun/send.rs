@@ -12,7 +12,7 @@ use super::{Error, Mailgun};
 use crate::api::body::UnreadBody;
 use crate::compat::draft::{Draft, Item, send_many};
 use crate::compat::form::Form;
-use crate::compat::inner::{IDEMPOTENCY_KEY, Inner, pass_on};
+use crate::compat::inner::{Call, IDEMPOTENCY_KEY, Inner, pass_on};
 use crate::compat::mail::mailboxes;
 use crate::compat::raw::Whole;
 use crate::compat::service::{By, fault, ok, text};
@@ -24,7 +24,21 @@ use crate::domain::id::MessageId;
 use crate::domain::message::made_message_id;
 
 /// What is put into texts there, and not here.
-const NOT_REPLACED: [&str; 3] = ["%unsubscribe_url%", "%tag_unsubscribe_url%", "%mailing_list_unsubscribe_url%"];
+const NOT_REPLACED: [&str; 5] = [
+    "%unsubscribe_url%",
+    "%tag_unsubscribe_url%",
+    "%mailing_list_unsubscribe_url%",
+    "%unsubscribe_email%",
+    "%tag_unsubscribe_email%",
+];
+
+/// Refuses a text with one of them.
+fn check_words(form: &mut Form, name: &str, text: &str) {
+    if let Some(word) = NOT_REPLACED.iter().find(|word| text.contains(**word)) {
+        let detail = format!("{word} is not replaced here: unsubscribe of POST /v1/send makes links");
+        form.fault(name, FaultCode::Conflict, detail);
+    }
+}
 
 /// Sends a message, or one for each recipient that has variables of its own.
 pub async fn send(
@@ -36,7 +50,7 @@ pub async fn send(
 ) -> Result<Response, Error> {
     check_domain(&domain)?;
     let (mut form, sent) = inner.form(body).await?;
-    let mut draft = message(&mut form);
+    let draft = message(&mut form);
     let variables = form.object("recipient-variables");
     form.finish()?;
     let from = draft.map.get("from").and_then(Value::as_str).map(str::to_owned);
@@ -46,15 +60,12 @@ pub async fn send(
         Some(variables) if !variables.is_empty() => {
             let items = each(&inner, &draft, &variables)?;
             let items = items.into_iter().map(|draft| Item { name: String::new(), read: Ok(draft) }).collect();
-            let taken = send_many((&inner, &caller), items, true, sent, key).await;
-            let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+            let taken = send_many((&inner, &caller), items, true, sent, key).await?;
             let first = taken.each.iter().find_map(|each| each.as_ref().ok()).map(|first| text(first, "id").to_owned());
             (first.unwrap_or_default(), taken.headers)
         }
         _ => {
-            draft.places.put("/tracking", "o:tracking");
-            let taken = draft.send(&inner, &caller, sent, key).await;
-            let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+            let taken = draft.send(&inner, &caller, sent, key).await?;
             (text(&taken.json(), "id").to_owned(), taken.headers)
         }
     };
@@ -78,7 +89,11 @@ pub async fn mime(
     // What the message says of itself stands in it.
     form.texts("subject");
     let mut id = String::new();
-    match form.parts("message").pop() {
+    let mut parts = form.parts("message");
+    if parts.len() > 1 {
+        form.fault("message", FaultCode::DuplicateField, "must be given once");
+    }
+    match parts.pop() {
         None => form.fault("message", FaultCode::Required, "must be given: the message"),
         Some(part) => match Whole::read(&part.into_bytes(), &inner) {
             Err(flaw) => form.faults.push(flaw.at("/message")),
@@ -94,8 +109,14 @@ pub async fn mime(
     options(&mut form, &mut draft);
     values(&mut form, &mut draft);
     form.finish()?;
-    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await;
-    let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await?;
+    // What was sent before has the id that it was given then.
+    if taken.headers.contains_key("idempotent-replayed") {
+        let stored = inner.call(&caller, Call::get(format!("/v1/messages/{}", text(&taken.json(), "id")))).await;
+        if let Ok(stored) = stored {
+            text(&stored.json(), "message_id").clone_into(&mut id);
+        }
+    }
     let mut response = queued(&id);
     pass_on(&taken.headers, &mut response);
     Ok(response)
@@ -130,17 +151,12 @@ fn message(form: &mut Form) -> Draft {
     }
     for name in ["subject", "text", "html"] {
         if let Some(text) = form.text(name) {
-            if let Some(word) = NOT_REPLACED.iter().find(|word| text.contains(**word)) {
-                form.fault(
-                    name,
-                    FaultCode::Conflict,
-                    format!("{word} is not replaced here: unsubscribe of POST /v1/send makes links"),
-                );
-            }
+            check_words(form, name, &text);
             draft.put(name, text, name);
         }
     }
     if let Some(amp) = form.text("amp-html") {
+        check_words(form, "amp-html", &amp);
         let alternative = [("content_type".to_owned(), "text/x-amp-html".into()), ("content".to_owned(), amp.into())];
         draft.push("alternatives", Map::from_iter(alternative), "amp-html");
     }
@@ -171,6 +187,19 @@ fn message(form: &mut Form) -> Draft {
     for name in form.names() {
         if let Some(header) = name.strip_prefix("h:") {
             let Some(text) = form.entry(&name) else { continue };
+            check_words(form, &name, &text);
+            let lower = header.to_ascii_lowercase();
+            let ours = match lower.as_str() {
+                "reply-to" => "reply_to",
+                "message-id" => "message_id",
+                _ => "headers",
+            };
+            if ours != "headers" && draft.map.contains_key(ours) {
+                form.fault(&name, FaultCode::DuplicateField, "is there already, in other letters");
+            }
+            if lower.starts_with("x-mailgun-") {
+                form.fault(&name, FaultCode::Conflict, "is not understood as a header: say it by o:, v: or t:");
+            }
             match header.to_ascii_lowercase().as_str() {
                 "reply-to" => draft.put("reply_to", mailboxes(&text, ','), name),
                 "message-id" => draft.put("message_id", text, name),
@@ -219,7 +248,13 @@ fn template(form: &mut Form, draft: &mut Draft) -> bool {
     if form.switch("t:text") == Some(true) {
         form.fault("t:text", FaultCode::Conflict, "must be no: templates have a text of their own");
     }
-    form.refuse("t:version", "what is published is sent");
+    match form.text("t:version").map(|version| version.parse::<u32>()) {
+        Some(Ok(version)) if is_templated => draft.set("template", "version", version, "t:version"),
+        Some(_) => {
+            form.fault("t:version", FaultCode::UnknownVersion, "must be the number of a version of the template");
+        }
+        None => {}
+    }
     is_templated
 }
 
@@ -252,6 +287,7 @@ fn options(form: &mut Form, draft: &mut Draft) {
         draft.push("tags", tag, if at == 0 { "o:tag".to_owned() } else { format!("o:tag[{at}]") });
     }
     draft.places.put("/tags", "o:tag");
+    draft.places.put("/tracking", "o:tracking");
     if let Some(text) = form.text("o:deliverytime") {
         match time(&text) {
             Some(at) => draft.put("send_at", rfc3339(at), "o:deliverytime"),
@@ -273,6 +309,12 @@ fn options(form: &mut Form, draft: &mut Draft) {
     ] {
         if form.switch(name).is_some_and(|given| given != wanted) {
             form.fault(name, FaultCode::Conflict, why);
+        }
+    }
+    if let Some(text) = form.text("o:deliver-within") {
+        match span(&text) {
+            Some(seconds) => draft.put("ttl_seconds", seconds, "o:deliver-within"),
+            None => form.fault("o:deliver-within", FaultCode::InvalidTime, "must be a span such as 1h30m"),
         }
     }
     draft.put_some("ip_pool", form.text("o:sending-ip-pool"), "o:sending-ip-pool");
@@ -311,11 +353,29 @@ fn tracking(form: &mut Form, draft: &mut Draft) {
     }
 }
 
+/// Seconds of `1h30m`.
+fn span(text: &str) -> Option<u64> {
+    let (mut seconds, mut rest) = (0_u64, text.trim());
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let count: u64 = rest[..digits].parse().ok()?;
+        let unit = match rest.as_bytes()[digits] {
+            b'h' => 3600,
+            b'm' => 60,
+            b's' => 1,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(count.checked_mul(unit)?)?;
+        rest = &rest[digits + 1..];
+    }
+    Some(seconds).filter(|seconds| *seconds > 0)
+}
+
 /// An instant of RFC 5322 §3.3, or in seconds since 1970.
 pub(super) fn time(text: &str) -> Option<Timestamp> {
     match text.parse::<f64>() {
         #[expect(clippy::cast_possible_truncation, reason = "parts of a second are not looked at")]
-        Ok(seconds) => from_unix(seconds as i64),
+        Ok(seconds) => seconds.is_finite().then(|| from_unix(seconds as i64)).flatten(),
         Err(_) => mail_date(text),
     }
 }

@@ -12,10 +12,10 @@ use super::links::Here;
 use super::send::check_domain;
 use super::{Error, Mailgun};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Inner, Refusal};
-use crate::compat::query::{Ours, number};
-use crate::compat::service::{By, fault, list as list_of, ok, text};
-use crate::compat::suppressed::{self, Entry};
+use crate::compat::inner::{Inner, Refusal};
+use crate::compat::query::number;
+use crate::compat::service::{By, fault, ok, text};
+use crate::compat::suppressed::{self, Entry, Search};
 use crate::domain::clock::parse_rfc3339;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
@@ -85,37 +85,20 @@ pub async fn list(
             // Where the page before ended: an id of ours, for whoever asks an opaque word.
             "address" => behind = Some(value).filter(|value| !value.is_empty()),
             "page" if value == "first" => behind = None,
-            "page" => {}
+            "page" if value == "next" => {}
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
-    let (mut entries, mut last) = (Vec::new(), behind.clone());
-    let mut is_end = false;
-    while entries.len() < limit && !is_end {
-        let mut query = Ours::new("/v1/suppressions");
-        query.put("limit", &limit.to_string());
-        query.put("scope", "project");
-        if let [reason] = table.reasons {
-            query.put("reason", reason);
-        }
-        if let Some(term) = &term {
-            query.put("q", term);
-        }
-        if let Some(last) = &last {
-            query.put("cursor", last);
-        }
-        let page = inner.call(&caller, Call::get(query.path())).await?.json();
-        is_end = page["next_cursor"].is_null();
-        for found in list_of(&page, "data") {
-            if entries.len() == limit {
-                break;
-            }
-            last = Some(text(found, "id").to_owned());
-            if table.reasons.contains(&text(found, "reason")) {
-                entries.push(entry_of(table, found));
-            }
-        }
-    }
+    let search = Search {
+        reasons: table.reasons,
+        begins: term.clone().map(|term| (term, "term")),
+        behind: behind.map(|id| (id, "address")),
+        limit,
+        ..Search::default()
+    };
+    let found = search.run(&inner, &caller).await?;
+    let entries: Vec<_> = found.entries.iter().map(|entry| entry_of(table, entry)).collect();
+    let last = found.last;
     let link = |page: &str, address: Option<String>| {
         let mut query = vec![("page".to_owned(), page.to_owned()), ("limit".to_owned(), limit.to_string())];
         query.extend(address.map(|address| ("address".to_owned(), address)));
@@ -194,8 +177,7 @@ pub async fn add(
         return Err(faults.into());
     }
     let name = |index: usize| if is_one { "address".to_owned() } else { format!("[{index}].address") };
-    let added = suppressed::add(&inner, &caller, &entries, name, sent).await;
-    added.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    suppressed::add(&inner, &caller, &entries, name, sent).await?;
     let told = match &entries[..] {
         [one] => {
             let message = format!("Address has been added to the {} table", table.name);

@@ -114,6 +114,7 @@ fn code_of(refusal: &Refusal) -> (u16, u16) {
         "malformed" => (422, 402),
         "unsupported-media-type" => (422, 409),
         "too-large" => (413, 300),
+        "timeout" => (408, 300),
         "elsewhere" => (404, 404),
         "not-found" => (422, 701),
         "body-not-kept" => (422, 702),

@@ -6,14 +6,15 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::send::STREAM;
 use super::{Error, Postmark};
 use crate::compat::ids::{id_of, uuid_of};
 use crate::compat::inner::{Call, Inner};
-use crate::compat::mail::{Letter, events_of, of_kind};
+use crate::compat::mail::{Letter, events_of, of_kind, whole};
 use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
-use crate::domain::fault::FaultCode;
+use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
+use crate::domain::fault::{Fault, FaultCode};
+use crate::webhook::forms::postmark::STREAM;
 
 /// The farthest message that can be asked for, as with Postmark.
 const FARTHEST: usize = 10_000;
@@ -30,18 +31,19 @@ pub async fn list(
         match name.to_ascii_lowercase().as_str() {
             "count" => count = number(&name, &value)?,
             "offset" => offset = number(&name, &value)?,
-            "recipient" => query.put("to", &value),
-            "fromemail" => query.put("from", &value),
-            "tag" => query.put("tag", &value),
-            "subject" => query.put("q", &value),
-            "fromdate" => query.put("since", &instant(&value)),
-            "todate" => query.put("until", &instant(&value)),
+            "recipient" => query.put_of("to", &value, &name),
+            "fromemail" => query.put_of("from", &value, &name),
+            "tag" => query.put_of("tag", &value, &name),
+            "subject" => query.put_of("q", &value, &name),
+            "fromdate" => query.put("since", &rfc3339(instant(&name, &value, false)?)),
+            "todate" => query.put("until", &rfc3339(instant(&name, &value, true)?)),
             "messagestream" if value == "outbound" => {}
             "messagestream" => query.put("tag", &format!("{STREAM}{value}")),
             "status" => match value.to_ascii_lowercase().as_str() {
                 "queued" => query.put("status", "queued"),
-                "sent" | "processed" => query.put("status", "delivered"),
-                _ => return Err(fault(&name, FaultCode::InvalidParameter, "must be queued or sent").into()),
+                "sent" => ["delivered", "partially_delivered"].iter().for_each(|state| query.put("status", state)),
+                "processed" => ["failed", "cancelled"].iter().for_each(|state| query.put("status", state)),
+                _ => return Err(fault(&name, FaultCode::InvalidParameter, "must be queued, sent or processed").into()),
             },
             lower if lower.starts_with("metadata_") => metadata.push((name["metadata_".len()..].to_owned(), value)),
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
@@ -56,17 +58,18 @@ pub async fn list(
         return Err(fault("offset", FaultCode::InvalidParameter, detail).into());
     }
     let is_wanted = |message: &Value| metadata.iter().all(|(name, value)| message["metadata"][name] == **value);
-    let (mut seen, mut messages, mut cursor) = (0, Vec::new(), None::<String>);
+    let (mut looked, mut seen, mut messages, mut cursor) = (0, 0, Vec::new(), None::<String>);
     let end = loop {
         let mut page = query.clone();
         page.put("limit", &COUNT_MAX.to_string());
         if let Some(cursor) = &cursor {
             page.put("cursor", cursor);
         }
-        let listed = inner.call(&caller, Call::get(page.path())).await?.json();
+        let listed = page.ask(&inner, &caller).await?;
+        looked += list_of(&listed, "data").len();
         for message in list_of(&listed, "data").iter().filter(|message| is_wanted(message)) {
             if seen >= offset && messages.len() < count {
-                messages.push(Value::Object(summary(message)));
+                messages.push(Value::Object(summary(&whole(&inner, &caller, message).await?)));
             }
             seen += 1;
         }
@@ -76,20 +79,23 @@ pub async fn list(
             Some(_) if messages.len() == count => break FARTHEST,
             Some(next) => cursor = Some(next.to_owned()),
         }
-        if seen >= FARTHEST {
+        if looked >= FARTHEST {
             break FARTHEST;
         }
     };
     Ok(ok(&json!({"TotalCount": end, "Messages": messages})))
 }
 
-/// Postmark's times are of days or of seconds, and without a zone they are here those of UTC.
-fn instant(text: &str) -> String {
-    match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        19 => format!("{}Z", text.replace(' ', "T")),
-        _ => text.to_owned(),
-    }
+/// Postmark's times are of days or of seconds, and without a zone they are here those of UTC. A day ends with its last second.
+pub(super) fn instant(name: &str, value: &str, is_end: bool) -> Result<Timestamp, Vec<Fault>> {
+    let whole = match value.len() {
+        10 if is_end => format!("{value}T23:59:59Z"),
+        10 => format!("{value}T00:00:00Z"),
+        19 => format!("{}Z", value.replace(' ', "T")),
+        _ => value.to_owned(),
+    };
+    parse_rfc3339(&whole)
+        .ok_or_else(|| fault(name, FaultCode::InvalidTime, "must be a day or a time (2026-11-28T09:30:00)"))
 }
 
 /// One message, with its words and what happened to it.
@@ -135,11 +141,14 @@ fn event_of(event: &Value) -> Option<Value> {
         _ => return None,
     };
     let reply = &event["reply"];
-    let words = format!("{} {}", reply["code"].as_i64().unwrap_or_default(), text(reply, "text"));
+    let words =
+        format!("{} {}", reply["code"].as_i64().map_or_else(String::new, |code| code.to_string()), text(reply, "text"));
+    let (words, host) = (words.trim(), text(reply, "host"));
     let details = match kind {
-        "Delivered" => json!({"DeliveryMessage": words, "DestinationServer": reply["host"], "DestinationIP": ""}),
-        "Bounced" | "Transient" => json!({"Summary": words, "DestinationServer": reply["host"]}),
-        "LinkClicked" => json!({"Summary": "", "Link": event["engagement"]["url"]}),
+        "Delivered" | "Transient" => json!({"DeliveryMessage": words, "DestinationServer": host, "DestinationIP": ""}),
+        "Bounced" => json!({"Summary": words, "DestinationServer": host}),
+        "LinkClicked" => json!({"Summary": "", "Link": text(&event["engagement"], "url"), "ClickLocation": "HTML"}),
+        "SubscriptionChanged" => json!({"Summary": "", "Origin": "Recipient", "SuppressSending": "True"}),
         _ => json!({"Summary": ""}),
     };
     let (recipient, at) = (&event["email"], &event["occurred_at"]);

@@ -18,12 +18,11 @@ use crate::compat::service::{By, answer, fault, list, ok, text};
 use crate::domain::clock::rfc3339;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
+use crate::webhook::forms::postmark::STREAM;
 
 const BATCH_MAX: usize = 500;
 /// The stream of which nothing is said: all else than transactional mail is of another.
 const DEFAULT_STREAM: &str = "outbound";
-/// Before the name of a stream, in a tag.
-pub(super) const STREAM: &str = "stream:";
 /// The number of an error: every recipient is suppressed.
 const INACTIVE: u16 = 406;
 
@@ -66,8 +65,7 @@ async fn send(
     let (value, sent) = inner.read(body).await?;
     let named = Named::of(&value);
     let draft = email(value, is_templated)?;
-    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await;
-    let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await?;
     let told = named.told(&taken.json(), &rfc3339(inner.api.clock.now()));
     let status = if told["ErrorCode"] == 0 { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let mut response = answer(status, &told);
@@ -125,8 +123,7 @@ async fn send_batch(
     let named: Vec<_> = emails.iter().map(Named::of).collect();
     let items = emails.into_iter().map(|value| Item { name: String::new(), read: email(value, is_templated) });
     let key = headers.get(&IDEMPOTENCY_KEY).cloned();
-    let outcomes = send_many((&inner, &caller), items.collect(), false, sent, key).await;
-    let outcomes = outcomes.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let outcomes = send_many((&inner, &caller), items.collect(), false, sent, key).await?;
     let now = rfc3339(inner.api.clock.now());
     let told = outcomes.each.into_iter().zip(named).map(|(outcome, named)| match outcome {
         Ok(taken) => named.told(&taken, &now),
@@ -233,6 +230,7 @@ fn email(value: Value, is_templated: bool) -> Result<Draft, Vec<Fault>> {
         }
     }
     draft.pairs("headers", &mut fields, ("Headers", "Headers"), ("Name", "Value"));
+    draft.own_message_id();
     // The length of what comes anyway.
     draft.files(&mut fields, ("Attachments", "Attachments"), &FILE, |file, _| drop(file.take("ContentLength")));
     fields.finish();

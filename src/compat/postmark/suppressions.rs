@@ -6,59 +6,62 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::read::instant;
 use super::{Error, Postmark};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Inner};
-use crate::compat::query::Ours;
-use crate::compat::service::{By, fault, list, ok, text};
-use crate::compat::suppressed::{self, Entry};
+use crate::compat::inner::Inner;
+use crate::compat::service::{By, fault, ok, text};
+use crate::compat::suppressed::{self, Entry, Search};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
 
 const MANY_MAX: usize = 50;
-/// As many as one page of our own list has.
-const DUMP_MAX: usize = 500;
 
-/// The list, newest first: 500 of them.
+/// The list, newest first.
 pub async fn dump(
     State(inner): State<Arc<Inner>>,
     By(caller, _): By<Postmark>,
     Path(_): Path<String>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
-    let mut query = Ours::new("/v1/suppressions");
-    query.put("limit", &DUMP_MAX.to_string());
-    let mut email = None;
+    let (mut search, mut email, mut wanted_origin) = (Search { limit: usize::MAX, ..Search::default() }, None, None);
     for (name, value) in pairs {
         match (name.to_ascii_lowercase().as_str(), value.as_str()) {
-            ("suppressionreason", "HardBounce") => query.put("reason", "bounce"),
-            ("suppressionreason", "SpamComplaint") => query.put("reason", "complaint"),
-            ("suppressionreason", "ManualSuppression") => query.put("reason", "manual"),
+            ("suppressionreason", "HardBounce") => search.reasons = &["bounce"],
+            ("suppressionreason", "SpamComplaint") => search.reasons = &["complaint"],
+            ("suppressionreason", "ManualSuppression") => search.reasons = &["manual", "unsubscribe"],
             ("emailaddress", _) => email = Some(value.to_lowercase()),
             // One page has them all, whatever an SDK says of pages.
-            ("count" | "offset" | "origin" | "messagestream", _) => {}
-            ("fromdate", _) => query.put("since", &format!("{value}T00:00:00Z")),
-            ("suppressionreason", _) => {
-                let detail = "must be HardBounce, SpamComplaint or ManualSuppression";
+            ("count" | "offset" | "messagestream", _) => {}
+            ("origin", "Recipient" | "Customer" | "Admin") => wanted_origin = Some(value),
+            ("fromdate", _) => search.since = Some(instant(&name, &value, false)?),
+            ("todate", _) => search.until = Some(instant(&name, &value, true)?),
+            ("suppressionreason" | "origin", _) => {
+                let detail = "must be one of the words that Postmark has";
                 return Err(fault(&name, FaultCode::InvalidParameter, detail).into());
             }
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
-    if let Some(email) = &email {
-        query.put("q", email);
+    search.begins = email.clone().map(|email| (email, "EmailAddress"));
+    let found = search.run(&inner, &caller).await?;
+    if found.next.is_some() {
+        let detail =
+            "must be later: there are more than one answer has. GET /v1/suppressions/export has the whole list";
+        return Err(fault("fromdate", FaultCode::TooFar, detail).into());
     }
-    let listed = inner.call(&caller, Call::get(query.path())).await?.json();
-    let entries =
-        list(&listed, "data").iter().filter(|entry| email.as_ref().is_none_or(|email| entry["email"] == **email));
-    let entries = entries.map(|entry| {
+    let entries = found.entries.iter().filter(|entry| email.as_ref().is_none_or(|email| entry["email"] == **email));
+    let entries = entries.filter_map(|entry| {
         let (reason, origin) = match text(entry, "reason") {
             "bounce" => ("HardBounce", "Recipient"),
             "complaint" => ("SpamComplaint", "Recipient"),
             "unsubscribe" => ("ManualSuppression", "Recipient"),
             _ => ("ManualSuppression", "Customer"),
         };
-        json!({"EmailAddress": entry["email"], "SuppressionReason": reason, "Origin": origin, "CreatedAt": entry["created_at"]})
+        wanted_origin.as_ref().is_none_or(|wanted| wanted == origin).then(|| {
+            json!({"EmailAddress": entry["email"], "SuppressionReason": reason, "Origin": origin,
+                "CreatedAt": entry["created_at"]})
+        })
     });
     Ok(ok(&json!({"Suppressions": entries.collect::<Vec<_>>()})))
 }

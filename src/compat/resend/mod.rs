@@ -67,6 +67,7 @@ fn name_of(refusal: &Refusal) -> (u16, &'static str) {
         "method-not-allowed" => (405, "method_not_allowed"),
         "malformed" | "unsupported-media-type" => (400, "validation_error"),
         "too-large" => (413, "validation_error"),
+        "timeout" => (408, "validation_error"),
         "idempotency-key-reused" => (409, "invalid_idempotent_request"),
         "rate-limited" => (429, "rate_limit_exceeded"),
         "quota-exceeded" | "backlog" if refusal.status == StatusCode::TOO_MANY_REQUESTS => {

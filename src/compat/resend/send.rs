@@ -43,8 +43,7 @@ pub async fn one(
 ) -> Result<Response, Error> {
     let (value, sent) = inner.read(body).await?;
     let draft = email(value, inner.api.clock.now())?;
-    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await;
-    let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let taken = draft.send(&inner, &caller, sent, headers.get(&IDEMPOTENCY_KEY).cloned()).await?;
     let id = uuid_of(text(&taken.json(), "id"));
     let mut response = ok(&json!({"id": id}));
     pass_on(&taken.headers, &mut response);
@@ -77,8 +76,7 @@ pub async fn batch(
     let items = emails.into_iter().enumerate();
     let items = items.map(|(at, value)| Item { name: format!("emails[{at}]"), read: email(value, now) }).collect();
     let key = headers.get(&IDEMPOTENCY_KEY).cloned();
-    let outcomes = send_many((&inner, &caller), items, is_strict, sent, key).await;
-    let outcomes = outcomes.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let outcomes = send_many((&inner, &caller), items, is_strict, sent, key).await?;
     let (mut data, mut errors) = (Vec::new(), Vec::new());
     for (index, outcome) in outcomes.each.into_iter().enumerate() {
         match outcome {

@@ -40,8 +40,7 @@ pub async fn add_many(
     let (value, sent) = inner.read(body).await?;
     let emails = list_in(object(value)?, "emails")?;
     let entries: Vec<_> = emails.iter().map(|email| Entry::new(email.clone(), "manual")).collect();
-    let added = suppressed::add(&inner, &caller, &entries, |at| format!("emails[{at}]"), sent).await;
-    added.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    suppressed::add(&inner, &caller, &entries, |at| format!("emails[{at}]"), sent).await?;
     let mut added = Vec::with_capacity(emails.len());
     for email in &emails {
         if let Some(found) = find(&inner, &caller, email).await?.first() {

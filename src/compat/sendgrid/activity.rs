@@ -14,7 +14,8 @@ use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::fault::{Fault, FaultCode};
 
-const LIMIT_MAX: usize = 500;
+/// Each message is read for its recipients.
+const LIMIT_MAX: usize = 100;
 
 /// A row for each recipient, newest message first.
 pub async fn list(
@@ -41,10 +42,13 @@ pub async fn list(
         let mut query = Ours::new("/v1/messages");
         query.put("limit", &limit.max(1).to_string());
         if let Some(Wanted::Recipient(email)) = &wanted {
-            query.put("to", email);
+            query.put_of("to", email, "query");
         }
-        let listed = inner.call(&caller, Call::get(query.path())).await?.json();
-        messages.extend(list_of(&listed, "data").iter().cloned());
+        let listed = query.ask(&inner, &caller).await?;
+        for message in list_of(&listed, "data") {
+            let path = format!("/v1/messages/{}", text(message, "id"));
+            messages.push(inner.call(&caller, Call::get(path)).await?.json());
+        }
     }
     let mut rows = Vec::new();
     for message in &messages {
@@ -121,8 +125,8 @@ fn event_of(event: &Value) -> Option<Value> {
         "message.queued" => "processed",
         "message.delivered" => "delivered",
         "message.deferred" => "deferred",
-        "message.bounced" | "message.bounced_later" => "bounce",
-        "message.expired" | "message.suppressed" => "drop",
+        "message.bounced" | "message.bounced_later" | "message.expired" => "bounce",
+        "message.suppressed" => "drop",
         "message.opened" => "open",
         "message.clicked" => "click",
         "message.complained" => "spam_report",

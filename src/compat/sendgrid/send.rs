@@ -17,10 +17,9 @@ use crate::compat::service::{By, text};
 use crate::domain::clock::{from_unix, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
+use crate::webhook::forms::sendgrid::{BATCH, GROUP};
 
 const PERSONALIZATIONS_MAX: usize = 1000;
-/// Before the id of a batch, in a tag.
-pub(super) const BATCH: &str = "batch:";
 
 /// Fields of a file, there and here.
 const FILE: [(&str, &str); 5] = [
@@ -44,18 +43,16 @@ pub async fn send(
     let (id, passed) = if is_rehearsed {
         for draft in messages {
             let rehearsed = draft.rehearse(&inner, &caller, inner.unsent()).await;
-            rehearsed.map_err(|(refusal, places)| Error::of(refusal, places))?;
+            rehearsed?;
         }
         return Ok(accepted(StatusCode::OK, None));
     } else if messages.len() == 1 {
         let draft = messages.remove(0);
-        let taken = draft.send(&inner, &caller, sent, key).await;
-        let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+        let taken = draft.send(&inner, &caller, sent, key).await?;
         (uuid_of(text(&taken.json(), "id")), taken.headers)
     } else {
         let items = messages.into_iter().map(|draft| Item { name: String::new(), read: Ok(draft) }).collect();
-        let taken = send_many((&inner, &caller), items, true, sent, key).await;
-        let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+        let taken = send_many((&inner, &caller), items, true, sent, key).await?;
         let first = taken.each.iter().find_map(|each| each.as_ref().ok());
         (first.map(|first| uuid_of(text(first, "id"))).unwrap_or_default(), taken.headers)
     };
@@ -124,9 +121,10 @@ fn mail(inner: &Inner, value: Value) -> Result<Mail, Vec<Fault>> {
         fields.fault("sections", FaultCode::Conflict, "there are no sections here: templates have include");
     }
     fields.finish();
-    if faults.is_empty() {
-        bounded(inner, &all.map, personalizations.len(), "personalizations")?;
+    if !faults.is_empty() {
+        return Err(faults);
     }
+    bounded(inner, &all, personalizations.len(), "personalizations")?;
     let mut messages = Vec::with_capacity(personalizations.len());
     for (at, value) in personalizations.into_iter().enumerate() {
         let mut of_one = Fields::of(value, format!("/personalizations/{at}"), &mut faults);
@@ -151,6 +149,7 @@ fn personalized(fields: &mut Fields<'_>, all: &Draft, name: &str) -> Draft {
             draft.set(ours, &entry, value, format!("{name}.{theirs}.{entry}"));
         }
     }
+    draft.own_message_id();
     if let Some(data) = fields.take("dynamic_template_data") {
         let theirs = format!("{name}.dynamic_template_data");
         if draft.map.contains_key("template") {
@@ -213,7 +212,7 @@ fn asm(fields: &mut Fields<'_>, all: &mut Draft) {
     let mut asm = Fields::new(map, "/asm", fields.faults);
     match asm.integer("group_id") {
         Some(group) => {
-            all.set("unsubscribe", "stream", format!("asm-{group}"), "asm.group_id");
+            all.set("unsubscribe", "stream", format!("{GROUP}{group}"), "asm.group_id");
             all.places.put("/unsubscribe", "asm");
         }
         None => asm.fault("group_id", FaultCode::Required, "must be given"),
@@ -229,27 +228,38 @@ fn asm(fields: &mut Fields<'_>, all: &mut Draft) {
 fn mail_settings(fields: &mut Fields<'_>) -> bool {
     let Some(map) = fields.object("mail_settings") else { return false };
     let mut settings = Fields::new(map, "/mail_settings", fields.faults);
-    let is_rehearsed = settings.object("sandbox_mode").is_some_and(|mode| mode.get("enable") == Some(&true.into()));
-    for (name, why) in [
-        ("bcc", "say bcc in a personalization"),
-        ("bypass_bounce_management", "nothing goes to a suppressed address"),
-        ("bypass_list_management", "nothing goes to a suppressed address"),
-        ("bypass_spam_management", "nothing goes to a suppressed address"),
-        ("bypass_unsubscribe_management", "nothing goes to a suppressed address"),
-        ("footer", "templates have layouts"),
-        ("spam_check", "GET /v1/sandbox/messages/{id}/spam-check says how a filter sees a message"),
+    let is_rehearsed = is_enabled(&mut settings, ("/mail_settings", "sandbox_mode"), &[]);
+    for (name, more, why) in [
+        ("bcc", &["email"][..], "say bcc in a personalization"),
+        ("bypass_bounce_management", &[], "nothing goes to a suppressed address"),
+        ("bypass_list_management", &[], "nothing goes to a suppressed address"),
+        ("bypass_spam_management", &[], "nothing goes to a suppressed address"),
+        ("bypass_unsubscribe_management", &[], "nothing goes to a suppressed address"),
+        ("footer", &["text", "html"], "templates have layouts"),
+        (
+            "spam_check",
+            &["threshold", "post_to_url"],
+            "GET /v1/sandbox/messages/{id}/spam-check says how a filter sees a message",
+        ),
     ] {
-        refuse_enabled(&mut settings, name, why);
+        if is_enabled(&mut settings, ("/mail_settings", name), more) {
+            settings.fault(name, FaultCode::Conflict, format!("cannot be enabled: {why}"));
+        }
     }
     settings.finish();
     is_rehearsed
 }
 
-/// A setting that asks for nothing unless it is enabled.
-fn refuse_enabled(settings: &mut Fields<'_>, name: &'static str, why: &str) {
-    if settings.object(name).is_some_and(|map| map.get("enable").is_some_and(|enable| *enable != false)) {
-        settings.fault(name, FaultCode::Conflict, format!("cannot be enabled: {why}"));
+/// Whether a setting is enabled: what is not asks for nothing, whatever `more` says.
+fn is_enabled(settings: &mut Fields<'_>, (at, name): (&str, &'static str), more: &[&'static str]) -> bool {
+    let Some(map) = settings.object(name) else { return false };
+    let mut setting = Fields::new(map, format!("{at}/{name}"), settings.faults);
+    let is_enabled = setting.bool("enable").unwrap_or_default();
+    for name in more {
+        setting.take(name);
     }
+    setting.finish();
+    is_enabled
 }
 
 fn tracking(fields: &mut Fields<'_>, all: &mut Draft) {
@@ -273,8 +283,18 @@ fn tracking(fields: &mut Fields<'_>, all: &mut Draft) {
         }
         one.finish();
     }
-    refuse_enabled(&mut settings, "subscription_tracking", "asm has links to unsubscribe");
-    refuse_enabled(&mut settings, "ganalytics", "write it into the links");
+    for (name, more, why) in [
+        ("subscription_tracking", &["text", "html", "substitution_tag"][..], "asm has links to unsubscribe"),
+        (
+            "ganalytics",
+            &["utm_source", "utm_medium", "utm_term", "utm_content", "utm_campaign"],
+            "write it into the links",
+        ),
+    ] {
+        if is_enabled(&mut settings, ("/tracking_settings", name), more) {
+            settings.fault(name, FaultCode::Conflict, format!("cannot be enabled: {why}"));
+        }
+    }
     settings.finish();
 }
 

@@ -9,17 +9,16 @@ use serde_json::{Value, json};
 
 use super::{Error, SendGrid};
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Call, Inner, Refusal};
-use crate::compat::query::{Ours, number};
-use crate::compat::service::{By, answer, fault, list as list_of, ok, text};
-use crate::compat::suppressed::{self, Entry};
-use crate::domain::clock::{Timestamp, from_unix, parse_rfc3339, rfc3339};
+use crate::compat::inner::{Inner, Refusal};
+use crate::compat::query::number;
+use crate::compat::service::{By, answer, fault, ok, text};
+use crate::compat::suppressed::{self, Entry, Search};
+use crate::domain::clock::{Timestamp, from_unix, parse_rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
 
 const MANY_MAX: usize = 1000;
-/// As many as one page of our own list has.
-const PAGE_MAX: usize = 500;
+const LIMIT_MAX: usize = 500;
 
 /// Our reasons for what is in a list of theirs: none for what is told of a message here, and not of an address.
 fn reasons_of(kind: &str) -> Result<&'static [&'static str], Error> {
@@ -40,44 +39,34 @@ pub async fn list(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
     let reasons = reasons_of(&kind)?;
-    let (mut limit, mut email, mut until) = (PAGE_MAX, None, None);
-    let mut common = Vec::new();
+    let (mut limit, mut email) = (LIMIT_MAX, None);
+    let mut search = Search { reasons, ..Search::default() };
     for (name, value) in pairs {
         match name.as_str() {
-            "limit" => limit = number(&name, &value)?.min(PAGE_MAX),
+            "limit" => limit = number(&name, &value)?.min(LIMIT_MAX),
             "offset" if value == "0" => {}
             "offset" => {
                 let detail = "must be 0: go on with end_time";
                 return Err(fault("offset", FaultCode::InvalidParameter, detail).into());
             }
             "email" => email = Some(value.to_lowercase()),
-            "start_time" => common.push(("since", rfc3339(seconds(&name, &value)?))),
-            "end_time" => until = Some(seconds(&name, &value)?),
+            "start_time" => search.since = Some(seconds(&name, &value)?),
+            "end_time" => search.until = Some(seconds(&name, &value)?),
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
-    let mut entries = Vec::new();
-    for reason in reasons {
-        let mut query = Ours::new("/v1/suppressions");
-        query.put("reason", reason);
-        query.put("limit", &PAGE_MAX.to_string());
-        for (name, value) in &common {
-            query.put(name, value);
-        }
-        if let Some(email) = &email {
-            query.put("q", email);
-        }
-        let listed = inner.call(&caller, Call::get(query.path())).await?.json();
-        entries.extend(list_of(&listed, "data").iter().filter(|entry| entry["scope"] == "project").cloned());
+    if reasons.is_empty() {
+        return Ok(ok(&json!([])));
     }
-    entries.retain(|entry| {
-        let created = parse_rfc3339(text(entry, "created_at"));
-        email.as_ref().is_none_or(|email| entry["email"] == **email)
-            && until.is_none_or(|until| created.is_some_and(|created| created <= until))
-    });
-    entries.sort_by(|one, other| text(other, "created_at").cmp(text(one, "created_at")));
-    entries.truncate(limit);
-    Ok(ok(&entries.iter().map(entry_of).collect()))
+    search.limit = if email.is_some() { usize::MAX } else { limit };
+    search.begins = email.clone().map(|email| (email, "email"));
+    let found = search.run(&inner, &caller).await?;
+    if found.entries.len() < limit && found.next.is_some() {
+        let detail = "goes back too far: GET /v1/suppressions/export has the whole list";
+        return Err(fault("end_time", FaultCode::TooFar, detail).into());
+    }
+    let is_wanted = |entry: &&Value| email.as_ref().is_none_or(|email| entry["email"] == **email);
+    Ok(ok(&found.entries.iter().filter(is_wanted).take(limit).map(entry_of).collect()))
 }
 
 fn seconds(name: &str, value: &str) -> Result<Timestamp, Vec<Fault>> {
@@ -153,8 +142,7 @@ pub async fn unsubscribe(
     }
     let entries: Vec<_> =
         emails.unwrap_or_default().into_iter().map(|email| Entry::new(email, "unsubscribe")).collect();
-    let added = suppressed::add(&inner, &caller, &entries, |at| format!("recipient_emails[{at}]"), sent).await;
-    added.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    suppressed::add(&inner, &caller, &entries, |at| format!("recipient_emails[{at}]"), sent).await?;
     let emails: Vec<_> = entries.into_iter().map(|entry| entry.email).collect();
     Ok(answer(StatusCode::CREATED, &json!({"recipient_emails": emails})))
 }

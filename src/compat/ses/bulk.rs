@@ -20,7 +20,7 @@ const ENTRIES_MAX: usize = 50;
 
 /// Sends an email for each entry, as far as it is sound.
 pub async fn send(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Response, Error> {
-    let Signed { caller, value, sent } = signed;
+    let Signed { caller, value, sent, key, .. } = signed;
     let (mut all, mut faults) = (Draft::default(), Vec::new());
     let mut fields = Fields::of(value, "", &mut faults);
     common(&mut fields, &mut all);
@@ -43,13 +43,12 @@ pub async fn send(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Res
     if !faults.is_empty() {
         return Err(faults.into());
     }
-    bounded(&inner, &all.map, entries.len(), "BulkEmailEntries")?;
+    bounded(&inner, &all, entries.len(), "BulkEmailEntries")?;
     let items = entries
         .into_iter()
         .enumerate()
         .map(|(at, value)| Item { name: format!("BulkEmailEntries[{at}]"), read: entry(value, &all) });
-    let outcomes = send_many((&inner, &caller), items.collect(), false, sent, None).await;
-    let outcomes = outcomes.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let outcomes = send_many((&inner, &caller), items.collect(), false, sent, key).await?;
     let results = outcomes.each.into_iter().map(|outcome| match outcome {
         Ok(taken) => json!({"Status": "SUCCESS", "MessageId": uuid_of(text(&taken, "id"))}),
         Err((refusal, told)) => json!({"Status": status_of(&refusal), "Error": told}),

@@ -91,11 +91,12 @@ fn name_of(refusal: &Refusal) -> (u16, &'static str) {
         "not-found" => (404, "NotFoundException"),
         "method-not-allowed" => (405, "UnknownOperationException"),
         "too-large" => (413, "BadRequestException"),
+        "timeout" => (408, "BadRequestException"),
         "quota-exceeded" => (400, "LimitExceededException"),
         "rate-limited" => (429, "TooManyRequestsException"),
         "validation" => match refusal.faults.first() {
             Some(fault) if fault.code == FaultCode::UnknownTemplate => (404, "NotFoundException"),
-            Some(fault) if fault.pointer == suppressions::NEXT_TOKEN => (400, "InvalidNextTokenException"),
+            Some(fault) if fault.pointer == "?cursor" => (400, "InvalidNextTokenException"),
             _ => (400, "BadRequestException"),
         },
         "malformed" | "unsupported-media-type" | "unsettled" | "idempotency-key-reused" | "body-not-kept" => {

@@ -17,9 +17,8 @@ use crate::compat::raw::Whole;
 use crate::compat::service::{ok, text};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
-
-/// Before the name of a configuration set, in a tag.
-const CONFIGURATION_SET: &str = "configuration-set:";
+use crate::request::json::{JsonError, object};
+use crate::webhook::forms::ses::CONFIGURATION_SET;
 
 /// Fields of a file, there and here.
 const FILE: [(&str, &str); 4] =
@@ -27,10 +26,9 @@ const FILE: [(&str, &str); 4] =
 
 /// Sends one email.
 pub async fn send(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Response, Error> {
-    let Signed { caller, value, sent } = signed;
+    let Signed { caller, value, sent, key, .. } = signed;
     let draft = email(&inner, value)?;
-    let taken = draft.send(&inner, &caller, sent, None).await;
-    let taken = taken.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    let taken = draft.send(&inner, &caller, sent, key).await?;
     let mut response = ok(&json!({"MessageId": uuid_of(text(&taken.json(), "id"))}));
     pass_on(&taken.headers, &mut response);
     Ok(response)
@@ -216,11 +214,17 @@ pub(super) fn template(value: Value, at: &str, draft: &mut Draft, faults: &mut V
 /// A JSON object in a text.
 pub(super) fn data(fields: &mut Fields<'_>, name: &'static str) -> Option<Map<String, Value>> {
     let text = fields.string(name)?;
-    let object = serde_json::from_str(&text).ok();
-    if object.is_none() {
-        fields.fault(name, FaultCode::WrongType, "must be a JSON object in a text");
+    match object(text.as_bytes()) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            let why = match error {
+                JsonError::Malformed(why) => why,
+                JsonError::Faults(faults) => faults.first().map(|fault| fault.detail.clone()).unwrap_or_default(),
+            };
+            fields.fault(name, FaultCode::WrongType, format!("must be a JSON object in a text: {why}"));
+            None
+        }
     }
-    object
 }
 
 /// A message that comes whole: what is not said beside it, it says itself.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts;
 use serde_json::Value;
 use time::macros::format_description;
@@ -12,7 +12,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use super::Error;
 use crate::api::Problem;
 use crate::api::body::UnreadBody;
-use crate::compat::inner::{Caller, Inner, Refusal, Sent, Stranger};
+use crate::compat::inner::{Caller, IDEMPOTENCY_KEY, Inner, Refusal, Sent, Stranger};
 use crate::compat::signed::{canonical_query, hmac_sha256, is_same, percent_encoded, sha256};
 use crate::request::json::value as json;
 
@@ -32,6 +32,10 @@ pub struct Signed {
     /// `null` if there is no body.
     pub value: Value,
     pub sent: Sent,
+    /// The parameters, as they were signed.
+    pub query: Vec<(String, String)>,
+    /// By what a repeat is known: a header of ours, or what an SDK has for all its tries of one call.
+    pub key: Option<HeaderValue>,
 }
 
 impl FromRequest<Arc<Inner>> for Signed {
@@ -64,7 +68,11 @@ impl FromRequest<Arc<Inner>> for Signed {
             json(&bytes).map_err(|error| Refusal::from(Problem::from(error)))?
         };
         let sent = Sent::of(&value, grant);
-        Ok(Self { caller: stranger.with(secret), value, sent })
+        let query = form_urlencoded_strict(uri.query().unwrap_or_default());
+        let invocation = text_of(&head, "amz-sdk-invocation-id").filter(|id| !id.is_empty());
+        let invocation = invocation.and_then(|id| HeaderValue::from_str(&format!("amz-sdk-{id}")).ok());
+        let key = head.headers.get(&IDEMPOTENCY_KEY).cloned().or(invocation);
+        Ok(Self { caller: stranger.with(secret), value, sent, query, key })
     }
 }
 

@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Error;
 use super::signature::Signed;
-use crate::compat::inner::{Call, Inner, Refusal};
-use crate::compat::query::{Ours, number};
-use crate::compat::service::{fault, list as list_of, ok, text};
-use crate::compat::suppressed::{self, Entry};
+use crate::compat::inner::{Inner, Refusal};
+use crate::compat::query::number;
+use crate::compat::service::{fault, ok, text};
+use crate::compat::suppressed::{self, Entry, Search};
 use crate::domain::clock::parse_rfc3339;
-use crate::domain::fault::FaultCode;
+use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
 
 /// Our reasons, and the words for them there: who wants no mail is as good as who complained of it.
 const REASONS: [&str; 4] = ["bounce", "complaint", "unsubscribe", "manual"];
 const PAGE_MAX: usize = 500;
-/// Where a wrong place to go on is.
-pub(super) const NEXT_TOKEN: &str = "/NextToken";
 
 fn reason_of(entry: &Value) -> &'static str {
     if text(entry, "reason") == "bounce" { "BOUNCE" } else { "COMPLAINT" }
@@ -28,7 +26,7 @@ fn reason_of(entry: &Value) -> &'static str {
 
 /// Adds an address.
 pub async fn put(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Response, Error> {
-    let Signed { caller, value, sent } = signed;
+    let Signed { caller, value, sent, .. } = signed;
     let mut faults = Vec::new();
     let mut fields = Fields::of(value, "", &mut faults);
     let (email, reason) = (fields.required("EmailAddress"), fields.required("Reason"));
@@ -48,8 +46,16 @@ pub async fn put(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Resp
     let Some(email) = email.filter(|_| faults.is_empty()) else { return Err(faults.into()) };
     let added =
         suppressed::add(&inner, &caller, &[Entry::new(email, reason)], |_| "EmailAddress".to_owned(), sent).await;
-    added.map_err(|(refusal, places)| Error::of(refusal, places))?;
+    added?;
     Ok(ok(&json!({})))
+}
+
+/// A tenant's list is another project's.
+fn refuse_query(signed: &Signed) -> Result<(), Vec<Fault>> {
+    match signed.query.first() {
+        Some((name, _)) => Err(fault(name, FaultCode::UnknownParameter, "is not a parameter here")),
+        None => Ok(()),
+    }
 }
 
 /// One address.
@@ -58,6 +64,7 @@ pub async fn get(
     Path(email): Path<String>,
     signed: Signed,
 ) -> Result<Response, Error> {
+    refuse_query(&signed)?;
     let found = suppressed::find(&inner, &signed.caller, &email).await?;
     let entry = found.first().ok_or_else(Refusal::not_found)?;
     Ok(ok(&json!({"SuppressedDestination": summary(entry)})))
@@ -69,6 +76,7 @@ pub async fn remove(
     Path(email): Path<String>,
     signed: Signed,
 ) -> Result<Response, Error> {
+    refuse_query(&signed)?;
     match suppressed::remove(&inner, &signed.caller, &email, &REASONS).await? {
         0 => Err(Refusal::not_found().into()),
         _ => Ok(ok(&json!({}))),
@@ -76,65 +84,32 @@ pub async fn remove(
 }
 
 /// A page, newest first.
-pub async fn list(
-    State(inner): State<Arc<Inner>>,
-    Query(pairs): Query<Vec<(String, String)>>,
-    signed: Signed,
-) -> Result<Response, Error> {
-    let (mut limit, mut reasons, mut since, mut until, mut last) = (100, Vec::new(), None, None, None);
-    for (name, value) in pairs {
+pub async fn list(State(inner): State<Arc<Inner>>, signed: Signed) -> Result<Response, Error> {
+    let mut search = Search { limit: 100, ..Search::default() };
+    let mut reasons = Vec::new();
+    for (name, value) in signed.query {
         let instant = || {
             let at = parse_rfc3339(&value);
             at.ok_or_else(|| fault(&name, FaultCode::InvalidTime, "must be an instant (RFC 3339)"))
         };
         match (name.as_str(), value.as_str()) {
-            ("PageSize", _) => limit = number(&name, &value)?.clamp(1, PAGE_MAX),
-            ("Reason", "BOUNCE" | "COMPLAINT") => reasons.push(value),
+            ("PageSize", _) => search.limit = number(&name, &value)?.clamp(1, PAGE_MAX),
+            ("Reason", "BOUNCE") => reasons.push("bounce"),
+            ("Reason", "COMPLAINT") => reasons.extend(["complaint", "unsubscribe", "manual"]),
             ("Reason", _) => {
                 return Err(fault(&name, FaultCode::InvalidReason, "must be BOUNCE or COMPLAINT").into());
             }
-            ("StartDate", _) => since = Some(instant()?),
-            ("EndDate", _) => until = Some(instant()?),
-            ("NextToken", _) => last = Some(value),
+            ("StartDate", _) => search.since = Some(instant()?),
+            ("EndDate", _) => search.until = Some(instant()?),
+            ("NextToken", _) => search.behind = Some((value, "NextToken")),
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
-    let (mut entries, mut is_end) = (Vec::new(), false);
-    while entries.len() < limit && !is_end {
-        let mut query = Ours::new("/v1/suppressions");
-        query.put("limit", &limit.to_string());
-        query.put("scope", "project");
-        if let Some(last) = &last {
-            query.put("cursor", last);
-        }
-        if let Some(since) = since {
-            query.put("since", &crate::domain::clock::rfc3339(since));
-        }
-        let page = inner.call(&signed.caller, Call::get(query.path())).await;
-        let page = page.map_err(|refusal| match refusal.faults.first() {
-            Some(found) if found.pointer.ends_with("cursor") => {
-                Error::from(fault("NextToken", FaultCode::InvalidParameter, "is none that a page was answered with"))
-            }
-            _ => refusal.into(),
-        })?;
-        let page = page.json();
-        is_end = page["next_cursor"].is_null();
-        for entry in list_of(&page, "data") {
-            if entries.len() == limit {
-                is_end = false;
-                break;
-            }
-            last = Some(text(entry, "id").to_owned());
-            let is_in_time =
-                until.is_none_or(|until| parse_rfc3339(text(entry, "created_at")).is_some_and(|at| at <= until));
-            if is_in_time && (reasons.is_empty() || reasons.iter().any(|reason| reason == reason_of(entry))) {
-                entries.push(summary(entry));
-            }
-        }
-    }
-    let mut told = json!({"SuppressedDestinationSummaries": entries});
-    if let Some(last) = last.filter(|_| !is_end) {
-        told["NextToken"] = last.into();
+    search.reasons = &reasons;
+    let found = search.run(&inner, &signed.caller).await?;
+    let mut told = json!({"SuppressedDestinationSummaries": found.entries.iter().map(summary).collect::<Vec<_>>()});
+    if let Some(next) = found.next {
+        told["NextToken"] = next.into();
     }
     Ok(ok(&told))
 }

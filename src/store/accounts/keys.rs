@@ -274,8 +274,12 @@ impl Store {
             self,
             "keys.revoke",
             conn,
-            sqlx::query!("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", id.uuid(), now,)
-                .execute(conn)
+            sqlx::query!(
+                "UPDATE api_keys SET revoked_at = $2, sealed = NULL WHERE id = $1 AND revoked_at IS NULL",
+                id.uuid(),
+                now,
+            )
+            .execute(conn)
         )?;
         Ok(done.rows_affected() == 1)
     }

@@ -3,11 +3,11 @@
 //! Each form is made of an event as our API shows it, in which `occurred_at`, `type` and `header_id` (its `Message-ID`) stand, too.
 
 pub mod mailgun;
-mod postmark;
+pub mod postmark;
 mod resend;
-mod sendcloud;
-mod sendgrid;
-mod ses;
+pub mod sendcloud;
+pub mod sendgrid;
+pub mod ses;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -37,14 +37,15 @@ fn word_of(form: PayloadForm, event_type: EventType) -> Option<&'static str> {
     }
 }
 
-/// The body that tells an event, as far as it is the same for every try.
-pub fn body(form: PayloadForm, event: &ProjectEvent) -> Vec<u8> {
-    let (Some(word), true) = (word_of(form, event.event_type), form != PayloadForm::Standard) else {
-        return payload::body(event);
-    };
+/// The body that tells an event, as far as it is the same for every try; `None`: the form has no word for it.
+pub fn body(form: PayloadForm, event: &ProjectEvent) -> Option<Vec<u8>> {
+    if form == PayloadForm::Standard {
+        return Some(payload::body(event));
+    }
+    let word = word_of(form, event.event_type)?;
     let told = payload::flat(event);
     let json = match form {
-        PayloadForm::SendCloud => return sendcloud::pairs(word, &told).into_bytes(),
+        PayloadForm::SendCloud => return Some(sendcloud::pairs(word, &told).into_bytes()),
         PayloadForm::Mailgun => {
             let headers = serde_json::json!({"message-id": told["header_id"], "from": told["from"], "to": told["email"],
                 "subject": told["subject"]});
@@ -55,16 +56,16 @@ pub fn body(form: PayloadForm, event: &ProjectEvent) -> Vec<u8> {
         PayloadForm::SendGrid => sendgrid::events(word, &told),
         PayloadForm::Ses | PayloadForm::Standard => ses::notification(word, event.event_type, &told),
     };
-    serde_json::to_vec(&json).unwrap_or_default()
+    serde_json::to_vec(&json).ok()
 }
 
 /// A text of an object; empty if there is none.
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+pub fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
 
 /// An id of ours as a UUID.
-fn uuid(id: &str) -> String {
+pub fn uuid(id: &str) -> String {
     let uuid = id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
     uuid.map_or_else(|| id.to_owned(), |uuid| uuid.hyphenated().to_string())
 }
@@ -82,16 +83,15 @@ fn accepted_at(told: &Value) -> String {
     seconds.and_then(from_unix).map_or_else(|| text(told, "occurred_at").to_owned(), rfc3339)
 }
 
-/// Whether what a server answered is about the address, and not about who sent or what.
-fn is_of_address(told: &Value) -> bool {
+/// Whether a class of replies is about the address, and not about who sent or what.
+pub fn is_of_address(class: &str) -> bool {
     let of_address =
         ["bad_mailbox", "mailbox_disabled", "bad_domain", "moved", "no_such_domain", "no_mail_host", "null_mx", ""];
-    of_address.contains(&text(&told["reply"], "class"))
+    of_address.contains(&class)
 }
 
-/// The address alone of who sent it.
-fn author(told: &Value) -> &str {
-    let from = text(told, "from");
+/// The address alone of a mailbox.
+pub fn author(from: &str) -> &str {
     from.rsplit_once('<').map_or(from, |(_, address)| address.trim_end_matches('>'))
 }
 
@@ -121,7 +121,7 @@ mod tests {
                 if event_type.is_of_project() {
                     assert!(form == PayloadForm::Standard || !tells(form, event_type), "{form} {event_type}");
                 } else if tells(form, event_type) {
-                    assert!(!body(form, &event).is_empty());
+                    assert!(body(form, &event).is_some_and(|body| !body.is_empty()));
                 }
             }
             for told in

@@ -7,7 +7,7 @@ use super::{author, is_of_address, reply, text, uuid};
 use crate::domain::event::EventType;
 
 /// Before the name of a stream, in a tag.
-const STREAM: &str = "stream:";
+pub const STREAM: &str = "stream:";
 
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {
@@ -39,7 +39,7 @@ pub fn record(word: &str, event_type: EventType, told: &Value) -> Value {
         EventType::Delivered => json!({"Recipient": email, "DeliveredAt": at, "Details": reply(told)}),
         EventType::Bounced | EventType::BouncedLater | EventType::Expired | EventType::Complained => {
             let (kind, code, name) = match event_type {
-                EventType::Bounced if is_of_address(told) => ("HardBounce", 1, "Hard bounce"),
+                EventType::Bounced if is_of_address(text(&told["reply"], "class")) => ("HardBounce", 1, "Hard bounce"),
                 EventType::Bounced => ("Blocked", 100_006, "ISP block"),
                 EventType::Complained => ("SpamComplaint", 100_001, "Spam complaint"),
                 _ => ("SoftBounce", 4096, "Soft bounce"),
@@ -47,7 +47,7 @@ pub fn record(word: &str, event_type: EventType, told: &Value) -> Value {
             // What suppresses: a bounce of the address, and a complaint.
             let is_inactive = matches!(kind, "HardBounce" | "SpamComplaint");
             json!({"ID": number(text(told, "event_id")), "Type": kind, "TypeCode": code, "Name": name, "Description": name, "Details": reply(told),
-                "Email": email, "From": author(told), "BouncedAt": at, "DumpAvailable": false, "Inactive": is_inactive,
+                "Email": email, "From": author(text(told, "from")), "BouncedAt": at, "DumpAvailable": false, "Inactive": is_inactive,
                 "CanActivate": kind == "HardBounce", "Subject": told["subject"]})
         }
         EventType::Unsubscribed => {

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::{reply, text, uuid};
 use crate::domain::event::EventType;
 
+/// Before the number of a label, in a tag.
+pub const LABEL: &str = "label:";
+
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {
         EventType::Queued => "request",
@@ -60,8 +63,12 @@ pub fn pairs(word: &str, told: &Value) -> String {
         form.append_pair("subStat", status).append_pair("subStatDesc", about);
     }
     // One: most who read forms keep one of a name.
-    if let Some(tag) = told["tags"][0].as_str() {
+    let tags = || told["tags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if let Some(tag) = tags().find(|tag| !tag.starts_with(LABEL)) {
         form.append_pair("labelName", tag);
+    }
+    if let Some(label) = tags().find_map(|tag| tag.strip_prefix(LABEL)) {
+        form.append_pair("labelId", label);
     }
     if word == "click" {
         form.append_pair("url", text(&told["engagement"], "url"));

@@ -5,6 +5,10 @@ use serde_json::{Value, json};
 use super::{is_of_address, reply, seconds, text, uuid};
 use crate::domain::event::EventType;
 
+/// Before the id of a batch, in a tag; before the number of a group, in a stream.
+pub const BATCH: &str = "batch:";
+pub const GROUP: &str = "asm-";
+
 /// Names that an event may have there.
 const THEIRS: [&str; 34] = [
     "asm_group_id",
@@ -60,14 +64,23 @@ pub fn name_of(event_type: EventType) -> Option<&'static str> {
 }
 
 pub fn events(word: &str, told: &Value) -> Value {
-    let mut event = json!({"email": told["email"], "timestamp": seconds(told), "event": word, "category": told["tags"],
+    let category: Vec<_> = told["tags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|tag| !tag.starts_with(BATCH))
+        .collect();
+    let group = text(told, "stream").strip_prefix(GROUP).and_then(|group| group.parse::<i64>().ok());
+    let mut event = json!({"email": told["email"], "timestamp": seconds(told), "event": word, "category": category,
         "smtp-id": format!("<{}>", text(told, "header_id")), "sg_event_id": uuid(text(told, "event_id")),
         "sg_message_id": uuid(text(told, "message_id"))});
     match word {
         "delivered" | "deferred" => event["response"] = reply(told).into(),
         "bounce" => {
             let is_expired = text(told, "type") == "message.expired";
-            event["type"] = if is_expired || !is_of_address(told) { "blocked" } else { "bounce" }.into();
+            event["type"] =
+                if is_expired || !is_of_address(text(&told["reply"], "class")) { "blocked" } else { "bounce" }.into();
             event["reason"] = if is_expired { "Expired".to_owned() } else { reply(told) }.into();
             event["status"] = told["reply"]["enhanced"].clone();
         }
@@ -89,6 +102,10 @@ pub fn events(word: &str, told: &Value) -> Value {
             }
         }
         _ => {}
+    }
+    if let Some(group) = group.filter(|_| word == "unsubscribe") {
+        event["event"] = "group_unsubscribe".into();
+        event["asm_group_id"] = group.into();
     }
     if word == "deferred" {
         event["attempt"] = told["attempt"].as_i64().map_or_else(String::new, |attempt| attempt.to_string()).into();

@@ -6,7 +6,7 @@ use super::{accepted_at, author, reply, text, uuid};
 use crate::domain::event::EventType;
 
 /// Before the name of a configuration set, in a tag.
-const CONFIGURATION_SET: &str = "configuration-set:";
+pub const CONFIGURATION_SET: &str = "configuration-set:";
 
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {
@@ -37,7 +37,7 @@ pub fn notification(word: &str, event_type: EventType, told: &Value) -> Value {
     }
     let header_id = format!("<{}>", text(told, "header_id"));
     let headers = json!({"from": [from], "to": [email], "messageId": header_id, "subject": told["subject"]});
-    let mail = json!({"timestamp": accepted_at(told), "source": author(told), "messageId": uuid(text(told, "message_id")), "destination": [email],
+    let mail = json!({"timestamp": accepted_at(told), "source": author(text(told, "from")), "messageId": uuid(text(told, "message_id")), "destination": [email],
         "headersTruncated": false, "headers": [], "commonHeaders": headers, "tags": tags});
     let (host, words) = (text(&told["reply"], "host"), reply(told));
     let (mta, diagnostic) = (format!("dsn; {host}"), format!("smtp; {words}"));

@@ -4,7 +4,8 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::MessageParser;
-use mailwright::domain::clock::{Clock, rfc3339};
+use mailwright::ambient::SystemRng;
+use mailwright::domain::clock::{Clock, Rng, rfc3339};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -240,13 +241,15 @@ fn encoded(text: &str) -> String {
 /// Posts a form that is signed as SDKs did before ACS3.
 pub(super) async fn post(app: &App, (key_id, secret): (&str, &str), fields: &[(&str, &str)]) -> Answer {
     let timestamp = format!("{}Z", &rfc3339(app.clock.now())[..19]);
+    // Another one for each request, as it is said to be.
+    let nonce = SystemRng.token().to_string();
     let common = [
         ("Format", "JSON"),
         ("Version", "2015-11-23"),
         ("AccessKeyId", key_id),
         ("SignatureMethod", "HMAC-SHA1"),
         ("SignatureVersion", "1.0"),
-        ("SignatureNonce", "7"),
+        ("SignatureNonce", nonce.as_str()),
         ("Timestamp", timestamp.as_str()),
     ];
     let mut pairs: Vec<_> = common.iter().chain(fields).map(|(name, value)| (encoded(name), encoded(value))).collect();

@@ -42,6 +42,10 @@ async fn a_key_that_signs_is_kept_sealed_and_no_other_is_kept() {
     assert_eq!(rotated.json()["signs"], true, "{}", rotated.text());
     let listed = app.call_as(&admin, "GET", &format!("/v1/keys/{}", id(&rotated.json())), &[], Vec::new()).await.json();
     assert!(listed["signs"] == true && listed.get("key").is_none(), "{listed}");
+    // What is revoked is not kept any longer.
+    let path = format!("/v1/keys/{}", id(&signing));
+    assert_eq!(app.call_as(&admin, "DELETE", &path, &[], Vec::new()).await.status, 204);
+    assert_eq!(sealed(&app, &id(&signing)).await, None);
 }
 
 #[tokio::test]
@@ -64,5 +68,5 @@ async fn without_a_sealing_key_no_key_signs_and_by_another_none_is_believed() {
     );
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     let answer = other.client().request("POST", "/v2/email/outbound-emails", &headers, b"{}".to_vec()).await.unwrap();
-    assert_eq!((answer.status, answer.header("x-amzn-errortype")), (500, "InternalFailure"), "{}", answer.text());
+    assert_eq!((answer.status, answer.header("x-amzn-errortype")), (503, "ServiceUnavailable"), "{}", answer.text());
 }
