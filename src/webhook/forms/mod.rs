@@ -120,8 +120,9 @@ mod tests {
                 let event = sample::of_live(event_type, id, now);
                 if event_type.is_of_project() {
                     assert!(form == PayloadForm::Standard || !tells(form, event_type), "{form} {event_type}");
-                } else if tells(form, event_type) {
-                    assert!(body(form, &event).is_some_and(|body| !body.is_empty()));
+                } else {
+                    let has_body = body(form, &event).is_some_and(|body| !body.is_empty());
+                    assert_eq!(has_body, tells(form, event_type), "{form} {event_type}");
                 }
             }
             for told in

@@ -238,8 +238,8 @@ fn encoded(text: &str) -> String {
     text.bytes().map(one).collect()
 }
 
-/// Posts a form that is signed as SDKs did before ACS3.
-pub(super) async fn post(app: &App, (key_id, secret): (&str, &str), fields: &[(&str, &str)]) -> Answer {
+/// A form that is signed as SDKs did before ACS3.
+pub(super) fn signed(app: &App, (key_id, secret): (&str, &str), fields: &[(&str, &str)]) -> String {
     let timestamp = format!("{}Z", &rfc3339(app.clock.now())[..19]);
     // Another one for each request, as it is said to be.
     let nonce = SystemRng.token().to_string();
@@ -257,8 +257,13 @@ pub(super) async fn post(app: &App, (key_id, secret): (&str, &str), fields: &[(&
     let form = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, format!("{secret}&").as_bytes());
     let signature = STANDARD.encode(hmac::sign(&key, format!("POST&%2F&{}", encoded(&form)).as_bytes()));
-    let body = format!("{form}&Signature={}", encoded(&signature)).into_bytes();
+    format!("{form}&Signature={}", encoded(&signature))
+}
+
+/// Posts such a form.
+pub(super) async fn post(app: &App, key: (&str, &str), fields: &[(&str, &str)]) -> Answer {
     let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let body = signed(app, key, fields).into_bytes();
     app.client().request("POST", "/compat/alicloud/", &headers, body).await.unwrap()
 }
 

@@ -88,6 +88,15 @@ pub(super) async fn send(app: &App, key: &str, path: &str, fields: &[(String, Va
     call(app, key, ("POST", path), &media, form(fields)).await
 }
 
+/// The same under an idempotency key of ours.
+pub(super) async fn send_once(app: &App, once: &str, path: &str, fields: &[(String, Value)]) -> Answer {
+    let authorization = format!("Basic {}", STANDARD.encode(format!("api:{}", app.live)));
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    let headers =
+        [("authorization", authorization.as_str()), ("content-type", media.as_str()), ("idempotency-key", once)];
+    app.client().request("POST", path, &headers, form(fields)).await.unwrap()
+}
+
 #[tokio::test]
 async fn mailguns_sdk_for_node_gets_what_it_knows() {
     let app = service().await;

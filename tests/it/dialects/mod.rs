@@ -3,6 +3,7 @@
 mod alicloud;
 mod aoksend;
 mod doors;
+mod hostile;
 mod mailgun;
 mod postmark;
 mod resend;

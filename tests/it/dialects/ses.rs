@@ -67,6 +67,21 @@ impl<'a> Signer<'a> {
         self.call_with("POST", path, (&body, &body)).await
     }
 
+    /// A try of a call, which an SDK names.
+    pub(super) async fn tried(&self, call: &str, email: &Value) -> Answer {
+        let body = email.to_string().into_bytes();
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let date = self.app.clock.now().format(format).unwrap();
+        let authorization = self.authorization("POST", SEND, &date, &body);
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-amz-date", date.as_str()),
+            ("authorization", &authorization),
+            ("amz-sdk-invocation-id", call),
+        ];
+        self.app.client().request("POST", SEND, &headers, body).await.unwrap()
+    }
+
     async fn get(&self, path: &str) -> Answer {
         self.call_with("GET", path, (b"", b"")).await
     }
