@@ -6,6 +6,7 @@
 mod send;
 mod signature;
 mod status;
+mod suppressions;
 
 use std::sync::Arc;
 
@@ -116,7 +117,10 @@ async fn act(inner: &Inner, asked: Asked) -> Result<Value, Refused> {
         "SingleSendMail" => return send::send(inner, asked).await,
         "SenderStatisticsDetailByParam" => return status::details(inner, asked).await,
         "BatchSendMail" => "SingleSendMail, or POST /v1/send/batch",
-        action if action.contains("Suppression") => "/v1/suppressions",
+        "CreateUserSuppression" => return suppressions::create(inner, asked).await,
+        "ListUserSuppression" => return suppressions::list(inner, asked).await,
+        "RemoveUserSuppression" => return suppressions::remove(inner, asked).await,
+        action if action.contains("Suppression") => "CreateUserSuppression, ListUserSuppression, RemoveUserSuppression",
         action if action.contains("Domain") => "/v1/domains",
         action if action.contains("Template") => "/v1/templates",
         action if action.contains("Statistics") => "SenderStatisticsDetailByParam, or /v1/stats",

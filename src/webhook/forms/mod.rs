@@ -70,6 +70,12 @@ pub fn uuid(id: &str) -> String {
     uuid.map_or_else(|| id.to_owned(), |uuid| uuid.hyphenated().to_string())
 }
 
+/// A number for an id of ours, where a service has numbers: what of it a program holds exactly in a double.
+pub fn number(id: &str) -> u64 {
+    let id = id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
+    id.map_or(0, |id| (id.as_u128() & ((1 << 53) - 1)) as u64)
+}
+
 /// When it happened, in seconds of the Unix clock.
 fn seconds(told: &Value) -> i64 {
     let at = crate::domain::clock::parse_rfc3339(text(told, "occurred_at"));

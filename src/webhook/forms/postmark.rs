@@ -1,9 +1,8 @@
 //! Postmark (`postmarkapp.com/developer/webhooks/webhooks-overview`).
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::{author, is_of_address, reply, text, uuid};
+use super::{author, is_of_address, number, reply, text, uuid};
 use crate::domain::event::EventType;
 
 /// Before the name of a stream, in a tag.
@@ -19,12 +18,6 @@ pub fn name_of(event_type: EventType) -> Option<&'static str> {
         EventType::Unsubscribed => "SubscriptionChange",
         _ => return None,
     })
-}
-
-/// A number of a bounce that no other has: of the event's id what a program holds exactly in a double.
-fn number(id: &str) -> u64 {
-    let id = id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
-    id.map_or(0, |id| (id.as_u128() & ((1 << 53) - 1)) as u64)
 }
 
 /// A record.

@@ -96,3 +96,11 @@ await ask('before', { toAddress: 'early@example.net', startTime: minute(-48), en
 await ask('no start', { startTime: undefined });
 await ask('bad time', { startTime: 'yesterday' });
 await ask('bad length', { length: 101 });
+
+// Suppressions.
+const { suppressionId } = await say('suppress', () => client.createUserSuppression(new dm.CreateUserSuppressionRequest({ address: 'stop@example.net' })));
+await say('suppressions', () => client.listUserSuppression(new dm.ListUserSuppressionRequest({ address: 'stop@example.net' })));
+await say('suppress badly', () => client.createUserSuppression(new dm.CreateUserSuppressionRequest({ address: 'nobody' })));
+await say('suppressions by bounce', () => client.listUserSuppression(new dm.ListUserSuppressionRequest({ startBounceTime: 1 })));
+await say('unsuppress', () => client.removeUserSuppression(new dm.RemoveUserSuppressionRequest({ suppressionIds: suppressionId })));
+await say('suppressions left', () => client.listUserSuppression(new dm.ListUserSuppressionRequest({ address: 'stop@example.net' })));

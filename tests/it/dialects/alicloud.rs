@@ -152,8 +152,19 @@ async fn alibaba_clouds_sdk_for_node_gets_what_it_knows() {
     assert!(lost[0]["status"] == 2 || lost[0]["status"] == 4, "{}", lost[0]);
     assert_eq!(details(&said.data("status by reader")).len(), 3);
     assert!(details(&said.data("failed")).is_empty() && details(&said.data("before")).is_empty());
+    // Suppressions: ids are numbers there.
+    let listed = &said.data("suppressions");
+    assert_eq!((&listed["totalCount"], &listed["pageNumber"], &listed["pageSize"]), (&json!(1), &json!(1), &json!(10)));
+    let entry = &listed["data"]["userSuppressions"][0];
+    assert_eq!((&entry["address"], &entry["type"]), (&json!("stop@example.net"), &json!("user")), "{listed}");
+    let id = entry["suppressionId"].as_u64().unwrap().to_string();
+    assert!(said.data("suppress")["suppressionId"] == id && entry["createTime"].is_i64(), "{listed}");
+    said.data("unsuppress");
+    assert_eq!(said.data("suppressions left")["totalCount"], 0);
     // Refusals, by the class and the code that the SDK's users catch.
     let more = [
+        ("suppress badly", 400, "InvalidParameter", "`Address"),
+        ("suppressions by bounce", 400, "InvalidParameter", "`StartBounceTime`"),
         ("no recipient", 400, "MissingParameter", "`ToAddress`"),
         ("no address type", 400, "MissingParameter", "`AddressType`"),
         ("no body", 400, "MissingParameter", "Body`"),

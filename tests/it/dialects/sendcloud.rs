@@ -349,3 +349,83 @@ async fn docs_for_who_comes_from_sendcloud_are_true() {
     let closed = App::start().await;
     assert_eq!(post(&closed, SEND, &mail(&closed.live, &[])).await.status, 404);
 }
+
+#[tokio::test]
+async fn lists_and_states_are_told_in_its_words() {
+    let app = service().await;
+    let ask = async |path: &str, more: &[(&str, &str)]| {
+        let all = [("apiUser", "shop"), ("apiKey", app.live.as_str())].into_iter().chain(more.iter().copied());
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
+        // By GET and by POST.
+        let got = app.client().request("GET", &format!("{path}?{query}"), &[], Vec::new()).await.unwrap();
+        let posted = app.client().request("POST", path, &[("content-type", FORM)], query.into_bytes()).await.unwrap();
+        assert_eq!((got.status, posted.status), (200, 200), "{}", got.text());
+        (got.json(), posted.json())
+    };
+    let added = ask("/apiv2/unsubscribe/add", &[("email", "gone@example.net")]).await.0;
+    assert_eq!((&added["statusCode"], &added["info"]["data"]["domain"]), (&json!(200), &json!("example.net")));
+    app.post("/v1/suppressions", &json!({"email": "lost@example.net", "reason": "bounce", "evidence": "550 no"})).await;
+    for (list, email, time) in
+        [("unsubscribe", "gone@example.net", "unsubscribeTime"), ("bounce", "lost@example.net", "bounceTime")]
+    {
+        for more in
+            [&[("days", "1")][..], &[("email", email)], &[("startDate", "2020-01-01"), ("endDate", "2090-01-01")]]
+        {
+            let (got, posted) = ask(&format!("/apiv2/{list}/list"), more).await;
+            assert_eq!(got, posted);
+            assert_eq!(
+                (&got["info"]["count"], &got["info"]["dataList"][0]["email"]),
+                (&json!(1), &json!(email)),
+                "{got}"
+            );
+            assert_eq!(got["info"]["dataList"][0][time].as_str().unwrap().len(), 19, "{got}");
+        }
+        assert_eq!(ask(&format!("/apiv2/{list}/count"), &[("days", "2")]).await.0["info"]["count"], 1);
+    }
+    assert_eq!(ask("/apiv2/spamreported/list", &[("days", "1")]).await.0["info"]["dataList"], json!([]));
+    for (path, more, code, words) in [
+        ("/apiv2/bounce/list", &[("days", "1000")][..], 40006, "`days`"),
+        ("/apiv2/bounce/list", &[("startDate", "yesterday")], 40007, "`startDate`"),
+        ("/apiv2/bounce/list", &[("limit", "101")], 40004, "`limit`"),
+        ("/apiv2/bounce/delete", &[("days", "1")], 40006, "`days`"),
+        ("/apiv2/bounce/delete", &[], 40011, "`email`"),
+        ("/apiv2/unsubscribe/add", &[("email", "nobody")], 40012, "`email`"),
+        ("/apiv2/unsubscribe/list", &[("labelIdList", "7")], 40901, "`labelIdList`"),
+    ] {
+        let (refused, _) = ask(path, more).await;
+        assert_eq!(refused["statusCode"], code, "{path} {more:?}: {refused}");
+        assert!(refused["message"].as_str().unwrap().contains(words), "{refused}");
+    }
+    let removed = ask("/apiv2/bounce/delete", &[("email", "lost@example.net")]).await;
+    assert_eq!((&removed.0["info"]["count"], &removed.1["info"]["count"]), (&json!(1), &json!(0)));
+    // What became of mail.
+    let mail = [
+        ("apiUser", json!("shop")),
+        ("apiKey", json!(app.live)),
+        ("from", json!("shop@example.org")),
+        ("to", json!("ann@example.net;gone@example.net")),
+        ("subject", json!("s")),
+        ("html", json!("t")),
+        ("labelId", json!("7")),
+    ];
+    let sent = post(&app, "/apiv2/mail/send", &mail).await.json();
+    let ids: Vec<_> =
+        sent["info"]["emailIdList"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    app.settled(&format!("msg_{}", ids[0].split('$').next().unwrap().replace('-', ""))).await;
+    for (more, wanted) in [
+        (vec![("emailIds", ids[0].as_str()), ("days", "1")], vec!["投递成功"]),
+        (vec![("email", "gone@example.net"), ("days", "1")], vec!["投递失败"]),
+        (vec![("labelId", "7"), ("days", "1")], vec!["投递成功", "投递失败"]),
+        (vec![("labelId", "8"), ("days", "1")], vec![]),
+    ] {
+        let told = ask("/apiv2/data/emailStatus", &more).await.0;
+        let states: Vec<_> =
+            told["info"]["voList"].as_array().unwrap().iter().map(|row| row["status"].as_str().unwrap()).collect();
+        assert_eq!((states, &told["info"]["voListSize"]), (wanted.clone(), &json!(wanted.len())), "{more:?}: {told}");
+    }
+    // A key that may not.
+    let reader = create_key(&app.database.url, "shop", "live", "messages:read").await;
+    let path = format!("/apiv2/bounce/list?apiUser=a&apiKey={reader}&days=1");
+    let refused = app.client().request("GET", &path, &[], Vec::new()).await.unwrap();
+    assert_eq!((refused.status, &refused.json()["statusCode"]), (200, &json!(40005)), "{}", refused.text());
+}

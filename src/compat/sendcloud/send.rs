@@ -1,128 +1,36 @@
-//! SendCloud's API v2 (`sendcloud.net/doc/email_v2`) and that of its successor Aurora: a message by its words or by a template.
-//!
-//! A key of ours stands in `apiKey`, whoever `apiUser` is. Answers are `{result, statusCode, message, info}`, with status 200 of HTTP also
-//! where they are refusals.
+//! `mail/send`, `mail/sendtemplate`
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::HeaderValue;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::post;
 use serde_json::{Map, Value, json};
 
-use super::draft::{Budget, Draft, Item, bounded, filled, send_many};
-use super::form::Form;
-use super::ids::uuid_of;
-use super::inner::{IDEMPOTENCY_KEY, Inner, Refusal, Stranger, pass_on};
-use super::mail::mailboxes;
-use super::places::Places;
-use super::service::{Refused, Service, answer, list, ok, text};
+use super::{Error, told};
 use crate::api::body::UnreadBody;
+use crate::compat::draft::{Budget, Draft, Item, bounded, filled, send_many};
+use crate::compat::form::Form;
+use crate::compat::ids::uuid_of;
+use crate::compat::inner::{IDEMPOTENCY_KEY, Inner, Refusal, Stranger, pass_on};
+use crate::compat::mail::mailboxes;
+use crate::compat::service::{list, text};
 use crate::domain::address::NamedAddress;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::request::fields::Fields;
 use crate::webhook::forms::sendcloud::LABEL;
 
-pub struct SendCloud;
-
-type Error = Refused<SendCloud>;
-
 const RECIPIENTS_MAX: usize = 100;
 const WORDS_MAX: usize = 200;
 const REPLY_TO_MAX: usize = 3;
 const REQUEST_ID_MAX: usize = 128;
-const SUCCESS: &str = "请求成功";
 /// Where a body's words are replaced.
 const REPLACED: [&str; 3] = ["subject", "html", "text"];
 
-/// The routes, at the root of the service's address.
-pub fn routes() -> Router<Arc<Inner>> {
-    Router::new()
-        .route("/apiv2/mail/send", post(plain))
-        .route("/apiv2/mail/sendtemplate", post(templated))
-        .route("/api/mail/send", post(plain))
-        .route("/api/mail/sendtemplate", post(templated))
-        .method_not_allowed_fallback(nothing)
-}
-
-async fn nothing(method: Method, uri: Uri) -> Error {
-    Refusal::not_understood(&method, uri.path()).into()
-}
-
-impl Service for SendCloud {
-    /// It stands in the form.
-    fn token(_: &HeaderMap) -> Option<String> {
-        None
-    }
-
-    fn refused(refusal: &Refusal, places: &Places) -> Response {
-        let (status, code) = code_of(refusal, places);
-        let told = json!({"result": false, "statusCode": code, "message": refusal.told(places), "info": {}});
-        answer(status, &told)
-    }
-}
-
-/// Status and number of an error: what is a refusal there is no error of HTTP.
-fn code_of(refusal: &Refusal, places: &Places) -> (StatusCode, u16) {
-    let field = refusal.faults.first().map(|fault| (places.name(&fault.pointer), fault.code));
-    let place = field.as_ref().map_or("", |(name, _)| name.split(['[', '.']).next().unwrap_or_default());
-    let code = match refusal.kind.as_str() {
-        "no-key" | "unauthorized" | "missing-scope" | "address-not-allowed" | "test-only" => 40005,
-        "foreign-domain" | "unverified-domain" => 40802,
-        "quota-exceeded" => 40904,
-        "idempotency-key-reused" => 40000,
-        "validation" => number_of(place, field.as_ref().map(|(_, code)| *code)),
-        "malformed" | "unsupported-media-type" | "project-suspended" => SEND_FAILED,
-        _ => return (refusal.status, refusal.status.as_u16()),
-    };
-    (StatusCode::OK, code)
-}
-
-/// That it failed, and nothing nearer.
-const SEND_FAILED: u16 = 40901;
-
-/// Numbers of parameters (`sendcloud.net/doc/en/email_v2`): where one is missing, where it is wrong, and where it has too much.
-const NUMBERS: [(&str, u16, u16, u16); 18] = [
-    ("apiUser", 40005, 40005, 40005),
-    ("attachments", SEND_FAILED, 40867, 40819),
-    ("bcc", SEND_FAILED, 40856, 40857),
-    ("cc", SEND_FAILED, 40853, 40854),
-    ("from", 40801, 40802, 40802),
-    ("fromName", 40804, 40804, 40804),
-    ("gzipCompress", 40861, 40861, 40861),
-    ("headers", 40869, 40869, 40869),
-    ("html", 40870, 40871, 40871),
-    ("labelId", 40103, 40103, 40103),
-    ("labelName", 40105, 40105, 40105),
-    ("plain", 40870, 40831, 40831),
-    ("replyTo", 40811, 40811, 40879),
-    ("respEmailId", 40859, 40859, 40859),
-    ("subject", 40808, 40809, 40809),
-    ("templateInvokeName", 40201, 40823, 40202),
-    ("to", 40805, 40806, 40807),
-    ("xsmtpapi", 40815, 40813, 40827),
-];
-
-fn number_of(place: &str, code: Option<FaultCode>) -> u16 {
-    match (place, code) {
-        ("useAddressList", Some(FaultCode::Conflict)) => return 40820,
-        ("useAddressList", _) => return 40874,
-        ("xsmtpapi", Some(FaultCode::InvalidAddress)) => return 40880,
-        _ => {}
-    }
-    let Some((_, missing, wrong, much)) = NUMBERS.iter().find(|(name, ..)| *name == place) else { return SEND_FAILED };
-    match code {
-        Some(FaultCode::Required) => *missing,
-        Some(FaultCode::TooMany | FaultCode::TooManyRecipients | FaultCode::MessageTooLarge) => *much,
-        _ => *wrong,
-    }
-}
-
-async fn plain(
+/// Sends by the words that are given.
+pub async fn plain(
     inner: State<Arc<Inner>>,
     stranger: Stranger,
     headers: HeaderMap,
@@ -131,7 +39,8 @@ async fn plain(
     send(inner, (stranger, headers), body, false).await
 }
 
-async fn templated(
+/// Sends by a template.
+pub async fn templated(
     inner: State<Arc<Inner>>,
     stranger: Stranger,
     headers: HeaderMap,
@@ -170,7 +79,7 @@ async fn send(
         list(taken, "recipients").iter().map(move |recipient| format!("{id}${}", text(recipient, "email")))
     });
     let info = if has_ids { json!({"emailIdList": ids.collect::<Vec<_>>()}) } else { json!({}) };
-    let mut response = ok(&json!({"result": true, "statusCode": 200, "message": SUCCESS, "info": info}));
+    let mut response = told(&info);
     pass_on(&outcomes.headers, &mut response);
     Ok(response)
 }
