@@ -25,6 +25,7 @@ pub mod lane;
 pub mod lease;
 pub mod log;
 pub mod message;
+pub mod named_tag;
 pub mod nesting;
 pub mod net;
 pub mod outcome;

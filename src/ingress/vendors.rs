@@ -9,6 +9,7 @@ use time::macros::format_description;
 use super::options::{Options, Wrong, object, truth};
 use crate::compose::mail_date;
 use crate::domain::clock::{Timestamp, rfc3339};
+use crate::domain::named_tag::{CONFIGURATION_SET, STREAM};
 
 /// What a header field asks for.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +47,8 @@ pub enum Ask {
     Only(bool),
     /// Says what is so anyway if it is one of these words; what is not done here, otherwise.
     Words(&'static [&'static str]),
-    /// A tag, unless it is this, which is what all mail is.
-    TagUnless(&'static str),
+    /// A tag with this before it, unless it is that, which is what all mail is.
+    Named(&'static str, &'static str),
     SendGrid,
     SparkPost,
     /// What is not done here; what does it.
@@ -76,7 +77,7 @@ const KNOWN: [(&str, Ask); 92] = [
     ("x-mailwright-track-opens", Ask::Opens),
     ("x-mailwright-track-clicks", Ask::Clicks),
     ("resend-idempotency-key", Ask::Key),
-    ("x-pm-message-stream", Ask::TagUnless("outbound")),
+    ("x-pm-message-stream", Ask::Named(STREAM, "outbound")),
     ("x-pm-tag", Ask::Tag),
     ("x-pm-track-opens", Ask::Opens),
     ("x-pm-trackopens", Ask::Opens),
@@ -85,7 +86,7 @@ const KNOWN: [(&str, Ask); 92] = [
     // The id that a message has is always kept.
     ("x-pm-keepid", Ask::Nothing),
     ("x-smtpapi", Ask::SendGrid),
-    ("x-ses-configuration-set", Ask::Tag),
+    ("x-ses-configuration-set", Ask::Named(CONFIGURATION_SET, "")),
     ("x-ses-message-tags", Ask::Pairs),
     // Who may send as whom, the key says.
     ("x-ses-source-arn", Ask::Nothing),
@@ -106,7 +107,7 @@ const KNOWN: [(&str, Ask); 92] = [
     ("x-mailgun-recipient-variables", Ask::Never(BY_API)),
     ("x-mailgun-delivery-time-optimize-period", Ask::Never(NOT_HERE)),
     ("x-mailgun-time-zone-localize", Ask::Never(NOT_HERE)),
-    ("x-mailgun-deliver-within", Ask::Never(NOT_HERE)),
+    ("x-mailgun-deliver-within", Ask::Never("say it by X-Mailwright-TTL-Seconds")),
     ("x-mailgun-archive-to", Ask::Never(NOT_HERE)),
     ("x-mailgun-secondary-dkim", Ask::Never(NOT_HERE)),
     ("x-mailgun-secondary-dkim-public", Ask::Never(NOT_HERE)),
@@ -183,8 +184,9 @@ impl Ask {
     /// Writes down what a value asks for.
     pub fn apply(self, options: &mut Options, name: &str, value: &str) -> Result<(), Wrong> {
         match self {
-            Self::TagUnless(usual) if usual.eq_ignore_ascii_case(value) => Ok(()),
-            Self::Tag | Self::TagUnless(_) => options.tag(value),
+            Self::Named(_, usual) if usual.eq_ignore_ascii_case(value) => Ok(()),
+            Self::Named(begin, _) => options.tag(&format!("{begin}{value}")),
+            Self::Tag => options.tag(value),
             Self::Tags => options.tags(value.split(',')),
             Self::Metadata => options.metadata_object(value),
             Self::Pairs => options.metadata_pairs(value),
@@ -309,10 +311,10 @@ mod tests {
             ("X-PM-Tag", "a, b", json!({"tags": ["a, b"]})),
             ("X-PM-Metadata-color", "red", json!({"metadata": {"color": "red"}})),
             ("X-PM-Message-Stream", "outbound", json!({})),
-            ("X-PM-Message-Stream", "receipts", json!({"tags": ["receipts"]})),
+            ("X-PM-Message-Stream", "receipts", json!({"tags": ["stream:receipts"]})),
             ("X-PM-TrackLinks", "None", json!({})),
             ("X-SES-MESSAGE-TAGS", "a=b, c=d", json!({"metadata": {"a": "b", "c": "d"}})),
-            ("X-SES-CONFIGURATION-SET", "main", json!({"tags": ["main"]})),
+            ("X-SES-CONFIGURATION-SET", "main", json!({"tags": ["configuration-set:main"]})),
             (
                 "X-Mailgun-Variables",
                 r#"{"a": 1, "b": {"c": true}}"#,

@@ -14,7 +14,7 @@ use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
-use crate::webhook::forms::postmark::STREAM;
+use crate::domain::named_tag::STREAM;
 
 /// The farthest message that can be asked for, as with Postmark.
 const FARTHEST: usize = 10_000;

@@ -17,8 +17,8 @@ use crate::compat::mail::mailboxes;
 use crate::compat::service::{By, answer, fault, list, ok, text};
 use crate::domain::clock::rfc3339;
 use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::named_tag::STREAM;
 use crate::request::fields::Fields;
-use crate::webhook::forms::postmark::STREAM;
 
 const BATCH_MAX: usize = 500;
 /// The stream of which nothing is said: all else than transactional mail is of another.

@@ -19,8 +19,8 @@ use crate::compat::mail::mailboxes;
 use crate::compat::service::{list, text};
 use crate::domain::address::NamedAddress;
 use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::named_tag::LABEL;
 use crate::request::fields::Fields;
-use crate::webhook::forms::sendcloud::LABEL;
 
 const RECIPIENTS_MAX: usize = 100;
 const WORDS_MAX: usize = 200;

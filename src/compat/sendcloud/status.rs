@@ -14,7 +14,7 @@ use crate::compat::query::Ours;
 use crate::compat::service::{list as list_in, text};
 use crate::domain::clock::{parse_rfc3339, rfc3339};
 use crate::domain::fault::FaultCode;
-use crate::webhook::forms::sendcloud::LABEL;
+use crate::domain::named_tag::LABEL;
 
 /// Ids that may be asked for at once, and how far a part may lie behind the newest.
 const IDS_MAX: usize = 100;

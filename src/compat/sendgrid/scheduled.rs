@@ -13,8 +13,8 @@ use crate::api::body::UnreadBody;
 use crate::compat::inner::{Call, Inner};
 use crate::compat::service::{By, answer, ok};
 use crate::domain::fault::FaultCode;
+use crate::domain::named_tag::BATCH;
 use crate::request::fields::Fields;
-use crate::webhook::forms::sendgrid::BATCH;
 
 /// A name for what is scheduled together.
 pub async fn make(State(inner): State<Arc<Inner>>, _: By<SendGrid>) -> Result<Response, Error> {

@@ -16,8 +16,9 @@ use crate::compat::inner::{IDEMPOTENCY_KEY, Inner, pass_on};
 use crate::compat::service::{By, text};
 use crate::domain::clock::{from_unix, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::named_tag::BATCH;
 use crate::request::fields::Fields;
-use crate::webhook::forms::sendgrid::{BATCH, GROUP};
+use crate::webhook::forms::sendgrid::GROUP;
 
 const PERSONALIZATIONS_MAX: usize = 1000;
 

@@ -16,9 +16,9 @@ use crate::compat::inner::{Inner, pass_on};
 use crate::compat::raw::Whole;
 use crate::compat::service::{ok, text};
 use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::named_tag::CONFIGURATION_SET;
 use crate::request::fields::Fields;
 use crate::request::json::{JsonError, object};
-use crate::webhook::forms::ses::CONFIGURATION_SET;
 
 /// Fields of a file, there and here.
 const FILE: [(&str, &str); 4] =

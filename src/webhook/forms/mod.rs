@@ -3,11 +3,11 @@
 //! Each form is made of an event as our API shows it, in which `occurred_at`, `type` and `header_id` (its `Message-ID`) stand, too.
 
 pub mod mailgun;
-pub mod postmark;
+mod postmark;
 mod resend;
-pub mod sendcloud;
+mod sendcloud;
 pub mod sendgrid;
-pub mod ses;
+mod ses;
 
 use serde_json::Value;
 use uuid::Uuid;

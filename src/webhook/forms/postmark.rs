@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use super::{author, is_of_address, number, reply, text, uuid};
 use crate::domain::event::EventType;
-
-/// Before the name of a stream, in a tag.
-pub const STREAM: &str = "stream:";
+use crate::domain::named_tag::STREAM;
 
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {

@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use super::{reply, text, uuid};
 use crate::domain::event::EventType;
-
-/// Before the number of a label, in a tag.
-pub const LABEL: &str = "label:";
+use crate::domain::named_tag::LABEL;
 
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{is_of_address, reply, seconds, text, uuid};
 use crate::domain::event::EventType;
+use crate::domain::named_tag::BATCH;
 
-/// Before the id of a batch, in a tag; before the number of a group, in a stream.
-pub const BATCH: &str = "batch:";
+/// Before the number of a group, in a stream.
 pub const GROUP: &str = "asm-";
 
 /// Names that an event may have there.

@@ -4,9 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{accepted_at, author, reply, text, uuid};
 use crate::domain::event::EventType;
-
-/// Before the name of a configuration set, in a tag.
-pub const CONFIGURATION_SET: &str = "configuration-set:";
+use crate::domain::named_tag::CONFIGURATION_SET;
 
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {
