@@ -1,5 +1,6 @@
 //! `GET /emails`, `GET /emails/{id}`, `PATCH /emails/{id}`, `POST /emails/{id}/cancel`
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
@@ -10,17 +11,28 @@ use serde_json::{Map, Value, json};
 use super::{Error, Resend};
 use crate::api::body::UnreadBody;
 use crate::compat::ids::{id_of, uuid_of};
-use crate::compat::inner::{Call, Inner};
-use crate::compat::mail::{Letter, of_kind};
+use crate::compat::inner::{Call, Caller, Inner, Refusal};
+use crate::compat::mail::{Letter, of_kind, whole};
 use crate::compat::places::Places;
+use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::fault::FaultCode;
+
+/// How far back it is looked for what is newer than an entry: our lists go from new to old.
+const LOOKS_MAX: usize = 20;
 
 /// Which part of a list.
 #[derive(Debug, Default)]
 pub struct Page {
-    limit: Option<u16>,
+    limit: Option<usize>,
     after: Option<String>,
+    before: Option<String>,
+}
+
+/// A part of a list, newest first, and whether there is more of it in that direction.
+pub struct Part {
+    pub entries: Vec<Value>,
+    pub has_more: bool,
 }
 
 impl Page {
@@ -29,27 +41,60 @@ impl Page {
         let (mut page, mut others) = (Self::default(), Vec::new());
         for (name, value) in pairs {
             match name.as_str() {
-                "limit" => page.limit = Some(value.parse().unwrap_or_default()),
+                "limit" => page.limit = Some(number(&name, &value)?),
                 "after" => page.after = Some(value),
-                "before" => {
-                    return Err(
-                        fault("before", FaultCode::InvalidParameter, "is not understood: go on with `after`").into()
-                    );
-                }
+                "before" => page.before = Some(value),
                 _ => others.push((name, value)),
             }
+        }
+        if !(1..=100).contains(&page.limit.unwrap_or(1)) {
+            return Err(fault("limit", FaultCode::InvalidParameter, "must be from 1 to 100").into());
+        }
+        if page.after.is_some() && page.before.is_some() {
+            return Err(fault("before", FaultCode::Conflict, "must not be given together with after").into());
         }
         Ok((page, others))
     }
 
-    /// The query of our own list.
-    pub fn query(&self, prefix: &str) -> Result<String, Error> {
+    /// That part of a list of ours, whose ids have this prefix.
+    pub async fn ask(&self, inner: &Inner, caller: &Caller, query: Ours, prefix: &str) -> Result<Part, Error> {
         let limit = self.limit.unwrap_or(20);
-        if !(1..=100).contains(&limit) {
-            return Err(fault("limit", FaultCode::InvalidParameter, "must be from 1 to 100").into());
+        let Some(before) = &self.before else {
+            let mut query = query;
+            query.put("limit", &limit.to_string());
+            if let Some(after) = &self.after {
+                query.put_of("cursor", &id_of(prefix, after)?, "after");
+            }
+            let listed = query.ask(inner, caller).await?;
+            let has_more = !listed["next_cursor"].is_null();
+            return Ok(Part { entries: list_of(&listed, "data").to_vec(), has_more });
+        };
+        let before = id_of(prefix, before)?;
+        let (mut window, mut passed, mut cursor) = (VecDeque::new(), 0, None::<String>);
+        for _ in 0..LOOKS_MAX {
+            let mut look = query.clone();
+            look.put("limit", "500");
+            if let Some(cursor) = &cursor {
+                look.put("cursor", cursor);
+            }
+            let listed = look.ask(inner, caller).await?;
+            for entry in list_of(&listed, "data") {
+                if text(entry, "id") == before {
+                    let has_more = passed > window.len();
+                    return Ok(Part { entries: window.into(), has_more });
+                }
+                passed += 1;
+                window.push_back(entry.clone());
+                if window.len() > limit {
+                    window.pop_front();
+                }
+            }
+            match listed["next_cursor"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Err(Refusal::not_found().into()),
+            }
         }
-        let cursor = self.after.as_deref().map(|after| id_of(prefix, after)).transpose()?;
-        Ok(format!("limit={limit}{}", cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"))))
+        Err(fault("before", FaultCode::TooFar, "lies too far back: go on with after").into())
     }
 }
 
@@ -83,14 +128,16 @@ pub async fn list(
     if let Some((name, _)) = others.first() {
         return Err(fault(name, FaultCode::UnknownParameter, "is not a parameter here").into());
     }
-    let listed = inner.call(&caller, Call::get(format!("/v1/messages?{}", page.query("msg")?))).await?.json();
-    let emails = listed["data"].as_array().into_iter().flatten().map(|message| Value::Object(summary(message)));
-    Ok(page_of(&listed, &emails.collect::<Vec<_>>()))
+    let part = page.ask(&inner, &caller, Ours::new("/v1/messages"), "msg").await?;
+    let mut emails = Vec::with_capacity(part.entries.len());
+    for message in &part.entries {
+        emails.push(Value::Object(summary(&whole(&inner, &caller, message).await?)));
+    }
+    Ok(page_of(part.has_more, &emails))
 }
 
 /// A page in Resend's form.
-pub fn page_of(listed: &Value, entries: &[Value]) -> Response {
-    let has_more = !listed["next_cursor"].is_null();
+pub fn page_of(has_more: bool, entries: &[Value]) -> Response {
     ok(&json!({"object": "list", "has_more": has_more, "data": entries}))
 }
 

@@ -12,6 +12,7 @@ use super::{Error, Resend};
 use crate::api::body::UnreadBody;
 use crate::compat::ids::{id_of, uuid_of};
 use crate::compat::inner::{Call, Caller, Inner, Refusal};
+use crate::compat::query::Ours;
 use crate::compat::service::{By, answer, fault, ok, text};
 use crate::compat::suppressed::{self, Entry, find};
 use crate::domain::fault::FaultCode;
@@ -77,10 +78,10 @@ pub async fn list(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
     let (page, others) = Page::of(pairs)?;
-    let mut query = page.query("sup")?;
+    let mut query = Ours::new("/v1/suppressions");
     for (name, value) in others {
         match (name.as_str(), value.as_str()) {
-            ("origin", "bounce" | "complaint" | "manual") => query.push_str(&format!("&reason={value}")),
+            ("origin", "bounce" | "complaint" | "manual") => query.put("reason", &value),
             ("origin", _) => {
                 let detail = "must be bounce, complaint or manual";
                 return Err(fault("origin", FaultCode::InvalidParameter, detail).into());
@@ -88,9 +89,9 @@ pub async fn list(
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
-    let listed = inner.call(&caller, Call::get(format!("/v1/suppressions?{query}"))).await?.json();
-    let entries = listed["data"].as_array().into_iter().flatten().map(|found| Value::Object(entry(found)));
-    Ok(page_of(&listed, &entries.collect::<Vec<_>>()))
+    let part = page.ask(&inner, &caller, query, "sup").await?;
+    let entries: Vec<_> = part.entries.iter().map(|found| Value::Object(entry(found))).collect();
+    Ok(page_of(part.has_more, &entries))
 }
 
 /// One entry, by its id or its address.

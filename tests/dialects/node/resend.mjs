@@ -55,7 +55,10 @@ say('batch permissive', await resend.batch.send(
 ));
 const page = await resend.emails.list({ limit: 2 });
 say('list', page);
-say('list on', await resend.emails.list({ limit: 2, after: page.data.data[1].id }));
+const on = await resend.emails.list({ limit: 2, after: page.data.data[1].id });
+say('list on', on);
+say('list back', await resend.emails.list({ limit: 2, before: on.data.data[0].id }));
+say('list before nobody', await resend.emails.list({ limit: 2, before: '00000000-0000-7000-8000-000000000000' }));
 
 // What is refused, by the name that the SDK has for it.
 say('no from', await resend.emails.send({ to: 'ann@example.net', subject: 's', text: 't' }));

@@ -56,6 +56,7 @@ async fn resends_sdk_for_node_gets_what_it_knows() {
     );
     let ids = |page: &Value| page["data"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
     assert!(ids(&on).iter().all(|id| !ids(&page).contains(id)) && ids(&on).len() == 2);
+    assert_eq!((ids(&data("list back")), &data("list back")["has_more"]), (ids(&page), &json!(false)));
     // Refusals, by the names that the SDK's types have.
     for (call, status, name, words) in [
         ("send another", 409, "invalid_idempotent_request", "Idempotency-Key"),
@@ -69,6 +70,7 @@ async fn resends_sdk_for_node_gets_what_it_knows() {
         ("bad key", 400, "invalid_idempotency_key", "visible ASCII"),
         ("bad time", 422, "validation_error", "`scheduled_at`"),
         ("get nobody", 404, "not_found", ""),
+        ("list before nobody", 404, "not_found", ""),
         ("wrong key", 403, "invalid_api_key", "API key"),
         ("reader", 401, "restricted_api_key", "scope"),
         ("suppressed no more", 404, "not_found", ""),
