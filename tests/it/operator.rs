@@ -254,7 +254,7 @@ async fn keys_say_what_they_are_and_records_can_be_printed_again() {
     database.execute(old).await;
     let listed = String::from_utf8(run(&database.url, &["keys", "list"]).await.stdout).unwrap();
     let heads = listed.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(heads, "ID PROJECT MODE PREFIX SCOPES STATE CREATED AT EXPIRES AT REVOKED AT OPERATOR NAME");
+    assert_eq!(heads, "ID PROJECT MODE PREFIX SCOPES STATE CREATED AT EXPIRES AT REVOKED AT OPERATOR SIGNS NAME");
     let scopes = "send,messages:read,messages:write,templates,webhooks,suppressions";
     for wanted in ["expired  20", "valid    20", scopes] {
         assert!(listed.contains(wanted), "{wanted}: {listed}");
