@@ -1,7 +1,8 @@
-//! Postmark's API (`postmarkapp.com/developer`): email, batches of it, by template, what became of it, suppressions.
+//! Postmark's API (`postmarkapp.com/developer`): email, batches of it, by template, what became of it, bounces, opens, clicks, suppressions.
 //!
 //! A key of ours stands in `X-Postmark-Server-Token`. Errors are `{ErrorCode, Message}`, which its SDKs raise by number.
 
+mod events;
 mod read;
 mod send;
 mod suppressions;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use serde_json::json;
 
 use super::inner::{Inner, Refusal};
@@ -24,16 +25,13 @@ pub struct Postmark;
 type Error = Refused<Postmark>;
 
 /// Where begin what is not understood.
-const ELSEWHERE: [&str; 16] = [
-    "/bounces",
+const ELSEWHERE: [&str; 13] = [
     "/data-removals",
     "/deliveryStats",
     "/deliverystats",
     "/domains",
     "/email/bulk",
     "/messages/inbound",
-    "/messages/outbound/clicks",
-    "/messages/outbound/opens",
     "/senders",
     "/server",
     "/servers",
@@ -53,6 +51,15 @@ pub fn routes() -> Router<Arc<Inner>> {
         .route("/messages/outbound", get(read::list))
         .route("/messages/outbound/{id}/details", get(read::details))
         .route("/messages/outbound/{id}/dump", get(read::dump))
+        .route("/messages/outbound/opens", get(events::opens))
+        .route("/messages/outbound/opens/{id}", get(events::opens_of))
+        .route("/messages/outbound/clicks", get(events::clicks))
+        .route("/messages/outbound/clicks/{id}", get(events::clicks_of))
+        .route("/bounces", get(events::bounces))
+        .route("/bounces/tags", any(elsewhere))
+        .route("/bounces/{id}", get(events::bounce))
+        .route("/bounces/{id}/dump", get(events::dump))
+        .route("/bounces/{id}/activate", put(events::activate))
         .route("/message-streams", any(elsewhere))
         .route("/message-streams/{stream}", any(elsewhere))
         .route("/message-streams/{stream}/suppressions/dump", get(suppressions::dump))
@@ -116,6 +123,7 @@ fn code_of(refusal: &Refusal) -> (u16, u16) {
         "too-large" => (413, 300),
         "timeout" => (408, 300),
         "elsewhere" => (404, 404),
+        "no-bounce" => (422, 407),
         "not-found" => (422, 701),
         "body-not-kept" => (422, 702),
         "method-not-allowed" => (405, 300),

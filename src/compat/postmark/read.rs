@@ -15,10 +15,11 @@ use crate::compat::service::{By, fault, list as list_of, ok, text};
 use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::named_tag::STREAM;
+use crate::webhook::forms::postmark::bounce_id;
 
 /// The farthest message that can be asked for, as with Postmark.
 const FARTHEST: usize = 10_000;
-const COUNT_MAX: usize = 500;
+pub(super) const COUNT_MAX: usize = 500;
 
 /// The messages, newest first.
 pub async fn list(
@@ -49,14 +50,7 @@ pub async fn list(
             _ => return Err(fault(&name, FaultCode::UnknownParameter, "is not a parameter here").into()),
         }
     }
-    if count == 0 || count > COUNT_MAX {
-        let detail = format!("must be from 1 to {COUNT_MAX}");
-        return Err(fault("count", FaultCode::InvalidParameter, detail).into());
-    }
-    if count + offset > FARTHEST {
-        let detail = format!("count and offset must not be above {FARTHEST} together: go on with todate");
-        return Err(fault("offset", FaultCode::InvalidParameter, detail).into());
-    }
+    within(count, offset)?;
     let is_wanted = |message: &Value| metadata.iter().all(|(name, value)| message["metadata"][name] == **value);
     let (mut looked, mut seen, mut messages, mut cursor) = (0, 0, Vec::new(), None::<String>);
     let end = loop {
@@ -84,6 +78,18 @@ pub async fn list(
         }
     };
     Ok(ok(&json!({"TotalCount": end, "Messages": messages})))
+}
+
+/// Whether a page may be asked for.
+pub(super) fn within(count: usize, offset: usize) -> Result<(), Vec<Fault>> {
+    if count == 0 || count > COUNT_MAX {
+        return Err(fault("count", FaultCode::InvalidParameter, format!("must be from 1 to {COUNT_MAX}")));
+    }
+    if count.saturating_add(offset) > FARTHEST {
+        let detail = format!("count and offset must not be above {FARTHEST} together: go on with todate");
+        return Err(fault("offset", FaultCode::InvalidParameter, detail));
+    }
+    Ok(())
 }
 
 /// Postmark's times are of days or of seconds, and without a zone they are here those of UTC. A day ends with its last second.
@@ -146,7 +152,9 @@ fn event_of(event: &Value) -> Option<Value> {
     let (words, host) = (words.trim(), text(reply, "host"));
     let details = match kind {
         "Delivered" | "Transient" => json!({"DeliveryMessage": words, "DestinationServer": host, "DestinationIP": ""}),
-        "Bounced" => json!({"Summary": words, "DestinationServer": host}),
+        "Bounced" => {
+            json!({"Summary": words, "DestinationServer": host, "BounceID": bounce_id(text(event, "id")).to_string()})
+        }
         "LinkClicked" => json!({"Summary": "", "Link": text(&event["engagement"], "url"), "ClickLocation": "HTML"}),
         "SubscriptionChanged" => json!({"Summary": "", "Origin": "Recipient", "SuppressSending": "True"}),
         _ => json!({"Summary": ""}),

@@ -3,7 +3,7 @@
 //! Each form is made of an event as our API shows it, in which `occurred_at`, `type` and `header_id` (its `Message-ID`) stand, too.
 
 pub mod mailgun;
-mod postmark;
+pub mod postmark;
 mod resend;
 mod sendcloud;
 pub mod sendgrid;

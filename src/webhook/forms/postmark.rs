@@ -1,10 +1,17 @@
 //! Postmark (`postmarkapp.com/developer/webhooks/webhooks-overview`).
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::{author, is_of_address, number, reply, text, uuid};
+use super::{author, is_of_address, reply, text, uuid};
+use crate::domain::clock::{Timestamp, from_unix};
 use crate::domain::event::EventType;
 use crate::domain::named_tag::STREAM;
+
+/// Where the numbers of bounces begin to count: 2020, in milliseconds of the Unix clock.
+const EPOCH: u64 = 1_577_836_800_000;
+/// How many bits tell bounces of one millisecond apart. With the time before them they are what a double holds exactly.
+const APART: u32 = 12;
 
 pub fn name_of(event_type: EventType) -> Option<&'static str> {
     Some(match event_type {
@@ -37,7 +44,7 @@ pub fn record(word: &str, event_type: EventType, told: &Value) -> Value {
             };
             // What suppresses: a bounce of the address, and a complaint.
             let is_inactive = matches!(kind, "HardBounce" | "SpamComplaint");
-            json!({"ID": number(text(told, "event_id")), "Type": kind, "TypeCode": code, "Name": name, "Description": name, "Details": reply(told),
+            json!({"ID": bounce_id(text(told, "event_id")), "Type": kind, "TypeCode": code, "Name": name, "Description": name, "Details": reply(told),
                 "Email": email, "From": author(text(told, "from")), "BouncedAt": at, "DumpAvailable": false, "Inactive": is_inactive,
                 "CanActivate": kind == "HardBounce", "Subject": told["subject"]})
         }
@@ -63,4 +70,35 @@ pub fn record(word: &str, event_type: EventType, told: &Value) -> Value {
         record.extend(more);
     }
     record
+}
+
+/// The number of a bounce, of the id of its event: when it happened, and what tells it apart. By the first it is found again.
+pub fn bounce_id(event_id: &str) -> u64 {
+    let Some(id) = event_id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok()) else { return 0 };
+    let id = id.as_u128();
+    let (millis, apart) = ((id >> 80) as u64, (id & ((1 << APART) - 1)) as u64);
+    millis.saturating_sub(EPOCH) << APART | apart
+}
+
+/// The second in which the bounce of that number happened; `None`: no bounce has it.
+pub fn second_of(bounce_id: u64) -> Option<Timestamp> {
+    let millis = (bounce_id >> APART).checked_add(EPOCH)?;
+    i64::try_from(millis / 1000).ok().and_then(from_unix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_a_bounce_says_when_it_was_and_fits_a_double() {
+        let id = Uuid::parse_str("01a221d8-5ec7-7737-b78b-655a6b37eb15").unwrap();
+        let number = bounce_id(&format!("evt_{}", id.simple()));
+        let (seconds, _) = id.get_timestamp().unwrap().to_unix();
+        assert_eq!(second_of(number).map(Timestamp::unix_timestamp), i64::try_from(seconds).ok());
+        assert!(number < 1 << 53, "{number}");
+        // Of the same millisecond, and another.
+        assert_ne!(number, bounce_id("evt_01a221d85ec77737b78b655a6b37eb16"));
+        assert_eq!((bounce_id(""), bounce_id("evt_x"), second_of(u64::MAX)), (0, 0, None));
+    }
 }

@@ -91,13 +91,12 @@ await say('inline css', postmark.sendEmailWithTemplate(template({ TemplateAlias:
 await say('wrong key', client('mw_live_wrong').sendEmail(plain('s')));
 await say('reader', client(process.env.MAILWRIGHT_READER).sendEmail(plain('s')));
 await say('bulk', postmark.sendBulkEmail({ From: 'shop@example.org', Subject: 's', TextBody: 't', Messages: [{ To: 'ann@example.net' }] }));
-await say('bounces', postmark.getBounces());
+await say('bounce counts', postmark.getDeliveryStatistics());
 await say('templates of postmark', postmark.getTemplates());
 await say('server', postmark.getServer());
 await say('stats', postmark.getOutboundOverview());
 await say('streams', postmark.getMessageStreams());
 await say('webhooks', postmark.getWebhooks());
-await say('opens', postmark.getMessageOpens());
 
 // Suppressions.
 const gone = { Suppressions: [{ EmailAddress: 'gone@example.net' }, { EmailAddress: 'away@example.net' }] };

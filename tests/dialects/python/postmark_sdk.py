@@ -88,7 +88,7 @@ say("template number", outbound.send_with_template, template(template_id=1234))
 say("template nowhere", outbound.send_with_template, template(template_alias="nowhere"))
 say("wrong key", client("mw_live_wrong").outbound.send, plain("s"))
 say("reader", client(os.environ["MAILWRIGHT_READER"]).outbound.send, plain("s"))
-say("bounces", sdk.bounces.list)
+say("bounce counts", sdk.bounces.get_delivery_stats)
 
 gone = ["gone@example.net", "away@example.net"]
 say("suppress", sdk.suppressions.create, "outbound", gone)

@@ -68,8 +68,21 @@ async fn signing_key(app: &App, scope: &str) -> (String, String) {
     (text("id"), text("key"))
 }
 
-/// Runs a program of tests/dialects against the service at that address.
+/// Runs a program of tests/dialects against the service at that address, by keys that sign: one may do all, one reads.
 async fn run(app: &App, program: &str, base: &str) -> Said {
+    let (id, all) = signing_key(app, "admin").await;
+    let (reader_id, reader) = signing_key(app, "messages:read").await;
+    let more = [
+        ("MAILWRIGHT_KEY", &*all),
+        ("MAILWRIGHT_KEY_ID", &*id),
+        ("MAILWRIGHT_READER", &*reader),
+        ("MAILWRIGHT_READER_ID", &*reader_id),
+    ];
+    run_with(program, base, more).await
+}
+
+/// The same, with that in its environment.
+async fn run_with(program: &str, base: &str, more: impl IntoIterator<Item = (&str, &str)>) -> Said {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = root.join("target/tools/dialects");
     let mut command = if Path::new(program).extension().is_some_and(|ending| ending == "mjs") {
@@ -81,10 +94,7 @@ async fn run(app: &App, program: &str, base: &str) -> Said {
         command.arg(root.join("tests/dialects/python").join(program));
         command
     };
-    let (id, all) = signing_key(app, "admin").await;
-    let (reader_id, reader) = signing_key(app, "messages:read").await;
-    command.env("MAILWRIGHT_BASE", base).env("MAILWRIGHT_KEY", all).env("MAILWRIGHT_KEY_ID", id);
-    command.env("MAILWRIGHT_READER", reader).env("MAILWRIGHT_READER_ID", reader_id);
+    command.env("MAILWRIGHT_BASE", base).envs(more);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("an SDK did not end");
     let output = output.expect("run the tests by scripts/test");

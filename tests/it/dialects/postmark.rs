@@ -194,7 +194,7 @@ async fn postmarks_sdk_for_node_raises_the_classes_that_its_users_catch() {
         assert_eq!(error["known"], true, "{call}: {error}");
     }
     // What is not here says where it is.
-    for call in ["bulk", "bounces", "templates of postmark", "server", "stats", "streams", "webhooks", "opens"] {
+    for call in ["bulk", "bounce counts", "templates of postmark", "server", "stats", "streams", "webhooks"] {
         let error = said.error(call);
         assert_eq!((&error["class"], &error["status"]), (&json!("PostmarkError"), &json!(404)), "{call}: {error}");
         assert!(error["message"].as_str().unwrap().contains("/v1/"), "{call}: {error}");
@@ -274,7 +274,7 @@ async fn postmarks_sdk_for_python_gets_what_it_knows() {
             "{call}: {error}"
         );
     }
-    let error = said.error("bounces");
+    let error = said.error("bounce counts");
     assert_eq!((&error["class"], &error["status"]), (&json!("PostmarkAPIException"), &json!(404)), "{error}");
     let mut inactive = of_texts(&said.error("to suppressed")["recipients"]);
     inactive.sort();

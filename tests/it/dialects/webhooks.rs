@@ -15,12 +15,13 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Said;
+use super::{Said, run_with};
 use crate::examples::PATIENCE;
 use crate::support::app::{App, Setup, message_to};
 use crate::support::contract::CONTRACT;
 use crate::support::dkim::add_domain;
 use crate::support::http::Answer;
+use crate::support::process::create_key;
 use crate::support::within;
 
 const FORMS: [&str; 6] = ["mailgun", "postmark", "resend", "sendcloud", "sendgrid", "ses"];
@@ -146,6 +147,7 @@ impl World {
     async fn start() -> Self {
         // As in production, nothing is tried again within minutes.
         let setup = Setup::new().set("delivery.route", "sandbox").set("delivery.retry", "5m,15m,1h,4h");
+        let setup = setup.set("compat.dialects", "postmark");
         let app = setup.set("http.public_url", "https://mail.example.net").start().await;
         add_domain(&app.database.url, "example.org", &["--algorithm", "ed25519-sha256"]).await;
         let place = Place::start().await;
@@ -556,6 +558,146 @@ async fn each_form_tells_in_its_services_words_and_the_services_libraries_take_i
         }
     }
     world.app.stop().await;
+}
+
+#[tokio::test]
+async fn postmarks_lists_of_what_happened_say_what_its_webhooks_said() {
+    let world = World::start().await;
+    let id = world.happen().await;
+    let mut told = HashMap::new();
+    for (kind, whom, words) in
+        WORDS.into_iter().filter(|(_, _, words)| ["Bounce", "SpamComplaint", "Open", "Click"].contains(&words[1]))
+    {
+        let event = world.event(kind, whom).await;
+        let request = world.place.until(kind, |request| request.form == "postmark" && request.tells(&event)).await;
+        told.insert(words[1].to_owned() + whom, request.read());
+    }
+    // What ends in the sandbox suppresses nobody by itself.
+    for (email, reason) in [("bounced@shop.test", "bounce"), ("complained@shop.test", "complaint")] {
+        let added = world.call("POST", "/v1/suppressions", &json!({"email": email, "reason": reason})).await;
+        assert!(added.status < 300, "{}", added.text());
+    }
+    // A key that does not see suppressions is told what the webhooks said.
+    let wanted = json!({"mode": "test", "scopes": ["messages:read"], "name": "reader"});
+    let admin = create_key(&world.app.database.url, "shop", "test", "admin").await;
+    let made = world.app.call_as(&admin, "POST", "/v1/keys", &[], wanted.to_string().into_bytes()).await.json();
+    let base = format!("http://{}/compat/postmark", world.app.address);
+    let said = |program: &'static str, key: String| {
+        let (base, id) = (base.clone(), id.clone());
+        async move { run_with(program, &base, [("MAILWRIGHT_KEY", &*key), ("MAILWRIGHT_MESSAGE", &*id)]).await }
+    };
+    let read = said("postmark_events.py", made["key"].as_str().unwrap().to_owned()).await;
+    let bounces = read.data("bounces");
+    assert_eq!((&bounces["total"], bounces["items"].as_array().unwrap().len()), (&json!(4), 4), "{bounces}");
+    for bounce in bounces["items"].as_array().unwrap() {
+        let word = if bounce["Type"] == "SpamComplaint" { "SpamComplaint" } else { "Bounce" };
+        let told = &told[&(word.to_owned() + bounce["Email"].as_str().unwrap())];
+        for (name, value) in bounce.as_object().unwrap().iter().filter(|(name, _)| *name != "Content") {
+            assert_eq!(value, &told[name], "{name}: {bounce}, {told}");
+        }
+    }
+    assert_eq!(read.data("stream"), bounces["items"]);
+    assert_eq!(
+        read.data("by type")["items"][0],
+        read.data("get")
+            .as_object()
+            .map(|one| {
+                let mut one = one.clone();
+                one.insert("Content".to_owned(), Value::Null);
+                Value::Object(one)
+            })
+            .unwrap()
+    );
+    assert_eq!(read.data("dump"), json!({"Body": ""}));
+    assert_eq!(read.error("activate")["status"], 422);
+    assert_eq!(
+        (&read.error("get nobody")["class"], &read.error("get nobody")["code"]),
+        (&json!("ValidationException"), &json!(407))
+    );
+    for (call, word) in
+        [("opens", "Open"), ("opens of a message", "Open"), ("clicks", "Click"), ("clicks of a message", "Click")]
+    {
+        let list = read.data(call);
+        assert_eq!(
+            (&list["total"], &list["items"][0]["MessageID"]),
+            (&json!(1), &told[&(word.to_owned() + ADA)]["MessageID"]),
+            "{call}: {list}"
+        );
+    }
+    let read = said("postmark_events.mjs", admin).await;
+    check_lists(&read, &told);
+    world.app.stop().await;
+}
+
+/// What Postmark's SDK for Node reads of everything that happens to mail.
+fn check_lists(read: &Said, told: &HashMap<String, Value>) {
+    let of_each = |call: &str, name: &str| {
+        let list = read.data(call);
+        let records = list["Bounces"].as_array().unwrap().iter();
+        records.map(|record| record[name].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = of_each("bounces", "Email");
+    assert_eq!((all.len(), &*all[0]), (4, "late@shop.test"), "{all:?}");
+    // By pages of one, each once.
+    let pages = (0..4).flat_map(|offset| of_each(&format!("page {offset}"), "Email")).collect::<Vec<_>>();
+    assert_eq!(pages, all);
+    assert_eq!(read.data("page 4"), json!({"TotalCount": 4, "Bounces": []}));
+    for call in ["by tag", "around"] {
+        assert_eq!(of_each(call, "Email"), all, "{call}");
+    }
+    for call in ["by another type", "by another tag", "before", "after"] {
+        assert_eq!(read.data(call), json!({"TotalCount": 0, "Bounces": []}), "{call}");
+    }
+    for (call, whom) in [("by type", "bounced@"), ("by message", "bounced@"), ("by address", "late@")] {
+        assert_eq!(of_each(call, "Email"), [format!("{whom}shop.test")], "{call}");
+    }
+    let mut inactive = of_each("inactive", "Email");
+    assert!(inactive.contains(&"bounced@shop.test".to_owned()), "{inactive:?}");
+    inactive.extend(of_each("active", "Email"));
+    assert_eq!(inactive.len(), 4, "{inactive:?}");
+    assert!(of_each("active", "Email").contains(&"late@shop.test".to_owned()));
+    let bounce = read.data("bounce");
+    let told_of = &told["Bouncebounced@shop.test"];
+    assert_eq!(
+        (&bounce["ID"], &bounce["Inactive"], &bounce["CanActivate"]),
+        (&told_of["ID"], &json!(true), &json!(true))
+    );
+    assert!(bounce["Content"].as_str().unwrap().contains("no such user"), "{bounce}");
+    assert_eq!(read.data("dump"), json!({"Body": ""}));
+    // Whom is sent to again.
+    let activated = read.data("activate");
+    assert_eq!((&activated["Message"], &activated["Bounce"]["ID"]), (&json!("OK"), &told_of["ID"]));
+    assert_eq!(
+        (&read.data("activated")["Inactive"], &read.data("activated")["CanActivate"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(!read.data("suppressions").to_string().contains("bounced@shop.test"), "{}", read.data("suppressions"));
+    for (call, code, words) in [
+        ("no type", 300, "`type`"),
+        ("no message", 300, "`messageID`"),
+        ("activate a complaint", 300, "complained"),
+        ("no bounce", 407, ""),
+        ("no number", 407, ""),
+        ("activate nobody", 407, ""),
+        ("opens by platform", 300, "`platform`"),
+        ("too many", 300, "`count`"),
+    ] {
+        let error = read.error(call);
+        assert_eq!((&error["status"], &error["code"]), (&json!(422), &json!(code)), "{call}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{call}: {error}");
+    }
+    for (call, list, word) in [
+        ("opens", "Opens", "Open"),
+        ("opens of a message", "Opens", "Open"),
+        ("clicks", "Clicks", "Click"),
+        ("clicks of a message", "Clicks", "Click"),
+        ("clicks by tag", "Clicks", "Click"),
+    ] {
+        assert_eq!(read.data(call), json!({"TotalCount": 1, list: [told[&(word.to_owned() + ADA)]]}), "{call}");
+    }
+    for call in ["opens of another", "opens by address"] {
+        assert_eq!(read.data(call), json!({"TotalCount": 0, "Opens": []}), "{call}");
+    }
 }
 
 #[tokio::test]
