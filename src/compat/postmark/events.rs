@@ -145,7 +145,7 @@ async fn find(inner: &Inner, caller: &Caller, id: &str) -> Result<Value, Error> 
     let missing = || Refusal { kind: "no-bounce".to_owned(), status: StatusCode::NOT_FOUND, ..Refusal::not_found() };
     let id = id.parse::<u64>().map_err(|_| missing())?;
     let second = second_of(id).ok_or_else(missing)?;
-    let wanted = Wanted { since: Some(second), until: Some(second + LATE), ..Wanted::of(BOUNCES) };
+    let wanted = Wanted { since: Some(second), until: Some(second.saturating_add(LATE)), ..Wanted::of(BOUNCES) };
     let mut after = None;
     for _ in 0..LOOKS_MAX {
         let Some((records, next)) = wanted.page(inner, caller, after.as_deref()).await? else { break };
@@ -235,7 +235,7 @@ impl Wanted {
         match (name.to_ascii_lowercase().as_str(), value.as_str()) {
             ("fromdate", _) => self.since = self.since.max(Some(instant(name, &value, false)?)),
             // To the end of the second.
-            ("todate", _) => self.until = Some(instant(name, &value, true)? + Duration::SECOND),
+            ("todate", _) => self.until = Some(instant(name, &value, true)?.saturating_add(Duration::SECOND)),
             ("tag", _) => self.fields.push(("Tag", value.into())),
             ("messagestream", _) => self.fields.push(("MessageStream", value.into())),
             ("emailfilter", _) if is_of_bounces => self.email = Some(value.to_lowercase()),
@@ -279,7 +279,9 @@ impl Wanted {
         let page = query.ask(inner, caller).await.map_err(|(refusal, places)| Error::of(refusal, places))?;
         let events = list(&page, "data");
         let at = |event: &Value| parse_rfc3339(text(event, "timestamp"));
-        let is_over = |event: &Value| self.until.is_some_and(|until| at(event).is_some_and(|at| at >= until + LATE));
+        let is_over = |event: &Value| {
+            self.until.is_some_and(|until| at(event).is_some_and(|at| at >= until.saturating_add(LATE)))
+        };
         // An empty page is the end, and so is one on which all is long after what is wanted.
         if events.iter().all(is_over) {
             return Ok(None);

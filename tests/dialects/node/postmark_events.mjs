@@ -37,6 +37,7 @@ await say('by message', postmark.getBounces({ messageID: of('HardBounce').Messag
 await say('before', postmark.getBounces({ toDate: '2000-01-01' }));
 await say('after', postmark.getBounces({ fromDate: '2100-01-01T00:00:00' }));
 await say('around', postmark.getBounces({ fromDate: '2000-01-01', toDate: '2100-01-01' }));
+await say('to the end of time', postmark.getBounces({ fromDate: '0001-01-01', toDate: '9999-12-31T23:59:59' }));
 await say('inactive', postmark.getBounces({ inactive: true }));
 await say('active', postmark.getBounces({ inactive: false }));
 await say('no type', postmark.getBounces({ type: 'Hard' }));
@@ -50,6 +51,8 @@ await say('activate a complaint', postmark.activateBounce(of('SpamComplaint').ID
 await say('no bounce', postmark.getBounce(of('HardBounce').ID ^ 1));
 await say('no number', postmark.getBounce('none'));
 await say('activate nobody', postmark.activateBounce(1));
+await say('the last bounce', postmark.getBounce('1031473004539904000'));
+await say('the greatest number', postmark.getBounce('18446744073709551615'));
 
 await say('opens', postmark.getMessageOpens());
 await say('opens of a message', postmark.getMessageOpensForSingleMessage(process.env.MAILWRIGHT_MESSAGE));

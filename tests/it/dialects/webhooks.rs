@@ -642,7 +642,7 @@ fn check_lists(read: &Said, told: &HashMap<String, Value>) {
     let pages = (0..4).flat_map(|offset| of_each(&format!("page {offset}"), "Email")).collect::<Vec<_>>();
     assert_eq!(pages, all);
     assert_eq!(read.data("page 4"), json!({"TotalCount": 4, "Bounces": []}));
-    for call in ["by tag", "around"] {
+    for call in ["by tag", "around", "to the end of time"] {
         assert_eq!(of_each(call, "Email"), all, "{call}");
     }
     for call in ["by another type", "by another tag", "before", "after"] {
@@ -679,6 +679,8 @@ fn check_lists(read: &Said, told: &HashMap<String, Value>) {
         ("no bounce", 407, ""),
         ("no number", 407, ""),
         ("activate nobody", 407, ""),
+        ("the last bounce", 407, ""),
+        ("the greatest number", 407, ""),
         ("opens by platform", 300, "`platform`"),
         ("too many", 300, "`count`"),
     ] {
