@@ -9,7 +9,7 @@ use crate::compat::service::text;
 use crate::compat::suppressed::{self, Entry, Search};
 use crate::domain::clock::{Timestamp, from_unix, parse_rfc3339};
 use crate::domain::fault::FaultCode;
-use crate::webhook::forms::number;
+use crate::domain::id::SuppressionId;
 
 const PAGE_MAX: usize = 100;
 const IDS_MAX: usize = 100;
@@ -86,6 +86,11 @@ pub async fn remove(inner: &Inner, asked: Asked) -> Result<Value, Refused> {
         }
     }
     Ok(json!({}))
+}
+
+/// The number of an entry, of its id: what of it a program holds exactly in a double.
+fn number(id: &str) -> u64 {
+    SuppressionId::parse(id).map_or(0, |id| (id.uuid().as_u128() & ((1 << 53) - 1)) as u64)
 }
 
 /// A number of at least one.

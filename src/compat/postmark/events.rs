@@ -7,11 +7,9 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::Method;
-use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use time::Duration;
-use uuid::Uuid;
 
 use super::read::{COUNT_MAX, instant, within};
 use super::{Error, Postmark};
@@ -20,9 +18,10 @@ use crate::compat::inner::{Call, Caller, Inner, Refusal};
 use crate::compat::query::{Ours, number};
 use crate::compat::service::{By, fault, list, ok, text};
 use crate::compat::suppressed;
-use crate::domain::clock::{Timestamp, from_unix, parse_rfc3339, rfc3339};
+use crate::domain::clock::{Timestamp, parse_rfc3339, rfc3339};
 use crate::domain::event::EventType;
 use crate::domain::fault::FaultCode;
+use crate::domain::id::MessageId;
 use crate::webhook::forms::postmark::{name_of, record, second_of};
 
 const BOUNCES: &[&str] = &["message.bounced", "message.bounced_later", "message.expired", "message.complained"];
@@ -142,7 +141,7 @@ pub async fn activate(
 
 /// The bounce of that number.
 async fn find(inner: &Inner, caller: &Caller, id: &str) -> Result<Value, Error> {
-    let missing = || Refusal { kind: "no-bounce".to_owned(), status: StatusCode::NOT_FOUND, ..Refusal::not_found() };
+    let missing = || Refusal { kind: "no-bounce".to_owned(), ..Refusal::not_found() };
     let id = id.parse::<u64>().map_err(|_| missing())?;
     let second = second_of(id).ok_or_else(missing)?;
     let wanted = Wanted { since: Some(second), until: Some(second.saturating_add(LATE)), ..Wanted::of(BOUNCES) };
@@ -220,12 +219,10 @@ impl Wanted {
 
     /// Of one message.
     fn by(mut self, id: &str) -> Result<Self, Refusal> {
-        let uuid = id_of("msg", id)?.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
-        let uuid = uuid.ok_or_else(Refusal::not_found)?;
-        self.fields.push(("MessageID", uuid.hyphenated().to_string().into()));
-        // Nothing happened to it before it was accepted, which its id says.
-        let accepted = uuid.get_timestamp().and_then(|at| i64::try_from(at.to_unix().0).ok()).and_then(from_unix);
-        self.since = self.since.max(accepted);
+        let id = MessageId::parse(&id_of("msg", id)?).ok_or_else(Refusal::not_found)?;
+        self.fields.push(("MessageID", id.uuid().hyphenated().to_string().into()));
+        // Nothing happened to it before it was accepted, by clocks that differ by less.
+        self.since = self.since.max(Some(id.made_at().saturating_sub(LATE)));
         Ok(self)
     }
 

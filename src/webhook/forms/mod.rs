@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::payload;
 use crate::domain::clock::{from_unix, rfc3339};
 use crate::domain::event::EventType;
+use crate::domain::id::MessageId;
 use crate::domain::webhook::PayloadForm;
 use crate::store::mail::log::ProjectEvent;
 
@@ -70,23 +71,16 @@ pub fn uuid(id: &str) -> String {
     uuid.map_or_else(|| id.to_owned(), |uuid| uuid.hyphenated().to_string())
 }
 
-/// A number for an id of ours, where a service has numbers: what of it a program holds exactly in a double.
-pub fn number(id: &str) -> u64 {
-    let id = id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
-    id.map_or(0, |id| (id.as_u128() & ((1 << 53) - 1)) as u64)
-}
-
 /// When it happened, in seconds of the Unix clock.
 fn seconds(told: &Value) -> i64 {
     let at = crate::domain::clock::parse_rfc3339(text(told, "occurred_at"));
     at.map(time::OffsetDateTime::unix_timestamp).unwrap_or_default()
 }
 
-/// When its message was accepted, which its id says.
+/// When its message was accepted, which its id says, to the second.
 fn accepted_at(told: &Value) -> String {
-    let id = text(told, "message_id").split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok());
-    let seconds = id.and_then(|id| id.get_timestamp()).and_then(|at| i64::try_from(at.to_unix().0).ok());
-    seconds.and_then(from_unix).map_or_else(|| text(told, "occurred_at").to_owned(), rfc3339)
+    let accepted = MessageId::parse(text(told, "message_id")).and_then(|id| from_unix(id.made_at().unix_timestamp()));
+    accepted.map_or_else(|| text(told, "occurred_at").to_owned(), rfc3339)
 }
 
 /// Whether a class of replies is about the address, and not about who sent or what.

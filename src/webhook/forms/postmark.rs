@@ -1,11 +1,11 @@
 //! Postmark (`postmarkapp.com/developer/webhooks/webhooks-overview`).
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{author, is_of_address, reply, text, uuid};
 use crate::domain::clock::{Timestamp, from_unix};
 use crate::domain::event::EventType;
+use crate::domain::id::EventId;
 use crate::domain::named_tag::STREAM;
 
 /// Where the numbers of bounces begin to count: 2020, in milliseconds of the Unix clock.
@@ -74,9 +74,9 @@ pub fn record(word: &str, event_type: EventType, told: &Value) -> Value {
 
 /// The number of a bounce, of the id of its event: when it happened, and what tells it apart. By the first it is found again.
 pub fn bounce_id(event_id: &str) -> u64 {
-    let Some(id) = event_id.split_once('_').and_then(|(_, hex)| Uuid::parse_str(hex).ok()) else { return 0 };
-    let id = id.as_u128();
-    let (millis, apart) = ((id >> 80) as u64, (id & ((1 << APART) - 1)) as u64);
+    let Some(id) = EventId::parse(event_id) else { return 0 };
+    let millis = u64::try_from(id.made_at().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let apart = (id.uuid().as_u128() & ((1 << APART) - 1)) as u64;
     millis.saturating_sub(EPOCH) << APART | apart
 }
 
@@ -92,10 +92,10 @@ mod tests {
 
     #[test]
     fn a_number_of_a_bounce_says_when_it_was_and_fits_a_double() {
-        let id = Uuid::parse_str("01a221d8-5ec7-7737-b78b-655a6b37eb15").unwrap();
-        let number = bounce_id(&format!("evt_{}", id.simple()));
-        let (seconds, _) = id.get_timestamp().unwrap().to_unix();
-        assert_eq!(second_of(number).map(Timestamp::unix_timestamp), i64::try_from(seconds).ok());
+        let id = "evt_01a221d85ec77737b78b655a6b37eb15";
+        let number = bounce_id(id);
+        let seconds = EventId::parse(id).unwrap().made_at().unix_timestamp();
+        assert_eq!(second_of(number).map(Timestamp::unix_timestamp), Some(seconds));
         assert!(number < 1 << 53, "{number}");
         // Of the same millisecond, and another.
         assert_ne!(number, bounce_id("evt_01a221d85ec77737b78b655a6b37eb16"));
