@@ -9,7 +9,7 @@ use mailwright::domain::clock::{Clock, Rng, rfc3339};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Said, message, publish_template, rows, run, signing_key};
+use super::{Said, message, publish_template, raw, rows, run, signing_key};
 use crate::support::app::{App, Setup};
 use crate::support::dkim::add_domain;
 use crate::support::http::Answer;
@@ -44,10 +44,6 @@ fn bare(id: &Value) -> String {
 async fn messages(app: &App, subject: &str) -> Vec<Value> {
     let found = app.get("/v1/messages?limit=500").await.json();
     found["data"].as_array().unwrap().iter().filter(|row| row["subject"] == subject).cloned().collect()
-}
-
-async fn raw(app: &App, message: &Value) -> String {
-    app.get(&format!("/v1/messages/{}/raw", message["id"].as_str().unwrap())).await.text()
 }
 
 /// The rows of a page of details.

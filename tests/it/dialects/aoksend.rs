@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::sendcloud::post;
-use super::{message, publish_template, rows, service};
+use super::{count, message, publish_template, raw, rows, service};
 use crate::support::app::App;
 use crate::support::http::Answer;
 use crate::support::process::create_key;
@@ -54,14 +54,6 @@ fn assert_refused(answer: &Answer, code: u16, words: &str) {
     let told = answer.json();
     assert_eq!((answer.status, &told["code"]), (200, &json!(code)), "{told}");
     assert!(told["message"].as_str().unwrap().contains(words), "{words}: {told}");
-}
-
-async fn raw(app: &App, message: &Value) -> String {
-    app.get(&format!("/v1/messages/{}/raw", message["id"].as_str().unwrap())).await.text()
-}
-
-async fn count(app: &App) -> usize {
-    app.get("/v1/messages?limit=500").await.json()["data"].as_array().unwrap().len()
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use mailwright::domain::clock::Clock;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc2822;
 
-use super::{Said, message, publish_template, rows, run, service};
+use super::{Said, message, of_kind, publish_template, raw, rows, run, service};
 use crate::support::app::App;
 use crate::support::http::Answer;
 use crate::support::process::create_key;
@@ -27,19 +27,6 @@ async fn stored(app: &App, said: &Said, call: &str, subject: &str) -> Value {
     );
     assert!(told["id"].as_str().unwrap().starts_with('<'), "{told}");
     stored
-}
-
-/// Its bytes.
-async fn raw(app: &App, message: &Value) -> String {
-    app.get(&format!("/v1/messages/{}/raw", message["id"].as_str().unwrap())).await.text()
-}
-
-/// The recipients of that kind.
-fn of_kind(message: &Value, kind: &str) -> Vec<String> {
-    let recipients = message["recipients"].as_array().unwrap().iter().filter(|recipient| recipient["kind"] == kind);
-    let mut emails: Vec<_> = recipients.map(|recipient| recipient["email"].as_str().unwrap().to_owned()).collect();
-    emails.sort_unstable();
-    emails
 }
 
 /// Names and contents of the files that travel with a message.

@@ -15,7 +15,7 @@ mod webhooks;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -83,6 +83,16 @@ async fn run(app: &App, program: &str, base: &str) -> Said {
 
 /// The same, with that in its environment.
 async fn run_with(program: &str, base: &str, more: impl IntoIterator<Item = (&str, &str)>) -> Said {
+    let mut command = program_of(program);
+    command.env("MAILWRIGHT_BASE", base).envs(more);
+    command.stdin(Stdio::null());
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("an SDK did not end");
+    let output = output.expect("run the tests by scripts/test");
+    said(program, &output)
+}
+
+/// A program of tests/dialects, beside the SDKs that it needs.
+fn program_of(program: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = root.join("target/tools/dialects");
     let mut command = if Path::new(program).extension().is_some_and(|ending| ending == "mjs") {
@@ -94,14 +104,34 @@ async fn run_with(program: &str, base: &str, more: impl IntoIterator<Item = (&st
         command.arg(root.join("tests/dialects/python").join(program));
         command
     };
-    command.env("MAILWRIGHT_BASE", base).envs(more);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("an SDK did not end");
-    let output = output.expect("run the tests by scripts/test");
+    command.kill_on_drop(true);
+    command
+}
+
+/// The lines that it printed.
+fn said(program: &str, output: &Output) -> Said {
     let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program}: {printed}\n{said}");
     let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
     Said(lines.map(|line| (line["call"].as_str().unwrap().to_owned(), line)).collect())
+}
+
+/// The bytes of a message.
+async fn raw(app: &App, message: &Value) -> String {
+    app.get(&format!("/v1/messages/{}/raw", message["id"].as_str().unwrap())).await.text()
+}
+
+/// How many messages there are.
+async fn count(app: &App) -> usize {
+    app.get("/v1/messages?limit=500").await.json()["data"].as_array().unwrap().len()
+}
+
+/// The recipients of that kind.
+fn of_kind(message: &Value, kind: &str) -> Vec<String> {
+    let recipients = message["recipients"].as_array().unwrap().iter().filter(|recipient| recipient["kind"] == kind);
+    let mut emails: Vec<_> = recipients.map(|recipient| recipient["email"].as_str().unwrap().to_owned()).collect();
+    emails.sort_unstable();
+    emails
 }
 
 /// The rows of a guide's table of fields: field, example, and whether it is sent or refused.

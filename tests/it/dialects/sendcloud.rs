@@ -4,7 +4,7 @@ use mail_parser::{MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{message, publish_template, rows, service};
+use super::{count, message, of_kind, publish_template, raw, rows, service};
 use crate::support::app::App;
 use crate::support::http::Answer;
 use crate::support::process::create_key;
@@ -84,22 +84,6 @@ fn assert_refused(answer: &Answer, code: u16, words: &str) {
     assert_eq!((answer.status, &told["result"], &told["statusCode"]), (200, &json!(false), &json!(code)), "{told}");
     assert_eq!(told["info"], json!({}), "{told}");
     assert!(told["message"].as_str().unwrap().contains(words), "{words}: {told}");
-}
-
-fn of_kind(message: &Value, kind: &str) -> Vec<String> {
-    let recipients = message["recipients"].as_array().unwrap().iter().filter(|recipient| recipient["kind"] == kind);
-    let mut emails: Vec<_> = recipients.map(|recipient| recipient["email"].as_str().unwrap().to_owned()).collect();
-    emails.sort_unstable();
-    emails
-}
-
-async fn raw(app: &App, message: &Value) -> String {
-    app.get(&format!("/v1/messages/{}/raw", message["id"].as_str().unwrap())).await.text()
-}
-
-/// How many messages there are.
-async fn count(app: &App) -> usize {
-    app.get("/v1/messages?limit=500").await.json()["data"].as_array().unwrap().len()
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Stdio;
 
 use axum::Router;
@@ -11,11 +10,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Said, run_with};
+use super::{Said, program_of, run_with, said};
 use crate::examples::PATIENCE;
 use crate::support::app::{App, Setup, message_to};
 use crate::support::contract::CONTRACT;
@@ -249,28 +247,15 @@ fn link(text: &str, way: &str) -> String {
 
 /// What a program of tests/dialects says to requests.
 async fn judge(program: &str, input: &Value) -> Said {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let tools = root.join("target/tools/dialects");
-    let mut command = if Path::new(program).extension().is_some_and(|ending| ending == "mjs") {
-        let mut command = Command::new("node");
-        command.arg(root.join("tests/dialects/node").join(program)).arg(tools.join("node"));
-        command
-    } else {
-        let mut command = Command::new(tools.join("python/bin/python"));
-        command.arg(root.join("tests/dialects/python").join(program));
-        command
-    };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut command = program_of(program);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("run the tests by scripts/test");
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.to_string().as_bytes()).await.unwrap();
     drop(stdin);
     let output =
         tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("a library did not end").unwrap();
-    let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{program}: {printed}\n{said}");
-    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
-    Said(lines.map(|line| (line["call"].as_str().unwrap().to_owned(), line)).collect())
+    said(program, &output)
 }
 
 /// What was told in a form, by what happened.
