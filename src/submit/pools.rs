@@ -59,6 +59,8 @@ struct Warmups {
     domains: Mutex<HashMap<DomainId, ProjectId>>,
     /// By domain and receiver.
     ledger: Mutex<Ledger>,
+    /// Held by who tells the others: what was taken to be told is not known to them before.
+    telling: tokio::sync::Mutex<()>,
 }
 
 /// What a message was counted as. Dropped before [`Counted::begin`], it is given back.
@@ -184,10 +186,12 @@ impl Pools {
         let _ = self.report().await;
     }
 
-    /// Tells the others what was sent since the last time, and learns what they have sent, and how far all has come.
+    /// Tells the others what was sent since the last time, and learns what they have sent, and how far all has come. Once it returns, all
+    /// that was sent here before is told, whoever took it.
     pub async fn report(&self) -> Result<(), StoreError> {
         let (store, today) = (&self.parts.store, self.parts.clock.now().date());
-        let Warmups { domains, ledger } = &*self.warmups;
+        let Warmups { domains, ledger, telling } = &*self.warmups;
+        let _telling = telling.lock().await;
         let domains = locked(domains).clone();
         if domains.is_empty() {
             return Ok(());

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use mailwright::domain::clock::Clock;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::support::app::{App, Setup, message_to};
 use crate::support::database::Database;
@@ -259,6 +260,32 @@ async fn processes_share_what_a_warm_up_allows_and_a_new_day_has_room() {
     first.service.door.pools.report().await.unwrap();
     let next = shares(&first, "codes", 110).await["cold.example"];
     assert!((50..=100).contains(&next), "of 100, and half of them at once: {next}");
+}
+
+#[tokio::test]
+async fn what_was_sent_is_told_once_a_report_returns_whoever_took_it() {
+    let app = Setup::new().paused().set("dkim.cache", "0s").start().await;
+    let key = domains(&app, &["cold.example"]).await;
+    put(&app, &key, "codes", json!([{"domain": "cold.example", "warmup": true}])).await;
+    let mut holder = sqlx::PgConnection::connect(&app.database.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE warmup_days IN EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
+    assert_eq!(shares(&app, "codes", 7).await["cold.example"], 7);
+    let pools = std::sync::Arc::clone(&app.service.door.pools);
+    let taker = tokio::spawn(async move { pools.report().await });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'warmup_days'::regclass AND NOT granted";
+    within("a report to wait for the table", async { while app.database.count(waiting).await == 0 {} }).await;
+    let report = async {
+        app.service.door.pools.report().await.unwrap();
+        app.database.count("SELECT coalesce(sum(messages), 0)::bigint FROM warmup_days").await
+    };
+    let release = async {
+        for _ in 0..50 {
+            app.database.count("SELECT 1::bigint").await;
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    };
+    assert_eq!(tokio::join!(report, release).0, 7);
+    taker.await.unwrap().unwrap();
 }
 
 #[tokio::test]
