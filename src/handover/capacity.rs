@@ -200,6 +200,28 @@ impl Capacity {
         allowances
     }
 
+    /// Projects that have no room, whatever of theirs is looked at.
+    pub fn full_projects(&self) -> Vec<ProjectId> {
+        let state = self.state();
+        let full = state.projects.keys().filter(|project| state.project_available(**project, PROVEN_FACTOR) == 0);
+        full.copied().collect()
+    }
+
+    /// Notes that these projects were passed by in these shards, whatever they have there.
+    pub fn passed_by(&self, projects: &[ProjectId], shards: &[Shard]) {
+        if projects.is_empty() {
+            return;
+        }
+        let bits = shards.iter().fold(0, |bits, shard| bits | bit(*shard));
+        let mut state = self.state();
+        for project in projects {
+            // One that has room meanwhile is asked for again.
+            if state.project_available(*project, PROVEN_FACTOR) == 0 {
+                state.projects.entry(*project).or_default().waiting |= bits;
+            }
+        }
+    }
+
     /// Nothing is ready but in `shards`: what was noted of others is forgotten.
     pub fn only_ready(&self, shards: &[Shard]) {
         let ready = shards.iter().fold(0, |bits, shard| bits | bit(*shard));

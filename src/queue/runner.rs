@@ -24,6 +24,8 @@ const INTAKE: usize = 64;
 const FAR: Duration = Duration::from_millis(25);
 /// Jobs of one claim of a store that is far away.
 const BATCH_FAR: usize = 1000;
+/// Claims that gave nothing, made in one pass at least: what they did not look at is looked at by the next.
+const EMPTY_CLAIMS: usize = 8;
 /// Wait after a store error.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -218,9 +220,10 @@ impl<W: Work> Running<W> {
         let Runner { work, rng, settings, owner, .. } = &self.runner;
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(connection.max_shards_per_tx());
+        let empty_max = W::EMPTY_MAX.max(EMPTY_CLAIMS * at_once);
         while !pending.is_empty() {
             let limit = work.available().min(batch.now);
-            if limit == 0 || empty >= W::EMPTY_MAX || shutdown.soft.is_cancelled() {
+            if limit == 0 || empty >= empty_max || shutdown.soft.is_cancelled() {
                 return Ok(());
             }
             let shards: Vec<Shard> = pending.drain(..at_once.min(pending.len())).collect();

@@ -13,7 +13,7 @@ use crate::support::backlog::Backlog;
 use crate::support::database::Database;
 
 /// As `BY_INDEX` in `src/store/mod.rs`.
-const LINK: &str = "SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+const LINK: &str = "SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_sort = off; \
                     SET plan_cache_mode = force_generic_plan; SET cpu_index_tuple_cost = 1; SET random_page_cost = 1";
 /// Half of the backlog: ready in twenty groups, waiting, due, leased, and with leases that ran out.
 const MIXED: Shard = Shard::of_low_bits(9);
@@ -171,11 +171,11 @@ fn over_one_shard(shard: i32, project: Uuid) -> Vec<Statement> {
         statement("ripen", "UPDATE deliveries d SET ready = true", format!("{shard}, {BATCH}, now(), 'epoch'")),
         statement(
             "ready_groups",
-            "WITH RECURSIVE walk",
+            "WITH RECURSIVE projects",
             format!(
                 "array_fill({shard}, ARRAY[3]), ARRAY[0, 1, 2]::smallint[], array_fill('{nil}'::uuid, ARRAY[3]), \
-                 ARRAY['', '', ''], 200, array_fill(timestamptz 'epoch', ARRAY[3]), \
-                 ARRAY['{nil}']::uuid[], ARRAY['{max}']::uuid[]"
+                 ARRAY['{{}}', '{{}}', '{{}}']::jsonb[], array_fill(timestamptz 'epoch', ARRAY[3]), \
+                 ARRAY['{nil}']::uuid[], 16, 16"
             ),
         ),
         statement(

@@ -1,7 +1,7 @@
 //! From due to leased: what is ready in a shard and whose it is, the claim itself, and the bytes of what was
 //! claimed. Every statement's cost follows from what it gives, never from what waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +19,42 @@ use crate::domain::reverse_path::ReversePath;
 use crate::domain::shard::Shard;
 use crate::store::{OwnedConnection, StoreError, bounds, on_connection};
 
-/// Where an enumeration of groups goes on: behind this project and next hop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    pub project: ProjectId,
-    pub next_hop: String,
+/// Where the walk over the groups of one priority in one shard goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// Behind this project; `None`: at the first.
+    pub behind: Option<ProjectId>,
+    /// Within these projects, behind a next hop of each.
+    pub hops: BTreeMap<ProjectId, String>,
 }
 
-/// Where an enumeration goes on in one shard, by priority; `None` at the beginning.
-pub type Cursors = [Option<Cursor>; 3];
+impl Walk {
+    /// Whether it begins at the beginning, everywhere.
+    pub fn is_fresh(&self) -> bool {
+        self.behind.is_none() && self.hops.is_empty()
+    }
+}
+
+/// The walks of one shard, by priority.
+pub type Walks = [Walk; 3];
+
+/// How far one look goes in each walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Projects.
+    pub projects: usize,
+    /// Next hops of each.
+    pub hops: usize,
+}
+
+/// A project that a walk met, and one of its next hops, if it has one behind where the walk within it stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    pub shard: Shard,
+    pub priority: i16,
+    pub project: ProjectId,
+    pub next_hop: Option<String>,
+}
 
 /// Who claims, and how many deliveries of each group.
 #[derive(Debug)]
@@ -77,16 +104,16 @@ impl OwnedConnection {
         Ok(ready.into_iter().map(|(shard, _)| shard).collect())
     }
 
-    /// Who has something ready: at most `limit` groups of each priority in each shard, in order of project and next
-    /// hop from behind the shard's cursors on. Of the projects in `passed` at most one group each.
+    /// Who has something ready: of each priority in each shard the next projects and the next of their next hops, in order, from where
+    /// the shard's walks stopped. Projects in `passed` are passed by, with one probe each.
     pub async fn ready_groups(
         &mut self,
-        shards: &[(Shard, Cursors)],
+        shards: &[(Shard, Walks)],
         passed: &[ProjectId],
-        limit: i64,
-    ) -> Result<Vec<Group>, StoreError> {
+        reach: Reach,
+    ) -> Result<Vec<Stop>, StoreError> {
         let floors: Vec<_> = shards.iter().map(|(shard, _)| self.floors.ready.of(*shard)).collect();
-        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, &floors, passed, limit))
+        on_connection!(self, "deliveries.list_groups", conn, groups(conn, shards, &floors, passed, reach))
     }
 
     /// Claims each group's share, oldest first.
@@ -173,56 +200,71 @@ async fn mark_ready(
     Ok(done.rows_affected())
 }
 
-/// A walk over the index from group to group: each step is one probe.
+/// A walk over the index from project to project, and within each from next hop to next hop: each step is one probe.
 async fn groups(
     conn: &mut PgConnection,
-    shards: &[(Shard, Cursors)],
+    shards: &[(Shard, Walks)],
     floors: &[Timestamp],
     passed: &[ProjectId],
-    limit: i64,
-) -> Result<Vec<Group>, StoreError> {
-    let walks = || shards.iter().flat_map(|(shard, cursors)| (0_i16..).zip(cursors).map(move |walk| (shard, walk)));
-    let floors = shards.iter().zip(floors).flat_map(|((_, cursors), floor)| cursors.iter().map(|_| *floor));
+    reach: Reach,
+) -> Result<Vec<Stop>, StoreError> {
+    let walks = || shards.iter().flat_map(|(shard, walks)| (0_i16..).zip(walks).map(move |walk| (shard, walk)));
+    let floors = shards.iter().zip(floors).flat_map(|((_, walks), floor)| walks.iter().map(|_| *floor));
+    let behind = |walk: &Walk| walk.behind.map_or(Uuid::nil(), ProjectId::uuid);
+    let hops = |walk: &Walk| {
+        let hops = walk.hops.iter().map(|(project, hop)| (project.uuid().to_string(), hop.clone().into()));
+        serde_json::Value::Object(hops.collect())
+    };
+    let bound = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let rows = sqlx::query!(
         r#"
-        SELECT p.shard AS "shard!", p.priority AS "priority!", g.project_id AS "project_id!", g.next_hop AS "next_hop!"
-        -- One walk for each priority of each shard, from behind its cursor on.
-        FROM unnest($1::int[], $2::smallint[], $3::uuid[], $4::text[], $6::timestamptz[])
-            AS p (shard, priority, project_id, next_hop, floor),
+        SELECT p.shard AS "shard!", p.priority AS "priority!", g.project_id AS "project_id!", g.next_hop AS "next_hop?"
+        FROM unnest($1::int[], $2::smallint[], $3::uuid[], $4::jsonb[], $5::timestamptz[])
+            AS p (shard, priority, behind, hops, floor),
         LATERAL (
-            WITH RECURSIVE walk AS (
-                (SELECT d.project_id, d.next_hop FROM deliveries d
+            WITH RECURSIVE projects AS (
+                (SELECT d.project_id FROM deliveries d
                  WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
-                   AND (d.project_id, d.next_hop) > (p.project_id, p.next_hop) AND d.due_at >= p.floor
-                 ORDER BY d.project_id, d.next_hop LIMIT 1)
+                   AND d.project_id > p.behind AND d.due_at >= p.floor
+                 ORDER BY d.project_id LIMIT 1)
                 UNION ALL
-                SELECT n.project_id, n.next_hop FROM walk w
-                -- A project that is passed by: on to the one behind it.
-                LEFT JOIN unnest($7::uuid[], $8::uuid[]) AS s (id, behind) ON s.id = w.project_id,
-                LATERAL (
-                    SELECT d.project_id, d.next_hop FROM deliveries d
+                SELECT n.project_id FROM projects w, LATERAL (
+                    SELECT d.project_id FROM deliveries d
                     WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
-                      AND (d.project_id, d.next_hop) >
-                          (COALESCE(s.behind, w.project_id), CASE WHEN s.behind IS NULL THEN w.next_hop ELSE '' END)
-                      AND d.due_at >= p.floor
-                    ORDER BY d.project_id, d.next_hop LIMIT 1) AS n)
-            SELECT walk.project_id, walk.next_hop FROM walk LIMIT $5) AS g
+                      AND d.project_id > w.project_id AND d.due_at >= p.floor
+                    ORDER BY d.project_id LIMIT 1) AS n)
+            SELECT o.project_id, h.next_hop FROM (
+                SELECT w.project_id FROM projects w WHERE w.project_id <> ALL ($6::uuid[]) LIMIT $7) AS o
+            LEFT JOIN LATERAL (
+                WITH RECURSIVE hops AS (
+                    (SELECT d.next_hop FROM deliveries d
+                     WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
+                       AND d.project_id = o.project_id AND d.next_hop > COALESCE(p.hops ->> o.project_id::text, '')
+                       AND d.due_at >= p.floor
+                     ORDER BY d.next_hop LIMIT 1)
+                    UNION ALL
+                    SELECT n.next_hop FROM hops w, LATERAL (
+                        SELECT d.next_hop FROM deliveries d
+                        WHERE d.shard = p.shard AND d.priority = p.priority AND d.lease_token IS NULL AND d.ready
+                          AND d.project_id = o.project_id AND d.next_hop > w.next_hop AND d.due_at >= p.floor
+                        ORDER BY d.next_hop LIMIT 1) AS n)
+                SELECT hops.next_hop FROM hops LIMIT $8) AS h ON true) AS g
         "#,
         &walks().map(|(shard, _)| shard.value()).collect::<Vec<_>>(),
         &walks().map(|(_, (priority, _))| priority).collect::<Vec<_>>(),
-        &walks().map(|(_, (_, c))| c.as_ref().map_or(Uuid::nil(), |c| c.project.uuid())).collect::<Vec<_>>(),
-        &walks().map(|(_, (_, c))| c.as_ref().map_or_else(String::new, |c| c.next_hop.clone())).collect::<Vec<_>>(),
-        limit,
+        &walks().map(|(_, (_, walk))| behind(walk)).collect::<Vec<_>>(),
+        &walks().map(|(_, (_, walk))| hops(walk)).collect::<Vec<_>>(),
         &floors.collect::<Vec<_>>(),
         &passed.iter().map(|project| project.uuid()).collect::<Vec<_>>(),
-        &passed.iter().map(|project| Uuid::from_u128(project.uuid().as_u128().saturating_add(1))).collect::<Vec<_>>(),
+        bound(reach.projects),
+        bound(reach.hops),
     )
     .fetch_all(conn)
     .await?;
-    let group = |shard, priority, project_id, next_hop| {
-        Some(Group { shard: Shard::of_value(shard)?, priority, project: ProjectId::from_uuid(project_id), next_hop })
+    let stop = |shard, priority, project_id, next_hop| {
+        Some(Stop { shard: Shard::of_value(shard)?, priority, project: ProjectId::from_uuid(project_id), next_hop })
     };
-    Ok(rows.into_iter().filter_map(|row| group(row.shard, row.priority, row.project_id, row.next_hop)).collect())
+    Ok(rows.into_iter().filter_map(|row| stop(row.shard, row.priority, row.project_id, row.next_hop)).collect())
 }
 
 async fn claim_shares(
