@@ -288,7 +288,7 @@ mod queue {
     use mailwright::domain::delivery::Group;
     use mailwright::domain::id::ProjectId;
     use mailwright::domain::shard::Shard;
-    use mailwright::handover::Allowances;
+    use mailwright::handover::{Allowances, Room};
     use uuid::Uuid;
 
     use mailwright::domain::draft::Priority;
@@ -306,7 +306,7 @@ mod queue {
         };
         let groups: Vec<_> = (0..200).map(group).collect();
         let allowances = || Allowances {
-            lanes: groups.iter().map(|group| (group.next_hop.clone(), 64)).collect(),
+            lanes: groups.iter().map(|group| (group.next_hop.clone(), Room { urgent: 64, other: 64 })).collect(),
             projects: groups.iter().map(|group| (group.project, 64)).collect(),
         };
         bencher

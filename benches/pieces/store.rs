@@ -186,6 +186,7 @@ fn delivered(message: &NewMessage, token: Uuid) -> Settlement {
         message: message.id,
         recipient: recipient.id,
         project: message.project,
+        priority: 1,
         next_hop: recipient.next_hop.clone(),
         demand: Demand::default(),
         size: message.raw.len(),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::cargo::Cargo;
 use super::classify;
 use super::courier::Courier;
-use super::lanes::{Grant, Lane, Slot};
+use super::lanes::{Grant, Lane, Slot, Standing};
 use super::sources::CountedSource;
 use super::stopped::Stopped;
 use super::tries::AttemptContext;
@@ -28,6 +28,8 @@ use crate::smtp::client::session::{Outgoing, Session};
 
 /// After a wait so long for a turn, what was asked before it is asked again.
 const TURN_LONG: Duration = Duration::from_secs(1);
+/// Time after which one delivery asks again for connections that other processes have, unless they are shared out anew before.
+const LEFT_TO_OTHERS: Duration = Duration::from_mins(1);
 
 impl Courier {
     /// Carries one message to its next hop.
@@ -46,6 +48,9 @@ impl Courier {
         // Given back when this ends, unless a server heard of the message.
         let mut source = self.source(&plan, &routed, delivery, &domain)?;
         let lane = self.lanes.lane(&plan, &routed, &domain, &source.name);
+        if is_only_group(&plan, delivery) {
+            self.handover.capacity.fit(&delivery.next_hop, lane.connections_max());
+        }
         let context = AttemptContext {
             plan: &plan,
             routed: &routed,
@@ -136,12 +141,13 @@ impl Courier {
         gate: &Arc<Gate>,
     ) -> Result<(Slot, Option<Session>), Stopped> {
         let left = Duration::try_from(delivery.expires_at - self.clock.now()).unwrap_or_default();
-        let turn = context.lane.turn(context.draws, left, || cargo.offer(&context.routed.targets, gate));
+        let standing = Standing { priority: delivery.priority, project: delivery.project };
+        let turn = context.lane.turn(standing, context.draws, left, || cargo.offer(&context.routed.targets, gate));
         match turn.await {
             Grant::Slot { slot, session } => Ok((slot, session)),
             Grant::Expired => Err(Stopped::expired()),
+            Grant::Held { .. } | Grant::Released if gate.is_revoked() => Err(Stopped::NotOurs),
             Grant::Released => Err(Stopped::Released),
-            Grant::Held { .. } if gate.is_revoked() => Err(Stopped::NotOurs),
             Grant::Held { until, why } => Err(self.held(context, delivery, until, why)),
         }
     }
@@ -154,8 +160,12 @@ impl Courier {
         until: Instant,
         why: HoldReason,
     ) -> Stopped {
-        // Its queue may have other ways as well: by other relays, from other addresses.
-        let is_only_group = delivery.next_hop != SMARTHOST_LANE || !context.plan.shaping.depends_on_domain();
+        let is_only_group = is_only_group(context.plan, delivery);
+        if why == HoldReason::Shared && is_only_group {
+            // It waits in its row for those who have the connections, and nothing else is claimed to learn the same.
+            self.handover.capacity.leave_to_others(&delivery.next_hop, Instant::now() + LEFT_TO_OTHERS);
+            return Stopped::Released;
+        }
         if why == HoldReason::Paused
             && is_only_group
             && let Some(until) = self.lanes.all_paused_until(context.plan, &context.lane.key.group)
@@ -177,6 +187,11 @@ impl Courier {
             self.handover.capacity.resume(&delivery.next_hop);
         }
     }
+}
+
+/// Whether all that waits for that next hop goes by one lane: its queue may have other ways, by other relays.
+fn is_only_group(plan: &PolicySnapshot, delivery: &LeasedDelivery) -> bool {
+    delivery.next_hop != SMARTHOST_LANE || !plan.shaping.depends_on_domain()
 }
 
 /// The recipient's domain: where the way did not depend on it, only if a log will want it.

@@ -115,7 +115,9 @@ impl Fleet {
         let rank = members.live.iter().position(|id| *id == self.process).unwrap_or(0);
         let share = ProcessShare { rank, of: members.live.len().max(1) };
         self.metrics.fleet.set(i64::try_from(share.of).unwrap_or(i64::MAX));
-        self.lanes.share(share);
+        if self.lanes.share(share) {
+            self.handover.capacity.resume_left_to_others();
+        }
     }
 
     /// Lanes that are not simply open, what was sent from where, and TLS sessions. `had_lanes`: some lane was told of last

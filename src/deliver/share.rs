@@ -60,9 +60,9 @@ impl ProjectRotation {
         for _ in 0..self.groups.len() {
             let index = self.groups[self.next % self.groups.len()];
             self.next += 1;
-            if let Some(of_lane) = allowances.lanes.get_mut(&groups[index].next_hop).filter(|available| **available > 0)
-            {
-                *of_lane -= 1;
+            let Group { next_hop, priority, .. } = &groups[index];
+            if let Some(of_lane) = allowances.lanes.get_mut(next_hop).filter(|room| room.left(*priority) > 0) {
+                of_lane.take();
                 *of_project -= 1;
                 shares[index] += 1;
                 *left -= 1;
@@ -79,6 +79,7 @@ mod tests {
 
     use super::*;
     use crate::domain::shard::Shard;
+    use crate::handover::Room;
 
     fn group(priority: i16, project: u128, hop: &str) -> Group {
         Group {
@@ -89,9 +90,13 @@ mod tests {
         }
     }
 
+    fn room(available: usize) -> Room {
+        Room { urgent: available, other: available }
+    }
+
     fn allowances(groups: &[Group], available: usize) -> Allowances {
         Allowances {
-            lanes: groups.iter().map(|g| (g.next_hop.clone(), available)).collect(),
+            lanes: groups.iter().map(|g| (g.next_hop.clone(), room(available))).collect(),
             projects: groups.iter().map(|g| (g.project, available)).collect(),
         }
     }
@@ -111,10 +116,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_waits_for_finds_room_in_a_lane_that_is_full_of_other_mail() {
+        let groups = [group(0, 1, "a"), group(1, 1, "a"), group(1, 1, "b")];
+        let mut allowances = allowances(&groups, 9);
+        allowances.lanes.insert("a".into(), Room { urgent: 5, other: 2 });
+        assert_eq!(allot(&groups, allowances, 8), [5, 0, 3], "and what it takes the others do not");
+    }
+
+    #[test]
     fn a_full_lane_gives_its_turn_to_the_next() {
         let groups = [group(1, 1, "full"), group(1, 1, "open"), group(1, 2, "full")];
         let mut allowances = allowances(&groups, 50);
-        allowances.lanes.insert("full".into(), 0);
+        allowances.lanes.insert("full".into(), room(0));
         assert_eq!(allot(&groups, allowances, 10), [0, 10, 0]);
     }
 

@@ -24,6 +24,8 @@ pub struct LeasedDelivery {
     pub message: MessageId,
     pub recipient: RecipientId,
     pub project: ProjectId,
+    /// Lower is served first.
+    pub priority: i16,
     pub next_hop: String,
     pub demand: Demand,
     /// Bytes of the message.
@@ -84,9 +86,10 @@ pub struct Transition {
 }
 
 impl LeasedDelivery {
-    /// Whether it is of that group, as far as a claimed delivery tells: of any priority.
+    /// Whether it is of that group.
     pub fn is_of(&self, group: &Group) -> bool {
-        self.lease.shard == group.shard && self.project == group.project && self.next_hop == group.next_hop
+        let same = (self.lease.shard, self.priority, self.project) == (group.shard, group.priority, group.project);
+        same && self.next_hop == group.next_hop
     }
 
     /// The recipient's domain, where its next hop tells.
@@ -185,6 +188,7 @@ mod tests {
             message: MessageId::from_uuid(Uuid::nil()),
             recipient: RecipientId::from_uuid(Uuid::nil()),
             project: ProjectId::from_uuid(Uuid::nil()),
+            priority: 1,
             next_hop: "example.org".into(),
             demand: Demand::default(),
             size: 1,

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use capacity::{Allowances, Capacity, Permit};
+pub use capacity::{Allowances, Capacity, Permit, Room};
 
 use crate::domain::address::Address;
 use crate::domain::delivery::LeasedDelivery;

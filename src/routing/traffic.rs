@@ -39,8 +39,11 @@ impl PolicySnapshot {
     pub fn next_hop(&self, mode: Mode, project: ProjectId, recipient: &Address) -> String {
         match (mode, self.route(project, recipient.domain())) {
             (Mode::Test, _) | (_, Route::Sandbox) => SANDBOX_LANE.to_owned(),
-            (Mode::Live, Route::Smarthosts(_)) => SMARTHOST_LANE.to_owned(),
-            (Mode::Live, Route::Mx) => recipient.domain().to_owned(),
+            // A domain with limits of its own is a lane of its own, whatever hosts it goes by.
+            (Mode::Live, Route::Smarthosts(_)) if !self.shaping.has_own_limits(recipient.domain()) => {
+                SMARTHOST_LANE.to_owned()
+            }
+            (Mode::Live, Route::Smarthosts(_) | Route::Mx) => recipient.domain().to_owned(),
         }
     }
 }

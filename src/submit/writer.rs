@@ -341,7 +341,8 @@ impl Task {
         let messages = batch.iter().flat_map(NewSubmission::messages);
         for message in messages.filter(|_| !self.clock.is_far_off()) {
             for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
-                if let Some(permit) = self.handover.capacity.reserve(&recipient.next_hop, message.project) {
+                let priority = message.priority.rank();
+                if let Some(permit) = self.handover.capacity.reserve(&recipient.next_hop, message.project, priority) {
                     permits.insert(recipient.id.uuid(), permit);
                 }
             }
@@ -371,12 +372,12 @@ impl Task {
 
     /// Gives an accepted message's deliveries to this process, or says where they wait.
     fn pass_on(&self, message: &NewMessage, (token, since): (Uuid, Instant), permits: &mut HashMap<Uuid, Permit>) {
-        let shard = message.id.shard();
+        let (shard, priority) = (message.id.shard(), message.priority.rank());
         for recipient in message.recipients.iter().filter(|recipient| !recipient.status.is_settled()) {
             let id = recipient.id.uuid();
             let Some(permit) = permits.remove(&id) else {
                 self.backlog.add(shard, message.project);
-                self.handover.capacity.left_waiting(shard, &recipient.next_hop, message.project);
+                self.handover.capacity.left_waiting(shard, &recipient.next_hop, message.project, priority);
                 continue;
             };
             let delivery = LeasedDelivery {
@@ -384,6 +385,7 @@ impl Task {
                 message: message.id,
                 recipient: recipient.id,
                 project: message.project,
+                priority,
                 next_hop: recipient.next_hop.clone(),
                 demand: message.demand.clone(),
                 size: message.raw.len(),

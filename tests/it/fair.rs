@@ -89,6 +89,72 @@ async fn what_a_person_waits_for_overtakes_the_rest_of_its_project() {
 }
 
 #[tokio::test]
+async fn what_a_person_waits_for_waits_for_what_is_on_the_wire_of_a_narrow_lane() {
+    for roles in [&Role::ALL[..], &[Role::Delivery]] {
+        let gate = Gate::closed();
+        let sink = Sink::behind(&gate).await;
+        let database = database_with(&[]).await;
+        let setup = || {
+            Setup::new()
+                .route_to(sink.address)
+                .shaping("[limits.domain.\"example.net\"]\nconnections = 1")
+                .on(&database)
+        };
+        let deliverer = setup().roles(roles).start().await;
+        let apart = if roles.len() == 1 { Some(setup().roles(&[Role::Api]).start().await) } else { None };
+        let app = apart.as_ref().unwrap_or(&deliverer);
+        let send = async |to: &str, priority: &str| {
+            let mut message = message_to(to);
+            message["priority"] = json!(priority);
+            app.send(&message).await;
+        };
+        for n in 0..150 {
+            send(&format!("low{n}@example.net"), "low").await;
+        }
+        let in_hand = "SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL AND priority = 2";
+        within("as many in hand as the lane may have", async { while database.count(in_hand).await < 2 {} }).await;
+        send("high@example.net", "high").await;
+        database.until_count("SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL AND priority = 0", 1).await;
+        // All that is in hand waits for the one that is on the wire.
+        let waits = "SELECT coalesce(sum(waiting), 0)::bigint - (SELECT count(*) FROM deliveries WHERE lease_token IS NOT NULL) FROM lane_states";
+        within("it to wait for its turn", async { while database.count(waits).await != -1 {} }).await;
+        gate.open();
+        let ledger = sink.until_taken(151).await;
+        let place = ledger.iter().position(|taken| taken.recipient.starts_with("high")).unwrap();
+        // One was on the wire, and the envelope of another may have left behind its body.
+        assert!(place <= 2, "behind {place} that can wait");
+    }
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_process_that_has_no_share_of_a_connection() {
+    let sink = Sink::start().await;
+    let database = database_with(&[]).await;
+    let shaping =
+        "[limits.domain.\"one.example\"]\nconnections = 1\n[limits.domain.\"two.example\"]\nconnections = 1\n";
+    let setup = || Setup::new().route_to(sink.address).shaping(shaping).on(&database);
+    let (one, two) = (setup().start().await, setup().start().await);
+    within("each to know of the other", async {
+        while one.metric("mailwright_delivering_processes").await < 2.0
+            || two.metric("mailwright_delivering_processes").await < 2.0
+        {}
+    })
+    .await;
+    for n in 0..24 {
+        let (app, domain) = (if n % 2 == 0 { &one } else { &two }, if n % 4 < 2 { "one" } else { "two" });
+        let mut message = message_to(&format!("r{n}@{domain}.example"));
+        message["priority"] = json!(if n % 3 == 0 { "high" } else { "normal" });
+        app.send(&message).await;
+    }
+    database.until_count("SELECT count(*) FROM deliveries", 0).await;
+    assert_eq!(sink.taken_count(), 24);
+    for app in [&one, &two] {
+        let held = app.metric("mailwright_deliveries_held_total{reason=\"shared\"}").await;
+        assert!(held < 0.5, "{held} were put off, and not left to who has the connection");
+    }
+}
+
+#[tokio::test]
 async fn a_stuck_destination_keeps_nobody_from_being_born_leased() {
     let sink = sink_with_stuck_destinations().await;
     let database = database_with(&[Backlog { project: "shop", rows: 5_000, shard: None, lane: "'stuck'" }]).await;

@@ -2,6 +2,7 @@
 //! count as connections: before a new one is made over the limit, an idle one is closed.
 
 mod leaving;
+mod turns;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,6 +12,9 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
+
+pub use turns::Standing;
+use turns::Turns;
 
 use super::control::{Admission, Control, ProcessShare, Signal};
 use crate::domain::envelope::Envelope;
@@ -60,7 +64,7 @@ pub struct Lane {
 
 struct State {
     control: Control,
-    waiting: VecDeque<Waiting>,
+    waiting: Turns<Waiting>,
     idle: Vec<(Session, Instant)>,
     /// A timer will look again at who waits.
     has_timer: bool,
@@ -117,7 +121,7 @@ impl Lane {
     pub fn new(key: LaneKey, provider: Option<String>, control: Control, version: u64, kib: usize) -> Self {
         let state = State {
             control,
-            waiting: VecDeque::new(),
+            waiting: Turns::default(),
             idle: Vec::new(),
             has_timer: false,
             is_draining: false,
@@ -154,8 +158,19 @@ impl Lane {
         self.pump();
     }
 
+    /// Connections that this process may have open; none where others have them all.
+    pub fn connections_max(&self) -> usize {
+        self.state().control.connections_max()
+    }
+
     /// Waits for a slot, for at most `left` of time. `offer` is asked for only when there is something to wait for.
-    pub async fn turn(self: &Arc<Self>, draws: bool, left: Duration, offer: impl FnOnce() -> Option<Offer>) -> Grant {
+    pub async fn turn(
+        self: &Arc<Self>,
+        standing: Standing,
+        draws: bool,
+        left: Duration,
+        offer: impl FnOnce() -> Option<Offer>,
+    ) -> Grant {
         let granted = {
             let mut state = self.state();
             let now = Instant::now();
@@ -170,14 +185,14 @@ impl Lane {
                 Admission::Full | Admission::At(_) => {
                     let (grant, granted) = oneshot::channel();
                     let expires = now.checked_add(left).unwrap_or(now);
-                    state.waiting.push_back(Waiting { offer: offer(), draws, expires, grant });
+                    state.waiting.push(standing, Waiting { offer: offer(), draws, expires, grant });
                     granted
                 }
             }
         };
         self.pump();
         // The lane lives as long as somebody waits for it.
-        granted.await.unwrap_or_else(|_| Grant::Held { until: Instant::now(), why: HoldReason::Shared })
+        granted.await.unwrap_or(Grant::Released)
     }
 
     fn slot(self: &Arc<Self>) -> Slot {
@@ -189,7 +204,7 @@ impl Lane {
         let mut turns = Vec::new();
         let mut state = self.state();
         let now = Instant::now();
-        while let Some(first) = state.waiting.front() {
+        while let Some(first) = state.waiting.first() {
             let draws = first.draws;
             let turn = match state.control.admit(draws, now) {
                 Admission::Go => Grant::Slot { slot: self.slot(), session: None },
@@ -202,7 +217,7 @@ impl Lane {
                     break;
                 }
             };
-            if let Some(first) = state.waiting.pop_front() {
+            if let Some(first) = state.waiting.take_first() {
                 turns.push((first.grant, turn));
             }
         }
@@ -219,7 +234,7 @@ impl Lane {
         self.pump();
     }
 
-    /// One that waits and may follow on this session, if there is one and the lane allows it.
+    /// One that waits and may follow on this session, if there is one and the lane allows it. None overtakes a higher priority.
     pub fn follower(&self, session: &SessionFacts) -> Option<(Envelope, Follower)> {
         let mut state = self.state();
         if session.transactions >= state.control.limits().messages_per_connection {
@@ -228,12 +243,11 @@ impl Lane {
         let fits = |offer: &Offer| offer.targets.iter().any(|target| target.shares_session_with(&session.target));
         // One that was revoked is passed over: it is told so when its turn comes.
         let may = |one: &Waiting| one.offer.as_ref().is_some_and(|offer| fits(offer) && !offer.gate.is_revoked());
-        let place = state.waiting.iter().take(LOOK).position(may)?;
-        let draws = state.waiting[place].draws;
+        let draws = state.waiting.next(LOOK, may)?.draws;
         if !state.control.admit_behind(draws, Instant::now()) {
             return None;
         }
-        let Waiting { offer, grant, .. } = state.waiting.remove(place)?;
+        let Waiting { offer, grant, .. } = state.waiting.take_next(LOOK, may)?;
         let offer = offer?;
         // Revoked since it was looked at: its grant is dropped, which ends its attempt.
         offer.gate.begin().then_some((offer.envelope, Follower(grant)))

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use control::Control;
 pub use control::{Pauses, ProcessShare, Signal};
-pub use lane::{Follower, Grant, Lane, LaneKey, Offer, SessionFacts, Slot};
+pub use lane::{Follower, Grant, Lane, LaneKey, Offer, SessionFacts, Slot, Standing};
 
 use crate::domain::lane::LaneState;
 use crate::domain::shard::Shard;
@@ -128,12 +128,12 @@ impl Lanes {
         self.all().iter().flat_map(|lane| lane.take_affordable()).collect()
     }
 
-    /// Takes over this process's part of all limits.
-    pub fn share(&self, share: ProcessShare) {
+    /// Takes over this process's part of all limits. `true`: it is another than before.
+    pub fn share(&self, share: ProcessShare) -> bool {
         let (lanes, plan, version) = {
             let mut state = self.state();
             if state.share == share {
-                return;
+                return false;
             }
             state.share = share;
             state.version += 1;
@@ -144,6 +144,7 @@ impl Lanes {
             let hop = NextHop { domain: &lane.key.group, group: &lane.key.group, provider: lane.provider.as_deref() };
             lane.adopt(plan.shaping.limits(hop), share, version);
         }
+        true
     }
 
     /// Waits for the memory that a message of `size` bytes takes in its lane.

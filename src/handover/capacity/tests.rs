@@ -18,12 +18,12 @@ fn capacity(total: usize) -> (Arc<Capacity>, Arc<Wake>) {
 }
 
 fn fill(capacity: &Arc<Capacity>, lane: &str, of: u128) -> Vec<Permit> {
-    std::iter::from_fn(|| capacity.reserve(lane, project(of))).collect()
+    std::iter::from_fn(|| capacity.reserve(lane, project(of), 1)).collect()
 }
 
 /// Shows that a lane finishes what it is given.
 fn prove(capacity: &Arc<Capacity>, lane: &str, of: u128) {
-    drop(capacity.reserve(lane, project(of)));
+    drop(capacity.reserve(lane, project(of), 1));
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn two_thousand_stuck_lanes_leave_room_for_one_that_is_proven() {
 #[test]
 fn what_is_put_off_proves_nothing() {
     let (capacity, _) = capacity(4096);
-    capacity.reserve("a", project(1)).unwrap().give_up();
+    capacity.reserve("a", project(1), 1).unwrap().give_up();
     assert_eq!(fill(&capacity, "a", 1).len(), 5);
 }
 
@@ -69,7 +69,7 @@ fn a_project_without_room_takes_no_lane_from_another() {
     let _held: Vec<_> = (0..60).map(|n| capacity.take(&format!("l{n}"), project(1))).collect();
     let group = |of| Group { shard: S, priority: 1, project: project(of), next_hop: "shared".into() };
     let allowances = capacity.allowances(&[group(2), group(1)], &[S]);
-    assert!(allowances.lanes["shared"] > 0 && allowances.projects[&project(2)] > 0);
+    assert!(allowances.lanes["shared"].other > 0 && allowances.projects[&project(2)] > 0);
     assert_eq!(allowances.projects[&project(1)], 0);
 }
 
@@ -87,18 +87,18 @@ async fn a_lane_that_finished_nothing_for_long_must_prove_itself_again() {
 async fn a_curbed_lane_takes_nothing_then_one_and_then_as_usual() {
     let (capacity, wake) = capacity(4096);
     capacity.suspend("dead", Instant::now() + Duration::from_secs(1));
-    assert!(capacity.reserve("dead", project(1)).is_none());
-    capacity.left_waiting(S, "dead", project(1));
+    assert!(capacity.reserve("dead", project(1), 1).is_none());
+    capacity.left_waiting(S, "dead", project(1), 1);
     assert!(wake.take().is_empty(), "nobody need look");
-    assert!(capacity.reserve("other", project(1)).is_some());
+    assert!(capacity.reserve("other", project(1), 1).is_some());
     tokio::time::advance(Duration::from_secs(2)).await;
     let allowances =
         capacity.allowances(&[Group { shard: S, priority: 1, project: project(1), next_hop: "dead".into() }], &[S]);
-    assert_eq!(allowances.lanes["dead"], 1, "a probe");
-    capacity.left_waiting(S, "dead", project(1));
+    assert_eq!(allowances.lanes["dead"], Room { urgent: 1, other: 1 }, "a probe");
+    capacity.left_waiting(S, "dead", project(1), 1);
     wake.take();
     let probe = capacity.take("dead", project(1));
-    capacity.left_waiting(S, "dead", project(1));
+    capacity.left_waiting(S, "dead", project(1), 1);
     capacity.resume("dead");
     assert_eq!(wake.take(), [S], "its rows are looked for");
     drop(probe);
@@ -108,7 +108,7 @@ async fn a_curbed_lane_takes_nothing_then_one_and_then_as_usual() {
 fn a_lane_that_finishes_much_may_have_much_but_never_all() {
     let (capacity, _) = capacity(1000);
     for _ in 0..5000 {
-        drop(capacity.reserve("fast", project(1)));
+        drop(capacity.reserve("fast", project(1), 1));
     }
     let held = fill(&capacity, "fast", 1);
     assert!((370..=390).contains(&held.len()), "{}", held.len());
@@ -127,32 +127,73 @@ fn a_project_with_many_lanes_leaves_half() {
 fn fresh_deliveries_do_not_overtake_rows_that_wait() {
     let (capacity, wake) = capacity(10);
     let mut held = fill(&capacity, "a", 1);
-    capacity.left_waiting(S, "a", project(1));
+    capacity.left_waiting(S, "a", project(1), 1);
     assert!(wake.take().is_empty(), "there is no room yet");
     held.truncate(1);
     assert_eq!(wake.take(), [S], "room came");
-    assert!(capacity.reserve("a", project(1)).is_none(), "the row goes first");
+    assert!(capacity.reserve("a", project(1), 1).is_none(), "the row goes first");
     let group = Group { shard: S, priority: 1, project: project(1), next_hop: "a".into() };
-    assert!(capacity.allowances(&[group], &[S]).lanes["a"] > 0);
-    assert!(capacity.reserve("a", project(1)).is_some());
+    assert!(capacity.allowances(&[group], &[S]).lanes["a"].other > 0);
+    assert!(capacity.reserve("a", project(1), 1).is_some());
 }
 
 #[test]
 fn marks_that_no_row_stands_for_any_more_are_forgotten() {
     let (capacity, _) = capacity(10);
     let held = fill(&capacity, "a", 1);
-    capacity.left_waiting(S, "a", project(1));
+    capacity.left_waiting(S, "a", project(1), 1);
     drop(held);
-    assert!(capacity.reserve("a", project(1)).is_none());
+    assert!(capacity.reserve("a", project(1), 1).is_none());
     capacity.only_ready(&[]);
-    assert!(capacity.reserve("a", project(1)).is_some());
+    assert!(capacity.reserve("a", project(1), 1).is_some());
 }
 
 #[test]
 fn closed_places_take_nothing_fresh() {
     let (capacity, wake) = capacity(10);
     capacity.close();
-    assert!(capacity.reserve("a", project(1)).is_none());
-    capacity.left_waiting(S, "a", project(1));
+    assert!(capacity.reserve("a", project(1), 1).is_none());
+    capacity.left_waiting(S, "a", project(1), 1);
     assert_eq!(wake.take(), [S]);
+}
+
+#[test]
+fn what_a_person_waits_for_has_places_in_a_lane_that_is_full_and_goes_before_what_waits() {
+    let (capacity, wake) = capacity(4096);
+    capacity.fit("narrow", 1);
+    prove(&capacity, "narrow", 1);
+    let held = fill(&capacity, "narrow", 1);
+    assert_eq!(held.len(), 3, "twice its connections, and what it did this second");
+    capacity.left_waiting(S, "narrow", project(1), 1);
+    let high = capacity.reserve("narrow", project(2), 0).expect("a place");
+    assert!(capacity.reserve("narrow", project(2), 1).is_none());
+    let _more: Vec<_> = std::iter::from_fn(|| capacity.reserve("narrow", project(2), 0)).collect();
+    capacity.left_waiting(S, "narrow", project(2), 0);
+    assert!(wake.take().is_empty());
+    drop(high);
+    assert_eq!(wake.take(), [S], "at once, and not when half of the lane is free");
+    drop(held);
+}
+
+#[test]
+fn a_project_that_is_full_of_dead_lanes_has_a_place_for_what_a_person_waits_for() {
+    let (capacity, _) = capacity(4096);
+    let _held: Vec<_> = (0..2000).flat_map(|n| fill(&capacity, &format!("stuck{n}"), 1)).collect();
+    assert!(fill(&capacity, "fresh", 1).is_empty());
+    assert!(capacity.reserve("fresh", project(1), 0).is_some());
+}
+
+#[test]
+fn what_is_left_to_others_is_let_in_when_connections_are_shared_out_anew() {
+    let (capacity, wake) = capacity(4096);
+    capacity.leave_to_others("one", Instant::now() + Duration::from_mins(1));
+    capacity.suspend("dead", Instant::now() + Duration::from_mins(1));
+    for priority in [0, 1] {
+        assert!(capacity.reserve("one", project(1), priority).is_none());
+        capacity.left_waiting(S, "one", project(1), priority);
+    }
+    assert!(wake.take().is_empty());
+    capacity.resume_left_to_others();
+    assert_eq!(wake.take(), [S]);
+    assert!(capacity.reserve("dead", project(1), 0).is_none(), "which is another matter");
 }

@@ -25,6 +25,10 @@ pub struct Usage {
     pub in_hand: usize,
     /// Shards that hold rows which found no room.
     pub waiting: ShardBits,
+    /// The same of what a person waits for.
+    pub urgent: ShardBits,
+    /// What the lane's connections can work at, where that is known.
+    pub base: Option<usize>,
     throughput: Throughput,
 }
 
@@ -58,6 +62,23 @@ impl Usage {
         self.throughput.done += 1;
     }
 
+    /// Notes a shard that holds a row which found no room.
+    pub const fn wait(&mut self, shard: Shard, is_urgent: bool) {
+        let bits = if is_urgent { &mut self.urgent } else { &mut self.waiting };
+        *bits |= bit(shard);
+    }
+
+    /// Forgets it.
+    pub const fn wait_no_more(&mut self, shard: Shard, is_urgent: bool) {
+        let bits = if is_urgent { &mut self.urgent } else { &mut self.waiting };
+        *bits &= !bit(shard);
+    }
+
+    /// Shards with rows before which nothing fresh of that kind may go.
+    pub const fn before(&self, is_urgent: bool) -> ShardBits {
+        if is_urgent { self.urgent } else { self.urgent | self.waiting }
+    }
+
     /// Whether something was finished of late.
     pub fn is_proven(&self, now: Instant) -> bool {
         self.throughput.began.is_some_and(|began| now - began < MEMORY)
@@ -66,6 +87,7 @@ impl Usage {
     /// How many can be worked at: `base` and what a second has shown, once the lane has shown anything, and `unproven`
     /// before. What hangs, and what waits behind it, would hold permits that others could use.
     pub fn useful(&self, base: usize, unproven: usize, now: Instant) -> usize {
+        let base = self.base.unwrap_or(base);
         let per_second = match self.throughput.began {
             Some(began) if now - began < WINDOW * 2 => self.throughput.done.max(self.throughput.before),
             _ => 0,
@@ -74,6 +96,6 @@ impl Usage {
     }
 
     pub fn is_forgotten(&self, now: Instant) -> bool {
-        self.in_hand == 0 && self.waiting == 0 && !self.is_proven(now)
+        self.in_hand == 0 && self.waiting | self.urgent == 0 && !self.is_proven(now)
     }
 }

@@ -290,7 +290,7 @@ async fn claim_shares(
         UPDATE deliveries d SET lease_owner = $1, lease_token = $2, lease_until = $9::timestamptz + make_interval(secs => $3),
             attempt = d.attempt + 1, held = NULL
         FROM due WHERE d.shard = due.shard AND d.id = due.id
-        RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
+        RETURNING d.shard, d.id, d.message_id, d.project_id, d.priority, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
             d.attempt, d.rescued, d.uncertain, d.charged, d.as_of, d.lease_token
         "#,
         claim.owner,
@@ -315,6 +315,7 @@ pub(super) struct ClaimedRow {
     pub(super) id: Uuid,
     pub(super) message_id: Uuid,
     pub(super) project_id: Uuid,
+    pub(super) priority: i16,
     pub(super) next_hop: String,
     pub(super) tls: String,
     pub(super) ip_pool: Option<String>,
@@ -340,6 +341,7 @@ impl ClaimedRow {
             message: MessageId::from_uuid(self.message_id),
             recipient: RecipientId::from_uuid(self.id),
             project: ProjectId::from_uuid(self.project_id),
+            priority: self.priority,
             next_hop: self.next_hop,
             demand: Demand { tls, ip_pool: self.ip_pool },
             size: usize::try_from(self.size).unwrap_or(0),

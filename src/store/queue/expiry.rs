@@ -82,7 +82,7 @@ async fn claim_expiring(
         UPDATE deliveries d SET lease_owner = $2, lease_token = $3, lease_until = $7::timestamptz + make_interval(secs => $4),
             attempt = d.attempt + 1, held = NULL
         FROM over WHERE d.shard = over.shard AND d.id = over.id
-        RETURNING d.shard, d.id, d.message_id, d.project_id, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
+        RETURNING d.shard, d.id, d.message_id, d.project_id, d.priority, d.next_hop, d.tls, d.ip_pool, d.size, d.due_at, d.expires_at,
             d.attempt, d.rescued, d.uncertain, d.charged, d.as_of, d.lease_token
         "#,
         shard.value(),

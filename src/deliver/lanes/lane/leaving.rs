@@ -15,7 +15,7 @@ impl Lane {
         let waiting = {
             let mut state = self.state();
             state.is_draining = true;
-            std::mem::take(&mut state.waiting)
+            state.waiting.take_all(|_| true)
         };
         for one in waiting {
             let _ = one.grant.send(Grant::Released);
@@ -29,9 +29,7 @@ impl Lane {
         if state.waiting.iter().all(|one| one.expires > now) {
             return;
         }
-        let (expired, waiting): (Vec<_>, _) =
-            std::mem::take(&mut state.waiting).into_iter().partition(|one| one.expires <= now);
-        state.waiting = waiting.into();
+        let expired = state.waiting.take_all(|one| one.expires <= now);
         drop(state);
         for one in expired {
             let _ = one.grant.send(Grant::Expired);

@@ -6,6 +6,7 @@ use super::*;
 use crate::deliver::lanes::Pauses;
 use crate::domain::address::Address;
 use crate::domain::envelope::Needs;
+use crate::domain::id::ProjectId;
 use crate::domain::lease::Lease;
 use crate::domain::reverse_path::ReversePath;
 use crate::domain::route::TlsPolicy;
@@ -57,15 +58,20 @@ fn offer(gate: Arc<Gate>, recipient: &str) -> Offer {
 
 const LEFT: Duration = Duration::from_hours(1);
 
+fn standing(priority: i16) -> Standing {
+    Standing { priority, project: ProjectId::from_uuid(Uuid::nil()) }
+}
+
 #[tokio::test]
 async fn one_that_was_revoked_is_passed_over_and_one_whose_envelope_left_has_begun() {
     let (lane, in_hand) = (narrow(), InHand::default());
-    let Grant::Slot { slot, .. } = lane.turn(false, LEFT, || None).await else { panic!("the only slot") };
+    let Grant::Slot { slot, .. } = lane.turn(standing(1), false, LEFT, || None).await else { panic!("the only slot") };
     let mut waiting = Vec::new();
     for (n, recipient) in [(1, "revoked@x.example"), (2, "follows@x.example")] {
         let gate = in_hand.insert(lease(n)).unwrap();
         let lane = Arc::clone(&lane);
-        waiting.push(Box::pin(async move { lane.turn(false, LEFT, || Some(offer(gate, recipient))).await }));
+        waiting
+            .push(Box::pin(async move { lane.turn(standing(1), false, LEFT, || Some(offer(gate, recipient))).await }));
         assert!(futures_util::poll!(waiting.last_mut().unwrap()).is_pending());
     }
     assert_eq!(in_hand.revoke(lease(1).id), Revocation::Revoked);
@@ -75,4 +81,21 @@ async fn one_that_was_revoked_is_passed_over_and_one_whose_envelope_left_has_beg
     assert_eq!(in_hand.revoke(lease(2).id), Revocation::Begun, "its envelope is under way");
     assert!(lane.follower(&facts).is_none(), "and the first never follows");
     drop(slot);
+}
+
+#[tokio::test]
+async fn what_a_person_waits_for_waits_for_what_is_on_the_wire_alone() {
+    let lane = narrow();
+    let Grant::Slot { slot, .. } = lane.turn(standing(2), false, LEFT, || None).await else { panic!("the only slot") };
+    let mut low: Vec<_> = (0..3).map(|_| Box::pin(lane.turn(standing(2), false, LEFT, || None))).collect();
+    for one in &mut low {
+        assert!(futures_util::poll!(one).is_pending());
+    }
+    let mut high = Box::pin(lane.turn(standing(0), false, LEFT, || None));
+    assert!(futures_util::poll!(&mut high).is_pending());
+    drop(slot);
+    let std::task::Poll::Ready(Grant::Slot { slot, .. }) = futures_util::poll!(&mut high) else { panic!("the next") };
+    assert!(futures_util::poll!(&mut low[0]).is_pending());
+    drop(slot);
+    assert!(futures_util::poll!(&mut low[0]).is_ready(), "then who came first");
 }
