@@ -24,7 +24,7 @@ use crate::compat;
 use crate::config::{Config, Webhooks};
 use crate::console;
 use crate::deliver::{
-    Courier, CourierParts, Deliverer, Fleet, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
+    Courier, CourierParts, Deliverer, Fleet, Holder, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
 };
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
@@ -320,6 +320,7 @@ impl Common {
             metrics: Arc::clone(&self.metrics),
         };
         let settler = Settler::start(&self.store, parts, shutdown);
+        let holder = Holder::start(&self.store, Arc::clone(&self.metrics), shutdown);
         let parts = CourierParts {
             loader: Loader::start(&self.store, shutdown),
             suppressions: SuppressionCheck::new(&self.suppressions, &self.store, &self.clock),
@@ -341,8 +342,13 @@ impl Common {
         };
         shutdown.keep("what comes back in the sandbox", returns.run(shutdown.clone()));
         let fleet = Arc::new(Fleet::new(&courier, self.store.clone()));
-        let deliverer =
-            Arc::new(Deliverer::new(config, courier, settler, self.store.clone(), Arc::clone(&self.deliveries)));
+        let deliverer = Arc::new(Deliverer::new(
+            config,
+            courier,
+            (settler, holder),
+            self.store.clone(),
+            Arc::clone(&self.deliveries),
+        ));
         deliverer.keep_house(shutdown).await;
         let is_alone = fleet.enter().await;
         shutdown.keep("the fleet", Arc::clone(&fleet).run(shutdown.clone()));

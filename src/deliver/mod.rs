@@ -11,6 +11,7 @@ mod claims;
 mod classify;
 mod courier;
 mod fleet;
+mod holder;
 mod lanes;
 mod loader;
 mod outcome_counts;
@@ -29,6 +30,7 @@ mod worker;
 
 pub use courier::{Courier, CourierParts};
 pub use fleet::Fleet;
+pub use holder::Holder;
 pub use loader::Loader;
 pub use sandbox_afterwards::Returns;
 pub use settler::{Settler, SettlerParts};

@@ -1,7 +1,7 @@
 //! Which address of ours a delivery leaves from, now: the pool's sticky order, past addresses that a next hop has
 //! refused a moment ago and those whose warm-up is used up. What each has sent today is shared by all processes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,15 +16,19 @@ use crate::domain::outcome::{AttemptReport, OutcomeKind};
 use crate::domain::target::{SYSTEM_SOURCE, Source, Target};
 use crate::domain::warmup::{Ledger, Pair, Usage, Warming, WarmupKind};
 use crate::routing::{PolicySnapshot, RoutePlan};
-use crate::shaping::{NoSourceReason, Shaping, SourceRule, choose};
+use crate::shaping::{Candidate, NoSourceReason, Shaping, SourceRule, choose};
 use crate::store::{Store, StoreError};
 
 /// Time for which an address is not used for a next hop that wants no mail from it.
 const ASIDE: Duration = Duration::from_mins(10);
-/// Time after which a delivery is tried again when every address is set aside or used up.
+/// Time after which a delivery is tried again when every address is set aside.
 const USED_UP: Duration = Duration::from_mins(5);
 /// Pairs that are remembered.
 const ASIDE_MAX: usize = 10_000;
+/// Exhausted warm-ups that are remembered; what waits for others waits for the next day.
+const EXHAUSTED_MAX: usize = 10_000;
+/// Deliveries that are called back at once where a pool is not warmed up any more.
+const REGAINED_MAX: u64 = 10_000;
 
 /// What was sent from where, and what was set aside.
 pub struct Sources {
@@ -41,6 +45,18 @@ struct State {
     aside: HashMap<(String, String), Instant>,
     /// What was judged last.
     judged: Vec<Warming>,
+    /// Who found nothing left of a warm-up.
+    exhausted: HashSet<Exhausted>,
+}
+
+/// A pool of addresses whose warm-up had no room for a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Exhausted {
+    /// As the message asked for it.
+    asked: Option<String>,
+    /// As it is called.
+    pool: String,
+    receiver: String,
 }
 
 /// Nothing can leave for now.
@@ -135,7 +151,7 @@ impl Sources {
             return Ok((self.system.clone(), None));
         }
         let provider = routed.provider.as_deref().unwrap_or(OTHER);
-        let (state, mut ledger) = (self.state(), self.ledger());
+        let (mut state, mut ledger) = (self.state(), self.ledger());
         ledger.begin(today);
         let pair = |name: &str| (name.to_owned(), provider.to_owned());
         let now = Instant::now();
@@ -156,7 +172,16 @@ impl Sources {
             }
             Err(wish) => {
                 let why = match wish {
-                    NoSourceReason::WarmedOut => HoldReason::Warmup,
+                    NoSourceReason::WarmedOut => {
+                        if state.exhausted.len() < EXHAUSTED_MAX {
+                            state.exhausted.insert(Exhausted {
+                                asked: pool.map(str::to_owned),
+                                pool: pool.unwrap_or(&routed.pool).to_owned(),
+                                receiver: provider.to_owned(),
+                            });
+                        }
+                        HoldReason::Warmup
+                    }
                     NoSourceReason::SetAside => HoldReason::Aside,
                     NoSourceReason::None => HoldReason::NoSource,
                 };
@@ -171,6 +196,27 @@ impl Sources {
         let now = Instant::now();
         make_room(&mut state.aside, ASIDE_MAX, |until| *until > now);
         state.aside.insert((source.to_owned(), group.to_owned()), now + ASIDE);
+    }
+
+    /// Pools, as messages ask for them, that had no room in their warm-ups and have some now, since others sent less than was
+    /// taken for granted or the rules were changed; with the number of messages.
+    pub fn take_regained(&self, shaping: &Shaping, today: Date) -> Vec<(Option<String>, u64)> {
+        let (mut state, mut ledger) = (self.state(), self.ledger());
+        ledger.begin(today);
+        let mut regained: HashMap<Option<String>, u64> = HashMap::new();
+        state.exhausted.retain(|Exhausted { asked, pool, receiver }| {
+            let candidates = shaping.candidates(pool);
+            let left = |candidate: &Candidate<'_>| {
+                ledger.room(&(candidate.name.to_owned(), receiver.clone()), candidate.steps?, today)
+            };
+            let room: u64 = candidates.iter().map(|one| left(one).unwrap_or(REGAINED_MAX)).sum();
+            let room = if candidates.is_empty() { REGAINED_MAX } else { room.min(REGAINED_MAX) };
+            if room > 0 {
+                *regained.entry(asked.clone()).or_default() += room;
+            }
+            room == 0
+        });
+        regained.into_iter().collect()
     }
 
     /// Tells what sources that are warmed up have sent; learns what the others have, and how far each has come.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::claims::Claims;
 use super::courier::Courier;
+use super::holder::Holder;
 use super::sandbox::Sandbox;
 use super::settler::Settler;
 use super::stopped::Stopped;
@@ -16,8 +17,8 @@ use super::suppressed;
 use super::suspended::Suspended;
 use crate::classify::{DEFAULT_SCHEDULE, OUTAGE_SCHEDULE};
 use crate::config::Config;
-use crate::domain::clock::Timestamp;
-use crate::domain::delivery::{LeasedDelivery, RetryPolicy, Settlement};
+use crate::domain::clock::{Timestamp, next_day};
+use crate::domain::delivery::{Hold, LeasedDelivery, RetryPolicy, Settlement};
 use crate::domain::hold::HoldReason;
 use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
@@ -27,12 +28,9 @@ use crate::domain::shard::Shard;
 use crate::handover::PlacedDelivery;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
-use crate::store::patience::until_it_answers;
 use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 use crate::wake::Wake;
 
-/// Wait before the store is asked again when it was away.
-const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// Deliveries of a shard that become ready at one look.
 const RIPE: i64 = 1000;
 /// How often idle sessions are looked through.
@@ -43,6 +41,7 @@ pub struct Deliverer {
     courier: Courier,
     sandbox: Sandbox,
     settler: Settler,
+    holder: Holder,
     store: Store,
     wake: Arc<Wake>,
     claims: Claims,
@@ -53,7 +52,13 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
-    pub fn new(config: &Config, courier: Courier, settler: Settler, store: Store, wake: Arc<Wake>) -> Self {
+    pub fn new(
+        config: &Config,
+        courier: Courier,
+        (settler, holder): (Settler, Holder),
+        store: Store,
+        wake: Arc<Wake>,
+    ) -> Self {
         let suspended = Arc::<Suspended>::default();
         Self {
             claims: Claims::new(
@@ -67,6 +72,7 @@ impl Deliverer {
             uncertain_max: i32::try_from(config.delivery.uncertain_tries).unwrap_or(i32::MAX),
             courier,
             settler,
+            holder,
             store,
             wake,
         }
@@ -83,7 +89,7 @@ impl Deliverer {
     }
 
     /// Closes idle sessions as they grow old, and all of them when stopping; calls back what waits for a budget that has come
-    /// back.
+    /// back, or for a warm-up that has room after all.
     async fn sweep(self: Arc<Self>, shutdown: Shutdown) {
         let mut connection = self.store.connection();
         while shutdown.pause(SWEEP).await {
@@ -96,6 +102,15 @@ impl Deliverer {
     }
 
     async fn recall(&self, connection: &mut OwnedConnection) -> Result<(), StoreError> {
+        let now = self.courier.clock.now();
+        let plan = self.courier.router.traffic.plan();
+        for (pool, room) in self.courier.sources.take_regained(&plan.shaping, now.date()) {
+            let limit = i64::try_from(room).unwrap_or(i64::MAX);
+            let until = next_day(now);
+            for shard in connection.recall_held((until, HoldReason::Warmup, pool.as_deref()), limit).await? {
+                self.wake.ring(shard);
+            }
+        }
         let put_off = self.courier.lanes.take_affordable();
         for run in by_shard(put_off, connection.max_shards_per_tx(), |(shard, _)| *shard) {
             for shard in connection.recall_deliveries(&run).await? {
@@ -132,15 +147,13 @@ impl Deliverer {
 
     /// Puts a delivery off without a try, or lets go of it: until an instant, or its last one.
     async fn hold(&self, delivery: &LeasedDelivery, until: Instant, why: Option<HoldReason>) {
-        if let Some(why) = why {
-            self.courier.metrics.held.with_label_values(&[why.name()]).inc();
-        }
-        let due = self.courier.clock.now() + until.saturating_duration_since(Instant::now());
-        let due = due.min(delivery.expires_at);
-        let hold = || self.store.hold_delivery(delivery.lease, due, why);
-        if let Err(error) = until_it_answers!(STORE_PAUSE, "a delivery to be put off", hold()) {
-            tracing::error!(%error, "a delivery could not be put off");
-        }
+        let now = self.courier.clock.now();
+        let until = match why {
+            // To the instant, so that all of them are found if there is room before.
+            Some(HoldReason::Warmup) => next_day(now),
+            _ => now + until.saturating_duration_since(Instant::now()),
+        };
+        self.holder.hold(Hold { lease: delivery.lease, until: until.min(delivery.expires_at), why }).await;
     }
 }
 

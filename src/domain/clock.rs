@@ -22,6 +22,12 @@ pub fn from_unix(seconds: i64) -> Option<Timestamp> {
     OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|at| (0..=9999).contains(&at.year()))
 }
 
+/// The instant at which the next day begins, in UTC.
+pub fn next_day(now: Timestamp) -> Timestamp {
+    let tomorrow = now.date().next_day().unwrap_or_else(|| now.date());
+    tomorrow.midnight().assume_utc()
+}
+
 /// A source of random bytes.
 pub trait Rng: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::clock::{Rng, Timestamp};
 use super::draft::Demand;
 use super::event::EventType;
+use super::hold::HoldReason;
 use super::id::{AttemptId, MessageId, ProjectId, RecipientId};
 use super::lease::Lease;
 use super::outcome::{AttemptReport, Outcome};
@@ -51,6 +52,14 @@ pub struct Group {
     pub priority: i16,
     pub project: ProjectId,
     pub next_hop: String,
+}
+
+/// A delivery that is put off without a try, or let go of: its claim does not count as an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    pub lease: Lease,
+    pub until: Timestamp,
+    pub why: Option<HoldReason>,
 }
 
 /// Tries after which a server that says when to come back is believed; later its word only makes the schedule longer, or

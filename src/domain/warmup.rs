@@ -185,6 +185,12 @@ impl Ledger {
         allowed.is_none_or(|allowed| self.sent(pair).saturating_add(count) <= allowed)
     }
 
+    /// How many more it may send today, at these steps; `None`: any number.
+    pub fn room(&self, pair: &Pair, steps: &[u64], today: Date) -> Option<u64> {
+        let allowed = self.progress.get(pair).copied().unwrap_or_default().allowance(steps, today)?;
+        Some(allowed.saturating_sub(self.sent(pair)))
+    }
+
     /// Messages sent on the day, as far as is known.
     pub fn sent(&self, pair: &Pair) -> u64 {
         let fresh = self.fresh.get(pair).map_or(0, |usage| usage.messages);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::clock::{Clock, Rng};
+use crate::domain::delivery::Hold;
 use crate::domain::id::{MessageId, RecipientId};
 use crate::domain::lease::Lease;
 use crate::domain::recipient::RecipientStatus;
@@ -158,7 +159,7 @@ impl Recaller {
 
     /// Puts back a delivery that will not begin; it waits a moment for whoever asked for it.
     async fn put_back(&self, lease: Lease) -> Result<(), StoreError> {
-        self.store.hold_delivery(lease, self.clock.now() + PUT_BACK, None).await.map(|_| ())
+        self.store.hold_delivery(Hold { lease, until: self.clock.now() + PUT_BACK, why: None }).await
     }
 
     /// Answers those who ask back what this process has in hand, until the soft token falls.

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use mailwright::domain::clock::Clock as _;
 use serde_json::json;
 
 use crate::support::app::{App, Setup, message_to, status_of, temporary};
@@ -506,6 +507,34 @@ async fn two_hundred_dead_and_slow_domains_hold_up_nobody_else() {
     }
     assert!(slow.connections() >= 100, "all of them were tried");
     assert_eq!((slow.taken_count(), fine.taken_count()), (0, 30), "and still hang while the others are done");
+}
+
+#[tokio::test]
+async fn what_a_warm_up_has_no_room_for_waits_for_the_next_day_at_the_cost_of_batches_unless_room_comes_before() {
+    let sink = Sink::start().await;
+    let rules = |allowed: usize| {
+        source("cold", "127.0.0.11", COLD)
+            + &format!("[warmups.slow]\ndays = [{allowed}]\n[pools.default]\nmembers = {{ cold = 1 }}\n")
+    };
+    let path = temporary("shaping", &rules(2));
+    let setup = Setup::new().route_to(sink.address).set("delivery.shaping_file", path.display());
+    let app = setup.start().await;
+    send_many(&app, 600).await;
+    let next_day = "due_at = (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day') AT TIME ZONE 'UTC'";
+    let waiting = format!("SELECT count(*) FROM deliveries WHERE held = 'warmup' AND NOT ready AND {next_day}");
+    app.database.until_count(&waiting, 598).await;
+    assert_eq!(sink.taken_count(), 2);
+    let holds = app.metric("mailwright_store_statement_seconds_count{statement=\"deliveries.hold\"}").await;
+    assert!(holds < 300.0, "{holds} commits for 598 deliveries");
+    // Others may have sent less than was taken for granted, or the rules are changed: as many as there is room for now.
+    std::fs::write(&path, rules(12)).unwrap();
+    app.service.reload().unwrap();
+    sink.until_taken(12).await;
+    app.database.until_count(&waiting, 588).await;
+    app.clock.advance(std::time::Duration::from_hours(24));
+    app.service.store.ensure_day(app.clock.now().date()).await.unwrap();
+    app.database.until_count("SELECT count(*) FROM deliveries", 576).await;
+    assert_eq!(sink.taken_count(), 24);
 }
 
 #[tokio::test]

@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::leases::{Rescued, Spared, Window, lease_statements};
 use crate::domain::class::OwnClass;
 use crate::domain::clock::{Rng, Timestamp};
+use crate::domain::delivery::Hold;
 use crate::domain::hold::HoldReason;
 use crate::domain::id::{AttemptId, ProjectId};
 use crate::domain::lease::Lease;
 use crate::domain::outcome::OutcomeKind;
 use crate::domain::shard::Shard;
 use crate::domain::stage::Stage;
-use crate::store::{OwnedConnection, Store, StoreError, on_connection, on_pool};
+use crate::store::{OwnedConnection, Store, StoreError, by_shard, on_connection, on_pool};
 
 lease_statements!("deliveries", ", ready = d.rescued < 2, begun_at = NULL, revoked_at = NULL");
 
@@ -79,36 +80,10 @@ impl OwnedConnection {
 }
 
 impl Store {
-    /// Puts a delivery off without a try, or lets go of it: it is due at `until`, and its claim does not count as an attempt.
-    /// `false`: its lease was no longer ours.
-    pub async fn hold_delivery(
-        &self,
-        lease: Lease,
-        until: Timestamp,
-        why: Option<HoldReason>,
-    ) -> Result<bool, StoreError> {
+    /// The same as [`OwnedConnection::hold_deliveries`], of one.
+    pub async fn hold_delivery(&self, hold: Hold) -> Result<(), StoreError> {
         let now = self.now();
-        let done = on_pool!(
-            self,
-            "deliveries.hold",
-            conn,
-            sqlx::query!(
-                r#"
-                UPDATE deliveries SET held = $5, due_at = $4::timestamptz, ready = $4 <= $6::timestamptz,
-                    attempt = attempt - 1, lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL,
-                    revoked_at = NULL
-                WHERE shard = $1 AND id = $2 AND lease_token IS NOT DISTINCT FROM $3
-                "#,
-                lease.shard.value(),
-                lease.id,
-                lease.token,
-                until,
-                why.map(HoldReason::name),
-                now,
-            )
-            .execute(conn)
-        )?;
-        Ok(done.rows_affected() == 1)
+        on_pool!(self, "deliveries.hold", conn, hold_all(conn, &[hold], now)).map(|_| ())
     }
 }
 
@@ -118,6 +93,87 @@ impl OwnedConnection {
         let now = self.store.now();
         on_connection!(self, "deliveries.recall", conn, recall(conn, put_off, now))
     }
+
+    /// Puts deliveries off without a try, or lets go of them; those whose lease is no longer ours stay as they are. Gives the number
+    /// of the others.
+    pub async fn hold_deliveries(&mut self, holds: &[Hold]) -> Result<u64, StoreError> {
+        let now = self.store.now();
+        on_connection!(self, "deliveries.hold", conn, hold_all(conn, holds, now))
+    }
+
+    /// Makes at most `limit` deliveries due that were put off until that very instant, for that reason, and leave from that pool of
+    /// addresses; gives the shards of those that were.
+    pub async fn recall_held(
+        &mut self,
+        (until, why, pool): (Timestamp, HoldReason, Option<&str>),
+        limit: i64,
+    ) -> Result<Vec<Shard>, StoreError> {
+        let now = self.store.now();
+        let mut recalled = Vec::new();
+        for shards in by_shard(Shard::all().collect(), self.max_shards_per_tx(), |shard| *shard) {
+            let left = limit - i64::try_from(recalled.len()).unwrap_or(limit);
+            if left <= 0 {
+                break;
+            }
+            let asked = (until, why, pool);
+            let of =
+                on_connection!(self, "deliveries.recall_held", conn, recall_until(conn, &shards, asked, (left, now)))?;
+            recalled.extend(of);
+        }
+        Ok(recalled)
+    }
+}
+
+/// Each under the lease that is still ours.
+async fn hold_all(conn: &mut PgConnection, holds: &[Hold], now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE deliveries d SET held = h.why, due_at = h.until, ready = h.until <= $6::timestamptz, attempt = d.attempt - 1,
+            lease_owner = NULL, lease_token = NULL, lease_until = NULL, begun_at = NULL, revoked_at = NULL
+        FROM unnest($1::int[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[]) AS h (shard, id, token, until, why)
+        WHERE d.shard = h.shard AND d.id = h.id AND d.lease_token IS NOT DISTINCT FROM h.token
+        "#,
+        &holds.iter().map(|hold| hold.lease.shard.value()).collect::<Vec<_>>(),
+        &holds.iter().map(|hold| hold.lease.id).collect::<Vec<_>>(),
+        &holds.iter().map(|hold| hold.lease.token).collect::<Vec<_>>(),
+        &holds.iter().map(|hold| hold.until).collect::<Vec<_>>(),
+        &holds.iter().map(|hold| hold.why.map(|why| why.name().to_owned())).collect::<Vec<_>>() as &[Option<String>],
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn recall_until(
+    conn: &mut PgConnection,
+    shards: &[Shard],
+    (until, why, pool): (Timestamp, HoldReason, Option<&str>),
+    (limit, now): (i64, Timestamp),
+) -> Result<Vec<Shard>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        WITH held AS MATERIALIZED (
+            SELECT w.shard, w.id FROM unnest($1::int[]) AS s (shard), LATERAL (
+                SELECT d.shard, d.id FROM deliveries d
+                WHERE d.shard = s.shard AND d.lease_token IS NULL AND d.ready = false AND d.due_at = $2 AND d.held = $3
+                  AND d.ip_pool IS NOT DISTINCT FROM $4
+                LIMIT $5) AS w
+            LIMIT $5)
+        UPDATE deliveries d SET due_at = $6, ready = true, held = NULL
+        FROM held WHERE d.shard = held.shard AND d.id = held.id AND d.lease_token IS NOT DISTINCT FROM NULL
+        RETURNING d.shard
+        "#,
+        &shards.iter().map(|shard| shard.value()).collect::<Vec<_>>(),
+        until,
+        why.name(),
+        pool,
+        limit,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().filter_map(Shard::of_value).collect())
 }
 
 async fn recall(conn: &mut PgConnection, put_off: &[(Shard, Uuid)], now: Timestamp) -> Result<Vec<Shard>, StoreError> {
