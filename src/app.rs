@@ -26,6 +26,7 @@ use crate::console;
 use crate::deliver::{
     Courier, CourierParts, Deliverer, Fleet, Holder, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
 };
+use crate::domain::budget::Budget;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
@@ -292,7 +293,9 @@ impl Common {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
-            body_kib: Arc::new(Semaphore::new(config.http.body_bytes_in_flight.0 >> 10)),
+            bodies: Budget::new(config.http.body_bytes_in_flight.0, 1 << 10),
+            answers: Budget::new(config.http.answer_bytes_in_flight.0, 1 << 10),
+            making: Semaphore::new(1),
             waiting: Semaphore::new(64),
             testing: Arc::default(),
             spam_filter: SpamFilter::configured(&config.sandbox, &self.tls),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mailwright::classify::Classifier;
 use mailwright::compose::{Submitted, content_digest, header_of};
 use mailwright::domain::address::Address;
+use mailwright::domain::budget::Budget;
 use mailwright::domain::envelope::{Envelope, Needs};
 use mailwright::domain::reverse_path::ReversePath;
 use mailwright::domain::route::TlsPolicy;
@@ -18,7 +19,7 @@ use mailwright::routing::sts::{Policy, record_id};
 use mailwright::smtp::client::dialogue::{Action, Dialogue};
 use mailwright::smtp::reply::ReplyReader;
 use mailwright::smtp::server::{
-    Answer, BLOCK, Bounds, Credentials, Envelope as Said, Memory, Receiver, Service, Shared, Tls, serve,
+    Answer, BLOCK, Bounds, Credentials, Envelope as Said, Receiver, Service, Shared, Tls, serve,
 };
 
 /// Bytes that a reader may hold beyond what it was given at once.
@@ -185,7 +186,7 @@ pub fn submission(bytes: &[u8]) {
             unknown: span,
             session: span,
         },
-        memory: Memory::new(4 * BLOCK),
+        memory: Budget::new(4 * BLOCK, BLOCK),
         stopping: tokio_util::sync::CancellationToken::new(),
     };
     let mut heard = Heard { said: bytes, answers: Vec::new() };

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
@@ -10,7 +11,9 @@ use super::Api;
 use super::peer::{self, Peer};
 use super::problem::Problem;
 use crate::domain::access::{Caller, Scope};
+use crate::domain::budget;
 use crate::domain::id::ProjectId;
+use crate::domain::net;
 
 /// A caller whose credentials were checked.
 pub struct Authed(pub Caller);
@@ -43,6 +46,33 @@ impl CallerSlot {
     }
 }
 
+/// Who pays for what a request holds of memory: the project that calls, and whoever has not said who they are by their address.
+pub struct Payer {
+    caller: CallerSlot,
+    peer: Option<Peer>,
+    headers: HeaderMap,
+}
+
+impl Payer {
+    pub fn of(head: &Parts) -> Self {
+        let caller = head.extensions.get::<CallerSlot>().cloned().unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        for value in head.headers.get_all(peer::FORWARDED) {
+            headers.append(peer::FORWARDED, value.clone());
+        }
+        Self { caller, peer: head.extensions.get::<Peer>().copied(), headers }
+    }
+
+    /// As far as is known by now.
+    pub fn key(&self, api: &Api) -> Option<budget::Payer> {
+        if let Some(caller) = self.caller.get() {
+            return Some(caller.project.uuid().as_u128());
+        }
+        let address = peer::client(self.peer, &self.headers, &api.http.trusted_proxies.0)?;
+        Some(net::payer(address))
+    }
+}
+
 /// Whoever has that token, if it may be used from where the request comes.
 pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Problem> {
     let caller = api.auth.caller(token).await?;
@@ -51,6 +81,9 @@ pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Probl
         if !caller.may_come_from(peer::client(peer, &head.headers, &api.http.trusted_proxies.0)) {
             return Err(Problem::address_not_allowed());
         }
+    }
+    if let Some(slot) = head.extensions.get::<CallerSlot>() {
+        let _ = slot.0.set(caller.clone());
     }
     Ok(caller)
 }
@@ -66,10 +99,6 @@ impl FromRequestParts<Arc<Api>> for Authed {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         let token = token.ok_or_else(|| Problem::unauthorized("the Authorization header is not 'Bearer …'"))?;
-        let caller = known(api, token, head).await?;
-        if let Some(slot) = head.extensions.get::<CallerSlot>() {
-            let _ = slot.0.set(caller.clone());
-        }
-        Ok(Self(caller))
+        Ok(Self(known(api, token, head).await?))
     }
 }

@@ -15,10 +15,13 @@ use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Map, Value};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Api;
+use super::answer::no_room;
+use super::auth::Payer;
 use super::problem::Problem;
+use crate::domain::budget::{self, Held};
 use crate::request::json::{JsonError, object, value};
 
 /// A body that somebody before has read: a dialect, which has put it into our words.
@@ -45,6 +48,7 @@ pub struct UnreadBody {
     headers: HeaderMap,
     body: Body,
     prepared: Option<JsonObject>,
+    payer: Payer,
 }
 
 impl<S: Send + Sync> FromRequest<S> for UnreadBody {
@@ -54,14 +58,15 @@ impl<S: Send + Sync> FromRequest<S> for UnreadBody {
         let (mut head, body) = request.into_parts();
         let prepared = head.extensions.remove::<Prepared>();
         let prepared = prepared.and_then(|it| it.0.lock().unwrap_or_else(PoisonError::into_inner).take());
-        Ok(Self { headers: head.headers, body, prepared })
+        let payer = Payer::of(&head);
+        Ok(Self { headers: head.headers, body, prepared, payer })
     }
 }
 
 impl UnreadBody {
     /// Of a request that was taken apart.
     pub fn of(head: &Parts, body: Body) -> Self {
-        Self { headers: head.headers.clone(), body, prepared: None }
+        Self { headers: head.headers.clone(), body, prepared: None, payer: Payer::of(head) }
     }
 
     /// A header of the request.
@@ -101,11 +106,14 @@ impl UnreadBody {
         if announced.is_some_and(|length| length > limit) {
             return Err(Problem::too_large(limit));
         }
-        let mut grant = Grant::new(&api.body_kib);
-        let bytes = tokio::time::timeout(api.http.body_timeout.0, read(self.body, limit, &mut grant))
-            .await
-            .map_err(|_| Problem::timeout())??;
-        let bytes = if gzip { inflate(&bytes, limit, &mut grant)? } else { bytes };
+        let mut grant = Grant(api.bodies.hold(self.payer.key(api)));
+        let pace = Pace { until: Instant::now() + api.http.body_timeout.0, rate: api.http.body_rate.0.max(1) };
+        let bytes = read(self.body, limit, &mut grant, pace).await?;
+        if !gzip {
+            return Ok((bytes, grant));
+        }
+        let inflated = move || inflate(&bytes, limit, &mut grant).map(|inflated| (inflated, grant));
+        let (bytes, grant) = off_thread(inflated).await??;
         Ok((bytes, grant))
     }
 }
@@ -127,39 +135,18 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
 }
 
-/// Memory for bytes of bodies, taken KiB by KiB.
-pub struct Grant {
-    all: Arc<Semaphore>,
-    taken: Option<OwnedSemaphorePermit>,
-    kib: usize,
-}
+/// Memory for bytes of bodies, taken as they come.
+pub struct Grant(Held);
 
 impl Grant {
     /// Of a body that is nothing to speak of.
     pub fn none(api: &Api) -> Self {
-        Self::new(&api.body_kib)
-    }
-
-    fn new(all: &Arc<Semaphore>) -> Self {
-        Self { all: Arc::clone(all), taken: None, kib: 0 }
+        Self(api.bodies.hold(None))
     }
 
     /// Grows to hold `bytes`.
     fn grow_to(&mut self, bytes: usize) -> Result<(), Problem> {
-        let wanted = bytes.div_ceil(1024);
-        let more = wanted.saturating_sub(self.kib);
-        if more == 0 {
-            return Ok(());
-        }
-        let busy = |_| Problem::busy("too many bytes of requests are being read");
-        let more_kib = u32::try_from(more).unwrap_or(u32::MAX);
-        let granted = Arc::clone(&self.all).try_acquire_many_owned(more_kib).map_err(busy)?;
-        match &mut self.taken {
-            Some(taken) => taken.merge(granted),
-            none => *none = Some(granted),
-        }
-        self.kib = wanted;
-        Ok(())
+        self.0.grow_to(bytes).map_err(|why: budget::NoRoom| no_room(why, "too many bytes of requests are being read"))
     }
 }
 
@@ -194,9 +181,31 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
     Ok(gzip == 1)
 }
 
-async fn read(mut body: Body, limit: usize, grant: &mut Grant) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
+/// How fast a body must come.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Its last instant.
+    until: Instant,
+    /// Bytes per second, on the whole, after [`GRACE`].
+    rate: usize,
+}
+
+/// The time that a body has before it must keep its pace.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Pace {
+    /// When more must have come than so many bytes.
+    fn due(self, began: Instant, bytes: usize) -> Instant {
+        let earned = Duration::from_millis((bytes as u64).saturating_mul(1000) / self.rate as u64);
+        self.until.min(began + GRACE + earned)
+    }
+}
+
+async fn read(mut body: Body, limit: usize, grant: &mut Grant, pace: Pace) -> Result<Vec<u8>, Problem> {
+    let (mut bytes, began) = (Vec::new(), Instant::now());
+    loop {
+        let frame = tokio::time::timeout_at(pace.due(began, bytes.len()), body.frame());
+        let Some(frame) = frame.await.map_err(|_| Problem::timeout())? else { return Ok(bytes) };
         let frame = frame.map_err(|error| Problem::malformed(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
@@ -205,7 +214,6 @@ async fn read(mut body: Body, limit: usize, grant: &mut Grant) -> Result<Vec<u8>
         grant.grow_to(bytes.len() + data.len())?;
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
 }
 
 /// A body in gzip is a series of members (RFC 1952 §2.2).
@@ -215,8 +223,7 @@ fn inflate(bytes: &[u8], limit: usize, grant: &mut Grant) -> Result<Vec<u8>, Pro
     let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
     loop {
         let from = inflated.len();
-        // Of the two the larger one: the compressed bytes are dropped right after.
-        grant.grow_to(bytes.len().max(from + STEP))?;
+        grant.grow_to(bytes.len() + from + STEP)?;
         let step = u64::try_from(STEP).unwrap_or(u64::MAX);
         let read = decoder.by_ref().take(step).read_to_end(&mut inflated);
         read.map_err(|error| Problem::malformed(format!("the body is not gzip: {error}")))?;
@@ -224,6 +231,7 @@ fn inflate(bytes: &[u8], limit: usize, grant: &mut Grant) -> Result<Vec<u8>, Pro
             return Err(Problem::too_large(limit));
         }
         if inflated.len() == from {
+            inflated.shrink_to_fit();
             return Ok(inflated);
         }
     }
@@ -233,6 +241,9 @@ fn inflate(bytes: &[u8], limit: usize, grant: &mut Grant) -> Result<Vec<u8>, Pro
 /// writing when the connection is closed learns of a broken pipe, and not what was wrong.
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_BYTES: usize = 512 << 20;
+
+/// How long a client may send nothing of it: one that waits for the answer sends no more.
+const LINGER_SILENT: Duration = Duration::from_millis(500);
 
 /// A request's body that comes back when whoever had it did not read it to its end.
 pub struct Lingering {
@@ -264,7 +275,7 @@ impl Rest {
         let Some(mut body) = rest.filter(|_| !self.is_waiting) else { return };
         let drained = async {
             let mut left = LINGER_BYTES;
-            while let Some(Ok(frame)) = body.frame().await {
+            while let Ok(Some(Ok(frame))) = tokio::time::timeout(LINGER_SILENT, body.frame()).await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 left = match left.checked_sub(length) {
                     Some(left) => left,

@@ -1,9 +1,16 @@
 //! The sockets: bounded in number, a deadline for every request's head, and an orderly end.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::Version;
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, TRANSFER_ENCODING};
+use hyper::body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::conversation::{Conversation, Phase, Refuse, Spans};
 use super::peer::Peer;
-use super::problem;
+use super::problem::{self, Problem};
 use super::write_timeout::WriteTimeout;
 use crate::config::Http;
 use crate::domain::clock::Rng;
@@ -26,6 +33,56 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Most bytes of a request's head.
 const HEAD_MAX: usize = 64 << 10;
 
+/// What may mean one thing to a proxy before us and another here is not taken (RFC 9112 §3.2, §6.1; RFC 9110 §5.3).
+fn unfit<B>(request: &hyper::Request<B>) -> Option<Problem> {
+    let headers = request.headers();
+    let is_once = |name: &HeaderName| headers.get_all(name).iter().count() <= 1;
+    if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Some(Problem::malformed("the header Host is missing"));
+    }
+    for name in [HOST, AUTHORIZATION] {
+        if !is_once(&name) {
+            return Some(Problem::malformed(format!("the header {name} stands more than once")));
+        }
+    }
+    let codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_plain = codings.into_iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    (!is_plain || !is_once(&TRANSFER_ENCODING))
+        .then(|| Problem::malformed("Transfer-Encoding must be chunked, and nothing else"))
+}
+
+/// A body that ends its request when it was given to its end, or nobody takes it any more.
+struct Watched {
+    body: Body,
+    phase: Phase,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.phase.end();
+    }
+}
+
 /// Serves until the soft token falls and every request in hand is answered.
 pub async fn serve(
     listener: TcpListener,
@@ -36,7 +93,8 @@ pub async fn serve(
     shutdown: Shutdown,
 ) {
     let spans = Spans { head: config.header_timeout.0, idle: config.keep_alive.0 };
-    let refuse: Refuse = Arc::new(move |status| problem::refusal(status, &*rng));
+    let refusing = Arc::clone(&rng);
+    let refuse: Refuse = Arc::new(move |status| problem::refusal(status, &*refusing));
     let places = Arc::new(Semaphore::new(config.connections));
     let graceful = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
@@ -63,16 +121,19 @@ pub async fn serve(
         let phase = Phase::default();
         let stream = WriteTimeout::new(stream, config.write_timeout.0);
         let stream = Conversation::new(stream, phase.clone(), spans, Arc::clone(&refuse));
-        let service = TowerToHyperService::new(router.clone());
+        let (service, rng) = (TowerToHyperService::new(router.clone()), Arc::clone(&rng));
         let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             let phase = phase.clone();
             phase.begin();
             request.extensions_mut().insert(peer);
-            let answer = service.call(request);
+            let refused = unfit(&request).map(|problem| problem::alone(problem, &*rng));
+            let answer = refused.is_none().then(|| service.call(request));
             async move {
-                let answer = answer.await;
-                phase.end();
-                answer
+                let answer = match (refused, answer) {
+                    (None, Some(answer)) => answer.await?,
+                    (refused, _) => refused.unwrap_or_default(),
+                };
+                Ok::<_, Infallible>(answer.map(|body| Watched { body, phase }))
             }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -5,6 +5,7 @@
 //! fault, [`auth`] says who calls, [`listener`] owns the sockets. The tests hold routes, answers and closed sets against
 //! `openapi.yaml`.
 
+pub(crate) mod answer;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod conversation;
@@ -39,7 +40,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -48,6 +49,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use auth::{CallerSlot, Payer};
 use body::Lingering;
 
 pub(crate) use problem::Problem;
@@ -55,6 +57,7 @@ pub use problem::ProblemKind;
 
 use crate::auth::Auth;
 use crate::config::{Http, Limits, Retention};
+use crate::domain::budget::Budget;
 use crate::domain::clock::{Clock, Rng};
 use crate::identity::Domains;
 use crate::inbound::Intake;
@@ -88,8 +91,12 @@ pub(crate) struct Api {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
-    /// KiB of request bodies that may still be read.
-    pub body_kib: Arc<Semaphore>,
+    /// Bytes of request bodies that are being read.
+    pub bodies: Arc<Budget>,
+    /// Bytes of answers that are still to be read by clients.
+    pub answers: Arc<Budget>,
+    /// The turn of who makes a large answer.
+    pub making: Semaphore,
     /// Turns of those who wait for events.
     pub waiting: Semaphore,
     pub spam_filter: Option<crate::spam::SpamFilter>,
@@ -315,15 +322,23 @@ async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request,
     let started = tokio::time::Instant::now();
     let id = problem::request_id(&*api.rng);
     let span = tracing::info_span!("request", id);
-    let (request, rest) = Lingering::watch(request);
-    let response = next.run(request).instrument(span).await;
+    let (mut request, rest) = Lingering::watch(request);
+    // Who calls is known when somebody has asked.
+    request.extensions_mut().insert(CallerSlot::default());
+    let (head, body) = request.into_parts();
+    let payer = Payer::of(&head);
+    let response = next.run(Request::from_parts(head, body)).instrument(span).await;
     rest.drain().await;
+    let response = problem::write_out(response, &id);
+    let response = answer::bounded(&api, payer.key(&api), response);
     let mut response = problem::write_out(response, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    // Mail, keys, and who wrote to whom: nobody on the way keeps it (RFC 9111 §5.2.2.5).
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let route = path.as_ref().map_or("none", |path| path.as_str());
     tracing::debug!(id, route, status = response.status().as_u16(), "answered");
     api.metrics.http_requests.with_label_values(&[route, response.status().as_str()]).inc();

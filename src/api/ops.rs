@@ -1,10 +1,12 @@
 //! Operations: health, readiness, metrics, limits, and the API's own description.
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::answer::OfTheBinary;
 use super::auth::Authed;
 use super::problem::Problem;
 use super::{Shared, ok_json};
@@ -109,11 +111,19 @@ pub async fn limits(State(api): Shared, Authed(caller): Authed) -> Result<Respon
 }
 
 pub async fn openapi() -> Response {
-    with_type(OPENAPI.to_owned(), "application/yaml")
+    of_the_binary(OPENAPI, "application/yaml")
 }
 
 pub async fn llms_text() -> Response {
-    with_type(LLMS_TEXT.to_owned(), "text/plain; charset=utf-8")
+    of_the_binary(LLMS_TEXT, "text/plain; charset=utf-8")
+}
+
+/// A text of this binary, of which no copy is made.
+fn of_the_binary(text: &'static str, content_type: &'static str) -> Response {
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()).into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.extensions_mut().insert(OfTheBinary);
+    response
 }
 
 pub(super) fn with_type(text: String, content_type: &'static str) -> Response {

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use kind::ProblemKind;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, Response};
 use axum::response::IntoResponse;
 use serde::Serialize;
@@ -17,12 +17,14 @@ use uuid::Uuid;
 use crate::auth::AuthError;
 use crate::domain::access::Scope;
 use crate::domain::clock::Rng;
-use crate::domain::fault::Fault;
+use crate::domain::fault::{Fault, TOLD_MAX};
 use crate::domain::hint::did_you_mean;
 use crate::domain::quota::Quota;
 use crate::store::StoreError;
 use crate::submit::{Full, Refusal, Spent, SubmitError, WriteError};
 
+/// Faults of one item that are told, where there are many items.
+const TOLD_OF_ITEM: usize = 10;
 /// A queue that is full needs a moment.
 const BACKLOG_RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -133,11 +135,14 @@ impl Problem {
         Self::new(ProblemKind::UnsupportedMediaType, detail)
     }
 
-    pub fn validation(errors: Vec<Fault>) -> Self {
+    /// At most [`TOLD_MAX`] faults are told.
+    pub fn validation(mut errors: Vec<Fault>) -> Self {
         let detail = match errors.as_slice() {
             [only] => format!("{}: {}", if only.pointer.is_empty() { "/" } else { &only.pointer }, only.detail),
+            all if all.len() > TOLD_MAX => format!("more faults than these {TOLD_MAX}"),
             all => format!("{} faults", all.len()),
         };
+        errors.truncate(TOLD_MAX);
         Self { errors, ..Self::new(ProblemKind::Validation, detail) }
     }
 
@@ -167,7 +172,8 @@ impl Problem {
 
     /// As a member of an answer that has other things in it too.
     pub fn as_value(&self) -> serde_json::Value {
-        serde_json::to_value(self.view(None)).unwrap_or_default()
+        let first = &self.errors[..self.errors.len().min(TOLD_OF_ITEM)];
+        serde_json::to_value(ProblemView { errors: first, ..self.view(None) }).unwrap_or_default()
     }
 
     fn view(&self, instance: Option<String>) -> ProblemView<'_> {
@@ -183,6 +189,10 @@ impl Problem {
 
     pub fn busy(detail: &str) -> Self {
         Self { retry_after: Some(super::RETRY_AFTER), ..Self::new(ProblemKind::Busy, detail) }
+    }
+
+    pub fn too_many_at_once(detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(super::RETRY_AFTER), ..Self::new(ProblemKind::TooManyAtOnce, detail) }
     }
 
     fn backlog(full: Full) -> Self {
@@ -335,6 +345,19 @@ impl Problem {
         body.push('\n');
         body
     }
+}
+
+/// The whole answer to a request that no handler sees; its connection is closed.
+pub fn alone(problem: Problem, rng: &dyn Rng) -> axum::response::Response {
+    let request = request_id(rng);
+    let mut response = write_out(problem.into_response(), &request);
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&request) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Writes the problem that a response carries into its body.

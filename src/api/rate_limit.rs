@@ -14,9 +14,8 @@ use crate::domain::quota::Quota;
 use crate::submit::Standing;
 
 /// Puts the headers on the answer to whoever called.
-pub async fn tell(State(api): Shared, mut request: Request, next: Next) -> Response {
-    let slot = CallerSlot::default();
-    request.extensions_mut().insert(slot.clone());
+pub async fn tell(State(api): Shared, request: Request, next: Next) -> Response {
+    let slot = request.extensions().get::<CallerSlot>().cloned().unwrap_or_default();
     let mut response = next.run(request).await;
     if let Some(caller) = slot.get() {
         let standing = api.quotas.standing(caller);

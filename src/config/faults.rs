@@ -95,9 +95,9 @@ impl Config {
             "must be at least limits.message, or a large message never leaves",
         );
         require(
-            self.http.body_bytes_in_flight.0 >= self.http.body_limit.0,
+            self.http.body_bytes_in_flight.0 / 2 >= self.http.body_limit.0,
             "http.body_bytes_in_flight",
-            "must be at least http.body_limit",
+            "must be at least twice http.body_limit: one project has half of it at most",
         );
         require(
             self.inbound.memory.0 >= self.inbound.message.0 * self.inbound.connections_per_address.min(1000),

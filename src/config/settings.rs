@@ -78,7 +78,9 @@ settings! {
         write_timeout: Span = secs(30), "Longest time for a client to take the next bytes of an answer.";
         body_limit: ByteSize = mib(40), "Largest request body.";
         trusted_proxies: List<IpNet> = List(Vec::new()), "Proxies before the API, as CIDR with commas between, whose `X-Forwarded-For` says where a request comes from. For API keys with `allowed_ips`.";
-        body_bytes_in_flight: ByteSize = mib(64), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After.";
+        body_rate: ByteSize = ByteSize(4 << 10), "Least bytes of a request's body per second, on the whole, after its first five seconds.";
+        body_bytes_in_flight: ByteSize = mib(96), "Bytes of request bodies held at once; beyond it the answer is 503 with Retry-After. One project has no more than it leaves free, half of it while it is alone; beyond it the answer is 429.";
+        answer_bytes_in_flight: ByteSize = mib(128), "Bytes of answers that are made and not read yet, shared out in the same way.";
     }
     compat: Compat {
         dialects: List<Dialect> = List(Vec::new()), "Services whose HTTP API is understood too, at its own paths and below `/compat/NAME`, with commas between: `alicloud`, `aoksend`, `mailgun`, `postmark`, `resend`, `sendcloud`, `sendgrid`, `ses`. Empty: none.";

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
 
+use crate::api::answer::OfTheBinary;
 use crate::api::{Api, ProblemKind};
 
 /// What a page may load: its own. Nothing comes from anywhere else, and no script stands in a page.
@@ -49,6 +51,7 @@ const STYLES: [(&str, &str); 4] = [
     ("panels.css", include_str!("panels.css")),
 ];
 
+const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
@@ -84,24 +87,37 @@ async fn problem(Path(name): Path<String>) -> Response {
         return response;
     };
     let (status, title, about) = (kind.status(), kind.title(), kind.about());
-    page(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+    as_page(text_of(
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>{title} · Mailwright</title>\n<link rel=\"stylesheet\" href=\"/console/style.css\">\n<main class=\"problem\">\n\
          <h1>{title}</h1>\n<p><code>/problems/{name}</code> · {status}</p>\n<p>{about}</p>\n\
          <p><a href=\"/docs\">Documentation of the API</a></p>\n</main>\n</html>\n"
+        ),
+        HTML,
     ))
 }
 
-fn page(html: impl Into<String>) -> Response {
-    let mut response = asset(html, "text/html; charset=utf-8");
+fn page(html: &'static str) -> Response {
+    as_page(asset(html, HTML))
+}
+
+fn as_page(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
     response
 }
 
-fn asset(text: impl Into<String>, content_type: &'static str) -> Response {
-    let mut response = Response::new(text.into().into());
+/// A text of this binary: no copy of it is made.
+fn asset(text: &'static str, content_type: &'static str) -> Response {
+    let mut response = text_of(Bytes::from_static(text.as_bytes()), content_type);
+    response.extensions_mut().insert(OfTheBinary);
+    response
+}
+
+fn text_of(text: impl Into<Body>, content_type: &'static str) -> Response {
+    let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

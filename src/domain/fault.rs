@@ -72,6 +72,29 @@ words! {
     }
 }
 
+/// Faults of one request that are told.
+pub const TOLD_MAX: usize = 50;
+/// Characters of a detail.
+const DETAIL_MAX: usize = 1000;
+/// Characters of a pointer.
+const POINTER_MAX: usize = 300;
+/// Characters of a name in a detail.
+const NAME_MAX: usize = 100;
+
+/// What a request says, as far as it is told again in a detail.
+pub fn quoted(text: &str) -> String {
+    cut(text.to_owned(), NAME_MAX)
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((at, _)) = text.char_indices().nth(most) {
+        text.truncate(at);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
 /// What is wrong with a value, wherever it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
@@ -81,13 +104,14 @@ pub struct Flaw {
 }
 
 impl Flaw {
+    /// A detail that is long is cut: a request may have its own words in it.
     pub fn new(code: FaultCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: cut(detail.into(), DETAIL_MAX) }
     }
 
-    /// The fault that this flaw is at `pointer`.
+    /// The fault that this flaw is at `pointer`, which is cut if it is long.
     pub fn at(self, pointer: impl Into<String>) -> Fault {
-        Fault { pointer: pointer.into(), code: self.code, detail: self.detail }
+        Fault { pointer: cut(pointer.into(), POINTER_MAX), code: self.code, detail: self.detail }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod address;
 pub mod aggregate;
 pub mod alarm;
 pub mod bounded;
+pub mod budget;
 pub mod class;
 pub mod clock;
 pub mod delivery;

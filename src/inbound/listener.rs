@@ -8,11 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Intake, Letter, NotTaken};
 use crate::config;
+use crate::domain::budget::Budget;
+use crate::domain::net;
 use crate::domain::report_kept::ReportSource;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
 use crate::smtp::server::{
-    Answer, Bounds, Callers, Envelope, Memory, Receiver, Service, Shared, Tls, listen, serve, turn_away,
+    Answer, BLOCK, Bounds, Callers, Envelope, Receiver, Service, Shared, Tls, listen, serve, turn_away,
 };
 
 /// Listens on bound sockets.
@@ -51,7 +53,7 @@ impl Listener {
                 name: name.into(),
                 service: Service::Reports,
                 bounds,
-                memory: Memory::new(config.memory.0),
+                memory: Budget::new(config.memory.0, BLOCK),
                 stopping: stopping.clone(),
             },
             callers: Callers::new(config.connections, Some(config.connections_per_address)),
@@ -66,13 +68,23 @@ impl Listener {
     async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let Some(_place) = self.callers.enter(peer.ip()) else { return turn_away(stream).await };
         let tls = self.tls.as_ref().map_or(Tls::None, |tls| Tls::Offered(tls.current()));
-        serve(stream, &mut &*self, &self.shared, tls).await;
+        serve(stream, &mut Session { listener: &self, payer: net::payer(peer.ip()) }, &self.shared, tls).await;
     }
 }
 
-impl Receiver for &Listener {
+/// One session of a sender that nobody knows.
+struct Session<'l> {
+    listener: &'l Listener,
+    payer: u128,
+}
+
+impl Receiver for Session<'_> {
+    fn payer(&self) -> Option<u128> {
+        Some(self.payer)
+    }
+
     async fn rcpt(&mut self, path: &str) -> Answer {
-        match self.intake.inbox(path).await {
+        match self.listener.intake.inbox(path).await {
             Ok(Some(_)) => Answer::new(250, "2.1.5", "ok"),
             Ok(None) => Answer::new(550, "5.1.1", "there is no such address here: reports alone are taken"),
             Err(_) => Answer::new(451, "4.3.0", "try again later"),
@@ -80,7 +92,7 @@ impl Receiver for &Listener {
     }
 
     async fn data(&mut self, envelope: Envelope, message: Vec<u8>) -> Answer {
-        match self.take(&envelope, Arc::new(message)).await {
+        match self.listener.take(&envelope, Arc::new(message)).await {
             Ok(()) => Answer::new(250, "2.0.0", "taken"),
             Err(NotTaken::Unreadable | NotTaken::NotTheirs) => Answer::new(554, "5.6.0", "this is no message"),
             Err(NotTaken::Full) => Answer::new(452, "4.2.2", "too much for the operator: try again later"),

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ingress, Session, proxied};
 use crate::config::{Security, Submission};
+use crate::domain::budget::Budget;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
-use crate::smtp::server::{Bounds, Callers, Memory, Service, Shared, Tls, listen, serve, turn_away};
+use crate::smtp::server::{BLOCK, Bounds, Callers, Service, Shared, Tls, listen, serve, turn_away};
 use crate::telemetry::metrics::GaugeGuard;
 
 /// Longest time until it is known who calls.
@@ -61,7 +62,7 @@ impl Listener {
                 name: name.into(),
                 service: Service::Submission { in_clear: false },
                 bounds,
-                memory: Memory::new(config.memory.0),
+                memory: Budget::new(config.memory.0, BLOCK),
                 stopping: stopping.clone(),
             },
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::clock::{Timestamp, parse_rfc3339};
-use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::fault::{Fault, FaultCode, Flaw, TOLD_MAX, quoted};
 use crate::domain::hint::did_you_mean;
 
 /// An object being read, and the faults found so far.
@@ -227,14 +227,23 @@ impl<'f> Fields<'f> {
     /// Ends the reading: what is left was not asked for.
     pub fn finish(self) {
         for name in self.map.keys() {
+            if self.faults.len() > TOLD_MAX {
+                return;
+            }
             let pointer = self.pointer(name);
             let lower = name.to_ascii_lowercase();
             let alias = ALIASES.iter().find(|(theirs, ours)| *theirs == lower && self.asked.contains(ours));
             let hint = match alias {
                 Some((_, ours)) => format!("; did you mean '{ours}'?"),
+                // What is long is no slip of the pen.
+                None if name.len() > 100 => String::new(),
                 None => did_you_mean(name, self.asked.iter().copied()),
             };
-            self.faults.push(Fault::new(pointer, FaultCode::UnknownField, format!("there is no field '{name}'{hint}")));
+            self.faults.push(Fault::new(
+                pointer,
+                FaultCode::UnknownField,
+                format!("there is no field '{}'{hint}", quoted(name)),
+            ));
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::fault::{Fault, FaultCode, quoted};
 
 /// Values that a body may hold: several times what the largest message needs, and little memory.
 const VALUES_MAX: usize = 100_000;
@@ -51,7 +51,7 @@ fn of_syntax(error: &serde_json::Error, path: &[String]) -> JsonError {
         let detail = "is cut inside a character: a \\ud8xx escape without its other half (RFC 8259 §8.2)";
         return JsonError::Faults(vec![Fault::new(path.concat(), FaultCode::InvalidText, detail)]);
     }
-    let place = path.concat();
+    let place = quoted(&path.concat());
     let place = if place.is_empty() { String::new() } else { format!(", in {place}") };
     JsonError::Malformed(format!("the body is not JSON: {text}{place}"))
 }
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 let mut reading = self.0.borrow_mut();
                 let pointer = reading.path.concat();
                 if reading.faults.len() < FAULTS_MAX && reading.faults.iter().all(|fault| fault.pointer != pointer) {
-                    let detail = format!("'{name}' stands more than once in its object");
+                    let detail = format!("'{}' stands more than once in its object", quoted(&name));
                     reading.faults.push(Fault::new(pointer, FaultCode::DuplicateField, detail));
                 }
             }

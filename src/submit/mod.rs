@@ -18,6 +18,7 @@ mod making;
 mod places;
 mod pools;
 mod quota;
+mod rehearsal;
 mod release;
 mod schedule;
 mod signing;
@@ -162,36 +163,6 @@ impl Door {
             }
             other => other,
         }
-    }
-
-    /// What would become of a request: everything is checked and composed, and nothing is stored.
-    pub async fn rehearse(
-        &self,
-        caller: &Caller,
-        submission: Submission,
-    ) -> Result<Vec<Result<(AcceptedItem, Vec<Rehearsed>), Refusal>>, SubmitError> {
-        let (now, mode) = (self.parts.clock.now(), submission.mode);
-        let mut rehearsed = Vec::with_capacity(submission.items.len());
-        for (index, item) in submission.items.into_iter().enumerate() {
-            let made = match item.wanted {
-                Ok(wanted) => self.make_item(caller, wanted, &Making::rehearsal(shard_of_turn(now), now)).await,
-                Err(faults) => Err(NotMade::Refused(Refusal::Faulty(faults))),
-            };
-            match made {
-                Ok(mut made) => {
-                    let messages = made.iter_mut().map(|made| &mut made.message);
-                    self.mark_suppressed(caller, messages.collect()).await?;
-                    let shown = made.iter().map(|made| Rehearsed::of(&made.message)).collect();
-                    rehearsed.push(Ok((answers::of_item(&making::item_of(made, None).0), shown)));
-                }
-                Err(NotMade::Failed(error)) => return Err(error.into()),
-                Err(NotMade::Refused(refusal)) if mode == Strictness::Strict => {
-                    return Err(SubmitError::Refused(index, refusal));
-                }
-                Err(NotMade::Refused(refusal)) => rehearsed.push(Err(refusal)),
-            }
-        }
-        Ok(rehearsed)
     }
 
     async fn make_and_store(

@@ -40,6 +40,7 @@ mod logs;
 mod mail_clients;
 mod misfortune;
 mod mx;
+mod neighbours;
 mod openapi;
 mod operator;
 mod outbox;

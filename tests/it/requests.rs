@@ -108,8 +108,8 @@ async fn codings_are_words_without_case_and_gzip_has_members() {
 
 #[tokio::test]
 async fn small_bodies_take_little_of_the_memory_for_bodies() {
-    // Room for one body of the largest size and no more.
-    let app = Setup::new().paused().set("http.body_bytes_in_flight", "40MiB").start().await;
+    // Room for two bodies of the largest size and no more.
+    let app = Setup::new().paused().set("http.body_bytes_in_flight", "80MiB").start().await;
     let body = message_to("a@example.net").to_string();
     let head = format!(
         "POST /v1/send HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\

@@ -95,6 +95,7 @@ kinds! {
     Unsettled "/problems/unsettled",
     NoSpamFilter "/problems/no-spam-filter",
     Backlog "/problems/backlog",
+    TooManyAtOnce "/problems/too-many-at-once",
     RateLimited "/problems/rate-limited",
     QuotaExceeded "/problems/quota-exceeded",
     Busy "/problems/busy",

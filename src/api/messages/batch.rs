@@ -16,7 +16,7 @@ use crate::api::page::Params;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
 use crate::domain::access::Scope;
-use crate::domain::fault::{Fault, FaultCode, Flaw};
+use crate::domain::fault::{Fault, FaultCode, Flaw, TOLD_MAX};
 use crate::domain::id::BatchId;
 use crate::request::fields::Fields;
 use crate::request::send::{Context, read};
@@ -114,9 +114,6 @@ fn asked(map: Map<String, Value>, most: usize) -> Result<Asked, Problem> {
     if faults.is_empty() { Ok(Asked { messages, mode }) } else { Err(Problem::validation(faults)) }
 }
 
-/// Faults of a strict batch that are told.
-const FAULTS_MAX: usize = 100;
-
 /// The items of a batch. Of a strict one that has faults, all of them are told at once, unless an item's own key may have an
 /// answer to it.
 fn items(
@@ -143,7 +140,7 @@ fn items(
     if mode == Strictness::Permissive || items.iter().any(|item| item.wanted.is_err() && item.key.is_some()) {
         return Ok(items);
     }
-    let faults = items.iter().filter_map(|item| item.wanted.as_ref().err()).flatten().take(FAULTS_MAX).cloned();
+    let faults = items.iter().filter_map(|item| item.wanted.as_ref().err()).flatten().take(TOLD_MAX + 1).cloned();
     let faults: Vec<_> = faults.collect();
     if faults.is_empty() { Ok(items) } else { Err(Problem::validation(faults)) }
 }

@@ -5,6 +5,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use axum::response::Response;
 
 use crate::api::Shared;
+use crate::api::answer::SetAside;
 use crate::api::auth::Authed;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
@@ -15,6 +16,8 @@ use crate::store::mail::messages::StoredRaw;
 pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;
+    let payer = Some(caller.project.uuid().as_u128());
+    let set_aside = SetAside::for_answer(&api, payer, usize::try_from(message.size).unwrap_or(0))?;
     let bytes = match api.store.load_raw(caller.project, message.id).await? {
         StoredRaw::Kept(bytes) => bytes,
         StoredRaw::NotKept => return Err(Problem::body_not_kept()),
@@ -25,5 +28,5 @@ pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("message/rfc822"));
     headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"message.eml\""));
-    Ok(response)
+    Ok(set_aside.carried_by(response))
 }

@@ -27,6 +27,7 @@ pub enum ProblemKind {
     Unsettled,
     NoSpamFilter,
     Backlog,
+    TooManyAtOnce,
     RateLimited,
     QuotaExceeded,
     Busy,
@@ -35,7 +36,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::MissingScope,
@@ -58,6 +59,7 @@ impl ProblemKind {
         Self::Unsettled,
         Self::NoSpamFilter,
         Self::Backlog,
+        Self::TooManyAtOnce,
         Self::RateLimited,
         Self::QuotaExceeded,
         Self::Busy,
@@ -90,6 +92,7 @@ impl ProblemKind {
             Self::Unsettled => "unsettled",
             Self::NoSpamFilter => "no-spam-filter",
             Self::Backlog => "backlog",
+            Self::TooManyAtOnce => "too-many-at-once",
             Self::RateLimited => "rate-limited",
             Self::QuotaExceeded => "quota-exceeded",
             Self::Busy => "busy",
@@ -118,7 +121,9 @@ impl ProblemKind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Validation | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unsettled | Self::NoSpamFilter => StatusCode::CONFLICT,
-            Self::Backlog | Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Backlog | Self::TooManyAtOnce | Self::RateLimited | Self::QuotaExceeded => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Busy | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -200,6 +205,10 @@ impl ProblemKind {
                 "No spam filter is configured: the operator names one by sandbox.spamassassin or sandbox.rspamd."
             }
             Self::Backlog => "Too many deliveries of this project wait already. Send again after Retry-After.",
+            Self::TooManyAtOnce => {
+                "The project has as much of the service in use at this moment as it may have while others need some: bytes of requests, of \
+                 answers that it has not read yet, or listings. Nothing was taken. Send again after Retry-After, and less at once."
+            }
             Self::RateLimited => {
                 "More messages came in a second than the project or the key may send. Nothing was taken. Send again after \
                  Retry-After; the RateLimit headers of every answer say how much is left."
@@ -244,6 +253,7 @@ impl ProblemKind {
             Self::Unsettled => "Not settled yet",
             Self::NoSpamFilter => "No spam filter",
             Self::Backlog => "Too much is waiting",
+            Self::TooManyAtOnce => "More than a share at once",
             Self::RateLimited => "Too many at once",
             Self::QuotaExceeded => "A quota is used up",
             Self::Busy => "Too much at once",

@@ -11,7 +11,9 @@ use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders};
 use serde::Serialize;
 
 use super::list::EntryView;
+use crate::api::answer::SetAside;
 use crate::api::auth::Authed;
+use crate::api::body::LARGE;
 use crate::api::page::PathId;
 use crate::api::problem::Problem;
 use crate::api::{Shared, ok_json};
@@ -64,14 +66,20 @@ struct AttachmentView<'m> {
 pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let id = RecipientId::parse(&id).ok_or_else(Problem::not_found)?;
+    let size = api.store.measure_sandbox(caller.project, id).await?.ok_or_else(Problem::not_found)?;
+    // The source and what is in it, each once.
+    let payer = Some(caller.project.uuid().as_u128());
+    let set_aside = SetAside::for_answer(&api, payer, size * 5 / 2)?;
+    // Several times as much while it is made.
+    let _turn = if size > LARGE { api.making.acquire().await.ok() } else { None };
     let (entry, raw) =
         api.store.find_sandbox(caller.project, caller.sees_only(), id).await?.ok_or_else(Problem::not_found)?;
     let message = MessageParser::default().parse(bounded(&raw));
-    Ok(ok_json(&ContentView {
+    Ok(set_aside.carried_by(ok_json(&ContentView {
         entry: EntryView::of(&entry),
         parts: message.as_ref().map(PartsView::of),
         source: String::from_utf8_lossy(&raw),
-    }))
+    })))
 }
 
 impl<'m> PartsView<'m> {

@@ -1,5 +1,7 @@
 //! `POST /v1/suppressions/check`
 
+use std::collections::{HashMap, HashSet};
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
@@ -46,9 +48,16 @@ pub async fn check(State(api): Shared, authed: Authed, body: UnreadBody) -> Resu
     distinct.dedup();
     let found = api.suppressions.find(caller.project, Some(caller.mode), &distinct).await?;
     let stops = |entry: &Suppression| entry.scope.covers(tags.iter().map(String::as_str), stream.as_deref());
-    let checked = addresses.iter().map(|address| {
-        let entries =
-            || found.iter().filter(|entry| entry.address == *address || entry.address == domain_form(address));
+    let mut by_address: HashMap<&str, Vec<&Suppression>> = HashMap::new();
+    for entry in &found {
+        by_address.entry(&entry.address).or_default().push(entry);
+    }
+    // One that is named twice is answered once.
+    let mut answered = HashSet::new();
+    let checked = addresses.iter().filter(|address| answered.insert(address.as_str())).map(|address| {
+        let of_domain = domain_form(address);
+        let of = |form: &str| by_address.get(form).map(Vec::as_slice).unwrap_or_default().iter().copied();
+        let entries = || of(address).chain(of(&of_domain).filter(|_| of_domain != *address));
         CheckView {
             email: address,
             suppressed: entries().any(stops),

@@ -6,6 +6,7 @@ use super::known_events;
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::domain::access::Caller;
+use crate::domain::draft::Tag;
 use crate::domain::event::EventType;
 use crate::domain::fault::{Fault, FaultCode};
 use crate::domain::webhook::{EndpointMode, PayloadForm};
@@ -41,10 +42,9 @@ impl Change {
         }
         let events = fields.strings("events", LIST_MAX);
         check_events(&mut fields, events.as_deref());
-        let tags = fields.strings("tags", LIST_MAX);
-        if tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag.contains('\0'))) {
-            fields.fault("tags", FaultCode::ControlCharacter, "must not hold a NUL");
-        }
+        // Such as messages have: no other could fit.
+        let tags = fields.parsed_strings("tags", LIST_MAX, Tag::parse);
+        let tags = tags.map(|tags| tags.iter().map(|tag| tag.as_str().to_owned()).collect());
         let description = fields.string("description");
         if description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION_MAX || text.contains('\0')) {
             fields.fault(

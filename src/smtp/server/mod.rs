@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use callers::{Callers, listen, turn_away};
 pub use commands::{Asked, Hold};
-pub use memory::Memory;
 pub use sasl::Credentials;
 pub use session::serve;
 
+use crate::domain::budget::Budget;
 use crate::domain::clock::Timestamp;
 
 /// What a session may take.
@@ -80,7 +80,7 @@ pub struct Shared {
     pub service: Service,
     pub bounds: Bounds,
     /// What messages hold.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<Budget>,
     /// Falls when the service stops: sessions end at their next command.
     pub stopping: CancellationToken,
 }

@@ -2,10 +2,10 @@
 
 use tokio::time::{Instant, timeout_at};
 
-use super::memory::Held;
-use super::reader::{Body, Broken, Memory};
+use super::reader::{Body, Broken};
 use super::session::{Next, Session, Stream, with_stream};
 use super::{Answer, Envelope, Receiver, Service};
+use crate::domain::budget::Held;
 
 /// Chunks that have come, of a message that has not ended.
 pub struct Chunks {
@@ -152,7 +152,7 @@ impl Chunks {
         if self.refused.is_some() {
             return;
         }
-        if self.memory.grow_to(self.body.len() + octets.len()) {
+        if self.memory.grow_to(self.body.len() + octets.len()).is_ok() {
             self.body.extend_from_slice(octets);
         } else {
             self.refuse(no_room());

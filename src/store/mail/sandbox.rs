@@ -182,6 +182,31 @@ impl Store {
         }
     }
 
+    /// Bytes of the message of a copy.
+    pub async fn measure_sandbox(&self, project: ProjectId, id: RecipientId) -> Result<Option<usize>, StoreError> {
+        for shard in [Some(id.shard()), None] {
+            let size = on_pool!(
+                self,
+                "sandbox.measure",
+                conn,
+                sqlx::query_scalar!(
+                    r#"
+                    SELECT m.size FROM sandbox_messages s JOIN messages m ON m.shard = s.shard AND m.id = s.message_id
+                    WHERE ($3::int IS NULL OR s.shard = $3) AND s.project_id = $1 AND s.id = $2
+                    "#,
+                    project.uuid(),
+                    id.uuid(),
+                    shard.map(Shard::value),
+                )
+                .fetch_optional(conn)
+            )?;
+            if let Some(size) = size {
+                return Ok(Some(usize::try_from(size).unwrap_or(0)));
+            }
+        }
+        Ok(None)
+    }
+
     async fn find_sandbox_in(
         &self,
         project: ProjectId,

@@ -180,7 +180,11 @@ impl App {
 
     /// Sends with the live key; gives the message's id.
     pub async fn send(&self, message: &Value) -> String {
-        let answer = self.post("/v1/send", message).await;
+        self.send_as(&self.live, message).await
+    }
+
+    pub async fn send_as(&self, key: &str, message: &Value) -> String {
+        let answer = self.call_as(key, "POST", "/v1/send", &[], message.to_string().into_bytes()).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
         answer.json()["id"].as_str().unwrap().to_owned()
     }
