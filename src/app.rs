@@ -1,6 +1,7 @@
 //! The composition root: the only room that sees all others. It builds, starts and stops; it decides
 //! nothing about mail.
 
+mod http;
 mod intake;
 mod keeping;
 mod plan;
@@ -14,34 +15,26 @@ pub use plan::{Plan, Role};
 pub use running::Ended;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
-use crate::api::{self, Api};
-use crate::auth::{Auth, JwtKeys};
-use crate::compat;
 use crate::config::{Config, Webhooks};
-use crate::console;
 use crate::deliver::{
     Courier, CourierParts, Deliverer, Fleet, Holder, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
 };
-use crate::domain::budget::Budget;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
 use crate::identity::{DomainParts, Domains};
-use crate::inbound::Intake;
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, TrafficPolicy};
-use crate::sealing::Sealer;
 use crate::shutdown::Shutdown;
-use crate::spam::SpamFilter;
 use crate::store::{Store, StoreClock, StoreError};
+use crate::submit::Door;
 use crate::submit::templates::Templates;
-use crate::submit::{Backlog, Door, DoorParts, Quotas, Writer, WriterParts};
 use crate::suppress::Suppressions;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::Tokens;
@@ -67,6 +60,8 @@ pub struct Service {
     pub submission: Vec<SocketAddr>,
     /// Where reports are taken.
     pub inbound: Vec<SocketAddr>,
+    /// Where operators' tools ask, in order of `http.admin_listen`.
+    pub admin: Vec<SocketAddr>,
     traffic: Arc<TrafficPolicy>,
     pub store: Store,
     /// Takes messages in, as the HTTP API does.
@@ -134,7 +129,9 @@ impl Service {
         shutdown.keep("the traffic policy", Arc::clone(&common.traffic).follow(common.store.clone(), shutdown.clone()));
         shutdown.keep("the suppressions", Arc::clone(&common.suppressions).follow(shutdown.clone()));
         let intake = common.make_intake(&config);
-        let (door, auth) = common.start_http(&config, plan, (listener, Arc::clone(&intake)), &shutdown)?;
+        let admin = http::bind_admin(&config).await?;
+        let admin_addresses = admin.iter().map(|(address, _)| *address).collect();
+        let (door, auth) = common.start_http(&config, plan, (listener, admin), Arc::clone(&intake), &shutdown)?;
         let submission = if plan.roles.contains(&Role::Submission) {
             Box::pin(common.start_submission(&config, &plan.roles, (&door, auth), &shutdown)).await?
         } else {
@@ -158,7 +155,19 @@ impl Service {
         let (store, metrics, traffic) =
             (common.store.clone(), Arc::clone(&common.metrics), Arc::clone(&common.traffic));
         let ends = shutdown.end_on_drop();
-        Ok(Self { address, submission, inbound, traffic, store, door, metrics, shutdown, config, _ends: ends })
+        Ok(Self {
+            address,
+            submission,
+            inbound,
+            admin: admin_addresses,
+            traffic,
+            store,
+            door,
+            metrics,
+            shutdown,
+            config,
+            _ends: ends,
+        })
     }
 }
 
@@ -224,95 +233,6 @@ impl Common {
             templates,
             handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
         })
-    }
-
-    fn start_http(
-        &self,
-        config: &Config,
-        plan: &Plan,
-        (listener, intake): (TcpListener, Arc<Intake>),
-        shutdown: &Shutdown,
-    ) -> Result<(Arc<Door>, Arc<Auth>), StartError> {
-        let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
-        let sealer = Sealer::configured(&config.secrets).map_err(StartError::Config)?.map(Arc::new);
-        let backlog = Arc::new(Backlog::new(&config.limits));
-        shutdown.keep(
-            "the census",
-            Arc::clone(&backlog).keep_counting(self.store.clone(), Arc::clone(&self.metrics), shutdown.clone()),
-        );
-        let quotas = Arc::new(Quotas::new(self.store.clone(), Arc::clone(&self.clock), self.handover.owner));
-        if plan.roles.contains(&Role::Api) || plan.roles.contains(&Role::Submission) {
-            shutdown.keep("the quotas", Arc::clone(&quotas).keep(shutdown.clone()));
-        }
-        let parts = WriterParts {
-            backlog: Arc::clone(&backlog),
-            handover: Arc::clone(&self.handover),
-            events: Arc::clone(&self.events),
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-        };
-        let writer = Writer::start(&self.store, &config.database, &parts, shutdown);
-        let parts = DoorParts {
-            store: self.store.clone(),
-            writer,
-            backlog,
-            quotas: Arc::clone(&quotas),
-            traffic: Arc::clone(&self.traffic),
-            suppressions: Arc::clone(&self.suppressions),
-            tokens: Arc::clone(&self.tokens),
-            router: Arc::clone(&self.router),
-            // Nobody but this machine reads mail that does not leave it.
-            local_url: format!("http://{}", config.http.listen.0).into(),
-            clock: Arc::clone(&self.clock),
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-        };
-        let door = Arc::new(Door::new(config, parts));
-        shutdown.keep("the pools of domains", Arc::clone(&door.pools).keep(shutdown.clone()));
-        let auth = Arc::new(Auth::new(self.store.clone(), jwt, config.auth.cache.0, sealer));
-        let recaller = self.recaller();
-        if plan.roles.contains(&Role::Delivery) && !plan.paused {
-            shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
-        }
-        let api = Api {
-            templates: Arc::clone(&self.templates),
-            domains: Arc::clone(&self.domains),
-            intake,
-            requires_verified_domain: config.delivery.require_verified_domain,
-            recaller,
-            door: Arc::clone(&door),
-            auth: Arc::clone(&auth),
-            router: Arc::clone(&self.router),
-            suppressions: Arc::clone(&self.suppressions),
-            webhooks: self.client(config),
-            quotas,
-            store: self.store.clone(),
-            limits: config.limits.clone(),
-            retention: config.retention.clone(),
-            http: config.http.clone(),
-            clock: Arc::clone(&self.clock),
-            rng: Arc::clone(&self.rng),
-            metrics: Arc::clone(&self.metrics),
-            bodies: Budget::new(config.http.body_bytes_in_flight.0, 1 << 10),
-            answers: Budget::new(config.http.answer_bytes_in_flight.0, 1 << 10),
-            making: Semaphore::new(1),
-            waiting: Semaphore::new(64),
-            testing: Arc::default(),
-            spam_filter: SpamFilter::configured(&config.sandbox, &self.tls),
-            spam_checks: Semaphore::new(4),
-        };
-        let (api, is_whole) = (Arc::new(api), plan.roles.contains(&Role::Api));
-        let mut router = api::router(Arc::clone(&api), console::pages(), is_whole);
-        if is_whole {
-            router = compat::with_dialects(router, &api, &config.compat.dialects.0);
-        }
-        let metrics = Arc::clone(&self.metrics);
-        let rng = Arc::clone(&self.rng);
-        shutdown.keep(
-            "the listener",
-            api::listener::serve(listener, router, config.http.clone(), metrics, rng, shutdown.clone()),
-        );
-        Ok((door, auth))
     }
 
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {

@@ -30,6 +30,7 @@ pub mod domain;
 
 pub mod ambient;
 pub mod config;
+mod descriptors;
 mod sealing;
 mod shutdown;
 pub mod telemetry;

@@ -4,13 +4,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Nothing of the first request has come.
 const NEW: u8 = 0;
@@ -22,22 +22,39 @@ const HEAD: u8 = 2;
 const REQUEST: u8 = 3;
 
 /// What a connection is at.
-#[derive(Debug, Clone, Default)]
-pub struct Phase(Arc<AtomicU8>);
+#[derive(Debug, Clone)]
+pub struct Phase {
+    state: Arc<AtomicU8>,
+    /// Since when nothing is asked for.
+    idle: Arc<Mutex<Instant>>,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self { state: Arc::default(), idle: Arc::new(Mutex::new(Instant::now())) }
+    }
+}
 
 impl Phase {
     /// A head is complete, and its request goes to its handler.
     pub fn begin(&self) {
-        self.0.store(REQUEST, Ordering::Release);
+        self.state.store(REQUEST, Ordering::Release);
     }
 
     /// The handler has answered.
     pub fn end(&self) {
-        self.0.store(IDLE, Ordering::Release);
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.state.store(IDLE, Ordering::Release);
     }
 
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Since when the connection asks for nothing, or has not said all that it asks; `None`: a request is in hand.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let idle = *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.get() != REQUEST).then_some(idle)
     }
 }
 
@@ -101,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Conversation<S> {
             Poll::Ready(Ok(())) => {
                 // The deadline of a head runs from its first byte.
                 if buffer.filled().len() > before && matches!(self.phase.get(), NEW | IDLE) {
-                    self.phase.0.store(HEAD, Ordering::Release);
+                    self.phase.state.store(HEAD, Ordering::Release);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -171,7 +188,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conversation<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::Instant;
 
     use super::*;
 

@@ -17,9 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::conversation::{Conversation, Phase, Refuse, Spans};
+use super::guests::Guests;
 use super::peer::Peer;
 use super::problem::{self, Problem};
 use super::write_timeout::WriteTimeout;
@@ -83,6 +84,26 @@ impl Drop for Watched {
     }
 }
 
+/// A place for one who has come. When there is none, one who asks for nothing leaves. `None`: the service is stopping.
+async fn place(
+    places: &Arc<Semaphore>,
+    guests: &Guests,
+    shutdown: &Shutdown,
+) -> Option<Result<OwnedSemaphorePermit, AcquireError>> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Some(Ok(place));
+    }
+    loop {
+        guests.make_room();
+        tokio::select! {
+            () = shutdown.soft.cancelled() => return None,
+            place = Arc::clone(places).acquire_owned() => return Some(place),
+            // Those who were at work then may be idle by now.
+            () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+        }
+    }
+}
+
 /// Serves until the soft token falls and every request in hand is answered.
 pub async fn serve(
     listener: TcpListener,
@@ -95,15 +116,11 @@ pub async fn serve(
     let spans = Spans { head: config.header_timeout.0, idle: config.keep_alive.0 };
     let refusing = Arc::clone(&rng);
     let refuse: Refuse = Arc::new(move |status| problem::refusal(status, &*refusing));
-    let places = Arc::new(Semaphore::new(config.connections));
+    let (places, guests) = (Arc::new(Semaphore::new(config.connections)), Arc::<Guests>::default());
     let graceful = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_MAX);
     loop {
-        let place = tokio::select! {
-            () = shutdown.soft.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
         let accepted = tokio::select! {
             () = shutdown.soft.cancelled() => break,
             accepted = listener.accept() => accepted,
@@ -116,14 +133,16 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(place) = place(&places, &guests, &shutdown).await else { break };
         // An answer is one write; waiting to fill a segment only delays it.
         let _ = stream.set_nodelay(true);
         let phase = Phase::default();
         let stream = WriteTimeout::new(stream, config.write_timeout.0);
         let stream = Conversation::new(stream, phase.clone(), spans, Arc::clone(&refuse));
         let (service, rng) = (TowerToHyperService::new(router.clone()), Arc::clone(&rng));
+        let beginning = phase.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            let phase = phase.clone();
+            let phase = beginning.clone();
             phase.begin();
             request.extensions_mut().insert(peer);
             let refused = unfit(&request).map(|problem| problem::alone(problem, &*rng));
@@ -138,13 +157,17 @@ pub async fn serve(
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
+        let guest = guests.enter(peer.0, phase);
         let metrics = Arc::clone(&metrics);
         shutdown.spawn(async move {
             metrics.http_connections.inc();
             // Clients go away in the middle of things; that is theirs to know.
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = guest.leave.notified() => {}
+            }
             metrics.http_connections.dec();
-            drop(place);
+            drop((guest, place));
         });
     }
     drop(listener);

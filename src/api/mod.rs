@@ -12,6 +12,7 @@ mod conversation;
 mod domain_pools;
 mod domains;
 mod erasures;
+mod guests;
 mod inbound;
 mod keys;
 mod links;
@@ -282,13 +283,32 @@ fn is_operational(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz" | "/metrics")
 }
 
-/// The router: the routes and the pages of `console`, with what every answer carries. Without `whole` it
-/// has the operators' routes only.
-pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Router {
-    let pages = if whole { links::routes(pages) } else { Router::new() };
-    let router = routes().into_iter().filter(|(_, path, _)| whole || is_operational(path)).fold(
-        pages,
-        |router, (method, path, handler)| {
+/// What a router has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All routes and the pages.
+    Whole,
+    /// All of it but the metrics, which are served elsewhere.
+    WithoutMetrics,
+    /// What operators' tools ask for.
+    Operations,
+}
+
+impl Part {
+    fn has(self, path: &str) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::WithoutMetrics => path != "/metrics",
+            Self::Operations => is_operational(path),
+        }
+    }
+}
+
+/// The router: the routes and the pages of `console`, with what every answer carries.
+pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, part: Part) -> Router {
+    let pages = if part == Part::Operations { Router::new() } else { links::routes(pages) };
+    let router =
+        routes().into_iter().filter(|(_, path, _)| part.has(path)).fold(pages, |router, (method, path, handler)| {
             // What operators' tools ask for, and a file, mean the same with anything behind the question mark.
             let is_strict = path.starts_with("/v1/") && !reads_query(method, path);
             let handler = if is_strict { handler.layer(middleware::from_fn(without_query)) } else { handler };
@@ -297,8 +317,7 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, whole: bool) -> Rou
             let tell = middleware::from_fn_with_state(Arc::clone(&api), rate_limit::tell);
             let handler = if is_limited { handler.layer(tell) } else { handler };
             router.route(path, handler)
-        },
-    );
+        });
     let router = router
         .fallback(|method: Method, uri: Uri| async move { Problem::no_route(&method, uri.path()) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {

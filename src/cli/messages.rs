@@ -207,7 +207,11 @@ pub async fn why(args: StatusArgs, config: &Config) -> Result<ExitCode, CommandE
 }
 
 pub async fn healthcheck(connection: Connection, config: &Config) -> Result<ExitCode, CommandError> {
-    let service = connection.read(config);
+    let is_named = connection.url.is_some();
+    let mut service = connection.read(config);
+    if let Some(admin) = config.http.admin_listen.0.first().filter(|_| !is_named) {
+        service.url = format!("http://{admin}");
+    }
     let answer = call(&service, "/readyz", None).await?;
     if answer.status == 200 { Ok(ExitCode::SUCCESS) } else { refused(&service, &answer) }
 }

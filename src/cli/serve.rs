@@ -10,6 +10,7 @@ use super::{observe, require_database};
 use crate::ambient::{SystemRng, store_clock};
 use crate::app::{Ended, Plan, Role, Service};
 use crate::config::Config;
+use crate::descriptors;
 use crate::telemetry::metrics::Metrics;
 use crate::terminal::{CommandError, Signals, out};
 
@@ -32,6 +33,9 @@ pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CommandErr
     let service = start(config, &plan, metrics).await?;
     // A supervisor that has gone is no reason to stop serving.
     let mut lines = format!("listening on http://{}", service.address);
+    for address in &service.admin {
+        lines.push_str(&format!("\noperators on http://{address}"));
+    }
     for address in &service.submission {
         lines.push_str(&format!("\nsubmission on {address}"));
     }
@@ -42,7 +46,12 @@ pub async fn run(args: ServeArgs, config: Config) -> Result<ExitCode, CommandErr
 }
 
 /// Starts a service, installing what the process needs once.
-pub(super) async fn start(config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CommandError> {
+pub(super) async fn start(mut config: Config, plan: &Plan, metrics: Arc<Metrics>) -> Result<Service, CommandError> {
+    if let Some(limit) = descriptors::raise() {
+        for (setting, wanted, part) in descriptors::fit(&mut config, limit).map_err(CommandError)? {
+            tracing::warn!(setting, wanted, part, limit, "this machine allows fewer descriptors: less is let in");
+        }
+    }
     let starting = Service::start(config, plan, metrics, store_clock(), Arc::new(SystemRng));
     Box::pin(starting).await.map_err(CommandError::new)
 }

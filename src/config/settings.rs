@@ -70,8 +70,9 @@ settings! {
     }
     http: Http {
         listen: Listen = Listen(SocketAddr::from(([127, 0, 0, 1], 8080))), "Address of the API, `/metrics` and the console.";
+        admin_listen: List<SocketAddr> = List(Vec::new()), "Addresses for operators alone, with commas between: `/metrics`, `/healthz` and `/readyz` are served there, with connections of their own, and `/metrics` is not on `http.listen` then. Empty: none.";
         public_url: String = String::new(), "Public address of this service, such as `https://mail.example.net`, by a proxy with a certificate: links to unsubscribe, and those that are counted, lead there. Empty: live mail has none.";
-        connections: usize = 1024, "Most open connections; further ones wait to be accepted.";
+        connections: usize = 1024, "Most open connections. Further ones take the place of those that have asked for nothing for longest.";
         header_timeout: Span = secs(10), "Longest time for a request's head.";
         keep_alive: Span = secs(90), "How long a connection without a request stays open: longer than the proxies before it keep theirs.";
         body_timeout: Span = secs(60), "Longest time for a request's body.";
@@ -126,6 +127,7 @@ settings! {
         uncertain_tries: usize = 5, "Tries of one delivery whose reply to the final dot was lost; after the last one it is `bounced` with the class `uncertain`, since each may have made a copy.";
         lifetime: Span = Span(Duration::from_hours(72)), "After this a message without `expires_at` expires.";
         concurrency: usize = 4096, "Most deliveries in hand at once; most of them wait for a session. One next hop has at most a third of them, one project half.";
+        connections: usize = 4096, "Most SMTP connections at once, to all next hops, those that are kept idle among them.";
         sessions: usize = 20, "Most SMTP sessions to one next hop.";
         messages_per_session: usize = 100, "Messages on one SMTP session before it is closed.";
         session_idle: Span = secs(10), "How long an idle SMTP session is kept.";

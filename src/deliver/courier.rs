@@ -55,7 +55,8 @@ impl Courier {
     pub fn new(config: &Config, parts: CourierParts) -> Self {
         let delivery = &config.delivery;
         let pauses = Pauses { first: delivery.pause.0, longest: delivery.pause_max.0 };
-        let lanes = Lanes::new(parts.router.traffic.plan(), pauses, delivery.bytes_in_flight.0 >> 10);
+        let lanes =
+            Lanes::new(parts.router.traffic.plan(), pauses, (delivery.bytes_in_flight.0 >> 10, delivery.connections));
         Self {
             lanes: Arc::new(lanes),
             sources: Arc::new(Sources::new(hello_name(&delivery.hello))),

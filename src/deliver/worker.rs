@@ -92,8 +92,13 @@ impl Deliverer {
     /// back, or for a warm-up that has room after all.
     async fn sweep(self: Arc<Self>, shutdown: Shutdown) {
         let mut connection = self.store.connection();
-        while shutdown.pause(SWEEP).await {
-            self.courier.lanes.sweep(false).await;
+        loop {
+            let is_wanted = tokio::select! {
+                goes_on = shutdown.pause(SWEEP) => if goes_on { false } else { break },
+                // A connection that is needed goes before those that may be.
+                () = self.courier.lanes.wanted() => true,
+            };
+            self.courier.lanes.sweep(is_wanted).await;
             if let Err(error) = self.recall(&mut connection).await {
                 tracing::debug!(%error, "what waits for a budget waits out its time");
             }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 /// Every room in the order of `lib.rs`, and the rooms that it may use. `*`: the composition root.
-const ROOMS: [(&str, &[&str]); 41] = [
+const ROOMS: [(&str, &[&str]); 42] = [
     ("domain", &[]),
     ("ambient", &["domain", "store"]),
     ("config", &["domain"]),
+    ("descriptors", &["config"]),
     ("telemetry", &["config"]),
     ("shutdown", &[]),
     ("sealing", &["domain", "config"]),
@@ -122,6 +123,7 @@ const ROOMS: [(&str, &[&str]); 41] = [
             "domain",
             "ambient",
             "config",
+            "descriptors",
             "telemetry",
             "store",
             "auth",
@@ -144,7 +146,7 @@ const ROOMS: [(&str, &[&str]); 41] = [
 ];
 
 /// Crates that belong to rooms.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("sqlx", &["store"]),
     ("axum", &["api", "console", "compat"]),
     ("lettre", &["compose"]),
@@ -152,6 +154,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("hickory_resolver", &["net"]),
     ("jsonwebtoken", &["auth"]),
     ("csv", &["suppress"]),
+    ("rustix", &["descriptors"]),
     ("dns_update", &["identity"]),
 ];
 

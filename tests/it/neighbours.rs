@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::support::app::{App, Setup, message_to};
 use crate::support::database::Database;
 use crate::support::http::Client;
-use crate::support::process::{Server, create_key};
+use crate::support::process::{Server, command, create_key};
 use crate::support::within;
 
 /// The head of a request with a body.
@@ -249,6 +249,83 @@ async fn hostile_connections_neither_slow_accepts_nor_fill_the_memory() {
     );
     std::fs::write(std::env::temp_dir().join("mailwright-hostile-connections"), &figure).unwrap();
     assert!(p99 <= std::time::Duration::from_secs(1) && most - before <= 256, "{figure}");
+    server.kill().await;
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_for_who_comes() {
+    let app = Setup::new().set("http.connections", 20).set("http.admin_listen", "127.0.0.1:0").start().await;
+    let mut kept = TcpStream::connect(app.address).await.unwrap();
+    let mut ask = async || {
+        let request = format!("GET /v1/limits HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", app.live);
+        kept.write_all(request.as_bytes()).await?;
+        let mut answer = vec![0; 4096];
+        kept.read(&mut answer).await.map(|count| answer[..count].starts_with(b"HTTP/1.1 200"))
+    };
+    assert!(ask().await.unwrap());
+    let mut idle = Vec::new();
+    for n in 0..100 {
+        // From the address of everybody here, and from another.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+        let mut stream = within("a connection", socket.connect(app.address)).await.unwrap();
+        stream.write_all(if n % 2 == 0 { b"GET /" } else { b"" }).await.unwrap();
+        idle.push(stream);
+        if n % 10 == 0 {
+            app.send(&message_to(&format!("r{n}@example.net"))).await;
+        }
+    }
+    assert!(ask().await.unwrap(), "a flood from one address closes no connection of another");
+    // What operators ask for has connections of its own, and the metrics are nowhere else.
+    let asked = async |address: std::net::SocketAddr, path: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", app.live);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        status(&mut stream).await
+    };
+    for (path, here, there) in [
+        ("/healthz", "200", "200"),
+        ("/readyz", "200", "200"),
+        ("/metrics", "200", "404"),
+        ("/v1/limits", "404", "200"),
+        ("/console/inbox", "404", "200"),
+    ] {
+        let answered = (asked(app.service.admin[0], path).await, asked(app.address, path).await);
+        assert_eq!((&*answered.0, &*answered.1), (here, there), "{path}");
+    }
+}
+
+/// Starts with so many descriptors at most.
+async fn server_with_descriptors(url: &str, limit: usize, settings: &str) -> Server {
+    let usual = command(url, &[]);
+    let mut limited = tokio::process::Command::new("bash");
+    limited.env_clear().envs(usual.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let binary = env!("CARGO_BIN_EXE_mailwright");
+    let script = format!("ulimit -n {limit}; exec {binary} serve --set http.listen=127.0.0.1:0 {settings}");
+    limited.args(["-c", &script]).kill_on_drop(true);
+    Server::from_command(limited).await
+}
+
+#[tokio::test]
+async fn with_1024_descriptors_and_1500_idle_connections_mail_is_taken_and_delivered() {
+    let database = Database::new().await;
+    let sink = crate::support::sink::Sink::start().await;
+    let key = create_key(&database.url, "shop", "live", "send").await;
+    let settings = format!("--set delivery.route='smtp://{}?tls=none' --set http.header_timeout=1h", sink.address);
+    let server = server_with_descriptors(&database.url, 1024, &settings).await;
+    let mut idle = Vec::new();
+    for _ in 0..1500 {
+        idle.push(TcpStream::connect(&server.address).await.unwrap());
+    }
+    let mut client = Client::new(&server.address);
+    for n in 0..100 {
+        let headers = [("authorization", &*format!("Bearer {key}")), ("content-type", "application/json")];
+        let body = message_to(&format!("r{n}@example.net")).to_string().into_bytes();
+        let answer = within("an answer", client.request("POST", "/v1/send", &headers, body)).await.unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    sink.until_taken(100).await;
+    database.until_count("SELECT count(*) FROM recipients WHERE status = 'delivered' AND attempts = 1", 100).await;
     server.kill().await;
 }
 

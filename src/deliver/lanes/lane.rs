@@ -24,7 +24,7 @@ use crate::domain::shard::Shard;
 use crate::domain::target::Target;
 use crate::queue::Gate;
 use crate::shaping::{Limits, Rate};
-use crate::smtp::client::connection::{Connections, Counted};
+use crate::smtp::client::connection::{Connections, Counted, Sockets};
 use crate::smtp::client::session::Session;
 
 /// Maximum number of waiters inspected for a follower.
@@ -56,6 +56,7 @@ pub struct Lane {
     pub provider: Option<String>,
     state: Mutex<State>,
     connections: Connections,
+    sockets: Arc<Sockets>,
     /// KiB of messages that were read back for it and may be held, by those who have a slot.
     pub memory: Arc<Semaphore>,
     /// The same for those who wait for one: what they hold does not stop those who have a slot.
@@ -118,7 +119,13 @@ pub struct Slot {
 pub struct Follower(oneshot::Sender<Grant>);
 
 impl Lane {
-    pub fn new(key: LaneKey, provider: Option<String>, control: Control, version: u64, kib: usize) -> Self {
+    pub fn new(
+        key: LaneKey,
+        provider: Option<String>,
+        control: Control,
+        version: u64,
+        (sockets, kib): (Arc<Sockets>, usize),
+    ) -> Self {
         let state = State {
             control,
             waiting: Turns::default(),
@@ -135,6 +142,7 @@ impl Lane {
             provider,
             state: Mutex::new(state),
             connections: Connections::default(),
+            sockets,
             memory: memory(),
             memory_ahead: memory(),
         }
@@ -363,6 +371,7 @@ impl Slot {
                 }
             }
         };
+        let counted = counted.with(self.lane.sockets.one().await);
         loop {
             let now = Instant::now();
             let at = self.lane.state().control.connect_at(now);

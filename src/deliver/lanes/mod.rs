@@ -26,6 +26,7 @@ use crate::domain::shard::Shard;
 use crate::domain::target::SYSTEM_SOURCE;
 use crate::routing::{PolicySnapshot, RoutePlan};
 use crate::shaping::NextHop;
+use crate::smtp::client::connection::Sockets;
 
 /// A lane's part of the memory for messages: one slow destination cannot hold it all.
 const MEMORY_SHARE: usize = 4;
@@ -41,6 +42,7 @@ pub struct Lanes {
     /// KiB of messages that all lanes may hold at once.
     kib: usize,
     memory: Arc<Semaphore>,
+    sockets: Arc<Sockets>,
 }
 
 struct State {
@@ -56,10 +58,11 @@ struct State {
 pub type Memory = Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
 
 impl Lanes {
-    /// All lanes together hold at most `kib` KiB of messages.
-    pub fn new(plan: Arc<PolicySnapshot>, pauses: Pauses, kib: usize) -> Self {
+    /// All lanes together hold at most `kib` KiB of messages, and so many connections.
+    pub fn new(plan: Arc<PolicySnapshot>, pauses: Pauses, (kib, connections): (usize, usize)) -> Self {
         let state = State { by_key: HashMap::new(), share: ProcessShare::ALONE, plan, is_draining: false, version: 0 };
-        Self { state: Mutex::new(state), pauses, kib, memory: Arc::new(Semaphore::new(kib)) }
+        let (memory, sockets) = (Arc::new(Semaphore::new(kib)), Sockets::new(connections));
+        Self { state: Mutex::new(state), pauses, kib, memory, sockets }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,7 +95,13 @@ impl Lanes {
         let is_trusted = routed.resolution.is_none();
         let limits = plan.shaping.limits(hop);
         let control = Control::new(limits, share, self.pauses, hasher.finish(), is_trusted, Instant::now());
-        let lane = Arc::new(Lane::new(key.clone(), routed.provider.clone(), control, version, self.kib / MEMORY_SHARE));
+        let lane = Arc::new(Lane::new(
+            key.clone(),
+            routed.provider.clone(),
+            control,
+            version,
+            (Arc::clone(&self.sockets), self.kib / MEMORY_SHARE),
+        ));
         if state.is_draining {
             lane.drain();
         }
@@ -188,6 +197,11 @@ impl Lanes {
         // One that somebody is about to use is not forgotten.
         let is_kept = |lane: &Arc<Lane>| Arc::strong_count(lane) > 1 || !lane.is_forgettable(FORGET);
         self.state().by_key.retain(|_, lane| is_kept(lane));
+    }
+
+    /// Waits until a connection is wanted and none is left.
+    pub async fn wanted(&self) {
+        self.sockets.wanted.notified().await;
     }
 
     /// How the lanes stand that are not simply open.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::IntGauge;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::telemetry::metrics::GaugeGuard;
 
@@ -15,6 +15,29 @@ pub struct Connections {
     pub closed: Arc<Notify>,
 }
 
+/// All connections of the process, bounded in number: a bell rings when one is wanted and none is free.
+#[derive(Debug)]
+pub struct Sockets {
+    free: Arc<Semaphore>,
+    pub wanted: Notify,
+}
+
+impl Sockets {
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { free: Arc::new(Semaphore::new(most)), wanted: Notify::new() })
+    }
+
+    /// Waits for one; `None`: never, since there are none.
+    pub async fn one(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(one) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(one);
+        }
+        // Those that are kept idle are closed for it.
+        self.wanted.notify_one();
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
 impl Connections {
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
@@ -23,7 +46,7 @@ impl Connections {
     /// Counts one more connection. The caller checks the limit, and must not let two tasks do so at once.
     pub fn add(&self) -> Counted {
         self.count.fetch_add(1, Ordering::AcqRel);
-        Counted { of: self.clone() }
+        Counted { of: self.clone(), socket: None }
     }
 }
 
@@ -31,10 +54,23 @@ impl Connections {
 #[derive(Debug)]
 pub struct Counted {
     of: Connections,
+    socket: Option<OwnedSemaphorePermit>,
+}
+
+impl Counted {
+    /// Holds one of the process's sockets as well.
+    #[must_use]
+    pub fn with(self, socket: Option<OwnedSemaphorePermit>) -> Self {
+        // A temporary of its parts would count it twice.
+        let mut counted = self;
+        counted.socket = socket;
+        counted
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        drop(self.socket.take());
         self.of.count.fetch_sub(1, Ordering::AcqRel);
         self.of.closed.notify_waiters();
     }

@@ -38,7 +38,7 @@ fn narrow() -> Arc<Lane> {
     let pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(1) };
     let control = Control::new(limits, ProcessShare::ALONE, pauses, 0, true, Instant::now());
     let key = LaneKey { group: "mx.example".to_owned(), source: "system".to_owned() };
-    Arc::new(Lane::new(key, None, control, 0, 1024))
+    Arc::new(Lane::new(key, None, control, 0, (Sockets::new(8), 1024)))
 }
 
 fn lease(n: u128) -> Lease {
