@@ -24,7 +24,6 @@ use crate::deliver::{
     Courier, CourierParts, Deliverer, Fleet, Holder, Loader, Returns, Settler, SettlerParts, SuppressionCheck,
 };
 use crate::domain::clock::{Clock, Rng};
-use crate::domain::net::NetPolicy;
 use crate::handover::{Capacity, Handover};
 use crate::identity::{DomainParts, Domains};
 use crate::net::dns::Resolver;
@@ -178,7 +177,7 @@ impl Common {
         store_clock: Arc<StoreClock>,
         rng: Arc<dyn Rng>,
     ) -> Result<Self, StartError> {
-        let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+        let policy = crate::net::policy(&config.net);
         let deliveries = Arc::<Wake>::default();
         let capacity =
             Arc::new(Capacity::new(config.delivery.concurrency, config.delivery.sessions * 2, Arc::clone(&deliveries)));

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
-use crate::domain::net::{NetPolicy, is_global};
+use crate::domain::net::is_global;
 use crate::net::dns::Resolver;
 use crate::net::lists::{Listing, ask, listed_as, never_listed};
 use crate::net::own::hello_name;
@@ -87,7 +87,7 @@ pub async fn run(args: DoctorArgs, config: &Config) -> Result<ExitCode, CommandE
     let mut findings = Findings { bad: 0, list: args.list, kept: Vec::new() };
     check_store(&store, &mut findings).await?;
     check_tokens(config, &mut findings)?;
-    let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+    let policy = crate::net::policy(&config.net);
     let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
     check_egress(&args, config, &store, &mut findings).await?;
     check_sources(&args, config, &resolver, &mut findings).await?;

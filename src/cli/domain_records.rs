@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::domains::find_project;
 use crate::ambient::SystemRng;
 use crate::config::Config;
-use crate::domain::net::NetPolicy;
 use crate::domain::sending_domain::export::{RecordsForm, write};
 use crate::domain::sending_domain::{RecordCheck, Told};
 use crate::identity::{DomainInFull, DomainParts, Domains, zone_line};
@@ -109,7 +108,7 @@ pub async fn zone(store: &Store, config: &Config) -> Result<(), CommandError> {
 }
 
 fn domains(store: &Store, config: &Config) -> Result<Domains, CommandError> {
-    let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+    let policy = crate::net::policy(&config.net);
     let resolver = Resolver::new(&config.dns, policy).map_err(CommandError::new)?;
     Ok(domains_with(store, config, &resolver))
 }

@@ -13,7 +13,6 @@ use crate::domain::address::parse_domain;
 use crate::domain::clock::{Clock, Rng, rfc3339};
 use crate::domain::draft::TlsDemand;
 use crate::domain::id::ProjectId;
-use crate::domain::net::NetPolicy;
 use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::routing::{RouteQuery, RouteView, Router, RouterParts, TrafficPolicy};
@@ -32,7 +31,7 @@ pub struct TraceArgs {
 
 /// A router of this process's own.
 pub(super) async fn router(config: &Config, store: &Store) -> Result<Router, CommandError> {
-    let policy = NetPolicy { allow_private: config.net.allow_private.0.clone() };
+    let policy = crate::net::policy(&config.net);
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let traffic = Arc::new(TrafficPolicy::new(config).map_err(CommandError::new)?);

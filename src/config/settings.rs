@@ -222,7 +222,11 @@ settings! {
         cache: Span = secs(5), "How long a template that was looked up is believed by sends; a version that is published serves after that time at most.";
     }
     net: Net {
-        allow_private: List<IpNet> = List(Vec::new()), "Private networks that MX hosts and webhooks may lie in, as CIDR with commas between.";
+        allow_private: List<IpNet> = List(Vec::new()), "Networks that are not public, or this machine's own, and that MX hosts and webhooks may lie in nevertheless, as CIDR with commas between.";
+        allow_private_mail: List<IpNet> = List(Vec::new()), "The same for MX hosts and name servers alone.";
+        allow_private_web: List<IpNet> = List(Vec::new()), "The same for webhooks alone, and what else goes by HTTP to hosts that others name.";
+        deny: List<IpNet> = List(Vec::new()), "Networks that nothing goes to on others' word: public addresses of your own, such as those before a NAT. Those at which clouds serve a machine's secrets are always denied, unless that very address is allowed.";
+        web_ports: List<u16> = List(vec![80, 443]), "Ports that webhooks may go to, outside of networks that are allowed above.";
     }
     log: Log {
         level: LogLevel = LogLevel("info,sqlx=warn".to_owned()), "Log filter: a level, or `target=level` pairs with commas between.";

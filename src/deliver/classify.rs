@@ -110,7 +110,7 @@ fn of_dns(error: &DnsError) -> Outcome {
         DnsError::NullMx(_) => refused(OwnClass::NullMx),
         DnsError::NoName(_) => refused(OwnClass::NoSuchDomain),
         DnsError::NoRecords(_) => refused(OwnClass::NoMailHost),
-        DnsError::Forbidden(_) => refused(OwnClass::ForbiddenAddress),
+        DnsError::Forbidden(..) | DnsError::ForbiddenPort(_) => refused(OwnClass::ForbiddenAddress),
         DnsError::Temporary(..) => Outcome::Deferred(Trouble::on_the_way(OwnClass::Dns, error.to_string())),
     }
 }

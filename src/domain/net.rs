@@ -7,22 +7,76 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+/// Addresses at which clouds tell a machine its secrets, or serve its host: never a stranger's to name, whatever network they lie in.
+const CLOUD: [IpAddr; 7] = [
+    // AWS, Google, Azure, Oracle, Tencent, and most others.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    // AWS, of containers and of Kubernetes.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Azure's wire server: a public address, at the machine's own host.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Alibaba.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    // Oracle, classic.
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
+/// What the network is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetUse {
+    /// Mail, and the questions to name servers that it needs.
+    Mail,
+    /// HTTP: webhooks, policies, reports.
+    Web,
+}
+
 /// The rule by which addresses are judged.
 #[derive(Debug, Clone, Default)]
 pub struct NetPolicy {
-    /// Networks that are allowed although they are not global.
-    pub allow_private: Vec<IpNet>,
+    /// Networks that mail may go to although they are not global, or are this machine's own.
+    pub mail: Vec<IpNet>,
+    /// The same for HTTP.
+    pub web: Vec<IpNet>,
+    /// Networks that nothing goes to.
+    pub deny: Vec<IpNet>,
+    /// Ports that HTTP may go to, outside of the networks in `web`.
+    pub web_ports: Vec<u16>,
 }
 
 impl NetPolicy {
-    pub fn permits(&self, ip: IpAddr) -> bool {
-        self.allows(ip) || is_global(ip)
+    /// Whether an address may be connected to that a stranger has named; `is_own` says whether it is this machine's.
+    pub fn permits(&self, ip: IpAddr, purpose: NetUse, is_own: impl FnOnce(IpAddr) -> bool) -> bool {
+        let ip = ip.to_canonical();
+        let within = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&ip));
+        if within(&self.deny) || (CLOUD.contains(&ip) && !self.names(ip, purpose)) {
+            return false;
+        }
+        self.allows(ip, purpose) || (is_global(ip) && !is_own(ip))
+    }
+
+    /// Whether HTTP may go to that port of an address that is permitted.
+    pub fn permits_port(&self, ip: IpAddr, port: u16) -> bool {
+        self.web_ports.contains(&port) || self.allows(ip, NetUse::Web)
     }
 
     /// Whether the operator allows it by name of its network.
-    pub fn allows(&self, ip: IpAddr) -> bool {
+    fn allows(&self, ip: IpAddr, purpose: NetUse) -> bool {
         let ip = ip.to_canonical();
-        self.allow_private.iter().any(|net| net.contains(&ip))
+        self.of(purpose).iter().any(|net| net.contains(&ip))
+    }
+
+    /// Whether the operator names that very address.
+    fn names(&self, ip: IpAddr, purpose: NetUse) -> bool {
+        self.of(purpose).contains(&IpNet::from(ip))
+    }
+
+    fn of(&self, purpose: NetUse) -> &[IpNet] {
+        match purpose {
+            NetUse::Mail => &self.mail,
+            NetUse::Web => &self.web,
+        }
     }
 }
 
@@ -117,11 +171,36 @@ mod tests {
         }
     }
 
+    fn nets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
     #[test]
-    fn an_allowed_network_passes_in_either_form() {
-        let policy = NetPolicy { allow_private: vec!["127.0.0.0/8".parse().unwrap()] };
-        assert!(policy.permits("127.0.0.1".parse().unwrap()));
-        assert!(policy.permits("::ffff:127.0.0.1".parse().unwrap()));
-        assert!(!policy.permits("::1".parse().unwrap()));
+    fn an_allowed_network_passes_in_either_form_for_what_it_is_allowed_for() {
+        let policy = NetPolicy { mail: nets(&["127.0.0.0/8"]), ..NetPolicy::default() };
+        let permits = |ip: &str, purpose| policy.permits(ip.parse().unwrap(), purpose, |_| true);
+        assert!(permits("127.0.0.1", NetUse::Mail) && permits("::ffff:127.0.0.1", NetUse::Mail));
+        assert!(!permits("::1", NetUse::Mail));
+        assert!(!permits("127.0.0.1", NetUse::Web) && !permits("::ffff:127.0.0.1", NetUse::Web));
+    }
+
+    #[test]
+    fn nothing_goes_to_this_machine_to_the_clouds_own_or_to_what_is_denied() {
+        let policy = NetPolicy {
+            web: nets(&["169.254.0.0/16", "168.63.129.16/32", "10.0.0.0/8"]),
+            deny: nets(&["10.1.0.0/16", "192.0.43.0/24"]),
+            web_ports: vec![80, 443],
+            ..NetPolicy::default()
+        };
+        let permits =
+            |ip: &str| policy.permits(ip.parse().unwrap(), NetUse::Web, |ip| ip == IpAddr::from([1, 1, 1, 1]));
+        assert!(permits("8.8.8.8") && permits("10.2.0.1") && permits("169.254.1.1"));
+        assert!(!permits("1.1.1.1") && !permits("::ffff:1.1.1.1"), "this machine's own");
+        assert!(!permits("169.254.169.254") && !permits("::ffff:169.254.170.2"), "whatever network is allowed");
+        assert!(permits("168.63.129.16"), "unless that very address is");
+        assert!(!policy.permits("168.63.129.16".parse().unwrap(), NetUse::Mail, |_| false));
+        assert!(!permits("10.1.2.3") && !permits("192.0.43.8"), "denied before all else");
+        let port = |ip: &str, port| policy.permits_port(ip.parse().unwrap(), port);
+        assert!(port("8.8.8.8", 443) && !port("8.8.8.8", 25) && port("10.2.0.1", 9000));
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::domain::clock::Rng;
+use crate::domain::net::NetUse;
 use crate::domain::sending_domain::dmarc::{self, Outlook};
 use crate::domain::sending_domain::record::Expected;
 use crate::domain::sending_domain::{Purpose, Sighting, Told, Vantage, WantedRecord};
@@ -144,7 +145,7 @@ impl Looker {
     }
 
     async fn zone_server(&self, host: &str) -> Option<Server> {
-        let addresses = self.resolver.foreign(host).await.ok()?;
+        let addresses = self.resolver.foreign(host, NetUse::Mail).await.ok()?;
         let address = SocketAddr::new(*addresses.first()?, self.zone_port);
         Some(Server { vantage: Vantage::Authoritative, name: host.to_owned(), address })
     }

@@ -14,8 +14,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::dns::Resolver;
 use super::tls::TlsConfigs;
+use crate::domain::net::NetUse;
 
-/// Connects to a permitted address of `host`; the error is in words.
+/// Connects to a host that a stranger has named, where that may be; the error is in words.
 pub async fn connect(
     resolver: &Resolver,
     tls: &TlsConfigs,
@@ -23,7 +24,17 @@ pub async fn connect(
     port: u16,
     is_secured: bool,
 ) -> Result<Stream, String> {
-    connect_to_one(tls, host, port, resolver.permitted(host).await.map_err(text)?, is_secured).await
+    connect_to_one(tls, host, port, resolver.foreign_at(host, port).await.map_err(text)?, is_secured).await
+}
+
+/// Connects to a host for a document of MTA-STS, whose port the operator sets.
+pub async fn connect_at_set_port(
+    resolver: &Resolver,
+    tls: &TlsConfigs,
+    host: &str,
+    port: u16,
+) -> Result<Stream, String> {
+    connect_to_one(tls, host, port, resolver.foreign(host, NetUse::Web).await.map_err(text)?, true).await
 }
 
 async fn connect_to_one(
@@ -41,16 +52,6 @@ async fn connect_to_one(
         }
     }
     Err(last)
-}
-
-/// Connects to a host that a stranger's record names: never to this machine.
-pub async fn connect_to_foreign(
-    resolver: &Resolver,
-    tls: &TlsConfigs,
-    host: &str,
-    port: u16,
-) -> Result<Stream, String> {
-    connect_to_one(tls, host, port, resolver.foreign(host).await.map_err(text)?, true).await
 }
 
 /// Connects to a host that the operator named, whatever its address is.

@@ -15,7 +15,7 @@ use super::name::{name_of, text_of};
 use super::own::is_own;
 use super::validated::Validated;
 use crate::config::Dns;
-use crate::domain::net::NetPolicy;
+use crate::domain::net::{NetPolicy, NetUse};
 
 /// A mail exchanger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,19 +102,19 @@ impl Resolver {
         self.validated.as_ref()
     }
 
-    /// The addresses of a host that may be connected to. A literal address is judged as well.
-    pub async fn permitted(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        let found = self.any(host).await?;
-        let permitted: Vec<_> = found.into_iter().filter(|ip| self.policy.permits(*ip)).collect();
-        if permitted.is_empty() { Err(DnsError::Forbidden(host.to_owned())) } else { Ok(permitted) }
+    /// The addresses of a host that a stranger has named and that may be connected to: global ones that are not this machine's own,
+    /// and those whose network the operator allows. A literal address is judged as well.
+    pub async fn foreign(&self, host: &str, purpose: NetUse) -> Result<Vec<IpAddr>, DnsError> {
+        let mut found = self.any(host).await?;
+        found.retain(|ip| self.policy.permits(*ip, purpose, is_own));
+        if found.is_empty() { Err(DnsError::Forbidden(host.to_owned(), purpose)) } else { Ok(found) }
     }
 
-    /// The addresses of a host that mail from strangers' records may go to: permitted ones that are not this
-    /// machine's own, unless the operator allows their network.
-    pub async fn foreign(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
-        let mut found = self.permitted(host).await?;
-        found.retain(|ip| self.policy.allows(*ip) || !is_own(*ip));
-        if found.is_empty() { Err(DnsError::Forbidden(host.to_owned())) } else { Ok(found) }
+    /// The same, of those that HTTP may go to at that port.
+    pub async fn foreign_at(&self, host: &str, port: u16) -> Result<Vec<IpAddr>, DnsError> {
+        let mut found = self.foreign(host, NetUse::Web).await?;
+        found.retain(|ip| self.policy.permits_port(*ip, port));
+        if found.is_empty() { Err(DnsError::ForbiddenPort(port)) } else { Ok(found) }
     }
 
     /// The addresses of a host that the operator named, whatever they are.

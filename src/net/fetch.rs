@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode, Uri};
 
-use super::connect::connect_to_foreign;
+use super::connect::{connect, connect_at_set_port};
 use super::dns::Resolver;
 use super::http::ask;
 use super::tls::TlsConfigs;
@@ -36,7 +36,7 @@ pub async fn fetch(
 }
 
 async fn exchange(resolver: &Resolver, tls: &TlsConfigs, document: Document<'_>) -> Result<Vec<u8>, String> {
-    let stream = connect_to_foreign(resolver, tls, document.host, document.port).await?;
+    let stream = connect_at_set_port(resolver, tls, document.host, document.port).await?;
     let request = Request::get(document.path).header(HOST, document.host).body(Full::default());
     let limit = |status| (status == StatusCode::OK).then_some(document.limit);
     let (status, body) = ask(stream, request.map_err(|error| error.to_string())?, limit).await?;
@@ -56,7 +56,7 @@ pub async fn post(
             return Err("it has no host".to_owned());
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = connect_to_foreign(resolver, tls, bare, url.port_u16().unwrap_or(443)).await?;
+        let stream = connect(resolver, tls, bare, url.port_u16().unwrap_or(443), true).await?;
         let path = url.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
         let request = Request::post(path).header(HOST, authority.as_str()).header(CONTENT_TYPE, media_type);
         let request = request.body(Full::new(Bytes::from(document))).map_err(|error| error.to_string())?;

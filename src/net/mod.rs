@@ -16,3 +16,19 @@ pub(crate) mod server_tls;
 pub mod tls;
 pub mod validated;
 pub(crate) mod vantage;
+
+use ipnet::IpNet;
+
+use crate::config::Net;
+use crate::domain::net::NetPolicy;
+
+/// The rule by which addresses that others name are judged.
+pub fn policy(config: &Net) -> NetPolicy {
+    let both = |more: &[IpNet]| [&config.allow_private.0, more].concat();
+    NetPolicy {
+        mail: both(&config.allow_private_mail.0),
+        web: both(&config.allow_private_web.0),
+        deny: config.deny.0.clone(),
+        web_ports: config.web_ports.0.clone(),
+    }
+}

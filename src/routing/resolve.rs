@@ -15,6 +15,7 @@ use super::sts::{Found, Policies};
 use crate::classify::Classifier;
 use crate::domain::bounded::make_room;
 use crate::domain::clock::Rng;
+use crate::domain::net::NetUse;
 use crate::net::dns::{Exchanger, Resolver};
 use crate::net::dns_error::DnsError;
 
@@ -172,7 +173,7 @@ impl Resolutions {
     }
 
     async fn host(&self, exchanger: &Exchanger, is_secure: bool) -> Result<Host, DnsError> {
-        let addresses = self.resolver.foreign(&exchanger.host).await?;
+        let addresses = self.resolver.foreign(&exchanger.host, NetUse::Mail).await?;
         let dane = match self.resolver.validated().filter(|_| is_secure) {
             Some(validated) => dane::of_host(validated, &exchanger.host, self.mx_port, &*self.rng).await?,
             None => Dane::None,

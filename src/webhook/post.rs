@@ -74,7 +74,14 @@ impl Target {
         if numeric && host.parse::<IpAddr>().is_err() {
             return Err(TargetError::Form);
         }
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        // What follows the host is a port, or nothing is (RFC 3986 §3.2.3).
+        let behind = authority.as_str().get(authority.host().len()..).unwrap_or_default();
+        let port = match behind.strip_prefix(':') {
+            None => Some(if tls { 443 } else { 80 }),
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok().filter(|port| *port > 0),
+            Some(_) => None,
+        };
+        let port = port.ok_or(TargetError::Form)?;
         Ok(Self { uri, host, port, tls })
     }
 }
@@ -132,8 +139,8 @@ pub struct Client {
 impl Client {
     /// Whether the URL's host may be connected to, as far as its name resolves now.
     pub async fn permits(&self, target: &Target) -> Result<(), DnsError> {
-        match self.resolver.permitted(&target.host).await {
-            Err(error @ DnsError::Forbidden(_)) => Err(error),
+        match self.resolver.foreign_at(&target.host, target.port).await {
+            Err(error @ (DnsError::Forbidden(..) | DnsError::ForbiddenPort(_))) => Err(error),
             _ => Ok(()),
         }
     }

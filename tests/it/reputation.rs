@@ -303,7 +303,7 @@ async fn a_domain_that_wants_it_posted_gets_it_by_https_and_never_this_machine()
     assert!(taken.try_recv().is_err(), "no connection to this machine");
     for (turn, wanted) in [(1, 0), (2, 1), (3, 1)] {
         app.database.execute(an_hour_later).await;
-        let local = NetPolicy { allow_private: vec!["127.0.0.0/8".parse().unwrap()] };
+        let local = NetPolicy { web: vec!["127.0.0.0/8".parse().unwrap()], ..NetPolicy::default() };
         process(local).report().await.unwrap();
         assert_eq!(app.database.count(finished).await, wanted, "turn {turn}");
     }

@@ -160,6 +160,18 @@ async fn urls_that_must_not_be_called_are_refused() {
         ("http://0x7f000001/", "invalid_url"),
         ("http://2130706433/", "invalid_url"),
         ("http://localhost/", "forbidden_address"),
+        // Azure's host agent, by address and as IPv6 has it; an address that is public, at ports that are somebody's own.
+        ("http://168.63.129.16/machine", "forbidden_address"),
+        ("http://[::ffff:168.63.129.16]/", "forbidden_address"),
+        ("http://[fd00:ec2::254]/", "forbidden_address"),
+        ("http://100.100.100.200/", "forbidden_address"),
+        ("https://1.1.1.1:22/", "forbidden_address"),
+        ("http://8.8.8.8:25/", "forbidden_address"),
+        ("http://8.8.8.8:5432/", "forbidden_address"),
+        ("http://8.8.8.8:99999/", "invalid_url"),
+        ("http://8.8.8.8:+80/", "invalid_url"),
+        ("http://8.8.8.8:0/", "invalid_url"),
+        ("http://8.8.8.8:/", "invalid_url"),
     ] {
         let faults = app.post("/v1/webhooks", &json!({"url": url})).await.faults();
         assert_eq!(faults, [("/url".to_owned(), code.to_owned())], "{url}");
@@ -169,6 +181,23 @@ async fn urls_that_must_not_be_called_are_refused() {
         assert!(faults.contains(&(fault.0.to_owned(), fault.1.to_owned())), "{faults:?}");
     }
     assert_eq!(app.post("/v1/webhooks", &json!({"events": ["*"]})).await.faults()[0].0, "/url");
+}
+
+#[tokio::test]
+async fn what_mail_may_go_to_webhooks_may_not() {
+    for (setting, status) in
+        [("net.allow_private", 201), ("net.allow_private_web", 201), ("net.allow_private_mail", 422)]
+    {
+        let setup = Setup::new().paused().set("net.allow_private", "").set(setting, "127.0.0.0/8");
+        let app = setup.start().await;
+        let answer = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x"})).await;
+        assert_eq!(answer.status, status, "{setting}: {}", answer.text());
+    }
+    let setup = Setup::new().paused().set("net.deny", "127.0.0.0/16");
+    let app = setup.start().await;
+    for (url, status) in [("http://127.0.0.1:9/x", 422), ("http://127.1.0.1:9/x", 201)] {
+        assert_eq!(app.post("/v1/webhooks", &json!({"url": url})).await.status, status, "{url}");
+    }
 }
 
 #[tokio::test]
