@@ -10,10 +10,14 @@ use axum::http::request::Parts;
 use super::Api;
 use super::peer::{self, Peer};
 use super::problem::Problem;
+use crate::auth::AuthError;
 use crate::domain::access::{Caller, Scope};
 use crate::domain::budget;
 use crate::domain::id::ProjectId;
 use crate::domain::net;
+
+/// Failures of an address that are all told of.
+const TOLD: u32 = 10;
 
 /// A caller whose credentials were checked.
 pub struct Authed(pub Caller);
@@ -75,7 +79,13 @@ impl Payer {
 
 /// Whoever has that token, if it may be used from where the request comes.
 pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Problem> {
-    let caller = api.auth.caller(token).await?;
+    let caller = match api.auth.caller(token).await {
+        Err(AuthError::Refused(why)) => {
+            refused(api, head, &why).await;
+            return Err(Problem::unauthorized(why));
+        }
+        other => other?,
+    };
     if caller.allowed_ips.is_some() {
         let peer = head.extensions.get::<Peer>().copied();
         if !caller.may_come_from(peer::client(peer, &head.headers, &api.http.trusted_proxies.0)) {
@@ -86,6 +96,19 @@ pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Probl
         let _ = slot.0.set(caller.clone());
     }
     Ok(caller)
+}
+
+/// Counts and tells of a credential that was refused, and has an address wait that brings many.
+async fn refused(api: &Api, head: &Parts, why: &str) {
+    api.metrics.http_auth_failures.inc();
+    let peer = head.extensions.get::<Peer>().copied();
+    let Some(address) = peer::client(peer, &head.headers, &api.http.trusted_proxies.0) else { return };
+    let (count, wait) = api.failures.failed(address);
+    // The first ones, and then each time that they have become twice as many.
+    if count <= TOLD || count.is_power_of_two() {
+        tracing::warn!(peer = %address, count, why, "an authentication failed");
+    }
+    tokio::time::sleep(wait).await;
 }
 
 impl FromRequestParts<Arc<Api>> for Authed {

@@ -56,7 +56,7 @@ use body::Lingering;
 pub(crate) use problem::Problem;
 pub use problem::ProblemKind;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Failures};
 use crate::config::{Http, Limits, Retention};
 use crate::domain::budget::Budget;
 use crate::domain::clock::{Clock, Rng};
@@ -92,6 +92,8 @@ pub(crate) struct Api {
     pub clock: Arc<dyn Clock>,
     pub rng: Arc<dyn Rng>,
     pub metrics: Arc<Metrics>,
+    /// Of those who bring wrong credentials.
+    pub failures: Failures,
     /// Bytes of request bodies that are being read.
     pub bodies: Arc<Budget>,
     /// Bytes of answers that are still to be read by clients.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{Common, Plan, Role, StartError};
 use crate::api::{self, Api, Part};
-use crate::auth::{Auth, JwtKeys};
+use crate::auth::{Auth, Failures, JwtKeys};
 use crate::compat;
 use crate::config::{Config, Http};
 use crate::console;
@@ -102,6 +102,7 @@ impl Common {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
+            failures: Failures::new(config.auth.slow_down.0, 10),
             bodies: Budget::new(config.http.body_bytes_in_flight.0, 1 << 10),
             answers: Budget::new(config.http.answer_bytes_in_flight.0, 1 << 10),
             making: Semaphore::new(1),

@@ -7,12 +7,13 @@ use tokio::sync::Semaphore;
 
 use super::{Common, Role, StartError};
 use crate::auth::Auth;
+use crate::auth::Failures;
 use crate::config::Config;
 use crate::inbound::Intake;
 use crate::inbound::links::Often;
 use crate::inbound::listener::Listener;
 use crate::inbound::maildir::Maildir;
-use crate::ingress::{self, Failures, Ingress};
+use crate::ingress::{self, Ingress};
 use crate::net::own::hello_name;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
@@ -92,7 +93,7 @@ impl Common {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             metrics: Arc::clone(&self.metrics),
-            failures: Failures::new(settings.slow_down.0),
+            failures: Failures::new(settings.slow_down.0, 0),
         };
         let name = if settings.host.is_empty() { hello_name(&config.delivery.hello) } else { settings.host.clone() };
         let listener = ingress::Listener::new(settings, &name, ingress, tls, &shutdown.soft);

@@ -28,6 +28,10 @@ struct Issuer {
     name: String,
     keys: Keys,
     validation: Validation,
+    /// Projects that its tokens may be for, if there are some alone.
+    projects: Option<Vec<String>>,
+    /// The same of scopes.
+    scopes: Option<Vec<Scope>>,
 }
 
 enum Keys {
@@ -42,10 +46,16 @@ pub struct Claims {
     exp: f64,
     #[serde(default)]
     scope: String,
-    #[serde(default)]
+    /// Domains; that it is `null` says nothing of which, and is refused.
+    #[serde(default, deserialize_with = "some")]
     from: Option<Vec<String>>,
+    sub: String,
     #[serde(default)]
     mode: ClaimedMode,
+}
+
+fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 /// `live` or `test`, and nothing else: what is not known must not become live mail.
@@ -66,7 +76,7 @@ impl Claims {
         };
         let scopes = self.scope.split(' ').filter_map(Scope::parse).collect();
         let from_domains = self.from.map(|list| list.into_iter().map(|d| d.to_ascii_lowercase()).collect());
-        Caller { from_domains, ..Caller::new(project, mode, scopes) }
+        Caller { from_domains, subject: Some(self.sub), ..Caller::new(project, mode, scopes) }
     }
 }
 
@@ -124,7 +134,7 @@ impl JwtKeys {
                 continue;
             }
             match decode::<Claims>(token, &key.key, &issuer.validation) {
-                Ok(token) => return Ok(token.claims),
+                Ok(token) => return issuer.grants(&token.claims).map(|()| token.claims),
                 Err(error) => why = format!("the token is not valid: {error}"),
             }
         }
@@ -170,7 +180,27 @@ impl Issuer {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&config.issuer]);
         validation.set_audience(&[&config.audience]);
-        Ok(Self { name: name.clone(), keys, validation })
+        let scope = |name: &String| Scope::parse(name).ok_or_else(|| named(format!("there is no scope '{name}'")));
+        let scopes = config.scopes.iter().map(scope).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            name: name.clone(),
+            keys,
+            validation,
+            projects: (!config.projects.is_empty()).then(|| config.projects.clone()),
+            scopes: (!scopes.is_empty()).then_some(scopes),
+        })
+    }
+
+    /// Whether it may give what a token says.
+    fn grants(&self, claims: &Claims) -> Result<(), String> {
+        if self.projects.as_ref().is_some_and(|projects| !projects.contains(&claims.project)) {
+            return Err("the token's key is not for that project".to_owned());
+        }
+        let Some(scopes) = &self.scopes else { return Ok(()) };
+        match claims.scope.split(' ').filter_map(Scope::parse).find(|scope| !scopes.contains(scope)) {
+            Some(scope) => Err(format!("the token's key may not give the scope '{}'", scope.name())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -232,6 +262,8 @@ mod tests {
             jwks_file: String::new(),
             issuer: "https://id.example".into(),
             audience: "mailwright".into(),
+            projects: Vec::new(),
+            scopes: Vec::new(),
         };
         JwtKeys::new(&AuthConfig { jwt: vec![key], ..AuthConfig::default() }).unwrap()
     }
@@ -309,5 +341,37 @@ mod tests {
             assert!(keys.verify(&token).is_err(), "{why}");
         }
         assert!(JwtKeys::default().verify(&valid).is_err());
+    }
+
+    #[test]
+    fn a_key_gives_what_it_may_and_nothing_else() {
+        let bound = JwtKey {
+            kid: "k1".into(),
+            algorithm: "HS256".into(),
+            secret: SECRET.into(),
+            public_key_file: String::new(),
+            jwks_file: String::new(),
+            issuer: "https://id.example".into(),
+            audience: "mailwright".into(),
+            projects: vec!["shop".into()],
+            scopes: vec!["send".into(), "messages:read".into()],
+        };
+        let keys = |key: JwtKey| JwtKeys::new(&AuthConfig { jwt: vec![key], ..AuthConfig::default() });
+        let bound_keys = keys(bound.clone()).unwrap();
+        let verified = |changes: Value| {
+            let mut claims = claims();
+            for (name, value) in changes.as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            bound_keys.verify(&token(Algorithm::HS256, Some("k1"), &claims)).map(|_| ())
+        };
+        assert_eq!(verified(json!({})), Ok(()));
+        assert_eq!(verified(json!({"scope": "send"})), Ok(()));
+        assert!(verified(json!({"project": "bank"})).unwrap_err().contains("not for that project"));
+        for scope in ["admin", "send keys", "send admin messages:read"] {
+            assert!(verified(json!({"scope": scope})).unwrap_err().contains("may not give"), "{scope}");
+        }
+        assert!(verified(json!({"from": null})).is_err(), "no list is not every domain");
+        assert!(keys(JwtKey { scopes: vec!["everything".into()], ..bound }).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Used by every door (HTTP today) and by the command line. Knows nothing of HTTP: a refusal is an [`AuthError`].
 
+mod failures;
 mod jwks;
 mod jwt;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use tokio::time::Instant;
 
+pub use failures::Failures;
 pub use jwt::JwtKeys;
 
 use crate::domain::access::{Caller, is_key_shaped};
@@ -22,6 +24,8 @@ use crate::store::accounts::keys::FoundKey;
 use crate::store::accounts::projects::ProjectTerms;
 use crate::store::{Store, StoreError};
 
+/// How long it is believed that there is no such key.
+const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// Callers that are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 10_000;
 
@@ -38,12 +42,30 @@ pub enum AuthError {
     Sealed,
 }
 
+/// Who has a key.
+#[derive(Clone)]
+enum Holder {
+    Caller(Box<Caller>),
+    /// There is no such key.
+    Nobody,
+}
+
+impl Holder {
+    fn caller(self) -> Option<Caller> {
+        match self {
+            Self::Caller(caller) => Some(*caller),
+            Self::Nobody => None,
+        }
+    }
+}
+
 /// Checks credentials.
 pub struct Auth {
     store: Store,
     jwt: JwtKeys,
     cache: Duration,
-    known: Mutex<HashMap<[u8; 32], (Caller, Instant)>>,
+    /// By the hash of a key.
+    known: Mutex<HashMap<[u8; 32], (Holder, Instant)>>,
     sealer: Option<Arc<Sealer>>,
     /// Keys that sign requests, by their ids.
     signing: Mutex<HashMap<KeyId, (String, Instant)>>,
@@ -94,10 +116,13 @@ impl Auth {
     }
 
     async fn by_key(&self, hash: &[u8; 32]) -> Result<Option<Caller>, StoreError> {
-        if let Some(caller) = self.remembered(hash) {
-            return Ok(Some(caller));
+        if let Some(holder) = self.remembered(hash) {
+            return Ok(holder.caller());
         }
-        let Some(found) = self.store.find_key(hash).await? else { return Ok(None) };
+        let Some(found) = self.store.find_key(hash).await? else {
+            self.remember(*hash, Holder::Nobody);
+            return Ok(None);
+        };
         let FoundKey { id, rights, terms } = found;
         let caller = Caller {
             from_domains: rights.from_domains,
@@ -109,17 +134,31 @@ impl Auth {
             suspension: terms.suspension,
             ..Caller::new(rights.project, rights.mode, rights.scopes)
         };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(*hash, (caller.clone(), Instant::now()));
+        self.remember(*hash, Holder::Caller(Box::new(caller.clone())));
         Ok(Some(caller))
     }
 
-    fn remembered(&self, hash: &[u8; 32]) -> Option<Caller> {
+    fn remember(&self, hash: [u8; 32], holder: Holder) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            // Keys that do not exist can be made up in any number: they push out none that does.
+            known.retain(|_, (holder, since)| matches!(holder, Holder::Caller(_)) && since.elapsed() < self.cache);
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+        }
+        known.insert(hash, (holder, Instant::now()));
+    }
+
+    fn remembered(&self, hash: &[u8; 32]) -> Option<Holder> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(hash).filter(|(_, since)| since.elapsed() < self.cache).map(|(caller, _)| caller.clone())
+        let (holder, since) = known.get(hash)?;
+        let believed = match holder {
+            Holder::Caller(_) => self.cache,
+            // One that is made is soon found.
+            Holder::Nobody => self.cache.min(UNKNOWN_FOR),
+        };
+        (since.elapsed() < believed).then(|| holder.clone())
     }
 }
 

@@ -88,6 +88,8 @@ fn entry(algorithm: &str, path: &std::path::Path) -> JwtKey {
         jwks_file: path.display().to_string(),
         issuer: "id.example".into(),
         audience: "mailwright".into(),
+        projects: Vec::new(),
+        scopes: Vec::new(),
     }
 }
 

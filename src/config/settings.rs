@@ -104,6 +104,7 @@ settings! {
     }
     auth: Auth {
         cache: Span = secs(5), "How long a key that was looked up is believed; a revoked key works at most that long.";
+        slow_down: Span = Span(Duration::from_millis(200)), "Wait before an address hears, over HTTP, that a credential is wrong, from the eleventh time within ten minutes on; each further time it doubles, up to sixteen times.";
         jwt: Vec<JwtKey> = Vec::new(), "JWT keys (TOML file only): tables with `kid`, `algorithm` (HS256, RS256, ES256, `EdDSA`), `secret`, `public_key_file` or `jwks_file` (a JWK Set, read anew when it changes; `kid` is then the keys' own), `issuer`, `audience`.";
         jwt_max_lifetime: Span = days(1), "Longest time for which a JWT may still be valid; one whose `exp` lies further ahead is refused.";
     }
@@ -286,6 +287,12 @@ pub struct JwtKey {
     pub jwks_file: String,
     pub issuer: String,
     pub audience: String,
+    /// Projects by name that its tokens may be for; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<String>,
+    /// Scopes that its tokens may have; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
 }
 
 impl std::fmt::Debug for JwtKey {

@@ -50,6 +50,8 @@ pub struct Caller {
     pub from_domains: Option<Vec<String>>,
     /// The API key; `None` for a token.
     pub key: Option<KeyId>,
+    /// Whom a token speaks of, by its issuer's name for them.
+    pub subject: Option<String>,
     /// Whether it acts for any project: a key that the command line made so, and never a token.
     pub is_operator: bool,
     /// Networks that the credential may be used from; `None` is no limit.
@@ -83,6 +85,7 @@ impl Caller {
             scopes,
             from_domains: None,
             key: None,
+            subject: None,
             is_operator: false,
             allowed_ips: None,
             key_limits: NONE,

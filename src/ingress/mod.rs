@@ -4,7 +4,6 @@
 //! message is on disk.
 
 mod answers;
-mod failures;
 mod letter;
 mod listener;
 mod options;
@@ -15,10 +14,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use failures::Failures;
 pub use listener::Listener;
 
-use crate::auth::{Auth, AuthError};
+use crate::auth::{Auth, AuthError, Failures};
 use crate::config::{Limits, LineEnds};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::address::Address;
@@ -132,7 +130,7 @@ impl Receiver for Session {
                 counted("refused");
                 let (peer, user) = (self.peer, logged(&credentials.user));
                 tracing::warn!(%peer, user, mechanism, why, "an authentication failed");
-                tokio::time::sleep(self.ingress.failures.failed(peer)).await;
+                tokio::time::sleep(self.ingress.failures.failed(peer).1).await;
                 Refused::Wrong(why).answer()
             }
             Err(unknown) => {

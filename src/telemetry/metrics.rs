@@ -91,6 +91,7 @@ metrics! {
     project_alarms: IntGauge = gauge("mailwright_project_alarms", "Projects more of whose mail bounces, or is called spam, than is put up with.");
     links: IntCounterVec = counters("mailwright_links_total", "Links of messages that were followed, by kind, and whether it was taken down, refused, or missed since too much came.", &["kind", "outcome"]);
     submission_sessions: IntGauge = gauge("mailwright_submission_sessions", "Open sessions of programs that submit mail.");
+    http_auth_failures: IntCounter = counter("mailwright_http_auth_failures_total", "Requests by HTTP whose credential was refused.");
     submission_auth: IntCounterVec = counters("mailwright_submission_auth_total", "AUTH commands, by mechanism and result.", &["mechanism", "result"]);
     submission_messages: IntCounterVec = counters("mailwright_submission_messages_total", "Messages submitted by SMTP, by outcome.", &["outcome"]);
     inbound_letters: IntCounterVec = counters("mailwright_inbound_letters_total", "Letters that came back, by way, meaning and what followed.", &["source", "meaning", "outcome"]);

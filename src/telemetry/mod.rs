@@ -6,7 +6,7 @@ pub mod metrics;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -14,9 +14,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::LogFormat;
 use metrics::Metrics;
 
+/// Libraries whose lines below warnings hold what others sent.
+const RAW: [&str; 4] = ["hickory_net", "hickory_proto", "hickory_resolver", "hickory"];
+
 /// Starts logging to standard error. The first call in a process wins.
 pub fn init(level: &str, format: LogFormat, metrics: &Arc<Metrics>) -> Result<(), String> {
-    let filter: Targets = level.parse().map_err(|error| format!("log.level: '{level}': {error}"))?;
+    let mut filter: Targets = level.parse().map_err(|error| format!("log.level: '{level}': {error}"))?;
+    // What strangers' records say is logged by them as it came, line feeds and all: only who asks for it by name gets it.
+    for target in RAW {
+        if !level.contains(target) {
+            filter = filter.with_target(target, LevelFilter::WARN);
+        }
+    }
     let writer = CountingStderr { metrics: Arc::clone(metrics) };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     let registry = tracing_subscriber::registry().with(filter);

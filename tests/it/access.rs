@@ -33,6 +33,27 @@ async fn without_a_valid_key_nothing_is_told() {
 }
 
 #[tokio::test]
+async fn wrong_credentials_are_counted_and_answered_later_and_later() {
+    let app = Setup::new().paused().set("auth.slow_down", "100ms").start().await;
+    let mut took = Vec::new();
+    for n in 0..14 {
+        let began = std::time::Instant::now();
+        let key = format!("mw_live_{n:043}");
+        assert_eq!(app.get_as(&key, "/v1/messages").await.status, 401);
+        took.push(began.elapsed().as_millis());
+    }
+    assert!(took[10] >= 100 && took[11] >= 200 && took[12] >= 400 && took[13] >= 800, "{took:?}");
+    app.until_metric("mailwright_http_auth_failures_total", 14.0).await;
+    // Whoever shares the address and has a key waits for nothing.
+    let began = std::time::Instant::now();
+    assert_eq!(app.get("/v1/messages").await.status, 200);
+    assert!(began.elapsed().as_millis() < 1600);
+    // A key that is made after somebody tried it is found.
+    let key = create_key(&app.database.url, "shop", "live", "").await;
+    assert_eq!(app.get_as(&key, "/v1/messages").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_missing_scope_is_named() {
     let app = Setup::new().paused().start().await;
     let reader = create_key(&app.database.url, "shop", "live", "messages:read").await;

@@ -374,6 +374,10 @@ async fn what_one_project_has_proved_is_nobody_elses_with_all_below_it() {
     let proved = call("POST", &format!("{}/verify", path(&theirs)), json!({})).await.json();
     assert_eq!(proved["state"], "verified", "{proved:#}");
     assert_eq!(world.app.get_as(&world.key, &path(&ours)).await.json()["state"], "pending");
+    // Whoever lost it sends as it no more, though nothing is asked of that project and its keys were there first.
+    for name in ["example.org", "mail.example.org"] {
+        assert_eq!(world.send_from(name).await, 403, "{name}");
+    }
     // An operator's word is a proof, too, and yields to one that is there.
     let vouch = run(&world.app.database.url, &["domains", "add", "--project", "shop", "www.example.org"]).await;
     assert!(
@@ -500,7 +504,10 @@ async fn the_operators_own_domain_signs_besides_and_records_come_in_every_form()
     let sent = post(&other, &message_from("elsewhere.example")).await.json();
     assert_eq!(signers(&other, &sent).await, ["mail.example"]);
     let tested = post(&world.app.test, &message_from("example.org")).await.json();
-    assert_eq!(signers(&world.app.test, &tested).await, ["example.org", "example.org"]);
+    assert!(
+        signers(&world.app.test, &tested).await.is_empty(),
+        "a test key makes nothing that receivers would believe"
+    );
     let claimed = post(&world.app.test, &message_from("mail.example")).await.json();
     assert!(signers(&world.app.test, &claimed).await.is_empty());
     // Nor may notices be asked for where another project takes them: SPF speaks for that domain.

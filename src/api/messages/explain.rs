@@ -63,9 +63,25 @@ enum RouteOrError {
 /// The schema `Lane`.
 #[derive(Serialize)]
 struct LaneView {
-    process: String,
+    /// For operators: a lane is shared by all projects, and what others have in it is theirs to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<String>,
     updated_at: String,
-    state: LaneState,
+    state: LaneStateView,
+}
+
+/// The schema `LaneState`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum LaneStateView {
+    Whole(LaneState),
+    /// What concerns whoever waits.
+    Outline {
+        provider: Option<String>,
+        #[serde(rename = "state")]
+        phase: LanePhase,
+        paused_for_ms: Option<u64>,
+    },
 }
 
 /// The schema `LastAttempt`.
@@ -145,14 +161,20 @@ async fn one<'m>(
         attempts: recipient.attempts,
         held: owed.and_then(|owed| owed.held),
         route,
-        lanes: lanes.into_iter().map(LaneView::of).collect(),
+        lanes: lanes.into_iter().map(|lane| LaneView::of(lane, caller.is_operator)).collect(),
         last_attempt: last.map(|last| LastAttemptView::of(api, last)),
     })
 }
 
 impl LaneView {
-    fn of(lane: StoredLane) -> Self {
-        Self { process: lane.process.to_string(), updated_at: rfc3339(lane.updated_at), state: lane.state }
+    fn of(lane: StoredLane, is_operator: bool) -> Self {
+        let StoredLane { process, updated_at, state } = lane;
+        let updated_at = rfc3339(updated_at);
+        if is_operator {
+            return Self { process: Some(process.to_string()), updated_at, state: LaneStateView::Whole(state) };
+        }
+        let LaneState { provider, phase, paused_for_ms, .. } = state;
+        Self { process: None, updated_at, state: LaneStateView::Outline { provider, phase, paused_for_ms } }
     }
 }
 

@@ -99,7 +99,7 @@ async fn put_check(
             tx.commit().await?;
             return Ok(CheckStored::Taken);
         }
-        make_way(&mut tx, before).await?;
+        make_way(&mut tx, before, at.now).await?;
     } else if before.standing.state == DomainState::Failed && standing.state.is_good() {
         // Nobody takes it in this moment.
         lock_proofs(&mut tx).await?;

@@ -80,7 +80,7 @@ async fn vouch(conn: &mut PgConnection, domain: &StoredDomain, now: Timestamp) -
     if is_taken(&mut tx, domain.project, &domain.name).await? {
         return Ok(false);
     }
-    make_way(&mut tx, domain).await?;
+    make_way(&mut tx, domain, now).await?;
     sqlx::query!(
         r#"
         UPDATE domains SET state = 'verified', proved_at = COALESCE(proved_at, $2), wrong_since = NULL WHERE id = $1
@@ -95,14 +95,19 @@ async fn vouch(conn: &mut PgConnection, domain: &StoredDomain, now: Timestamp) -
 }
 
 /// Whoever lost the domain long ago makes way.
-pub(super) async fn make_way(conn: &mut PgConnection, domain: &StoredDomain) -> Result<(), StoreError> {
+pub(super) async fn make_way(conn: &mut PgConnection, domain: &StoredDomain, now: Timestamp) -> Result<(), StoreError> {
+    // Its keys sign no more: they would say that the domain is still theirs.
     sqlx::query!(
         r#"
-        UPDATE domains SET proved_at = NULL, state = 'pending', wrong_since = NULL
-        WHERE name = $1 AND id <> $2 AND proved_at IS NOT NULL AND state = 'failed'
+        WITH lost AS (
+            UPDATE domains SET proved_at = NULL, state = 'pending', wrong_since = NULL
+            WHERE name = $1 AND id <> $2 AND proved_at IS NOT NULL AND state = 'failed' RETURNING project_id, name)
+        UPDATE dkim_keys k SET retired_at = $3 FROM lost
+        WHERE k.project_id = lost.project_id AND k.domain = lost.name AND k.retired_at IS NULL
         "#,
         domain.name,
         domain.id.uuid(),
+        now,
     )
     .execute(conn)
     .await?;
@@ -177,7 +182,7 @@ async fn insert(
     .await?;
     let is_vouched = domain.proved_at.is_some();
     if is_vouched {
-        make_way(&mut tx, domain).await?;
+        make_way(&mut tx, domain, domain.created_at).await?;
     }
     sqlx::query!(
         r#"

@@ -17,8 +17,10 @@ use super::http::{Answer, Client};
 use super::within;
 
 /// Settings of every test: small waits, loopback allowed.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("http.listen", "127.0.0.1:0"),
+    // Wrong keys are tried by many tests.
+    ("auth.slow_down", "0s"),
     ("queue.poll", "200ms"),
     ("queue.lease", "3s"),
     ("delivery.retry", "50ms,100ms"),
