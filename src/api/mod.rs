@@ -30,6 +30,7 @@ mod sandbox;
 mod stats;
 mod suppressions;
 mod templates;
+mod turns;
 mod uploads;
 mod usage_limits;
 mod wait;
@@ -55,6 +56,7 @@ use body::Lingering;
 
 pub(crate) use problem::Problem;
 pub use problem::ProblemKind;
+pub(crate) use turns::Turns;
 
 use crate::auth::{Auth, Failures};
 use crate::config::{Http, Limits, Retention};
@@ -73,6 +75,10 @@ use crate::webhook::post::Client;
 /// What the handlers share.
 pub(crate) struct Api {
     pub store: Store,
+    /// The store, for lists.
+    pub lists: Store,
+    /// Turns of those who list.
+    pub turns: turns::Turns,
     pub door: Arc<Door>,
     pub recaller: Arc<Recaller>,
     pub quotas: Arc<Quotas>,

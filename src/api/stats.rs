@@ -59,8 +59,9 @@ pub async fn stats(State(api): Shared, authed: Authed, mut params: Params) -> Re
     });
     let group_by = params.parsed("group_by", "day, hour, domain, provider, tag or template", GroupBy::parse);
     params.finish()?;
+    let _turn = api.turn(caller.project).await?;
     let filter = StatsFilter { mode: caller.sees_only(), since: since.unwrap_or(until - USUAL), until, group_by };
-    let groups = api.store.count_mail(caller.project, &filter).await?;
+    let groups = api.lists.count_mail(caller.project, &filter).await?;
     Ok(ok_json(&StatsView {
         since: rfc3339(filter.since),
         until: rfc3339(until),

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::{Common, Plan, Role, StartError};
-use crate::api::{self, Api, Part};
+use crate::api::{self, Api, Part, Turns};
 use crate::auth::{Auth, Failures, JwtKeys};
 use crate::compat;
 use crate::config::{Config, Http};
@@ -19,6 +19,8 @@ use crate::shutdown::Shutdown;
 use crate::spam::SpamFilter;
 use crate::submit::{Backlog, Door, DoorParts, Quotas, Writer, WriterParts};
 
+/// Connections by which credentials are looked up, and nothing else is.
+const AUTH_CONNECTIONS: u32 = 2;
 /// Connections of an operators' listener: tools that ask every few seconds.
 const ADMIN_CONNECTIONS: usize = 32;
 
@@ -78,7 +80,7 @@ impl Common {
         };
         let door = Arc::new(Door::new(config, parts));
         shutdown.keep("the pools of domains", Arc::clone(&door.pools).keep(shutdown.clone()));
-        let auth = Arc::new(Auth::new(self.store.clone(), jwt, config.auth.cache.0, sealer));
+        let auth = Arc::new(Auth::new(self.store.aside(AUTH_CONNECTIONS), jwt, config.auth.cache.0, sealer));
         let recaller = self.recaller();
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));
@@ -96,6 +98,8 @@ impl Common {
             webhooks: self.client(config),
             quotas,
             store: self.store.clone(),
+            lists: self.store.for_lists(config.database.connections),
+            turns: Turns::new(config.database.connections as usize),
             limits: config.limits.clone(),
             retention: config.retention.clone(),
             http: config.http.clone(),

@@ -43,6 +43,8 @@ use schema::days::KnownDays;
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    /// Settings of the pool's sessions.
+    settings: Settings,
     options: PgConnectOptions,
     /// To the database itself, where a pooler stands before it.
     direct: PgConnectOptions,
@@ -56,6 +58,14 @@ pub struct Store {
     days: Arc<KnownDays>,
     metrics: Arc<Metrics>,
 }
+
+/// Settings of sessions, by name.
+type Settings = &'static [(&'static str, &'static str)];
+
+/// Lists walk indexes, newest first, and stop early. A planner that takes them for reports would compile them, or read whole tables of all projects to
+/// join a few rows.
+const READS: Settings =
+    &[("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("enable_seqscan", "off"), ("jit", "off")];
 
 /// When it is, the log's era, and chance.
 #[derive(Clone, Copy)]
@@ -90,6 +100,7 @@ impl Store {
             .connect_lazy_with(options.clone());
         Ok(Self {
             pool,
+            settings: &[],
             options,
             direct,
             sessions,
@@ -100,6 +111,26 @@ impl Store {
             days: Arc::default(),
             metrics,
         })
+    }
+
+    /// The same store by so many connections of its own: others' statements never stand before those that go by it.
+    #[must_use]
+    pub fn aside(&self, connections: u32) -> Self {
+        self.with_pool(connections, &[])
+    }
+
+    /// The same for lists.
+    #[must_use]
+    pub fn for_lists(&self, connections: u32) -> Self {
+        self.with_pool(connections, READS)
+    }
+
+    fn with_pool(&self, connections: u32, settings: Settings) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(self.timeout)
+            .connect_lazy_with(self.sessions.options_with(self.options.clone(), settings));
+        Self { pool, settings, ..self.clone() }
     }
 
     /// What it counts with.
@@ -152,7 +183,7 @@ impl Store {
     async fn conn(&self) -> Result<Pooled, StoreError> {
         let mut pooled =
             Pooled { conn: Some(self.pool.acquire().await.map_err(not_connected)?), sessions: self.sessions.clone() };
-        self.sessions.begin(pooled.get()?, &[]).await?;
+        self.sessions.begin(pooled.get()?, self.settings).await?;
         Ok(pooled)
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -293,6 +294,34 @@ async fn idle_connections_make_room_for_who_comes() {
         let answered = (asked(app.service.admin[0], path).await, asked(app.address, path).await);
         assert_eq!((&*answered.0, &*answered.1), (here, there), "{path}");
     }
+}
+
+#[tokio::test]
+async fn lists_that_do_not_end_keep_nobody_from_being_known_from_sending_or_from_listing() {
+    let app = Arc::new(Setup::new().paused().set("database.connections", 4).set("auth.cache", "0s").start().await);
+    let other = create_key(&app.database.url, "other", "live", "").await;
+    let endpoint = app.post("/v1/webhooks", &json!({"url": "http://127.0.0.1:9/x"})).await.json();
+    let path = format!("/v1/webhooks/{}/deliveries", endpoint["id"].as_str().unwrap());
+    let mut holder = sqlx::PgConnection::connect(&app.database.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE webhook_deliveries IN ACCESS EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
+    let lists = (0..40).map(|_| {
+        let (app, path) = (Arc::clone(&app), path.clone());
+        tokio::spawn(async move { app.get(&path).await.status })
+    });
+    let mut lists: FuturesUnordered<_> = lists.collect();
+    // Their share is taken, and the others of them are told so.
+    assert_eq!(lists.next().await.unwrap().unwrap(), 429);
+    for n in 0..20 {
+        app.send_as(&other, &message_to(&format!("r{n}@example.net"))).await;
+        assert_eq!(app.get_as(&other, "/v1/messages").await.status, 200);
+        // What the same project does besides listing goes on, too.
+        app.send(&message_to(&format!("s{n}@example.net"))).await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    while let Some(status) = lists.next().await {
+        assert!([200, 429, 503].contains(&status.unwrap()));
+    }
+    assert_eq!(app.get(&path).await.status, 200);
 }
 
 /// Starts with so many descriptors at most.

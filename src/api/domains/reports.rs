@@ -42,7 +42,8 @@ pub async fn reports(
     let caller = super::caller(&api, authed, params).await?;
     let domain = super::find(&api, &caller, &id).await?;
     let filter = AggregateFilter { kind, before };
-    let rows = api.store.list_aggregates(Some(caller.project), &domain.name, filter, limit.rows()).await?;
+    let _turn = api.turn(caller.project).await?;
+    let rows = api.lists.list_aggregates(Some(caller.project), &domain.name, filter, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, ReportView::of, |row| row.id.to_string())))
 }
 

@@ -42,7 +42,9 @@ pub async fn events(State(api): Shared, authed: Authed, mut params: Params) -> R
     let waiting = wait.begin();
     let rows = i64::try_from(limit.rows_of_page()).unwrap_or(i64::MAX);
     loop {
-        let page = api.store.read_project_log(caller.project, &filter, &cursor, rows).await?;
+        let turn = api.turn(caller.project).await?;
+        let page = api.lists.read_project_log(caller.project, &filter, &cursor, rows).await?;
+        drop(turn);
         cursor = page.next;
         if !page.events.is_empty() || !waiting.goes_on(&api, LOOK).await? {
             let data = page.events.iter().map(EventView::of).collect();

@@ -52,10 +52,13 @@ pub async fn export(State(api): Shared, authed: Authed, mut params: Params) -> R
     let format = format(&mut params);
     let (filter, cursor) = asked(&mut params, &caller);
     params.finish()?;
-    let (store, project, filter) = (api.store.clone(), caller.project, Arc::new(filter));
+    let (store, project, filter) = (api.lists.clone(), caller.project, Arc::new(filter));
+    let turn = api.turn(project).await?;
     let first = page(store.clone(), project, Arc::clone(&filter), cursor, format).await?;
     let head = if format == ExportFormat::Csv { csv_line(COLUMNS) } else { String::new() };
     Ok(stream(format, "events", head, first, move |cursor| {
+        // As long as it is written.
+        let _ = &turn;
         page(store.clone(), project, Arc::clone(&filter), cursor, format)
     }))
 }

@@ -52,10 +52,12 @@ pub async fn export(State(api): Shared, authed: Authed, mut params: Params) -> R
     let format = format(&mut params);
     let filter = MessageFilter { limit: ROWS, ..filter_of(&api, &caller, &mut params).await? };
     params.finish()?;
-    let (store, project) = (api.store.clone(), caller.project);
+    let (store, project, turn) = (api.lists.clone(), caller.project, api.turn(caller.project).await?);
     let first = page(store.clone(), project, filter.clone(), format).await?;
     let head = if format == ExportFormat::Csv { csv_line(COLUMNS) } else { String::new() };
     Ok(stream(format, "messages", head, first, move |before: MessageId| {
+        // As long as it is written.
+        let _ = &turn;
         page(store.clone(), project, MessageFilter { before: Some(before), ..filter.clone() }, format)
     }))
 }

@@ -58,7 +58,8 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     let filter = filter_of(&api, &caller, &mut params).await?;
     let filter = MessageFilter { limit: limit.rows_of_page(), ..filter };
     params.finish()?;
-    let listing = api.store.list_messages(caller.project, &filter).await?;
+    let _turn = api.turn(caller.project).await?;
+    let listing = api.lists.list_messages(caller.project, &filter).await?;
     let next = listing.next.map(|id| id.to_string());
     Ok(ok_json(&PageView::whole(listing.messages.iter().map(ListedView::of).collect(), next)))
 }

@@ -84,7 +84,7 @@ fn filter(map: serde_json::Map<String, serde_json::Value>, caller: &Caller) -> R
     let open =
         [RecipientStatus::Scheduled, RecipientStatus::Queued, RecipientStatus::Sending, RecipientStatus::Deferred];
     // Of messages that are named, each is answered for.
-    let statuses = if ids.is_some() { Vec::new() } else { open.map(StatusFilter::Recipient).to_vec() };
+    let statuses = if ids.is_some() { Vec::new() } else { open.map(StatusFilter::of_recipients).to_vec() };
     let limit = if ids.is_some() { IDS_MAX } else { AT_ONCE };
     Ok(MessageFilter {
         mode: caller.sees_only(),

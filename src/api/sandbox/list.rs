@@ -51,7 +51,9 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
     };
     let waiting = wait.begin();
     loop {
-        let rows = api.store.list_sandbox(caller.project, narrowed, cursor, limit.rows()).await?;
+        let turn = api.turn(caller.project).await?;
+        let rows = api.lists.list_sandbox(caller.project, narrowed, cursor, limit.rows()).await?;
+        drop(turn);
         if !rows.is_empty() || !waiting.goes_on(&api, LOOK).await? {
             return Ok(ok_json(&PageView::of(&rows, limit, EntryView::of, |entry| entry.id.to_string())));
         }

@@ -12,6 +12,7 @@ use super::REASONS;
 use crate::api::auth::Authed;
 use crate::api::page::Params;
 use crate::api::problem::Problem;
+use crate::api::turns::Turn;
 use crate::api::{Api, Shared};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::id::SuppressionId;
@@ -35,7 +36,8 @@ pub async fn export(State(api): Shared, authed: Authed, mut params: Params) -> R
     let export = Export::new(format.unwrap_or(ListFormat::Csv));
     let content_type = export.content_type();
     let shard = after.map_or(Shard::of_low_bits(0), SuppressionId::shard);
-    let mut writing = Writing { api, caller, reason, export, place: Some((shard, after)) };
+    let turn = api.turn(caller.project).await?;
+    let mut writing = Writing { api, caller, reason, export, place: Some((shard, after)), _turn: turn };
     // What is wrong with the store is told while it still can be.
     let first = writing.next().await?;
     let head = writing.export.head() + &first.unwrap_or_default();
@@ -60,6 +62,7 @@ struct Writing {
     export: Export,
     /// The shard that is read, and the last entry of it that was; `None` at the end.
     place: Option<(Shard, Option<SuppressionId>)>,
+    _turn: Turn,
 }
 
 impl Writing {
@@ -76,7 +79,7 @@ impl Writing {
 
     async fn step(&mut self, place: (Shard, Option<SuppressionId>)) -> Result<Vec<Suppression>, StoreError> {
         let (project, mode) = (self.caller.project, self.caller.mode);
-        let found = self.api.store.walk_suppressions(project, mode, place, self.reason, STEP).await?;
+        let found = self.api.lists.walk_suppressions(project, mode, place, self.reason, STEP).await?;
         let (shard, _) = place;
         self.place = match found.last() {
             Some(last) if found.len() as u64 == STEP.unsigned_abs() => Some((shard, Some(last.id))),

@@ -27,6 +27,7 @@ pub async fn list(State(api): Shared, authed: Authed, mut params: Params) -> Res
         limit: limit.rows(),
     };
     params.finish()?;
-    let rows = api.store.list_suppressions(caller.project, caller.mode, &filter).await?;
+    let _turn = api.turn(caller.project).await?;
+    let rows = api.lists.list_suppressions(caller.project, caller.mode, &filter).await?;
     Ok(ok_json(&PageView::of(&rows, limit, SuppressionView::of, |entry| entry.id.to_string())))
 }

@@ -45,9 +45,10 @@ pub async fn deliveries(
     let event = params.parsed("event_id", "an event's id (evt_…)", EventId::parse);
     params.finish()?;
     let caller = authed.acting(Scope::Webhooks, &api, project).await?;
+    let _turn = api.turn(caller.project).await?;
     let endpoint = super::find(&api, &caller, &id).await?;
     let filter = DeliveryFilter { status, event, before };
-    let rows = api.store.list_endpoint_deliveries(endpoint.id, filter, limit.rows()).await?;
+    let rows = api.lists.list_endpoint_deliveries(endpoint.id, filter, limit.rows()).await?;
     Ok(ok_json(&PageView::of(&rows, limit, DeliveryView::of, |row| row.event.to_string())))
 }
 

@@ -54,25 +54,28 @@ pub struct MessageFilter {
     pub limit: usize,
 }
 
-/// A state of messages or of recipients.
+/// A state of messages or of recipients: of a message, or of one of its recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusFilter {
-    Message(MessageStatus),
-    Recipient(RecipientStatus),
+pub struct StatusFilter {
+    message: Option<MessageStatus>,
+    recipient: Option<RecipientStatus>,
 }
 
 impl StatusFilter {
-    /// The state with that name; a message's, where both have it.
+    /// The state with that name, of either.
     pub fn parse(name: &str) -> Option<Self> {
-        let of_recipient = || RecipientStatus::parse(name).map(Self::Recipient);
-        MessageStatus::parse(name).map(Self::Message).or_else(of_recipient)
+        let (message, recipient) = (MessageStatus::parse(name), RecipientStatus::parse(name));
+        (message.is_some() || recipient.is_some()).then_some(Self { message, recipient })
+    }
+
+    /// Of recipients alone.
+    pub const fn of_recipients(status: RecipientStatus) -> Self {
+        Self { message: None, recipient: Some(status) }
     }
 
     fn holds(self, counts: &Counts) -> bool {
-        match self {
-            Self::Message(status) => MessageStatus::of(counts) == status,
-            Self::Recipient(status) => counts.of(status) > 0,
-        }
+        self.message.is_some_and(|status| MessageStatus::of(counts) == status)
+            || self.recipient.is_some_and(|status| counts.of(status) > 0)
     }
 }
 
@@ -123,6 +126,10 @@ impl Store {
             found.retain(|message| last.is_none_or(|last| message.id >= last));
             found.sort_by_key(|message| std::cmp::Reverse(message.id));
             found.dedup_by_key(|message| message.id);
+            if filter.statuses.is_empty() {
+                // Nothing is counted of what is not shown.
+                found.truncate(filter.limit + 1 - listing.messages.len());
+            }
             for message in self.with_recipients(found).await? {
                 let is_wanted =
                     filter.statuses.is_empty() || filter.statuses.iter().any(|status| status.holds(&message.counts));
@@ -212,6 +219,7 @@ impl Store {
         };
         let is_last = ids.is_some() || i64::try_from(candidates.len()).is_ok_and(|count| count < step);
         let last = candidates.iter().min().copied().filter(|_| !is_last).map(MessageId::from_uuid);
+        let (least, most) = crate::store::bounds(candidates.iter().copied());
         let rows = on_pool!(
             self,
             "messages.list",
@@ -222,7 +230,7 @@ impl Store {
                 SELECT m.id, m.mode, m.sender, m.author, m.message_id, m.subject, m.tags, m.metadata, m.priority, m.size,
                     m.created_at, m.expires_at, m.send_at, m.batch_id, m.idempotency_key, m.template
                 FROM unnest($2::int[], $3::uuid[]) AS c (shard, id)
-                JOIN messages m ON m.shard = c.shard AND m.id = c.id
+                JOIN messages m ON m.shard = c.shard AND m.id = c.id AND m.id BETWEEN $10 AND $11
                 WHERE m.project_id = $1
                   AND ($4::text IS NULL OR m.mode = $4)
                   AND ($5::text IS NULL OR lower(m.sender) = lower($5))
@@ -240,6 +248,8 @@ impl Store {
                 filter.q,
                 filter.batch.map(BatchId::uuid),
                 filter.message_id,
+                least,
+                most,
             )
             .fetch_all(conn)
         )?;
@@ -325,6 +335,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
+        let (least, most) = crate::store::bounds(ids.iter().map(|id| id.uuid()));
         let rows = on_pool!(
             self,
             "recipients.count",
@@ -340,7 +351,7 @@ impl Store {
                             SELECT CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending'
                                         ELSE r.status END AS status
                             FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
-                            WHERE r.shard = w.shard AND r.message_id = w.id) AS s
+                            WHERE r.shard = w.shard AND r.message_id = w.id AND r.message_id BETWEEN $4 AND $5) AS s
                         GROUP BY s.status) AS n) AS c
                 CROSS JOIN LATERAL (
                     SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.position), '[]') AS first FROM (
@@ -348,12 +359,14 @@ impl Store {
                             CASE WHEN r.settled_at IS NULL AND d.lease_token IS NOT NULL THEN 'sending'
                                  ELSE r.status END AS status
                         FROM recipients r LEFT JOIN deliveries d ON d.shard = r.shard AND d.id = r.id
-                        WHERE r.shard = w.shard AND r.message_id = w.id
+                        WHERE r.shard = w.shard AND r.message_id = w.id AND r.message_id BETWEEN $4 AND $5
                         ORDER BY r.position LIMIT $3) AS p) AS f
                 "#,
                 &ids.iter().map(|id| id.shard().value()).collect::<Vec<_>>(),
                 &ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
                 i64::try_from(NAMED).unwrap_or(5),
+                least,
+                most,
             )
             .fetch_all(conn)
         )?;

@@ -60,7 +60,7 @@ impl Store {
                             WHEN 'tag' THEN coalesce(t.tag, '')
                             ELSE '' END AS name
                     FROM messages m
-                    JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id
+                    JOIN recipients r ON r.shard = m.shard AND r.message_id = m.id AND r.message_id >= $2 AND r.message_id < $3
                     LEFT JOIN LATERAL (
                         SELECT a.provider FROM attempts a
                         WHERE a.shard = r.shard AND a.message_id = r.message_id AND a.recipient_id = r.id
