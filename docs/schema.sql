@@ -1488,6 +1488,7 @@ CREATE TABLE public.messages (
     send_at timestamp with time zone,
     sandbox_script text,
     stream text,
+    credential text,
     CONSTRAINT messages_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
     CONSTRAINT messages_priority CHECK (((priority >= 0) AND (priority <= 2))),
     CONSTRAINT messages_size CHECK ((size > 0)),

@@ -135,6 +135,7 @@ impl Bed {
             batch: None,
             send_at: None,
             template: None,
+            credential: None,
             script: None,
             stream: None,
             raw: Arc::clone(&self.raw),

@@ -40,6 +40,9 @@ words! {
     }
 }
 
+/// Characters of a token's subject that are kept.
+const SUBJECT_MAX: usize = 200;
+
 /// Who is calling, once the credentials have been checked.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -92,6 +95,12 @@ impl Caller {
             project_limits: NONE,
             suspension: None,
         }
+    }
+
+    /// What names the credential in what it does: a key's id, or `token:` and whom a token speaks of, cut after 200 characters.
+    pub fn credential(&self) -> Option<String> {
+        let of_token = |subject: &String| format!("token:{}", subject.chars().take(SUBJECT_MAX).collect::<String>());
+        self.key.map(|key| key.to_string()).or_else(|| self.subject.as_ref().map(of_token))
     }
 
     /// Whether the credential may be used from an address; one that is not known is in no network.

@@ -62,6 +62,8 @@ pub struct NewMessage {
     pub send_at: Option<Timestamp>,
     /// Alias or id of the template that it was made from.
     pub template: Option<String>,
+    /// By what it was sent: see [`Caller::credential`](super::access::Caller::credential).
+    pub credential: Option<String>,
     /// The kind of mail that it is, if its recipients may want no more of that.
     pub stream: Option<Stream>,
     /// What the receiver that the sandbox plays does with it.
@@ -140,6 +142,8 @@ pub struct ScheduledSummary {
     pub subject: String,
     /// The caller's own.
     pub message_id: Option<String>,
+    /// By what it was asked for.
+    pub credential: Option<String>,
     pub priority: i16,
     pub size: i32,
     pub metadata: serde_json::Value,

@@ -177,6 +177,10 @@ impl Door {
             batch: making.due.map_or(making.batch, |due| due.stored.batch),
             send_at: making.due.map(|due| due.stored.send_at),
             template: options.template,
+            credential: match making.due {
+                Some(due) => due.stored.summary.credential.clone(),
+                None => caller.credential(),
+            },
             stream: options.stream,
             script: options.script.map(|script| script.as_str().to_owned()),
             raw,
@@ -263,6 +267,7 @@ fn later(message: &NewMessage, send_at: Timestamp, request: Vec<u8>) -> NewSched
             author: message.author.clone(),
             subject: message.subject.clone(),
             message_id: message.message_id.clone(),
+            credential: message.credential.clone(),
             priority: message.priority.rank(),
             size: i32::try_from(message.raw.len()).unwrap_or(i32::MAX),
             metadata: serde_json::to_value(&message.metadata).unwrap_or_default(),

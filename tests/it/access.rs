@@ -33,6 +33,44 @@ async fn without_a_valid_key_nothing_is_told() {
 }
 
 #[tokio::test]
+async fn each_message_says_by_what_it_was_sent() {
+    let jwt = format!(
+        "[[auth.jwt]]\nkid = \"k1\"\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"\nissuer = \"i\"\naudience = \"a\"\nscopes = [\"send\"]\n"
+    );
+    let app = Setup::new().paused().file(&jwt).start().await;
+    let made = |scope: &str| {
+        let claims = json!({"sub": "ci@example.org", "project": "shop", "scope": scope, "iss": "i", "aud": "a", "exp": get_current_timestamp() + 60});
+        let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::HS256) };
+        encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    };
+    let admin = create_key(&app.database.url, "shop", "live", "admin").await;
+    let body = json!({"mode": "live", "scopes": ["send"], "name": "leaked"}).to_string().into_bytes();
+    let leaked = app.call_as(&admin, "POST", "/v1/keys", &[], body).await.json();
+    let (id, key) = (leaked["id"].as_str().unwrap(), leaked["key"].as_str().unwrap());
+    let mut later = message_to("later@example.net");
+    later["send_at"] = json!("in 2 hours");
+    let sent =
+        [app.send_as(key, &message_to("a@example.net")).await, app.send_as(key, &message_to("b@example.net")).await];
+    let by_token = app.send_as(&made("send"), &message_to("c@example.net")).await;
+    app.send(&message_to("d@example.net")).await;
+    for message in &sent {
+        assert_eq!(app.message(message).await["credential"], id);
+    }
+    assert_eq!(app.message(&by_token).await["credential"], "token:ci@example.org");
+    let listed = async |credential: &str| {
+        let page = app.get(&format!("/v1/messages?credential={credential}")).await.json();
+        let mut ids: Vec<_> =
+            page["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(listed(id).await, sent.to_vec());
+    assert_eq!(listed("token%3Aci%40example.org").await, [by_token]);
+    // The key of an issuer that may give one scope alone.
+    assert_eq!(app.get_as(&made("send admin"), "/v1/messages").await.status, 401);
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_counted_and_answered_later_and_later() {
     let app = Setup::new().paused().set("auth.slow_down", "100ms").start().await;
     let mut took = Vec::new();

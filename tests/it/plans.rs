@@ -250,7 +250,7 @@ fn accepting(known: &Keys, project: Uuid) -> Vec<Statement> {
                 "{shard}, {new}, {projects}, {live}, {text}, {text}, {text}, {json}, {json}, {rank}, {size}, {now}, {now}, \
                  {tls}, {text}, {bytes}, {new}, {new}, {projects}, {live}, {rank}, {to}, {text}, {text}, {queued}, {never}, \
                  {text}, {rank}, {size}, {now}, {tls}, {text}, {leased}, {new}, {text}, {now}, {text}, now(), '{max}', \
-                 '{max}', 30, 1, {text}, {text}, {new}, {text}, {never}, {text}, {text}, {json}, {text}, {text}"
+                 '{max}', 30, 1, {text}, {text}, {new}, {text}, {never}, {text}, {text}, {json}, {text}, {text}, {text}"
             ),
         ),
         statement(

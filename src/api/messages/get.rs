@@ -41,6 +41,8 @@ pub struct MessageView<'m> {
     idempotency_key: Option<&'m str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<&'m str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'m str>,
     counts: &'m Counts,
 }
 
@@ -103,6 +105,7 @@ impl<'m> MessageView<'m> {
             batch_id: message.batch,
             idempotency_key: message.key.as_deref(),
             template: message.template.as_deref(),
+            credential: message.credential.as_deref(),
             counts,
         }
     }

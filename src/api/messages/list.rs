@@ -79,6 +79,7 @@ pub async fn filter_of(api: &Api, caller: &Caller, params: &mut Params) -> Resul
         until: params.parsed("until", "an RFC 3339 instant", parse_rfc3339),
         q: params.text("q"),
         message_id: params.text("message_id").map(|id| unbracketed(&id).to_owned()),
+        credential: params.text("credential"),
         batch: params.parsed("batch_id", "an id that a batch was answered with", BatchId::parse),
         before: params.cursor(),
         ..MessageFilter::default()

@@ -142,6 +142,7 @@ struct MessageColumns<'m> {
     idempotency_key: Vec<Option<&'m str>>,
     send_at: Vec<Option<Timestamp>>,
     template: Vec<Option<&'m str>>,
+    credential: Vec<Option<&'m str>>,
     script: Vec<Option<&'m str>>,
     stream: Vec<Option<&'m str>>,
     raw: Vec<&'m [u8]>,
@@ -214,6 +215,7 @@ impl<'m> MessageColumns<'m> {
         self.idempotency_key.push(message.idempotency_key.as_deref());
         self.send_at.push(message.send_at);
         self.template.push(message.template.as_deref());
+        self.credential.push(message.credential.as_deref());
         self.script.push(message.script.as_deref());
         self.stream.push(message.stream.as_ref().map(Stream::as_str));
         self.raw.push(&message.raw);
@@ -268,11 +270,11 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         messages_ AS (
             INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size,
                 created_at, expires_at, tls, ip_pool, message_id, batch_id, idempotency_key, send_at,
-                template, sandbox_script, stream)
+                template, sandbox_script, stream, credential)
             SELECT $1::int, * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::jsonb[], $9::jsonb[], $10::smallint[], $11::int[], $12::timestamptz[], $13::timestamptz[],
                 $14::text[], $15::text[], $43::text[], $45::uuid[], $46::text[], $47::timestamptz[],
-                $37::text[], $51::text[], $52::text[])),
+                $37::text[], $51::text[], $52::text[], $53::text[])),
         bodies_ AS (
             INSERT INTO message_bodies (shard, message_id, raw)
             SELECT $1, * FROM unnest($2::uuid[], $16::bytea[])),
@@ -357,6 +359,7 @@ async fn insert(conn: &mut PgConnection, batch: &[&NewMessage], context: &Contex
         &r.data,
         &m.script as &[Option<&str>],
         &m.stream as &[Option<&str>],
+        &m.credential as &[Option<&str>],
     )
     .execute(conn)
     .await?;

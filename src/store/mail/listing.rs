@@ -46,6 +46,8 @@ pub struct MessageFilter {
     /// Part of the subject, letters of either case.
     pub q: Option<String>,
     pub message_id: Option<String>,
+    /// By what it was sent.
+    pub credential: Option<String>,
     pub batch: Option<BatchId>,
     /// These messages and no others.
     pub ids: Option<Vec<MessageId>>,
@@ -228,7 +230,7 @@ impl Store {
                 MessageRow,
                 r#"
                 SELECT m.id, m.mode, m.sender, m.author, m.message_id, m.subject, m.tags, m.metadata, m.priority, m.size,
-                    m.created_at, m.expires_at, m.send_at, m.batch_id, m.idempotency_key, m.template
+                    m.created_at, m.expires_at, m.send_at, m.batch_id, m.idempotency_key, m.template, m.credential
                 FROM unnest($2::int[], $3::uuid[]) AS c (shard, id)
                 JOIN messages m ON m.shard = c.shard AND m.id = c.id AND m.id BETWEEN $10 AND $11
                 WHERE m.project_id = $1
@@ -238,6 +240,7 @@ impl Store {
                   AND ($7::text IS NULL OR position(lower($7) IN lower(m.subject)) > 0)
                   AND ($8::uuid IS NULL OR m.batch_id = $8)
                   AND ($9::text IS NULL OR m.message_id = $9)
+                  AND ($12::text IS NULL OR m.credential = $12)
                 "#,
                 project.uuid(),
                 &candidates.iter().map(|id| MessageId::from_uuid(*id).shard().value()).collect::<Vec<_>>(),
@@ -250,6 +253,7 @@ impl Store {
                 filter.message_id,
                 least,
                 most,
+                filter.credential,
             )
             .fetch_all(conn)
         )?;
@@ -427,5 +431,6 @@ impl MessageFilter {
             && self.to.as_deref().is_none_or(is_to)
             && self.domain.as_deref().is_none_or(is_at)
             && self.message_id.as_deref().is_none_or(|id| message.message_id == id)
+            && (self.credential.is_none() || self.credential == message.credential)
     }
 }

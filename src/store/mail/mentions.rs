@@ -60,7 +60,7 @@ impl OwnedConnection {
                 SELECT m.id FROM unnest($1::int[], $2::uuid[]) AS w (shard, id)
                 JOIN messages m ON m.shard = w.shard AND m.id = w.id AND m.id BETWEEN $3 AND $4
                 WHERE mentions_address(concat_ws(' ', m.sender, m.author, m.subject, m.tags, m.metadata, m.message_id,
-                        m.idempotency_key, m.template), $6, $7)
+                        m.idempotency_key, m.template, m.credential), $6, $7)
                    OR EXISTS (
                     SELECT 1 FROM recipients r
                     WHERE r.shard = m.shard AND r.message_id = m.id AND r.message_id BETWEEN $3 AND $4

@@ -31,6 +31,8 @@ pub struct StoredMessage {
     /// The caller's own key.
     pub key: Option<String>,
     pub template: Option<String>,
+    /// By what it was sent.
+    pub credential: Option<String>,
     /// It waits for its time.
     pub scheduled: Option<Box<StoredScheduled>>,
 }
@@ -55,6 +57,7 @@ impl From<StoredScheduled> for StoredMessage {
             batch: stored.batch,
             key: stored.key.clone(),
             template: stored.template.clone(),
+            credential: summary.credential.clone(),
             scheduled: Some(Box::new(stored)),
         }
     }
@@ -78,6 +81,7 @@ pub(super) struct MessageRow {
     pub batch_id: Option<Uuid>,
     pub idempotency_key: Option<String>,
     pub template: Option<String>,
+    pub credential: Option<String>,
 }
 
 impl MessageRow {
@@ -100,6 +104,7 @@ impl MessageRow {
             batch: self.batch_id.map(BatchId::from_uuid),
             key: self.idempotency_key,
             template: self.template,
+            credential: self.credential,
             scheduled: None,
         })
     }
@@ -141,7 +146,7 @@ impl Store {
                 MessageRow,
                 r#"
                 SELECT id, mode, sender, author, message_id, subject, tags, metadata, priority, size, created_at, expires_at,
-                    send_at, batch_id, idempotency_key, template
+                    send_at, batch_id, idempotency_key, template, credential
                 FROM messages WHERE shard = $1 AND id = $2 AND project_id = $3
                 "#,
                 id.shard().value(),

@@ -98,12 +98,12 @@ async fn end(
             RETURNING s.*, e.sender),
         unsent_ AS (
             INSERT INTO messages (shard, id, project_id, mode, sender, author, subject, tags, metadata, priority, size,
-                created_at, expires_at, message_id, batch_id, idempotency_key, template, send_at)
+                created_at, expires_at, message_id, batch_id, idempotency_key, template, send_at, credential)
             SELECT $1, s.id, s.project_id, s.mode, s.sender, COALESCE(s.summary ->> 'author', ''),
                 COALESCE(s.summary ->> 'subject', ''), s.tags, COALESCE(NULLIF(s.summary -> 'metadata', 'null'), '{}'),
                 COALESCE((s.summary ->> 'priority')::smallint, 1), GREATEST((s.summary ->> 'size')::int, 1),
                 s.created_at, s.expires_at, s.summary ->> 'message_id', s.batch_id, s.idempotency_key, s.template,
-                s.send_at
+                s.send_at, s.summary ->> 'credential'
             FROM ended s),
         r AS MATERIALIZED (
             SELECT u.*, s.project_id, s.mode
