@@ -205,9 +205,9 @@ impl Issuer {
 }
 
 fn read_keys(config: &JwtKey) -> Result<(Algorithm, Keys), String> {
-    let given = [&config.secret, &config.public_key_file, &config.jwks_file];
+    let given = [&config.secret, &config.secret_file, &config.public_key_file, &config.jwks_file];
     if given.iter().filter(|text| !text.is_empty()).count() > 1 {
-        return Err("secret, public_key_file and jwks_file exclude each other".to_owned());
+        return Err("secret, secret_file, public_key_file and jwks_file exclude each other".to_owned());
     }
     if config.jwks_file.is_empty() {
         if config.kid.is_empty() {
@@ -231,11 +231,16 @@ fn read_key(config: &JwtKey) -> Result<(Algorithm, DecodingKey), String> {
             .map_err(|error| format!("public_key_file '{}': {error}", config.public_key_file))
     };
     let unusable = |error: jsonwebtoken::errors::Error| format!("the key cannot be used: {error}");
+    let secret = if config.secret_file.is_empty() {
+        config.secret.clone()
+    } else {
+        let text = std::fs::read_to_string(&config.secret_file);
+        let text = text.map_err(|error| format!("secret_file '{}': {error}", config.secret_file))?;
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    };
     match config.algorithm.as_str() {
         // RFC 7518 §3.2: a key of at least the hash's size.
-        "HS256" if config.secret.len() >= 32 => {
-            Ok((Algorithm::HS256, DecodingKey::from_secret(config.secret.as_bytes())))
-        }
+        "HS256" if secret.len() >= 32 => Ok((Algorithm::HS256, DecodingKey::from_secret(secret.as_bytes()))),
         "HS256" => Err("HS256 needs a secret of at least 32 bytes".to_owned()),
         "RS256" => Ok((Algorithm::RS256, DecodingKey::from_rsa_pem(&pem()?).map_err(unusable)?)),
         "ES256" => Ok((Algorithm::ES256, DecodingKey::from_ec_pem(&pem()?).map_err(unusable)?)),
@@ -258,6 +263,7 @@ mod tests {
             kid: "k1".into(),
             algorithm: "HS256".into(),
             secret: SECRET.into(),
+            secret_file: String::new(),
             public_key_file: String::new(),
             jwks_file: String::new(),
             issuer: "https://id.example".into(),
@@ -349,6 +355,7 @@ mod tests {
             kid: "k1".into(),
             algorithm: "HS256".into(),
             secret: SECRET.into(),
+            secret_file: String::new(),
             public_key_file: String::new(),
             jwks_file: String::new(),
             issuer: "https://id.example".into(),

@@ -84,6 +84,7 @@ fn entry(algorithm: &str, path: &std::path::Path) -> JwtKey {
         kid: String::new(),
         algorithm: algorithm.into(),
         secret: String::new(),
+        secret_file: String::new(),
         public_key_file: String::new(),
         jwks_file: path.display().to_string(),
         issuer: "id.example".into(),

@@ -24,7 +24,7 @@ pub struct Connection {
     /// The service; also `MAILWRIGHT_URL`. Default: this machine, at the port of `http.listen`.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// An API key; also `MAILWRIGHT_KEY`.
+    /// An API key; also `MAILWRIGHT_KEY`, or `MAILWRIGHT_KEY_FILE`, a file that has it: arguments are seen by everybody on the machine.
     #[arg(long)]
     key: Option<String>,
 }
@@ -96,7 +96,11 @@ impl Connection {
         });
         Service {
             url: url.trim_end_matches('/').to_owned(),
-            key: self.key.or_else(|| std::env::var("MAILWRIGHT_KEY").ok()),
+            key: self.key.or_else(|| std::env::var("MAILWRIGHT_KEY").ok()).or_else(|| {
+                // Arguments are seen by everybody on the machine, and an environment by its user's programs.
+                let text = std::fs::read_to_string(std::env::var_os("MAILWRIGHT_KEY_FILE")?).ok()?;
+                Some(text.trim().to_owned())
+            }),
             ca_file: config.delivery.ca_file.clone(),
         }
     }

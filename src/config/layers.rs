@@ -70,12 +70,14 @@ impl Layers {
         for (variable, text) in variables {
             let name = match variable.as_str() {
                 "DATABASE_URL" => "database.url".to_owned(),
+                "DATABASE_URL_FILE" => "database.url_file".to_owned(),
                 "MAILWRIGHT_DATA_DIR" => "data.dir".to_owned(),
                 // Read by the command line, not settings of the service.
                 "MAILWRIGHT_CONFIG"
                 | "MAILWRIGHT_URL"
                 | "MAILWRIGHT_SMTP"
                 | "MAILWRIGHT_KEY"
+                | "MAILWRIGHT_KEY_FILE"
                 | "MAILWRIGHT_LIVE_KEY" => continue,
                 // Kubernetes describes a service of our name to every container beside it.
                 other if other.starts_with("MAILWRIGHT_SERVICE_") || other.starts_with("MAILWRIGHT_PORT") => continue,
@@ -97,6 +99,9 @@ impl Layers {
 
     /// Sets one setting from text.
     pub fn text(&mut self, origin: &str, name: &str, text: &str) {
+        if let Some(secret) = in_file(name) {
+            return self.secret(origin, (name, secret), text);
+        }
         let typed = match self.at(name) {
             Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|_| "must be a whole number"),
             Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).map_err(|_| "must be true or false"),
@@ -109,11 +114,26 @@ impl Layers {
         }
     }
 
+    /// Sets a secret from the file that has it and nothing else.
+    fn secret(&mut self, origin: &str, (name, secret): (&str, &'static str), path: &str) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.set(origin, secret, Value::String(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(error) => self.refuse(origin, name, format!("{path}: {error}")),
+        }
+    }
+
     fn refuse(&mut self, origin: &str, name: &str, reason: String) {
         self.faults.push(ConfigError::Value { origin: origin.to_owned(), name: name.to_owned(), reason });
     }
 
     fn set(&mut self, origin: &str, name: &str, value: Value) {
+        if let (Some(secret), Value::String(path)) = (in_file(name), &value) {
+            return self.secret(origin, (name, secret), path);
+        }
+        // What is refused by its type would be shown.
+        if let (Some(Value::Array(_)), Value::String(_)) = (self.at(name), &value) {
+            return self.refuse(origin, name, "must be a list of tables".to_owned());
+        }
         let Some(slot) = self.at(name) else {
             let (origin, hint) = (origin.to_owned(), hint(name));
             return self.faults.push(ConfigError::Unknown { origin, name: name.to_owned(), hint });
@@ -166,6 +186,8 @@ impl Config {
             let value = table.get(section).and_then(|settings| settings.get(field));
             let value = match value {
                 Some(Value::String(text)) if field == "sealing_key" && !text.is_empty() => "\"***\"".to_owned(),
+                // A comma may be part of a password.
+                Some(Value::String(text)) if section == "database" => Value::String(redact(text)).to_string(),
                 Some(value) => redacted(value).to_string(),
                 None => String::new(),
             };
@@ -177,7 +199,7 @@ impl Config {
 
 fn redacted(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(text.split(',').map(redact).collect::<Vec<_>>().join(",")),
+        Value::String(text) => Value::String(hosts(text).into_iter().map(redact).collect::<Vec<_>>().join(",")),
         Value::Array(items) => Value::Array(items.iter().map(redacted).collect()),
         Value::Table(table) => table
             .iter()
@@ -189,6 +211,29 @@ fn redacted(value: &Value) -> Value {
             .into(),
         other => other.clone(),
     }
+}
+
+/// Settings that are secrets, or hold one: each may stand in a file of its own, named by the setting with `_file` behind it.
+pub const SECRETS: [&str; 4] = ["database.url", "database.direct_url", "delivery.route", "sandbox.rspamd"];
+
+/// The secret that a setting names the file of.
+fn in_file(name: &str) -> Option<&'static str> {
+    SECRETS.into_iter().find(|secret| name.strip_suffix("_file") == Some(*secret))
+}
+
+/// The hosts of a list, which begin with a scheme: other commas may be part of a password.
+fn hosts(text: &str) -> Vec<&str> {
+    let mut hosts = Vec::new();
+    let mut from = 0;
+    for (at, _) in text.match_indices(',') {
+        let behind = text[at + 1..].trim_start();
+        if behind.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphabetic())) {
+            hosts.push(&text[from..at]);
+            from = at + 1;
+        }
+    }
+    hosts.push(&text[from..]);
+    hosts
 }
 
 /// The setting that was probably meant: of the section that was meant, if one can be told.
@@ -293,5 +338,40 @@ mod tests {
         assert!(error.contains("'htpp.x'; did you mean one of [http]?"), "{error}");
         assert!(error.contains("delivery.sessions: must be at least 1"), "{error}");
         assert!(error.contains("m.toml: http.body_limit: 'x' is not a size"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file_of_its_own() {
+        let path = std::env::temp_dir().join(format!("mailwright-secret-{}", std::process::id()));
+        std::fs::write(&path, "postgres://u:HUNTER2@h/db\n").unwrap();
+        let shown = path.display().to_string();
+        let config = env(&[("DATABASE_URL_FILE", &shown)]).unwrap();
+        assert_eq!(config.database.url, "postgres://u:HUNTER2@h/db");
+        assert!(!config.show().contains("HUNTER2"));
+        std::fs::write(&path, "smtps://u:p@h:465\r\n").unwrap();
+        let mut layers = Layers::default();
+        layers.file("f", &format!("[delivery]\nroute_file = \"{shown}\"\n"));
+        assert!(format!("{:?}", layers.finish().unwrap().delivery.route).contains("465"));
+        let error = env(&[("MAILWRIGHT_DELIVERY__ROUTE_FILE", "/nowhere/at/all")]).unwrap_err().to_string();
+        assert!(error.contains("delivery.route_file: /nowhere/at/all"), "{error}");
+        assert!(env(&[("MAILWRIGHT_HTTP__LISTEN_FILE", &shown)]).is_err(), "no secret");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_shown_whatever_is_in_it() {
+        for url in
+            ["postgres://u:HUNT,ER2@h/db", "postgres://h/db?user=u&password=HUNTER2", "host=h password='HUNT ER2'"]
+        {
+            let shown = env(&[("DATABASE_URL", url)]).map_or_else(|faults| faults.to_string(), |config| config.show());
+            assert!(!shown.contains("HUNT"), "{url}: {shown}");
+        }
+        for text in ["smtps://u:HUNT%2CER2@h:465,smtps://v:HUNTER2@g:465", "smtps://u:HUNT,ER2@h"] {
+            let shown = env(&[("MAILWRIGHT_DELIVERY__ROUTE", text)]).map_or_else(|f| f.to_string(), |c| c.show());
+            assert!(!shown.contains("HUNT") && !shown.contains("ER2"), "{text}: {shown}");
+        }
+        let mut layers = Layers::default();
+        layers.file("f", "[auth]\njwt = \"HUNTER2\"\n");
+        assert!(!layers.finish().unwrap_err().to_string().contains("HUNTER2"));
     }
 }

@@ -171,6 +171,7 @@ settings! {
     }
     retention: Retention {
         messages: Span = days(30), "How long settled messages, their recipients, events and attempts are kept. Whole days are dropped at once, and none that holds anything unsettled.";
+        audit: Span = days(400), "How long it is kept who changed what.";
         uploads: Span = days(30), "How long an upload is kept that no message names.";
         bodies: Span = days(30), "How long the bytes of settled messages and the sandbox inbox are kept; at most `retention.messages`.";
     }
@@ -281,6 +282,9 @@ pub struct JwtKey {
     pub algorithm: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub secret: String,
+    /// File that has the secret, and nothing else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub secret_file: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub public_key_file: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -123,7 +123,7 @@ impl FromStr for Smarthost {
     type Err = RouteError;
 
     fn from_str(text: &str) -> Result<Self, RouteError> {
-        let form = || RouteError::Form(redact(text));
+        let form = || RouteError::Form(outline(text));
         let (scheme, rest) = text.split_once("://").ok_or_else(form)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (userinfo, authority) = match rest.trim_end_matches('/').rsplit_once('@') {
@@ -145,7 +145,7 @@ impl FromStr for Smarthost {
         }
         let default_port = if tls == TlsPolicy::Implicit { 465 } else { 25 };
         let port = match port {
-            Some(port) => port.parse().map_err(|_| RouteError::Port(port.to_owned()))?,
+            Some(port) => port.parse().map_err(|_| RouteError::Port(plain(port, |c| c.is_ascii_digit())))?,
             None => default_port,
         };
         Ok(Self { host: host.to_owned(), port, tls, credentials, weight: options.weight })
@@ -180,12 +180,17 @@ impl Options {
                 Some(("tls", "none")) => options.tls = Some(TlsPolicy::None),
                 Some(("tls", "opportunistic")) => options.tls = Some(TlsPolicy::Opportunistic),
                 Some(("tls", "required")) => options.tls = Some(TlsPolicy::Required),
-                Some(("tls", other)) => return Err(RouteError::Tls(other.to_owned())),
+                Some(("tls", other)) => return Err(RouteError::Tls(plain(other, |c| c.is_ascii_lowercase()))),
                 Some(("weight", number)) => {
                     let weight = number.parse().ok().filter(|weight| (1..=1000).contains(weight));
-                    options.weight = weight.ok_or_else(|| RouteError::Weight(number.to_owned()))?;
+                    options.weight = weight.ok_or_else(|| RouteError::Weight(plain(number, |c| c.is_ascii_digit())))?;
                 }
-                _ => return Err(RouteError::Option(option.to_owned())),
+                _ => {
+                    let name = option.split('=').next().unwrap_or_default();
+                    // What follows a question mark in a password is no option.
+                    let is_option = option.contains('=') && !query.contains('@');
+                    return Err(RouteError::Option(plain(name, |c| is_option && c.is_ascii_lowercase())));
+                }
             }
         }
         Ok(options)
@@ -213,6 +218,19 @@ fn unescape(text: &str) -> Result<String, RouteError> {
         }
     }
     String::from_utf8(bytes).map_err(|_| RouteError::Escape)
+}
+
+/// A value as an error shows it: one that may be a part of a password is not.
+fn plain(text: &str, is_harmless: impl Fn(char) -> bool) -> String {
+    if text.len() <= 16 && text.chars().all(is_harmless) { text.to_owned() } else { "…".to_owned() }
+}
+
+/// A route as an error shows it that cannot be read as one: what in it is a password cannot be told.
+fn outline(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, _)) => format!("{}://…", plain(scheme, |c| c.is_ascii_alphanumeric())),
+        None => plain(text, |c| c.is_ascii_alphanumeric() || c == '.' || c == '-'),
+    }
 }
 
 /// `text` without passwords, wherever they stand: before an `@`, with a scheme or without, and in a parameter
@@ -317,11 +335,44 @@ mod tests {
             ("smtp://h:99999", RouteError::Port("99999".into())),
             ("smtp://h?tls=maybe", RouteError::Tls("maybe".into())),
             ("smtp://h?weight=0", RouteError::Weight("0".into())),
-            ("smtp://h?verify=no", RouteError::Option("verify=no".into())),
-            ("http://h", RouteError::Form("http://h".into())),
+            ("smtp://h?verify=no", RouteError::Option("verify".into())),
+            ("http://h", RouteError::Form("http://…".into())),
             ("", RouteError::Form(String::new())),
         ] {
             assert_eq!(text.parse::<Route>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_in_no_error() {
+        for password in [
+            "HUNT,ER2",
+            "HUNT?ER2",
+            "HUNT/ER2",
+            "HUNT#ER2",
+            "HUNT@ER2",
+            "HUNT ER2",
+            "HUNT?tls=ER2",
+            "HUNT&ER2",
+            "HUNT?weight=ER2",
+            "HUNT:ER2",
+            "%HUNT",
+            "HUNT?x=ER2",
+        ] {
+            for form in [
+                "smtps://u:PASS@h:465",
+                "smtp://u:PASS",
+                "u:PASS@h",
+                "smtps://u:PASS@h:465?tls=what",
+                "smtps://u:PASS@h:x",
+                "smtps://u:PASS@h,smtp://g",
+            ] {
+                let text = form.replace("PASS", password);
+                if let Err(error) = text.parse::<Route>() {
+                    let shown = error.to_string();
+                    assert!(!shown.contains("HUNT") && !shown.contains("ER2"), "{text}: {shown}");
+                }
+            }
         }
     }
 
