@@ -1296,6 +1296,17 @@ CREATE TABLE public.attempts (
     CONSTRAINT attempts_number CHECK ((number >= 1))
 )
 PARTITION BY RANGE (message_id);
+CREATE TABLE public.audit (
+    id uuid NOT NULL,
+    project_id uuid,
+    actor text NOT NULL,
+    actor_project_id uuid,
+    address text,
+    action text NOT NULL,
+    subject text DEFAULT ''::text NOT NULL,
+    status smallint,
+    CONSTRAINT audit_texts_length CHECK (((length(actor) <= 300) AND (length(action) <= 200) AND (length(subject) <= 300)))
+);
 CREATE TABLE public.deliveries (
     shard integer NOT NULL,
     id uuid NOT NULL,
@@ -1919,6 +1930,8 @@ ALTER TABLE public.attempts
     ADD CONSTRAINT attempts_outcome CHECK ((outcome = ANY (ARRAY['accepted'::text, 'deferred'::text, 'rejected'::text, 'uncertain'::text, 'expired'::text, 'suppressed'::text]))) NOT VALID;
 ALTER TABLE ONLY public.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (shard, message_id, id);
+ALTER TABLE ONLY public.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_pkey PRIMARY KEY (shard, id);
 ALTER TABLE ONLY public.dkim_keys
@@ -2031,6 +2044,7 @@ CREATE INDEX aggregate_reports_by_domain ON public.aggregate_reports USING btree
 CREATE INDEX aggregate_reports_by_time ON public.aggregate_reports USING btree (received_at);
 CREATE UNIQUE INDEX aggregate_reports_same ON public.aggregate_reports USING btree (domain, kind, md5(((reporter || ' '::text) || report_id)), signed_by);
 CREATE INDEX api_keys_by_project ON public.api_keys USING btree (project_id, id DESC);
+CREATE INDEX audit_by_project ON public.audit USING btree (project_id, id DESC);
 CREATE INDEX deliveries_expiring ON public.deliveries USING btree (shard, expires_at) WHERE ((lease_token IS NULL) AND (expires_at > '-infinity'::timestamp with time zone));
 CREATE INDEX deliveries_leased ON public.deliveries USING btree (shard, lease_until) WHERE (lease_token IS NOT NULL);
 CREATE INDEX deliveries_of_tests ON public.deliveries USING btree (project_id) WHERE (mode = 'test'::text);

@@ -6,6 +6,7 @@
 //! `openapi.yaml`.
 
 pub(crate) mod answer;
+mod audit;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod conversation;
@@ -220,6 +221,7 @@ fn mail_routes() -> Vec<Route> {
         ("get", "/v1/projects", get(projects::list::list)),
         ("get", "/v1/projects/{id}", get(projects::get::get)),
         ("patch", "/v1/projects/{id}", patch(projects::update::update)),
+        ("get", "/v1/audit", get(audit::list::list)),
         ("get", "/v1/retention", get(retention::get::get)),
         ("put", "/v1/retention", put(retention::put::put)),
         ("post", "/v1/erasures", post(erasures::create::create)),
@@ -272,8 +274,8 @@ const WITH_QUERY: [(&str, &str); 24] = [
 ];
 
 /// What an operator may do for any project, named by the parameter `project`: operations below these read the query.
-const BY_PROJECT: [&str; 6] =
-    ["/v1/domains", "/v1/domain-pools", "/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
+const BY_PROJECT: [&str; 7] =
+    ["/v1/audit", "/v1/domains", "/v1/domain-pools", "/v1/keys", "/v1/webhooks", "/v1/retention", "/v1/erasures"];
 
 /// Whether an operation reads the query itself.
 fn reads_query(method: &str, path: &str) -> bool {
@@ -320,6 +322,13 @@ pub(crate) fn router(api: Arc<Api>, pages: Router<Arc<Api>>, part: Part) -> Rout
             // What operators' tools ask for, and a file, mean the same with anything behind the question mark.
             let is_strict = path.starts_with("/v1/") && !reads_query(method, path);
             let handler = if is_strict { handler.layer(middleware::from_fn(without_query)) } else { handler };
+            // Whatever changes something is told of.
+            let handler = if audit::is_change(method, path) {
+                let keep = (Arc::clone(&api), audit::Change::of(method, path));
+                handler.layer(middleware::from_fn_with_state(keep, audit::keep))
+            } else {
+                handler
+            };
             // Whatever sends is under the limits of whoever sends.
             let is_limited = path.starts_with("/v1/send");
             let tell = middleware::from_fn_with_state(Arc::clone(&api), rate_limit::tell);

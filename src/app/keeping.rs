@@ -23,7 +23,7 @@ impl Common {
         shutdown.keep("cancellation", self.cancellation().run(shutdown.clone()));
         shutdown.keep("expiry", self.expiry(config).run(shutdown.clone()));
         shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
-        shutdown.keep("the purge", self.purge().run(shutdown.clone()));
+        shutdown.keep("the purge", self.purge(config).run(shutdown.clone()));
         shutdown.keep("sending domains", Box::pin(Arc::clone(&self.domains).run(shutdown.clone())));
         if let Some(reporting) = self.reporting(config, door) {
             shutdown.keep("reports of TLS sessions", Box::pin(reporting.run(shutdown.clone())));
@@ -75,8 +75,8 @@ impl Common {
         })
     }
 
-    fn purge(&self) -> Purge {
-        Purge { store: self.store.clone(), rng: Arc::clone(&self.rng) }
+    fn purge(&self, config: &Config) -> Purge {
+        Purge { store: self.store.clone(), audit: config.retention.audit.0, rng: Arc::clone(&self.rng) }
     }
 
     fn erasing(&self) -> Erasing {

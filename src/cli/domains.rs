@@ -15,6 +15,7 @@ use crate::domain::address::parse_domain;
 use crate::domain::clock::{Clock, Timestamp, rfc3339};
 use crate::domain::dkim::{Algorithm, parse_selector};
 use crate::domain::id::ProjectId;
+use crate::domain::sending_domain::dmarc::is_public_suffix;
 use crate::domain::sending_domain::export::RecordsForm;
 use crate::store::Store;
 use crate::terminal::{CommandError, out};
@@ -116,7 +117,12 @@ fn algorithms(name: &str) -> Result<Algorithms, String> {
 }
 
 fn domain(text: &str) -> Result<String, String> {
-    parse_domain(text).map_err(|_| "is not a domain such as example.com".to_owned())
+    let domain = parse_domain(text).map_err(|_| "is not a domain such as example.com".to_owned())?;
+    // It would be a project's with all that others have below it.
+    if is_public_suffix(&domain) {
+        return Err("is a public suffix, below which others have domains".to_owned());
+    }
+    Ok(domain)
 }
 
 fn selector(text: &str) -> Result<String, String> {
@@ -168,10 +174,13 @@ pub async fn run(command: DomainsCommand, config: &Config) -> Result<ExitCode, C
         DomainsCommand::Zone => super::domain_records::zone(&store, config).await?,
         DomainsCommand::Retire(RetireArgs { project, domain, selector }) => {
             let id = find_project(&store, &project).await?;
+            let noted =
+                super::audit::begin(&store, "domains retire", (Some(id), &format!("{domain}/{selector}"))).await?;
             let retired = retire_dkim_key(&store, id, &domain, &selector, SystemClock.now()).await;
             if !retired.map_err(CommandError::new)? {
                 return Err(CommandError(format!("{project} has no key {selector} for {domain} that signs")));
             }
+            noted.done(None).await?;
             out::print("retired")?;
         }
     }
@@ -187,7 +196,11 @@ async fn add(store: &Store, args: &AddArgs, requires_verified: bool) -> Result<(
     let now = SystemClock.now();
     let project = ensure_project(store, (&args.project, requires_verified), now, &SystemRng).await.map_err(named)?;
     let domain = &args.domain;
+    let noted = super::audit::begin(store, "domains add", (Some(project), domain)).await?;
     let made = add_dkim_keys(store, Vouched { project, domain }, &selectors(args, now), now, &SystemRng).await;
+    if made.is_ok() {
+        noted.done(None).await?;
+    }
     let records = made.map_err(|error| match error {
         AccountError::SelectorTaken { .. } => CommandError(format!("{error} by --selector")),
         other => named(other),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::audit;
 use super::list::ListArgs;
 use super::store;
 use crate::accounts::{AccountError, NewKeyRequest, create_key, default_scopes};
@@ -94,8 +95,11 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 is_operator: args.operator,
                 sealer: sealer.as_ref().filter(|_| args.signs),
             };
+            let project = store.find_project(&args.project).await.map_err(CommandError::new)?;
+            let noted = audit::begin(&store, "keys create", (project, &args.project)).await?;
             let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
             let (id, key) = made.map_err(named)?;
+            noted.done(Some(&id.to_string())).await?;
             if args.signs {
                 out::note(&format!("access key id {id}"));
             }
@@ -143,9 +147,14 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
         }
         KeysCommand::Revoke { id } => {
             let id = KeyId::parse(&id).ok_or_else(|| CommandError(format!("'{id}' is not a key's id (key_…)")))?;
+            let filter = KeyFilter { id: Some(id), with_operators: true, ..KeyFilter::default() };
+            let found = store.list_keys(filter, 1).await.map_err(CommandError::new)?;
+            let project = found.first().map(|key| key.rights.project);
+            let noted = audit::begin(&store, "keys revoke", (project, &id.to_string())).await?;
             if !store.revoke_key(id, SystemClock.now()).await.map_err(CommandError::new)? {
                 return Err(CommandError(format!("there is no valid key {id}")));
             }
+            noted.done(None).await?;
             out::print("revoked")?;
         }
     }

@@ -7,7 +7,10 @@ use crate::config::Config;
 use crate::terminal::{CommandError, out};
 
 pub async fn run(config: &Config) -> Result<ExitCode, CommandError> {
-    store(config)?.migrate().await.map_err(CommandError::new)?;
+    let store = store(config)?;
+    store.migrate().await.map_err(CommandError::new)?;
+    // Before it, there may be no table to say so in.
+    super::audit::begin(&store, "migrate", (None, env!("CARGO_PKG_VERSION"))).await?.done(None).await?;
     out::print("the schema is up to date")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! The command line: each command is a file; this one knows their names and the layers of configuration.
 
+mod audit;
 mod config;
 mod dev;
 mod doctor;
@@ -65,6 +66,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Run the service on a Postgres of yours.
     Serve(serve::ServeArgs),
+    /// Show who changed what.
+    Audit(audit::AuditArgs),
     /// Bring the schema up to this binary's.
     Migrate,
     /// Create, list and revoke API keys.
@@ -156,6 +159,7 @@ impl Cli {
             Command::Serve(args) => {
                 Box::pin(serve::run(args, layers.read()?.finish().map_err(CommandError::new)?)).await
             }
+            Command::Audit(args) => audit::run(args, &layers.finish()?).await,
             Command::Migrate => migrate::run(&layers.finish()?).await,
             Command::Keys(command) => keys::run(command, &layers.finish()?).await,
             Command::Outbox(command) => outbox::run(command, &layers.finish()?).await,
@@ -195,7 +199,7 @@ impl LayerArgs {
         layers.environment(variables);
         for pair in &self.set {
             let (name, value) =
-                pair.split_once('=').ok_or_else(|| CommandError(format!("--set {pair}: must be NAME=VALUE")))?;
+                pair.split_once('=').ok_or_else(|| CommandError("--set: must be NAME=VALUE".to_owned()))?;
             layers.text("--set", name, value);
         }
         Ok(layers)

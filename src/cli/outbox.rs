@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::audit;
 use super::keys::{mode, named};
 use super::list::ListArgs;
 use super::store;
@@ -76,13 +77,16 @@ pub async fn run(command: OutboxCommand, config: &Config) -> Result<ExitCode, Co
                 modes: &args.mode,
                 from_domains: Some(&*args.from_domains).filter(|domains| !domains.is_empty()),
             };
+            let noted = audit::begin(&store, "outbox grant", (Some(sender.project), &args.role)).await?;
             if !store.grant_outbox(&sender, now).await.map_err(CommandError::new)? {
                 return Err(CommandError(format!("the database has no role {}", args.role)));
             }
+            noted.done(None).await?;
             out::print("granted")?;
         }
         OutboxCommand::Revoke(args) => {
             let project = store.find_project(&args.project).await.map_err(CommandError::new)?;
+            let noted = audit::begin(&store, "outbox revoke", (project, &args.role)).await?;
             let is_revoked = match project {
                 Some(project) => store.revoke_outbox(&args.role, project).await.map_err(CommandError::new)?,
                 None => false,
@@ -90,6 +94,7 @@ pub async fn run(command: OutboxCommand, config: &Config) -> Result<ExitCode, Co
             if !is_revoked {
                 return Err(CommandError(format!("{} has no grant for {}", args.role, args.project)));
             }
+            noted.done(None).await?;
             out::print("revoked")?;
         }
         OutboxCommand::List(list) => {

@@ -59,7 +59,9 @@ pub async fn run(command: ReportsCommand, config: &Config) -> Result<ExitCode, C
         ReportsCommand::RotateKey => {
             let mut secret = [0; 32];
             SystemRng.fill(&mut secret);
+            let noted = super::audit::begin(&store, "reports rotate-key", (None, "")).await?;
             let id = store.add_token_key(&secret).await.map_err(CommandError::new)?;
+            noted.done(Some(&id.to_string())).await?;
             out::print(&format!("key {id} makes tokens from two minutes from now on"))?;
         }
     }

@@ -55,6 +55,8 @@ kinds! {
     /// A step in the life of a template.
     TemplateStep TemplateStepId "tps" Unsharded;
     Erasure ErasureId "ers" Unsharded;
+    /// An entry of who changed what.
+    Audit AuditId "aud" Unsharded;
     /// Of what came back by mail.
     Report ReportId "rep" Unsharded;
 }
@@ -88,6 +90,15 @@ impl<K: Kind> Id<K> {
         self.uuid
     }
 
+    /// The instant that it was made at, to the millisecond.
+    pub fn made_at(self) -> Timestamp {
+        let nanos = self.uuid.get_timestamp().map_or(0, |at| {
+            let (seconds, nanos) = at.to_unix();
+            i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+        });
+        Timestamp::from_unix_timestamp_nanos(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
     /// The id that `text` writes, or `None` when it is not one of this kind.
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.strip_prefix(K::PREFIX)?.strip_prefix('_')?;
@@ -102,15 +113,6 @@ impl<K: Sharded> Id<K> {
         let mut bytes = *uuid_v7(now, rng).as_bytes();
         bytes[15] = (bytes[15] & !0x3f) | shard.index();
         Self::from_uuid(Uuid::from_bytes(bytes))
-    }
-
-    /// The instant that it was made at, to the millisecond.
-    pub fn made_at(self) -> Timestamp {
-        let nanos = self.uuid.get_timestamp().map_or(0, |at| {
-            let (seconds, nanos) = at.to_unix();
-            i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
-        });
-        Timestamp::from_unix_timestamp_nanos(nanos).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     pub const fn shard(self) -> Shard {

@@ -13,6 +13,9 @@ use crate::store::{OwnedConnection, Store, StoreError, by_shard};
 
 /// How often it is looked whose turn it is.
 const EVERY: Duration = Duration::from_secs(1);
+/// Looks from one to the next for what was changed too long ago, and entries that are forgotten then.
+const AUDIT_EVERY: u32 = 60;
+const AUDIT_STEP: i64 = 10_000;
 /// Turns that one look takes.
 const TURNS: i64 = 20;
 /// Messages of one step.
@@ -25,6 +28,8 @@ const LATER: Duration = Duration::from_hours(1);
 /// What ticks.
 pub struct Purge {
     pub store: Store,
+    /// How long it is kept who changed what.
+    pub audit: Duration,
     pub rng: Arc<dyn Rng>,
 }
 
@@ -38,10 +43,17 @@ struct Looked {
 impl Purge {
     pub async fn run(self, shutdown: Shutdown) {
         let mut connection = self.store.connection();
+        let mut ticks = 0_u32;
         while shutdown.pause(self.rng.jitter(EVERY, 0.2)).await {
+            ticks = ticks.wrapping_add(1);
             // One of the two clocks is wrong, and what is purged does not come back.
             if self.store.clock().is_far_off() {
                 continue;
+            }
+            if ticks.is_multiple_of(AUDIT_EVERY)
+                && let Err(error) = self.store.purge_audit(self.store.clock().now() - self.audit, AUDIT_STEP).await
+            {
+                tracing::warn!(%error, "who changed what is forgotten later");
             }
             if let Err(error) = self.tick(&mut connection, &shutdown).await {
                 tracing::warn!(%error, "what projects keep no longer is purged at a later tick");

@@ -14,6 +14,7 @@
 mod accept;
 mod access;
 mod architecture;
+mod audit;
 mod cases;
 mod clients;
 mod compose;

@@ -251,6 +251,7 @@ async fn of_accounts(app: &App) -> Vec<Answer> {
         call("GET", &format!("/v1/retention{of}"), none).await,
         call("GET", &format!("{erasure}{of}"), none).await,
         call("GET", &format!("/v1/erasures{of}"), none).await,
+        call("GET", &format!("/v1/audit{of}"), none).await,
         app.get_as(key.json()["key"].as_str().unwrap(), "/v1/limits").await,
         project,
         key,

@@ -1,5 +1,6 @@
 //! Accounts: projects, API keys, DKIM keys, webhook endpoints and templates. Small, read-mostly, never written on the hot path.
 
+pub mod audit;
 pub mod dkim_keys;
 pub mod domain_checks;
 pub mod domain_owners;

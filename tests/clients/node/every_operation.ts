@@ -224,6 +224,7 @@ const calls: Record<Exclude<keyof operations, keyof webhooks>, () => Promise<Ans
     made.erasure = given(answer).id;
     return answer;
   },
+  listAudit: () => client.GET("/v1/audit", {}),
   listErasures: () => client.GET("/v1/erasures", {}),
   getErasure: () => client.GET("/v1/erasures/{id}", { params: { path: { id: made.erasure } } }),
   listSandboxMessages: () => client.GET("/v1/sandbox/messages", { params: { query: { q: "works" } } }),
