@@ -33,6 +33,7 @@ mod fair;
 mod feedback;
 mod fuzz;
 mod handover;
+mod hostile;
 mod inbound;
 mod lanes;
 mod links;
