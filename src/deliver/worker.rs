@@ -167,6 +167,7 @@ impl Work for Deliverer {
     const NAME: &'static str = "deliveries";
     const COALESCE: Duration = Duration::from_millis(2);
     const EMPTY_MAX: usize = 64;
+    const EMPTY_CLAIMS: usize = 8;
     const SHARDS_MAX: usize = 64;
 
     fn lease(job: &PlacedDelivery) -> Lease {

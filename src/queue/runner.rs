@@ -24,8 +24,6 @@ const INTAKE: usize = 64;
 const FAR: Duration = Duration::from_millis(25);
 /// Jobs of one claim of a store that is far away.
 const BATCH_FAR: usize = 1000;
-/// Claims that gave nothing, made in one pass at least: what they did not look at is looked at by the next.
-const EMPTY_CLAIMS: usize = 8;
 /// Wait after a store error.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,6 +45,8 @@ pub trait Work: Send + Sync + 'static {
     const COALESCE: Duration;
     /// Shards that gave nothing, asked in one pass before the next signal is waited for.
     const EMPTY_MAX: usize;
+    /// Claims that gave nothing, made in one pass at least, where what one did not look at is looked at by the next.
+    const EMPTY_CLAIMS: usize = 0;
 
     fn lease(job: &Self::Job) -> Lease;
 
@@ -220,7 +220,7 @@ impl<W: Work> Running<W> {
         let Runner { work, rng, settings, owner, .. } = &self.runner;
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(connection.max_shards_per_tx());
-        let empty_max = W::EMPTY_MAX.max(EMPTY_CLAIMS * at_once);
+        let empty_max = W::EMPTY_MAX.max(W::EMPTY_CLAIMS * at_once);
         while !pending.is_empty() {
             let limit = work.available().min(batch.now);
             if limit == 0 || empty >= empty_max || shutdown.soft.is_cancelled() {
