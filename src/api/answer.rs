@@ -11,7 +11,8 @@ use hyper::body::{Frame, SizeHint};
 
 use super::Api;
 use super::problem::Problem;
-use crate::domain::budget::{Budget, Held, NoRoom, Payer};
+use crate::domain::access::Caller;
+use crate::domain::budget::{self, Budget, Held, NoRoom, Payer};
 
 /// Answers of so many bytes cost nothing: a connection's own buffers are as large.
 const FREE: usize = 16 << 10;
@@ -28,8 +29,9 @@ pub struct SetAside(Arc<Mutex<Option<Held>>>);
 
 impl SetAside {
     /// Sets memory aside for an answer of about so many bytes, before what it is made of is read.
-    pub fn for_answer(api: &Api, payer: Option<Payer>, bytes: usize) -> Result<Self, Problem> {
-        Ok(Self(Arc::new(Mutex::new(Some(held(&api.answers, payer, bytes)?)))))
+    pub fn for_answer(api: &Api, caller: &Caller, bytes: usize) -> Result<Self, Problem> {
+        let held = held(&api.answers, Some(budget::of_project(caller.project)), bytes)?;
+        Ok(Self(Arc::new(Mutex::new(Some(held)))))
     }
 
     /// Has it kept as long as the answer is.

@@ -1,9 +1,9 @@
 //! The caller of a request, from its `Authorization` header.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
@@ -14,7 +14,6 @@ use crate::auth::AuthError;
 use crate::domain::access::{Caller, Scope};
 use crate::domain::budget;
 use crate::domain::id::ProjectId;
-use crate::domain::net;
 
 /// Failures of an address that are all told of.
 const TOLD: u32 = 10;
@@ -51,30 +50,36 @@ impl CallerSlot {
 }
 
 /// Who pays for what a request holds of memory: the project that calls, and whoever has not said who they are by their address.
+#[derive(Debug, Clone, Default)]
 pub struct Payer {
     caller: CallerSlot,
-    peer: Option<Peer>,
-    headers: HeaderMap,
+    address: Option<IpAddr>,
 }
 
 impl Payer {
+    /// Of a request of which nothing was read yet. Who calls is known when somebody has asked, and then here, too.
+    pub fn noted(api: &Api, head: &mut Parts) -> Self {
+        let payer = Self { caller: CallerSlot::default(), address: client_of(api, head) };
+        head.extensions.insert(payer.caller.clone());
+        head.extensions.insert(payer.clone());
+        payer
+    }
+
+    /// Of a request that was taken apart.
     pub fn of(head: &Parts) -> Self {
-        let caller = head.extensions.get::<CallerSlot>().cloned().unwrap_or_default();
-        let mut headers = HeaderMap::new();
-        for value in head.headers.get_all(peer::FORWARDED) {
-            headers.append(peer::FORWARDED, value.clone());
-        }
-        Self { caller, peer: head.extensions.get::<Peer>().copied(), headers }
+        head.extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
     /// As far as is known by now.
-    pub fn key(&self, api: &Api) -> Option<budget::Payer> {
-        if let Some(caller) = self.caller.get() {
-            return Some(caller.project.uuid().as_u128());
-        }
-        let address = peer::client(self.peer, &self.headers, &api.http.trusted_proxies.0)?;
-        Some(net::payer(address))
+    pub fn key(&self) -> Option<budget::Payer> {
+        let of_project = self.caller.get().map(|caller| budget::of_project(caller.project));
+        of_project.or_else(|| self.address.map(budget::of_stranger))
     }
+}
+
+/// The address that a request came from; `None`: the proxies do not say.
+pub fn client_of(api: &Api, head: &Parts) -> Option<IpAddr> {
+    peer::client(head.extensions.get::<Peer>().copied(), &head.headers, &api.http.trusted_proxies.0)
 }
 
 /// Whoever has that token, if it may be used from where the request comes.
@@ -86,11 +91,8 @@ pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Probl
         }
         other => other?,
     };
-    if caller.allowed_ips.is_some() {
-        let peer = head.extensions.get::<Peer>().copied();
-        if !caller.may_come_from(peer::client(peer, &head.headers, &api.http.trusted_proxies.0)) {
-            return Err(Problem::address_not_allowed());
-        }
+    if caller.allowed_ips.is_some() && !caller.may_come_from(client_of(api, head)) {
+        return Err(Problem::address_not_allowed());
     }
     if let Some(slot) = head.extensions.get::<CallerSlot>() {
         let _ = slot.0.set(caller.clone());
@@ -101,8 +103,7 @@ pub async fn known(api: &Api, token: &str, head: &Parts) -> Result<Caller, Probl
 /// Counts and tells of a credential that was refused, and has an address wait that brings many.
 async fn refused(api: &Api, head: &Parts, why: &str) {
     api.metrics.http_auth_failures.inc();
-    let peer = head.extensions.get::<Peer>().copied();
-    let Some(address) = peer::client(peer, &head.headers, &api.http.trusted_proxies.0) else { return };
+    let Some(address) = client_of(api, head) else { return };
     let (count, wait) = api.failures.failed(address);
     // The first ones, and then each time that they have become twice as many.
     if count <= TOLD || count.is_power_of_two() {

@@ -106,7 +106,7 @@ impl UnreadBody {
         if announced.is_some_and(|length| length > limit) {
             return Err(Problem::too_large(limit));
         }
-        let mut grant = Grant(api.bodies.hold(self.payer.key(api)));
+        let mut grant = Grant(api.bodies.hold(self.payer.key()));
         let pace = Pace { until: Instant::now() + api.http.body_timeout.0, rate: api.http.body_rate.0.max(1) };
         let bytes = read(self.body, limit, &mut grant, pace).await?;
         if !gzip {

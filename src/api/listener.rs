@@ -10,6 +10,8 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Version;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, TRANSFER_ENCODING};
+use futures_util::TryFutureExt;
+use futures_util::future::{Either, ready};
 use hyper::body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -145,15 +147,11 @@ pub async fn serve(
             let phase = beginning.clone();
             phase.begin();
             request.extensions_mut().insert(peer);
-            let refused = unfit(&request).map(|problem| problem::alone(problem, &*rng));
-            let answer = refused.is_none().then(|| service.call(request));
-            async move {
-                let answer = match (refused, answer) {
-                    (None, Some(answer)) => answer.await?,
-                    (refused, _) => refused.unwrap_or_default(),
-                };
-                Ok::<_, Infallible>(answer.map(|body| Watched { body, phase }))
-            }
+            let answer = match unfit(&request) {
+                Some(problem) => Either::Left(ready(Ok::<_, Infallible>(problem::alone(problem, &*rng)))),
+                None => Either::Right(service.call(request)),
+            };
+            answer.map_ok(|answer| answer.map(|body| Watched { body, phase }))
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);

@@ -52,7 +52,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use auth::{CallerSlot, Payer};
+use auth::Payer;
 use body::Lingering;
 
 pub(crate) use problem::Problem;
@@ -358,15 +358,13 @@ async fn around(State(api): Shared, path: Option<MatchedPath>, request: Request,
     let started = tokio::time::Instant::now();
     let id = problem::request_id(&*api.rng);
     let span = tracing::info_span!("request", id);
-    let (mut request, rest) = Lingering::watch(request);
-    // Who calls is known when somebody has asked.
-    request.extensions_mut().insert(CallerSlot::default());
-    let (head, body) = request.into_parts();
-    let payer = Payer::of(&head);
+    let (request, rest) = Lingering::watch(request);
+    let (mut head, body) = request.into_parts();
+    let payer = Payer::noted(&api, &mut head);
     let response = next.run(Request::from_parts(head, body)).instrument(span).await;
     rest.drain().await;
     let response = problem::write_out(response, &id);
-    let response = answer::bounded(&api, payer.key(&api), response);
+    let response = answer::bounded(&api, payer.key(), response);
     let mut response = problem::write_out(response, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {

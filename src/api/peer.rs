@@ -4,9 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
+use axum::http::header::HeaderName;
 use ipnet::IpNet;
 
-pub const FORWARDED: &str = "x-forwarded-for";
+pub const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The other end of the connection that a request came by.
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::auth::AuthError;
 use crate::domain::access::Scope;
 use crate::domain::clock::Rng;
-use crate::domain::fault::{Fault, TOLD_MAX};
+use crate::domain::fault::{Fault, TOLD_MAX, quoted};
 use crate::domain::hint::did_you_mean;
 use crate::domain::quota::Quota;
 use crate::store::StoreError;
@@ -116,11 +116,11 @@ impl Problem {
     pub fn no_route(method: &Method, path: &str) -> Self {
         let known = super::operations();
         let hint = did_you_mean(path, known.iter().map(|(_, path)| *path).filter(|path| !path.contains('{')));
-        Self::new(ProblemKind::NotFound, format!("there is no address {method} {}{hint}", shortened(path)))
+        Self::new(ProblemKind::NotFound, format!("there is no address {method} {}{hint}", quoted(path)))
     }
 
     pub fn method_not_allowed(method: &Method, path: &str) -> Self {
-        Self::new(ProblemKind::MethodNotAllowed, format!("{} does not take the method {method}", shortened(path)))
+        Self::new(ProblemKind::MethodNotAllowed, format!("{} does not take the method {method}", quoted(path)))
     }
 
     pub fn timeout() -> Self {
@@ -214,16 +214,6 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(ProblemKind::Internal, "an error of ours, which was logged under this request's id")
     }
-}
-
-/// The first characters of a path.
-fn shortened(path: &str) -> String {
-    const MOST: usize = 100;
-    let mut text: String = path.chars().take(MOST).collect();
-    if text.len() < path.len() {
-        text.push('…');
-    }
-    text
 }
 
 impl From<StoreError> for Problem {

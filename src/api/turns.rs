@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Api;
 use super::answer::no_room;
 use super::problem::Problem;
-use crate::domain::budget::{Budget, Held};
+use crate::domain::budget::{self, Budget, Held};
 use crate::domain::id::ProjectId;
 
 /// How long somebody waits for a turn.
@@ -37,7 +37,7 @@ impl Turns {
         let until = Instant::now() + PATIENCE;
         loop {
             let ended = self.ended.notified();
-            let mut held = self.budget.hold(Some(project.uuid().as_u128()));
+            let mut held = self.budget.hold(Some(budget::of_project(project)));
             match held.grow_to(1) {
                 Ok(()) => return Ok(Turn { held, ended: Arc::clone(&self.ended) }),
                 Err(why) if timeout_at(until, ended).await.is_err() => {

@@ -6,8 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::{Common, Role, StartError};
-use crate::auth::Auth;
-use crate::auth::Failures;
+use crate::auth::{Auth, Failures};
 use crate::config::Config;
 use crate::inbound::Intake;
 use crate::inbound::links::Often;

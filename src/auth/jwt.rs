@@ -258,8 +258,8 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn keys() -> JwtKeys {
-        let key = JwtKey {
+    fn key() -> JwtKey {
+        JwtKey {
             kid: "k1".into(),
             algorithm: "HS256".into(),
             secret: SECRET.into(),
@@ -270,8 +270,15 @@ mod tests {
             audience: "mailwright".into(),
             projects: Vec::new(),
             scopes: Vec::new(),
-        };
-        JwtKeys::new(&AuthConfig { jwt: vec![key], ..AuthConfig::default() }).unwrap()
+        }
+    }
+
+    fn with(key: JwtKey) -> Result<JwtKeys, String> {
+        JwtKeys::new(&AuthConfig { jwt: vec![key], ..AuthConfig::default() })
+    }
+
+    fn keys() -> JwtKeys {
+        with(key()).unwrap()
     }
 
     fn claims() -> Value {
@@ -351,20 +358,9 @@ mod tests {
 
     #[test]
     fn a_key_gives_what_it_may_and_nothing_else() {
-        let bound = JwtKey {
-            kid: "k1".into(),
-            algorithm: "HS256".into(),
-            secret: SECRET.into(),
-            secret_file: String::new(),
-            public_key_file: String::new(),
-            jwks_file: String::new(),
-            issuer: "https://id.example".into(),
-            audience: "mailwright".into(),
-            projects: vec!["shop".into()],
-            scopes: vec!["send".into(), "messages:read".into()],
-        };
-        let keys = |key: JwtKey| JwtKeys::new(&AuthConfig { jwt: vec![key], ..AuthConfig::default() });
-        let bound_keys = keys(bound.clone()).unwrap();
+        let bound =
+            JwtKey { projects: vec!["shop".into()], scopes: vec!["send".into(), "messages:read".into()], ..key() };
+        let bound_keys = with(bound.clone()).unwrap();
         let verified = |changes: Value| {
             let mut claims = claims();
             for (name, value) in changes.as_object().unwrap() {
@@ -379,6 +375,6 @@ mod tests {
             assert!(verified(json!({"scope": scope})).unwrap_err().contains("may not give"), "{scope}");
         }
         assert!(verified(json!({"from": null})).is_err(), "no list is not every domain");
-        assert!(keys(JwtKey { scopes: vec!["everything".into()], ..bound }).is_err());
+        assert!(with(JwtKey { scopes: vec!["everything".into()], ..bound }).is_err());
     }
 }

@@ -15,10 +15,10 @@ use tower::ServiceExt;
 
 use super::places::Places;
 use crate::api::body::{Grant, Prepared, UnreadBody};
-use crate::api::peer::Peer;
+use crate::api::peer::{FORWARDED, Peer};
 use crate::api::{Api, Problem};
 use crate::config::Dialect;
-use crate::domain::fault::{Fault, FaultCode};
+use crate::domain::fault::{Fault, FaultCode, TOLD_MAX};
 use crate::submit::RequestKey;
 
 /// The API, and what reading a body takes.
@@ -36,10 +36,7 @@ pub struct Caller {
     forwarded: Vec<HeaderValue>,
 }
 
-const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Faults that are told of one request, or of one message of many.
-const TOLD_MAX: usize = 50;
 /// Headers of the API's answers that say the same in every dialect.
 const PASSED_ON: [HeaderName; 4] = [
     RETRY_AFTER,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
 
+use super::gather::Gathering;
 use crate::domain::delivery::Hold;
 use crate::shutdown::Shutdown;
 use crate::store::patience::until_it_answers;
@@ -16,7 +16,7 @@ use crate::telemetry::metrics::Metrics;
 /// Deliveries in one commit.
 const BATCH: usize = 256;
 /// How long the first waits for others.
-const LINGER: Duration = Duration::from_millis(5);
+const GATHERING: Gathering = Gathering { most: BATCH, linger: Duration::from_millis(5) };
 /// Wait before the store is asked again when it was away.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -54,11 +54,7 @@ impl Holder {
 
 async fn run(mut entries: mpsc::Receiver<Entry>, mut connection: OwnedConnection) {
     let mut batch = Vec::with_capacity(BATCH);
-    while entries.recv_many(&mut batch, BATCH).await > 0 {
-        let end = Instant::now() + LINGER;
-        while batch.len() < BATCH
-            && matches!(timeout_at(end, entries.recv_many(&mut batch, BATCH)).await, Ok(count) if count > 0)
-        {}
+    while GATHERING.take(&mut entries, &mut batch).await {
         for run in by_shard(std::mem::take(&mut batch), connection.max_shards_per_tx(), |entry| entry.hold.lease.shard)
         {
             let holds: Vec<_> = run.iter().map(|entry| entry.hold).collect();

@@ -11,6 +11,7 @@ mod claims;
 mod classify;
 mod courier;
 mod fleet;
+mod gather;
 mod holder;
 mod lanes;
 mod loader;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::gather::Gathering;
 use crate::domain::clock::Rng;
 use crate::domain::delivery::Settlement;
 use crate::domain::id::RecipientId;
@@ -22,7 +23,7 @@ const BATCH: usize = 256;
 /// Tasks that write outcomes, each with a connection.
 const TASKS: usize = 2;
 /// How long a first outcome waits for others, so that one commit serves many.
-const LINGER: Duration = Duration::from_millis(5);
+const GATHERING: Gathering = Gathering { most: BATCH, linger: Duration::from_millis(5) };
 /// Wait before outcomes are offered again to a store that was away.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -104,7 +105,7 @@ impl Task {
         }
     }
 
-    /// Takes what comes within [`LINGER`] of the first, up to [`BATCH`]; `false` at the end. With outcomes in hand it
+    /// Takes what comes with the first; `false` at the end. With outcomes in hand it
     /// takes what is there, and waits for nobody.
     async fn gather(&self, batch: &mut Vec<Entry>) -> bool {
         if !batch.is_empty() {
@@ -118,18 +119,7 @@ impl Task {
             }
             return true;
         }
-        let mut entries = self.entries.lock().await;
-        if entries.recv_many(batch, BATCH).await == 0 {
-            return false;
-        }
-        let end = tokio::time::Instant::now() + LINGER;
-        while batch.len() < BATCH {
-            match tokio::time::timeout_at(end, entries.recv_many(batch, BATCH - batch.len())).await {
-                Ok(count) if count > 0 => {}
-                _ => break,
-            }
-        }
-        true
+        GATHERING.take(&mut *self.entries.lock().await, batch).await
     }
 
     /// Offers outcomes in parts. After the first part that the store does not take, the rest is held, and that part

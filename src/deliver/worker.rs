@@ -24,7 +24,7 @@ use crate::domain::id::AttemptId;
 use crate::domain::lease::Lease;
 use crate::domain::outcome::{AttemptReport, Outcome};
 use crate::domain::route::SANDBOX_LANE;
-use crate::domain::shard::Shard;
+use crate::domain::shard::{SHARDS, Shard};
 use crate::handover::PlacedDelivery;
 use crate::queue::{Claiming, Gate, Work};
 use crate::shutdown::Shutdown;
@@ -33,6 +33,8 @@ use crate::wake::Wake;
 
 /// Deliveries of a shard that become ready at one look.
 const RIPE: i64 = 1000;
+/// Claims that give nothing, at most, in one pass.
+const EMPTY_CLAIMS: usize = 8;
 /// How often idle sessions are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -166,9 +168,12 @@ impl Work for Deliverer {
     type Job = PlacedDelivery;
     const NAME: &'static str = "deliveries";
     const COALESCE: Duration = Duration::from_millis(2);
-    const EMPTY_MAX: usize = 64;
-    const EMPTY_CLAIMS: usize = 8;
     const SHARDS_MAX: usize = 64;
+
+    /// Some claims: what one did not look at is looked at by the next.
+    fn empty_max(at_once: usize) -> usize {
+        (EMPTY_CLAIMS * at_once).max(SHARDS.len())
+    }
 
     fn lease(job: &PlacedDelivery) -> Lease {
         job.delivery.lease

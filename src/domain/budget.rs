@@ -2,10 +2,27 @@
 //! leave free, half of all while they are alone, and less as others come.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::id::ProjectId;
+use super::net::network;
 
 /// Who is charged.
 pub type Payer = u128;
+
+/// A project, as who is charged.
+pub const fn of_project(project: ProjectId) -> Payer {
+    project.uuid().as_u128()
+}
+
+/// The network of an address, as who is charged for what a stranger takes.
+pub fn of_stranger(address: IpAddr) -> Payer {
+    match network(address) {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
 
 /// Octets, in whole blocks.
 #[derive(Debug)]

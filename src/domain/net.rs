@@ -91,14 +91,6 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The network of an address, as who is charged for what a stranger takes.
-pub fn payer(address: IpAddr) -> u128 {
-    match network(address) {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)),
-        IpAddr::V6(v6) => u128::from(v6),
-    }
-}
-
 /// Whether an address is globally reachable (IANA special-purpose registries), judged after undoing
 /// the IPv6 forms that embed an IPv4 address.
 pub fn is_global(ip: IpAddr) -> bool {

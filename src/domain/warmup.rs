@@ -181,8 +181,7 @@ impl Ledger {
 
     /// Whether it may send so many more today, at these steps. Each process assumes that the others send as much as it does.
     pub fn has_room(&self, pair: &Pair, count: u64, steps: &[u64], today: Date) -> bool {
-        let allowed = self.progress.get(pair).copied().unwrap_or_default().allowance(steps, today);
-        allowed.is_none_or(|allowed| self.sent(pair).saturating_add(count) <= allowed)
+        self.room(pair, steps, today).is_none_or(|room| count <= room)
     }
 
     /// How many more it may send today, at these steps; `None`: any number.

@@ -8,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Intake, Letter, NotTaken};
 use crate::config;
-use crate::domain::budget::Budget;
-use crate::domain::net;
+use crate::domain::budget::{self, Budget};
 use crate::domain::report_kept::ReportSource;
 use crate::net::server_tls::ServerTls;
 use crate::shutdown::Shutdown;
@@ -68,7 +67,7 @@ impl Listener {
     async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let Some(_place) = self.callers.enter(peer.ip()) else { return turn_away(stream).await };
         let tls = self.tls.as_ref().map_or(Tls::None, |tls| Tls::Offered(tls.current()));
-        serve(stream, &mut Session { listener: &self, payer: net::payer(peer.ip()) }, &self.shared, tls).await;
+        serve(stream, &mut Session { listener: &self, payer: budget::of_stranger(peer.ip()) }, &self.shared, tls).await;
     }
 }
 

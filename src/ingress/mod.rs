@@ -20,6 +20,7 @@ use crate::auth::{Auth, AuthError, Failures};
 use crate::config::{Limits, LineEnds};
 use crate::domain::access::{Caller, Scope};
 use crate::domain::address::Address;
+use crate::domain::budget;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::draft::FARTHEST;
 use crate::smtp::server::{Answer, Credentials, Envelope, Hold, Receiver};
@@ -161,7 +162,7 @@ impl Receiver for Session {
     }
 
     fn payer(&self) -> Option<u128> {
-        self.caller.as_ref().map(|caller| caller.project.uuid().as_u128())
+        self.caller.as_ref().map(|caller| budget::of_project(caller.project))
     }
 
     async fn rcpt(&mut self, path: &str) -> Answer {

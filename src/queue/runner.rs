@@ -43,10 +43,8 @@ pub trait Work: Send + Sync + 'static {
     const NAME: &'static str;
     /// After a job ends while others wait for its place, others that end too are waited for this long.
     const COALESCE: Duration;
-    /// Shards that gave nothing, asked in one pass before the next signal is waited for.
-    const EMPTY_MAX: usize;
-    /// Claims that gave nothing, made in one pass at least, where what one did not look at is looked at by the next.
-    const EMPTY_CLAIMS: usize = 0;
+    /// Shards that gave nothing, asked in one pass before the next signal is waited for, where one claim looks at so many.
+    fn empty_max(at_once: usize) -> usize;
 
     fn lease(job: &Self::Job) -> Lease;
 
@@ -220,7 +218,7 @@ impl<W: Work> Running<W> {
         let Runner { work, rng, settings, owner, .. } = &self.runner;
         let mut empty = 0;
         let at_once = W::SHARDS_MAX.min(connection.max_shards_per_tx());
-        let empty_max = W::EMPTY_MAX.max(W::EMPTY_CLAIMS * at_once);
+        let empty_max = W::empty_max(at_once);
         while !pending.is_empty() {
             let limit = work.available().min(batch.now);
             if limit == 0 || empty >= empty_max || shutdown.soft.is_cancelled() {

@@ -7,12 +7,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::domain::fault::{Fault, FaultCode, quoted};
+use crate::domain::fault::{Fault, FaultCode, TOLD_MAX, quoted};
 
 /// Values that a body may hold: several times what the largest message needs, and little memory.
 const VALUES_MAX: usize = 100_000;
-/// Names that stand twice and are told.
-const FAULTS_MAX: usize = 50;
 
 /// Why a text is not taken.
 #[derive(Debug)]
@@ -146,7 +144,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             if map.contains_key(&name) {
                 let mut reading = self.0.borrow_mut();
                 let pointer = reading.path.concat();
-                if reading.faults.len() < FAULTS_MAX && reading.faults.iter().all(|fault| fault.pointer != pointer) {
+                if reading.faults.len() < TOLD_MAX && reading.faults.iter().all(|fault| fault.pointer != pointer) {
                     let detail = format!("'{}' stands more than once in its object", quoted(&name));
                     reading.faults.push(Fault::new(pointer, FaultCode::DuplicateField, detail));
                 }

@@ -162,8 +162,11 @@ impl Work for Poster {
     type Job = Call;
     const NAME: &'static str = "webhooks";
     const COALESCE: Duration = Duration::from_millis(10);
-    const EMPTY_MAX: usize = EMPTY_MAX;
     const SHARDS_MAX: usize = SHARDS.len();
+
+    fn empty_max(_: usize) -> usize {
+        EMPTY_MAX
+    }
 
     fn lease(call: &Call) -> Lease {
         call.job.lease

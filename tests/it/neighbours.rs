@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::support::app::{App, Setup, message_to};
 use crate::support::database::Database;
 use crate::support::http::Client;
-use crate::support::process::{Server, command, create_key};
+use crate::support::process::{Server, command, create_key, resident};
 use crate::support::within;
 
 /// The head of a request with a body.
@@ -184,13 +184,6 @@ async fn what_is_only_rehearsed_is_bounded_as_what_is_sent() {
     }
 }
 
-/// Resident memory of a process, in MiB.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() >> 10
-}
-
 /// The bar, in full: 40 connections that send a byte and stop, 20 readers that read nothing of the largest answers there are; others' accepts p99 at most 1 s,
 /// at most 256 MiB more. In scripts/nightly with a release build.
 #[tokio::test]
@@ -219,7 +212,7 @@ async fn hostile_connections_neither_slow_accepts_nor_fill_the_memory() {
     for _ in 0..200 {
         assert_eq!(post(&other, "/v1/send", small.clone()).await.status, 202);
     }
-    let before = resident(server.child.id().unwrap());
+    let before = resident(server.child.id().unwrap()) >> 10;
     let mut held = Vec::new();
     for n in 0..40 {
         let more = if n % 2 == 0 { "content-length: 41943040" } else { "transfer-encoding: chunked" };
@@ -239,7 +232,7 @@ async fn hostile_connections_neither_slow_accepts_nor_fill_the_memory() {
         let began = std::time::Instant::now();
         assert_eq!(post(&other, "/v1/send", small.clone()).await.status, 202);
         took.push(began.elapsed());
-        most = most.max(resident(server.child.id().unwrap()));
+        most = most.max(resident(server.child.id().unwrap()) >> 10);
     }
     took.sort_unstable();
     let p99 = took[took.len() * 99 / 100];

@@ -14,7 +14,7 @@ use crate::support::app::{App, Setup};
 use crate::support::conversation::Conversation;
 use crate::support::database::Database;
 use crate::support::postfix::Postfix;
-use crate::support::process::{Server, create_key};
+use crate::support::process::{Server, create_key, resident};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::sink::Sink;
 use crate::support::tls::TestTls;
@@ -692,13 +692,6 @@ async fn kill_9_at_full_load_loses_nothing_that_was_answered_with_250() {
     }
     second.signal("TERM").await;
     assert_eq!(second.ended().await, Some(0));
-}
-
-/// Resident memory of a process, in KiB.
-fn resident(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test]

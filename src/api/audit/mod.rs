@@ -12,8 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
-use super::auth::Authed;
-use super::peer::{self, Peer};
+use super::auth::{Authed, client_of};
 use super::problem::Problem;
 use crate::domain::access::Caller;
 use crate::domain::id::{AuditId, ProjectId};
@@ -63,7 +62,7 @@ pub async fn keep(State((api, change)): State<(Arc<Api>, Change)>, request: Requ
         Ok(Authed(caller)) => caller,
         Err(problem) => return problem.into_response(),
     };
-    let address = peer::client(head.extensions.get::<Peer>().copied(), &head.headers, &api.http.trusted_proxies.0);
+    let address = client_of(&api, &head);
     let (actor, subject) = (caller.credential().unwrap_or_default(), change.subject(head.uri.path()));
     let id = AuditId::new(api.clock.now(), &*api.rng);
     let entry = NewAudit {

@@ -16,8 +16,7 @@ use crate::store::mail::messages::StoredRaw;
 pub async fn raw(State(api): Shared, authed: Authed, PathId(id): PathId) -> Result<Response, Problem> {
     let caller = authed.with(Scope::MessagesRead)?;
     let message = super::find(&api, &caller, &id).await?;
-    let payer = Some(caller.project.uuid().as_u128());
-    let set_aside = SetAside::for_answer(&api, payer, usize::try_from(message.size).unwrap_or(0))?;
+    let set_aside = SetAside::for_answer(&api, &caller, usize::try_from(message.size).unwrap_or(0))?;
     let bytes = match api.store.load_raw(caller.project, message.id).await? {
         StoredRaw::Kept(bytes) => bytes,
         StoredRaw::NotKept => return Err(Problem::body_not_kept()),

@@ -68,8 +68,7 @@ pub async fn get(State(api): Shared, authed: Authed, PathId(id): PathId) -> Resu
     let id = RecipientId::parse(&id).ok_or_else(Problem::not_found)?;
     let size = api.store.measure_sandbox(caller.project, id).await?.ok_or_else(Problem::not_found)?;
     // The source and what is in it, each once.
-    let payer = Some(caller.project.uuid().as_u128());
-    let set_aside = SetAside::for_answer(&api, payer, size * 5 / 2)?;
+    let set_aside = SetAside::for_answer(&api, &caller, size * 5 / 2)?;
     // Several times as much while it is made.
     let _turn = if size > LARGE { api.making.acquire().await.ok() } else { None };
     let (entry, raw) =

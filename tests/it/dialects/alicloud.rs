@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Said, message, publish_template, raw, rows, run, signing_key};
 use crate::support::app::{App, Setup};
 use crate::support::dkim::add_domain;
-use crate::support::http::Answer;
+use crate::support::http::{Answer, encoded};
 use crate::support::process::create_key;
 
 const POOL: &str =
@@ -234,15 +234,6 @@ async fn a_program_that_signs_for_itself_is_understood_by_get_and_by_post_and_be
         assert_eq!((&error["status"], &error["Code"]), (&json!(status), &json!(code)), "{call}: {error}");
         assert!(error["Message"].as_str().unwrap().contains(words), "{call}: {error}");
     }
-}
-
-/// A text as it is signed.
-fn encoded(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 /// A form that is signed as SDKs did before ACS3.

@@ -60,6 +60,19 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
+        let mut answer = self.ask(method, path, headers, body).await?;
+        answer.operation = CONTRACT.check_answer(method, path, &answer);
+        Ok(answer)
+    }
+
+    /// The same, of an answer that nothing is held against.
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Answer, String> {
         if self.sender.as_ref().is_none_or(http1::SendRequest::is_closed) {
             let stream = TcpStream::connect(&self.address).await.map_err(|e| e.to_string())?;
             stream.set_nodelay(true).unwrap();
@@ -77,8 +90,15 @@ impl Client {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
-        let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, bytes, operation: None };
-        answer.operation = CONTRACT.check_answer(method, path, &answer);
-        Ok(answer)
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, bytes, operation: None })
     }
+}
+
+/// A text as a part of a path or a query may carry it (RFC 3986 §2.3).
+pub fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }
