@@ -1352,6 +1352,7 @@ CREATE TABLE public.dkim_keys (
     created_at timestamp with time zone NOT NULL,
     retired_at timestamp with time zone,
     signs_since timestamp with time zone,
+    sealed boolean DEFAULT false NOT NULL,
     CONSTRAINT dkim_keys_algorithm CHECK ((algorithm = ANY (ARRAY['rsa-sha256'::text, 'ed25519-sha256'::text]))),
     CONSTRAINT dkim_keys_domain_form CHECK (((domain = lower(domain)) AND ((length(domain) >= 3) AND (length(domain) <= 253)))),
     CONSTRAINT dkim_keys_selector_form CHECK (((selector = lower(selector)) AND ((length(selector) >= 1) AND (length(selector) <= 63))))
@@ -1790,8 +1791,9 @@ CREATE TABLE public.token_keys (
     id smallint NOT NULL,
     secret bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    sealed boolean DEFAULT false NOT NULL,
     CONSTRAINT token_keys_id CHECK (((id >= 0) AND (id <= 255))),
-    CONSTRAINT token_keys_secret CHECK ((octet_length(secret) = 32))
+    CONSTRAINT token_keys_secret CHECK ((sealed OR (octet_length(secret) = 32)))
 );
 CREATE TABLE public.upload_contents (
     project_id uuid NOT NULL,
@@ -1863,10 +1865,11 @@ CREATE TABLE public.webhook_endpoints (
     signing_seed bytea NOT NULL,
     stalled_at timestamp with time zone,
     form text DEFAULT 'standard'::text NOT NULL,
+    sealed boolean DEFAULT false NOT NULL,
     CONSTRAINT webhook_endpoints_disabled_has_reason CHECK ((enabled = (disabled_reason IS NULL))),
     CONSTRAINT webhook_endpoints_mode CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text, 'both'::text]))),
-    CONSTRAINT webhook_endpoints_secret_length CHECK (((octet_length(secret) >= 24) AND (octet_length(secret) <= 64))),
-    CONSTRAINT webhook_endpoints_signing_seed_length CHECK ((octet_length(signing_seed) = 32))
+    CONSTRAINT webhook_endpoints_secret_length CHECK ((sealed OR ((octet_length(secret) >= 24) AND (octet_length(secret) <= 64)))),
+    CONSTRAINT webhook_endpoints_signing_seed_length CHECK ((sealed OR (octet_length(signing_seed) = 32)))
 );
 CREATE TABLE public.webhook_feeder (
     is_current boolean DEFAULT true NOT NULL,
@@ -1895,7 +1898,8 @@ CREATE TABLE public.webhook_old_secrets (
     endpoint_id uuid NOT NULL,
     secret bytea NOT NULL,
     signing_seed bytea NOT NULL,
-    until timestamp with time zone NOT NULL
+    until timestamp with time zone NOT NULL,
+    sealed boolean DEFAULT false NOT NULL
 );
 CREATE TABLE public.webhook_positions (
     endpoint_id uuid NOT NULL,

@@ -30,6 +30,7 @@ use crate::net::dns::Resolver;
 use crate::net::tls::TlsConfigs;
 use crate::queue::{InHand, QueueSettings, Runner};
 use crate::routing::{Router, RouterParts, TrafficPolicy};
+use crate::sealing::Vault;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreClock, StoreError};
 use crate::submit::Door;
@@ -115,6 +116,7 @@ impl Service {
         let common = Common::new(&config, metrics, clock, rng)?;
         common.store.check_session().await?;
         common.store.check_schema().await?;
+        common.check_secrets().await?;
         common.store.measure_clock().await?;
         common.store.begin_era().await?;
         Box::pin(common.ensure_partitions()).await?;
@@ -186,7 +188,8 @@ impl Common {
         let mut owner = [0; 16];
         rng.fill(&mut owner);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let store = Store::new(&config.database, Arc::clone(&metrics), Arc::clone(&store_clock))?;
+        let vault = Vault::configured(&config.secrets, Arc::clone(&rng)).map_err(StartError::Config)?;
+        let store = Store::new(&config.database, Arc::clone(&metrics), Arc::clone(&store_clock))?.sealed_by(vault);
         let templates = Arc::new(Templates::new(store.clone(), config.templates.cache.0));
         let resolver = Resolver::new(&config.dns, policy).map_err(StartError::Config)?;
         let tls = TlsConfigs::new(&config.delivery.ca_file).map_err(StartError::Config)?;
@@ -232,6 +235,23 @@ impl Common {
             templates,
             handover: Arc::new(Handover::new(capacity, Uuid::from_bytes(owner), config.queue.lease.0, kib)),
         })
+    }
+
+    /// Refuses to start where secrets cannot be read, and says if they are not sealed.
+    async fn check_secrets(&self) -> Result<(), StartError> {
+        let count = self.store.check_secrets().await?;
+        if self.store.vault().current().is_none() {
+            tracing::warn!(
+                "secrets.sealing_key is not set: DKIM keys and webhook secrets lie in the database as they are, and whoever reads a dump of it signs \
+                 as everybody here"
+            );
+        } else if count > 0 {
+            tracing::warn!(
+                count,
+                "secrets in the database are not sealed by today's key: `mailwright secrets seal` does it"
+            );
+        }
+        Ok(())
     }
 
     async fn start_delivery(&self, config: &Config, shutdown: &Shutdown) {

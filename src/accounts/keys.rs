@@ -11,7 +11,6 @@ use crate::domain::access::{Mode, Scope, key_prefix, key_text};
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::id::{KeyId, ProjectId};
 use crate::domain::quota::UsageLimits;
-use crate::sealing::Sealer;
 use crate::store::accounts::keys::{KeyRights, NewKey};
 use crate::store::{Store, StoreError};
 
@@ -28,8 +27,8 @@ pub struct NewKeyRequest<'a> {
     pub lifetime: Option<Duration>,
     /// Whether it acts for any project.
     pub is_operator: bool,
-    /// By what its text is sealed, if it is to sign requests.
-    pub sealer: Option<&'a Sealer>,
+    /// Whether requests may be signed by it.
+    pub signs: bool,
 }
 
 /// A key as it was made.
@@ -64,7 +63,7 @@ pub async fn create_key(
         limits: UsageLimits::default(),
     };
     let expires_at = request.lifetime.map(|lifetime| now + lifetime);
-    let made = add_key(store, "", &rights, (expires_at, request.sealer), (now, rng)).await?;
+    let made = add_key(store, "", &rights, (expires_at, request.signs), (now, rng)).await?;
     Ok((made.id, made.text))
 }
 
@@ -73,16 +72,16 @@ pub async fn add_key(
     store: &Store,
     name: &str,
     rights: &KeyRights,
-    (expires_at, sealer): (Option<Timestamp>, Option<&Sealer>),
+    (expires_at, signs): (Option<Timestamp>, bool),
     (now, rng): (Timestamp, &dyn Rng),
 ) -> Result<MadeKey, StoreError> {
     let mut secret = [0; 32];
     rng.fill(&mut secret);
     let text = key_text(rights.mode, &URL_SAFE_NO_PAD.encode(secret));
     let (id, prefix) = (KeyId::new(now, rng), key_prefix(&text));
-    let sealed = sealer.map(|sealer| sealer.seal(text.as_bytes(), id.uuid().as_bytes(), rng));
+    let signing = signs.then_some(text.as_str());
     let hash = auth::hash(&text);
-    let new = NewKey { id, name, rights, prefix: &prefix, hash, sealed, created_at: now, expires_at };
+    let new = NewKey { id, name, rights, prefix: &prefix, hash, signing, created_at: now, expires_at };
     store.insert_key(&new).await?;
     Ok(MadeKey { id, text, prefix })
 }

@@ -211,6 +211,10 @@ impl Problem {
         Self { retry_after: Some(super::RETRY_AFTER), ..Self::new(ProblemKind::StoreUnavailable, detail) }
     }
 
+    fn sealed() -> Self {
+        Self::busy("a secret that is needed for this cannot be read here: ask the operator for the sealing key")
+    }
+
     pub fn internal() -> Self {
         Self::new(ProblemKind::Internal, "an error of ours, which was logged under this request's id")
     }
@@ -218,12 +222,16 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_away() {
-            tracing::warn!(%error, "a request was answered with 503");
-            Self::store_away()
-        } else {
-            tracing::error!(%error, "a request was answered with 500");
-            Self::internal()
+        match error {
+            StoreError::Sealed(_) => Self::sealed(),
+            _ if error.is_away() => {
+                tracing::warn!(%error, "a request was answered with 503");
+                Self::store_away()
+            }
+            _ => {
+                tracing::error!(%error, "a request was answered with 500");
+                Self::internal()
+            }
         }
     }
 }
@@ -233,6 +241,7 @@ impl From<WriteError> for Problem {
         match error {
             WriteError::Busy => Self::busy("too many messages are waiting to be stored"),
             WriteError::Away(_) => Self::store_away(),
+            WriteError::Sealed => Self::sealed(),
             WriteError::Failed(reason) => {
                 tracing::error!(reason, "the store failed");
                 Self::internal()
@@ -246,7 +255,6 @@ impl From<AuthError> for Problem {
         match error {
             AuthError::Refused(why) => Self::unauthorized(why),
             AuthError::Store(error) => error.into(),
-            AuthError::Sealed => Self::busy("keys that sign cannot be read here: ask the operator for the sealing key"),
         }
     }
 }

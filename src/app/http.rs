@@ -14,7 +14,6 @@ use crate::config::{Config, Http};
 use crate::console;
 use crate::domain::budget::Budget;
 use crate::inbound::Intake;
-use crate::sealing::Sealer;
 use crate::shutdown::Shutdown;
 use crate::spam::SpamFilter;
 use crate::submit::{Backlog, Door, DoorParts, Quotas, Writer, WriterParts};
@@ -45,7 +44,6 @@ impl Common {
         shutdown: &Shutdown,
     ) -> Result<(Arc<Door>, Arc<Auth>), StartError> {
         let jwt = JwtKeys::new(&config.auth).map_err(StartError::Config)?;
-        let sealer = Sealer::configured(&config.secrets).map_err(StartError::Config)?.map(Arc::new);
         let backlog = Arc::new(Backlog::new(&config.limits));
         shutdown.keep(
             "the census",
@@ -80,7 +78,7 @@ impl Common {
         };
         let door = Arc::new(Door::new(config, parts));
         shutdown.keep("the pools of domains", Arc::clone(&door.pools).keep(shutdown.clone()));
-        let auth = Arc::new(Auth::new(self.store.aside(AUTH_CONNECTIONS), jwt, config.auth.cache.0, sealer));
+        let auth = Arc::new(Auth::new(self.store.aside(AUTH_CONNECTIONS), jwt, config.auth.cache.0));
         let recaller = self.recaller();
         if plan.roles.contains(&Role::Delivery) && !plan.paused {
             shutdown.keep("recalls", Arc::clone(&recaller).answer(shutdown.clone()));

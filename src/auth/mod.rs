@@ -8,7 +8,7 @@ mod jwks;
 mod jwt;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -19,7 +19,6 @@ pub use jwt::JwtKeys;
 
 use crate::domain::access::{Caller, is_key_shaped};
 use crate::domain::id::KeyId;
-use crate::sealing::Sealer;
 use crate::store::accounts::keys::FoundKey;
 use crate::store::accounts::projects::ProjectTerms;
 use crate::store::{Store, StoreError};
@@ -37,9 +36,6 @@ pub enum AuthError {
     Refused(String),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Whether they are right cannot be known here.
-    #[error("the key cannot be read: `secrets.sealing_key` is not the one that it was sealed by")]
-    Sealed,
 }
 
 /// Who has a key.
@@ -66,19 +62,13 @@ pub struct Auth {
     cache: Duration,
     /// By the hash of a key.
     known: Mutex<HashMap<[u8; 32], (Holder, Instant)>>,
-    sealer: Option<Arc<Sealer>>,
     /// Keys that sign requests, by their ids.
     signing: Mutex<HashMap<KeyId, (String, Instant)>>,
 }
 
 impl Auth {
-    pub fn new(store: Store, jwt: JwtKeys, cache: Duration, sealer: Option<Arc<Sealer>>) -> Self {
-        Self { store, jwt, cache, known: Mutex::default(), sealer, signing: Mutex::default() }
-    }
-
-    /// What seals the keys that sign requests, if there is something.
-    pub fn sealer(&self) -> Option<&Sealer> {
-        self.sealer.as_deref()
+    pub fn new(store: Store, jwt: JwtKeys, cache: Duration) -> Self {
+        Self { store, jwt, cache, known: Mutex::default(), signing: Mutex::default() }
     }
 
     /// The text of a valid key that signs requests.
@@ -87,11 +77,7 @@ impl Auth {
         if let Some((text, _)) = known.filter(|(_, since)| since.elapsed() < self.cache) {
             return Ok(Some(text));
         }
-        let Some(sealed) = self.store.find_sealed_key(id).await? else { return Ok(None) };
-        let sealer = self.sealer.as_ref().ok_or(AuthError::Sealed)?;
-        let opened = sealer.open(&sealed, id.uuid().as_bytes());
-        let opened = opened.inspect_err(|why| tracing::warn!(key = %id, %why, "a key that signs cannot be read"));
-        let text = opened.ok().and_then(|text| String::from_utf8(text).ok()).ok_or(AuthError::Sealed)?;
+        let Some(text) = self.store.find_signing_key(id).await? else { return Ok(None) };
         let mut signing = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         if signing.len() >= REMEMBERED {
             signing.clear();

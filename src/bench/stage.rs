@@ -66,7 +66,7 @@ impl<'a> Stage<'a> {
             scopes: &scopes,
             lifetime: None,
             is_operator: false,
-            sealer: None,
+            signs: false,
         };
         let made = create_key(&store, request, SystemClock.now(), &SystemRng).await;
         let (_, key) = made.map_err(CommandError::new)?;

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Subcommand;
 
+use crate::ambient::SystemRng;
 use crate::auth::JwtKeys;
 use crate::config::Config;
 use crate::net::server_tls::ServerTls;
 use crate::net::tls::TlsConfigs;
 use crate::routing::TrafficPolicy;
-use crate::sealing::Sealer;
+use crate::sealing::Vault;
 use crate::store::connect_options;
 use crate::terminal::{CommandError, out};
 
@@ -45,7 +47,7 @@ fn faults(config: &Config) -> Vec<String> {
         JwtKeys::new(&config.auth).err(),
         TlsConfigs::new(&config.delivery.ca_file).err(),
         TrafficPolicy::new(config).err(),
-        Sealer::configured(&config.secrets).err(),
+        Vault::configured(&config.secrets, Arc::new(SystemRng)).err(),
         certificate("inbound.tls_cert", &config.inbound.tls_cert, &config.inbound.tls_key),
         certificate("submission.tls_cert", &config.submission.tls_cert, &config.submission.tls_key),
     ];

@@ -17,7 +17,6 @@ use super::observe;
 use super::serve::{serve as serve_until_stopped, start};
 use super::suite::{self, Told};
 use crate::accounts::{NewKeyRequest, create_key, default_scopes};
-use crate::ambient::store_clock;
 use crate::ambient::{SystemClock, SystemRng};
 use crate::app::{Plan, Role, Service};
 use crate::auth;
@@ -26,7 +25,7 @@ use crate::config::{Config, Layers, Listen, Security, SubmissionListen};
 use crate::domain::access::Mode;
 use crate::domain::clock::Clock;
 use crate::net::server_tls::ensure_self_signed;
-use crate::sealing::Sealer;
+use crate::sealing;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 use crate::terminal::{CommandError, Signals, out};
@@ -106,10 +105,13 @@ async fn serve(
     config: Config,
     (metrics, signals): (Arc<Metrics>, Signals),
 ) -> Result<ExitCode, CommandError> {
-    let store = Store::new(&config.database, Arc::clone(&metrics), store_clock()).map_err(CommandError::new)?;
+    let store = super::store_with(&config, Arc::clone(&metrics))?;
     if let Place::Kept(..) = place {
         store.migrate().await.map_err(CommandError::new)?;
     }
+    // Nobody else is here.
+    store.check_secrets().await.map_err(CommandError::new)?;
+    store.seal_secrets().await.map_err(CommandError::new)?;
     let keys = place.keys(&store).await?;
     store.close().await;
     let sandboxed = config.is_sandboxed();
@@ -188,14 +190,14 @@ fn ensure_sealing_key(config: &mut Config, place: &Place) -> Result<(), CommandE
         return Ok(());
     }
     let Place::Kept(_, directory) = place else {
-        config.secrets.sealing_key = Sealer::new_key(&SystemRng);
+        config.secrets.sealing_key = sealing::new_key(&SystemRng);
         return Ok(());
     };
     let path = directory.join("sealing-key");
     if !path.exists() {
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(CommandError::new)?;
-        file.write_all(Sealer::new_key(&SystemRng).as_bytes()).map_err(CommandError::new)?;
+        file.write_all(sealing::new_key(&SystemRng).as_bytes()).map_err(CommandError::new)?;
     }
     config.secrets.sealing_key_file = path;
     Ok(())
@@ -262,7 +264,7 @@ async fn create(store: &Store, mode: Mode) -> Result<String, CommandError> {
         scopes: &default_scopes(),
         lifetime: None,
         is_operator: false,
-        sealer: None,
+        signs: false,
     };
     let (_, key) = create_key(store, request, SystemClock.now(), &SystemRng).await.map_err(CommandError::new)?;
     Ok(key)

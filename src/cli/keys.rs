@@ -14,7 +14,6 @@ use crate::config::{Config, Span};
 use crate::domain::access::{Mode, Scope};
 use crate::domain::clock::{Clock, rfc3339};
 use crate::domain::id::KeyId;
-use crate::sealing::Sealer;
 use crate::store::accounts::keys::KeyFilter;
 use crate::terminal::{CommandError, out};
 
@@ -80,8 +79,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 _ if args.operator => vec![Scope::Admin],
                 _ => default_scopes(),
             };
-            let sealer = Sealer::configured(&config.secrets).map_err(CommandError)?;
-            if args.signs && sealer.is_none() {
+            if args.signs && store.vault().current().is_none() {
                 return Err(CommandError(
                     "--signs: set secrets.sealing_key or secrets.sealing_key_file first".to_owned(),
                 ));
@@ -93,7 +91,7 @@ pub async fn run(command: KeysCommand, config: &Config) -> Result<ExitCode, Comm
                 scopes: &scopes,
                 lifetime: args.expires.map(|Span(span)| span),
                 is_operator: args.operator,
-                sealer: sealer.as_ref().filter(|_| args.signs),
+                signs: args.signs,
             };
             let project = store.find_project(&args.project).await.map_err(CommandError::new)?;
             let noted = audit::begin(&store, "keys create", (project, &args.project)).await?;

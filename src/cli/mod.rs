@@ -16,6 +16,7 @@ mod migrate;
 mod outbox;
 mod reports;
 mod rules;
+mod secrets;
 mod serve;
 mod suite;
 mod suppressions;
@@ -32,9 +33,10 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::ambient::store_clock;
+use crate::ambient::{SystemRng, store_clock};
 use crate::bench;
 use crate::config::{Config, Layers};
+use crate::sealing::Vault;
 use crate::store::Store;
 use crate::telemetry::{self, metrics::Metrics};
 use crate::terminal::{CommandError, out};
@@ -99,6 +101,9 @@ enum Command {
     /// List what came back by mail and somebody has to look at; rotate the key of envelope senders.
     #[command(subcommand)]
     Reports(reports::ReportsCommand),
+    /// Count the secrets in the database by the keys that seal them; seal them by the key of today.
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Say what a reply of a mail server means.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -172,6 +177,7 @@ impl Cli {
             Command::Templates(command) => Box::pin(templates::run(command, &layers.finish()?)).await,
             Command::Trace(args) => trace::run(args, &layers.finish()?).await,
             Command::Reports(command) => reports::run(command, &layers.finish()?).await,
+            Command::Secrets(command) => secrets::run(command, &layers.finish()?).await,
             Command::Rules(command) => rules::run(&command, &layers.finish()?),
             Command::Doctor(args) => Box::pin(doctor::run(args, &layers.finish()?)).await,
             Command::Config(command) => config::run(&command, &layers.finish()?),
@@ -229,5 +235,11 @@ fn require_database(config: &Config) -> Result<(), CommandError> {
 /// The configured store.
 fn store(config: &Config) -> Result<Store, CommandError> {
     require_database(config)?;
-    Store::new(&config.database, observe(config)?, store_clock()).map_err(CommandError::new)
+    store_with(config, observe(config)?)
+}
+
+fn store_with(config: &Config, metrics: Arc<Metrics>) -> Result<Store, CommandError> {
+    let vault = Vault::configured(&config.secrets, Arc::new(SystemRng)).map_err(CommandError)?;
+    let store = Store::new(&config.database, metrics, store_clock()).map_err(CommandError::new)?;
+    Ok(store.sealed_by(vault))
 }

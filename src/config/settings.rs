@@ -109,8 +109,8 @@ settings! {
         jwt_max_lifetime: Span = days(1), "Longest time for which a JWT may still be valid; one whose `exp` lies further ahead is refused.";
     }
     secrets: Secrets {
-        sealing_key: String = String::new(), "Key by which secrets are sealed in the database (32 octets in base64: `openssl rand -base64 32`). Without it, no key can sign requests.";
-        sealing_key_file: PathBuf = PathBuf::new(), "File that has it, instead.";
+        sealing_key: String = String::new(), "Key by which DKIM keys, webhook secrets and keys that sign requests are sealed in the database (32 octets in base64: `openssl rand -base64 32`). Of several, with commas between, the first seals, and each opens what it sealed; `mailwright secrets seal` seals everything by the first. Without any, no key can sign requests, and the others lie in the database as they are.";
+        sealing_key_file: PathBuf = PathBuf::new(), "File that has it, instead; several, a line each.";
     }
     queue: Queue {
         lease: Span = secs(30), "How long a claimed delivery belongs to a process that says nothing.";

@@ -38,7 +38,7 @@ fn of_error(error: SubmitError) -> Answer {
             Answer::new(451, "4.7.1", format!("the project is suspended: {reason}"))
         }
         SubmitError::TooLarge(..) => Answer::new(552, "5.3.4", "the message is too large"),
-        SubmitError::Write(WriteError::Away(_) | WriteError::Failed(_)) => {
+        SubmitError::Write(WriteError::Away(_) | WriteError::Failed(_) | WriteError::Sealed) => {
             Answer::new(451, "4.3.0", "it is not sure that this is stored: try again later")
         }
     }

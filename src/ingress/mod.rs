@@ -45,7 +45,7 @@ impl Ingress {
     async fn caller(&self, secret: &str, peer: IpAddr) -> Result<Caller, Refused> {
         let caller = self.auth.caller(secret).await.map_err(|error| match error {
             AuthError::Refused(why) => Refused::Wrong(why),
-            AuthError::Store(_) | AuthError::Sealed => {
+            AuthError::Store(_) => {
                 tracing::warn!(%error, "a key could not be looked up");
                 Refused::Unknown
             }

@@ -1,5 +1,7 @@
 //! What can go wrong with the store, as its callers need to know it.
 
+use crate::sealing::Unreadable;
+
 /// A statement that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -15,6 +17,9 @@ pub enum StoreError {
     /// The statement itself failed: a defect, or a row that cannot be read.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// What lies there is sealed, and cannot be opened here.
+    #[error("a secret in the store cannot be read: {0}")]
+    Sealed(Unreadable),
     /// The configuration or the schema makes the store unusable.
     #[error("{0}")]
     Unusable(String),
@@ -27,6 +32,7 @@ impl StoreError {
             Self::Unclear(_) => "unclear",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
+            Self::Sealed(_) => "sealed",
             Self::Unusable(_) => "unusable",
         }
     }

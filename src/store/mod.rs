@@ -36,6 +36,7 @@ pub use queue::leases::{Spared, Window};
 use crate::config::Database;
 use crate::domain::clock::{Clock, Rng, Timestamp};
 use crate::domain::shard::Shard;
+use crate::sealing::Vault;
 use crate::telemetry::metrics::Metrics;
 use schema::days::KnownDays;
 
@@ -52,6 +53,8 @@ pub struct Store {
     timeout: Duration,
     max_shards_per_tx: usize,
     clock: Arc<StoreClock>,
+    /// By what secrets are sealed here.
+    vault: Vault,
     /// The era of the event log that is written now; see [`schema::eras`].
     era: Arc<AtomicI16>,
     /// Days that were prepared a moment ago.
@@ -107,10 +110,17 @@ impl Store {
             timeout: config.timeout.0,
             max_shards_per_tx: config.max_shards_per_tx,
             clock,
+            vault: Vault::default(),
             era: Arc::default(),
             days: Arc::default(),
             metrics,
         })
+    }
+
+    /// The same store, in which secrets are sealed by these keys.
+    #[must_use]
+    pub fn sealed_by(self, vault: Vault) -> Self {
+        Self { vault, ..self }
     }
 
     /// The same store by so many connections of its own: others' statements never stand before those that go by it.

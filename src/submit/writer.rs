@@ -49,6 +49,9 @@ pub enum WriteError {
     /// The store is away; nothing was acknowledged.
     #[error("the store is away: {0}")]
     Away(String),
+    /// What is to sign the message cannot be read; nothing was acknowledged.
+    #[error("a secret in the store cannot be read")]
+    Sealed,
     /// Too much is waiting already.
     #[error("too many messages are waiting to be stored")]
     Busy,
@@ -61,6 +64,7 @@ impl From<&StoreError> for WriteError {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Away(reason) | StoreError::Unclear(reason) => Self::Away(reason.clone()),
+            StoreError::Sealed(_) => Self::Sealed,
             other => Self::Failed(other.to_string()),
         }
     }

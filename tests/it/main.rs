@@ -61,6 +61,7 @@ mod requests;
 mod retention;
 mod sandbox;
 mod schedule;
+mod secrets;
 mod sending;
 mod servers;
 mod store;

@@ -39,7 +39,7 @@ pub async fn create(
     params.finish()?;
     let caller = authed.acting(Scope::Keys, &api, project).await?;
     let body = body.object(&api).await?;
-    let can_seal = api.auth.sealer().is_some();
+    let can_seal = api.store.vault().current().is_some();
     let Creation { name, rights, expires_at, signs } = Creation::read(&caller, body.map, api.clock.now(), can_seal)?;
     make(&api, name, rights, (expires_at, signs)).await
 }
@@ -52,8 +52,7 @@ pub(super) async fn make(
     (expires_at, signs): (Option<Timestamp>, bool),
 ) -> Result<Response, Problem> {
     let now = api.clock.now();
-    let sealer = api.auth.sealer().filter(|_| signs);
-    let made = add_key(&api.store, &name, &rights, (expires_at, sealer), (now, &*api.rng)).await?;
+    let made = add_key(&api.store, &name, &rights, (expires_at, signs), (now, &*api.rng)).await?;
     let MadeKey { id, text, prefix } = made;
     let project_name = String::new();
     let key =

@@ -40,7 +40,7 @@ pub async fn rotate(
     if old.state(now) != KeyState::Valid {
         faults.push(Fault::new("", FaultCode::Conflict, format!("the key is {}", old.state(now))));
     }
-    if old.signs && api.auth.sealer().is_none() {
+    if old.signs && api.store.vault().current().is_none() {
         faults.push(Fault::new(
             "",
             FaultCode::Conflict,

@@ -9,6 +9,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::dkim::{Algorithm, PrivateKey};
 use crate::domain::id::{DkimKeyId, DomainId, ProjectId};
 use crate::domain::sending_domain::KeySlot;
+use crate::sealing::{Kept, Whose};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// How long a key that signs no more is shown.
@@ -21,6 +22,12 @@ pub struct NewDkimKey {
     pub selector: String,
     pub algorithm: Algorithm,
     pub private_key: PrivateKey,
+}
+
+/// The same, with its private key as it is to lie in the store.
+pub(super) struct KeptDkimKey<'a> {
+    pub new: &'a NewDkimKey,
+    private_key: Kept,
 }
 
 /// A key that signs.
@@ -81,19 +88,22 @@ pub(super) async fn insert_keys(
     conn: &mut PgConnection,
     project: ProjectId,
     domain: &str,
-    keys: &[NewDkimKey],
+    keys: &[KeptDkimKey<'_>],
     now: Timestamp,
     sign_now: bool,
 ) -> Result<(), StoreError> {
-    let ids: Vec<_> = keys.iter().map(|key| key.id.uuid()).collect();
-    let selectors: Vec<_> = keys.iter().map(|key| key.selector.clone()).collect();
-    let algorithms: Vec<_> = keys.iter().map(|key| key.algorithm.name().to_owned()).collect();
-    let private_keys: Vec<_> = keys.iter().map(|key| key.private_key.pkcs8().to_vec()).collect();
+    let ids: Vec<_> = keys.iter().map(|key| key.new.id.uuid()).collect();
+    let selectors: Vec<_> = keys.iter().map(|key| key.new.selector.clone()).collect();
+    let algorithms: Vec<_> = keys.iter().map(|key| key.new.algorithm.name().to_owned()).collect();
+    let private_keys: Vec<_> = keys.iter().map(|key| key.private_key.octets.clone()).collect();
+    let sealed: Vec<_> = keys.iter().map(|key| key.private_key.sealed).collect();
     sqlx::query!(
         r#"
-        INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, created_at, signs_since)
-        SELECT k.id, $1, $2, k.selector, k.algorithm, k.private_key, $3::timestamptz, CASE WHEN $8 THEN $3::timestamptz END
-        FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::bytea[]) AS k (id, selector, algorithm, private_key)
+        INSERT INTO dkim_keys (id, project_id, domain, selector, algorithm, private_key, sealed, created_at, signs_since)
+        SELECT k.id, $1, $2, k.selector, k.algorithm, k.private_key, k.sealed, $3::timestamptz,
+            CASE WHEN $8 THEN $3::timestamptz END
+        FROM UNNEST($4::uuid[], $5::text[], $6::text[], $7::bytea[], $9::bool[])
+            AS k (id, selector, algorithm, private_key, sealed)
         "#,
         project.uuid(),
         domain,
@@ -103,6 +113,7 @@ pub(super) async fn insert_keys(
         &algorithms,
         &private_keys,
         sign_now,
+        &sealed,
     )
     .execute(conn)
     .await?;
@@ -119,7 +130,22 @@ impl Store {
         now: Timestamp,
         sign_now: bool,
     ) -> Result<(), StoreError> {
-        on_pool!(self, "dkim_keys.insert", conn, insert_keys(conn, project, domain, keys, now, sign_now))
+        let keys = self.keep_private_keys(keys);
+        on_pool!(self, "dkim_keys.insert", conn, insert_keys(conn, project, domain, &keys, now, sign_now))
+    }
+
+    /// Private keys as they are to lie here.
+    pub(super) fn keep_private_keys<'a>(&self, keys: &'a [NewDkimKey]) -> Vec<KeptDkimKey<'a>> {
+        let kept = |new: &'a NewDkimKey| KeptDkimKey {
+            new,
+            private_key: self.keep(new.private_key.pkcs8(), Whose::DkimKey(new.id)),
+        };
+        keys.iter().map(kept).collect()
+    }
+
+    fn private_key(&self, id: Uuid, octets: Vec<u8>, sealed: bool) -> Result<PrivateKey, StoreError> {
+        let whose = Whose::DkimKey(DkimKeyId::from_uuid(id));
+        self.open(octets, sealed, whose).map(PrivateKey::from_pkcs8)
     }
 
     /// All keys of a domain, oldest first; retired ones for as long as their records may be asked for.
@@ -131,7 +157,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT id, selector, algorithm, private_key, created_at, signs_since, retired_at FROM dkim_keys
+                SELECT id, selector, algorithm, private_key, sealed, created_at, signs_since, retired_at FROM dkim_keys
                 WHERE project_id = $1 AND domain = $2 AND (retired_at IS NULL OR retired_at > $3)
                 ORDER BY created_at, algorithm DESC, id
                 "#,
@@ -147,7 +173,7 @@ impl Store {
                     id: DkimKeyId::from_uuid(row.id),
                     selector: row.selector,
                     algorithm: algorithm(row.id, &row.algorithm)?,
-                    private_key: PrivateKey::from_pkcs8(row.private_key),
+                    private_key: self.private_key(row.id, row.private_key, row.sealed)?,
                     created_at: row.created_at,
                     signs_since: row.signs_since,
                     retired_at: row.retired_at,
@@ -164,7 +190,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT k.id, k.domain, k.selector, k.private_key
+                SELECT k.id, k.domain, k.selector, k.private_key, k.sealed
                 FROM domains d JOIN dkim_keys k ON k.project_id = d.project_id AND k.domain = d.name
                 WHERE d.name = $1 AND d.proved_at IS NOT NULL AND k.algorithm = 'rsa-sha256'
                   AND k.signs_since IS NOT NULL AND k.retired_at IS NULL
@@ -174,13 +200,16 @@ impl Store {
             )
             .fetch_optional(conn)
         )?;
-        Ok(row.map(|row| FoundDkimKey {
-            id: DkimKeyId::from_uuid(row.id),
-            domain: row.domain,
-            selector: row.selector,
-            algorithm: Algorithm::RsaSha256,
-            private_key: PrivateKey::from_pkcs8(row.private_key),
-        }))
+        row.map(|row| {
+            Ok(FoundDkimKey {
+                id: DkimKeyId::from_uuid(row.id),
+                domain: row.domain,
+                selector: row.selector,
+                algorithm: Algorithm::RsaSha256,
+                private_key: self.private_key(row.id, row.private_key, row.sealed)?,
+            })
+        })
+        .transpose()
     }
 
     /// The keys of delegated domains that verifiers may still ask for.
@@ -192,7 +221,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT d.id AS domain_id, k.id, k.domain, k.selector, k.algorithm, k.private_key
+                SELECT d.id AS domain_id, k.id, k.domain, k.selector, k.algorithm, k.private_key, k.sealed
                 FROM domains d JOIN dkim_keys k ON k.project_id = d.project_id AND k.domain = d.name
                 WHERE d.is_delegated AND (k.retired_at IS NULL OR k.retired_at > $1)
                 ORDER BY d.name, k.created_at, k.id
@@ -208,7 +237,7 @@ impl Store {
                     domain: row.domain,
                     selector: row.selector,
                     algorithm: algorithm(row.id, &row.algorithm)?,
-                    private_key: PrivateKey::from_pkcs8(row.private_key),
+                    private_key: self.private_key(row.id, row.private_key, row.sealed)?,
                 };
                 Ok((DomainId::from_uuid(row.domain_id), key))
             })
@@ -227,7 +256,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT id, domain, selector, algorithm, private_key FROM dkim_keys
+                SELECT id, domain, selector, algorithm, private_key, sealed FROM dkim_keys
                 WHERE project_id = $1 AND retired_at IS NULL AND signs_since IS NOT NULL AND domain = (
                     SELECT domain FROM dkim_keys WHERE project_id = $1 AND domain = ANY($2) AND retired_at IS NULL
                       AND signs_since IS NOT NULL ORDER BY length(domain) DESC LIMIT 1)
@@ -245,7 +274,7 @@ impl Store {
                     domain: row.domain,
                     selector: row.selector,
                     algorithm: algorithm(row.id, &row.algorithm)?,
-                    private_key: PrivateKey::from_pkcs8(row.private_key),
+                    private_key: self.private_key(row.id, row.private_key, row.sealed)?,
                 })
             })
             .collect()

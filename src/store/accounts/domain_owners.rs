@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::dkim_keys::{NewDkimKey, insert_keys};
+use super::dkim_keys::{KeptDkimKey, NewDkimKey, insert_keys};
 use super::domains::StoredDomain;
 use crate::domain::clock::Timestamp;
 use crate::domain::dkim::aligned;
@@ -40,7 +40,8 @@ impl Store {
         keys: &[NewDkimKey],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        on_pool!(self, "domains.add_pending_keys", conn, add_pending(conn, domain, keys, now))
+        let keys = self.keep_private_keys(keys);
+        on_pool!(self, "domains.add_pending_keys", conn, add_pending(conn, domain, &keys, now))
     }
 
     /// Stores a new domain and its keys. `Ok(false)`: another project has proved it or one above it; the constraints
@@ -52,7 +53,8 @@ impl Store {
         limit: usize,
     ) -> Result<bool, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        on_pool!(self, "domains.insert", conn, insert(conn, domain, keys, limit))
+        let keys = self.keep_private_keys(keys);
+        on_pool!(self, "domains.insert", conn, insert(conn, domain, &keys, limit))
     }
 }
 
@@ -117,7 +119,7 @@ pub(super) async fn make_way(conn: &mut PgConnection, domain: &StoredDomain, now
 async fn add_pending(
     conn: &mut PgConnection,
     domain: &StoredDomain,
-    keys: &[NewDkimKey],
+    keys: &[KeptDkimKey<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut tx = conn.begin().await?;
@@ -137,7 +139,7 @@ async fn add_pending(
     if there.is_none() || waits {
         return Ok(());
     }
-    let selectors: Vec<_> = keys.iter().map(|key| key.selector.clone()).collect();
+    let selectors: Vec<_> = keys.iter().map(|key| key.new.selector.clone()).collect();
     sqlx::query!(
         "DELETE FROM dkim_keys WHERE project_id = $1 AND domain = $2 AND selector = ANY($3) AND retired_at IS NOT NULL",
         domain.project.uuid(),
@@ -157,7 +159,7 @@ async fn add_pending(
 async fn insert(
     conn: &mut PgConnection,
     domain: &StoredDomain,
-    keys: &[NewDkimKey],
+    keys: &[KeptDkimKey<'_>],
     limit: i64,
 ) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;

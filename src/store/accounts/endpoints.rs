@@ -5,6 +5,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{EndpointId, ProjectId};
 use crate::domain::log::LogCursor;
 use crate::domain::webhook::{EndpointMode, PayloadForm, Secret};
+use crate::sealing::Whose;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// An endpoint as it is stored.
@@ -38,6 +39,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         // It hears of what is committed from now on.
         let position = LogCursor { seen: Some(self.look().await?), within: None }.to_string();
+        let kept = self.keep_secret(secret, endpoint.id);
         let done = on_pool!(
             self,
             "endpoints.insert",
@@ -46,8 +48,8 @@ impl Store {
                 r#"
             WITH endpoint AS (
                 INSERT INTO webhook_endpoints (id, project_id, url, events, tags, description, secret, enabled,
-                    disabled_reason, created_at, mode, signing_seed, form)
-                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $14, $15
+                    disabled_reason, created_at, mode, signing_seed, form, sealed)
+                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $14, $15, $16
                 WHERE (SELECT count(*) FROM webhook_endpoints WHERE project_id = $2) < $11
                 RETURNING id, project_id, created_at)
             INSERT INTO webhook_positions (endpoint_id, project_id, position, fed_until)
@@ -59,15 +61,16 @@ impl Store {
                 &endpoint.events,
                 &endpoint.tags,
                 endpoint.description,
-                &secret.hmac,
+                &kept.hmac,
                 endpoint.enabled,
                 endpoint.disabled_reason,
                 endpoint.created_at,
                 limit,
                 endpoint.mode.name(),
                 position,
-                &secret.seed,
+                &kept.seed,
                 endpoint.form.name(),
+                kept.sealed,
             )
             .execute(conn)
         )?;
@@ -100,7 +103,7 @@ impl Store {
             sqlx::query!(
                 r#"
             SELECT id, mode, form, url, events, tags, description, enabled, disabled_reason, failing_since, stalled_at,
-                signing_seed, created_at
+                signing_seed, sealed, created_at
             FROM webhook_endpoints
             WHERE project_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
               AND ($5::text IS NULL OR mode = $5)
@@ -130,7 +133,7 @@ impl Store {
                     disabled_reason: row.disabled_reason,
                     failing_since: row.failing_since,
                     stalled_at: row.stalled_at,
-                    signing_seed: row.signing_seed,
+                    signing_seed: self.open(row.signing_seed, row.sealed, Whose::EndpointSeed(id))?,
                     created_at: row.created_at,
                 })
             })

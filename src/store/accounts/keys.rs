@@ -8,6 +8,7 @@ use crate::domain::access::{KeyState, Mode, Scope};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{KeyId, ProjectId};
 use crate::domain::quota::UsageLimits;
+use crate::sealing::Whose;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// What a key may do: everything about it but its name, its times and its text.
@@ -33,8 +34,8 @@ pub struct NewKey<'a> {
     pub prefix: &'a str,
     /// SHA-256 of the key's text.
     pub hash: [u8; 32],
-    /// Its text, sealed, if it signs requests.
-    pub sealed: Option<Vec<u8>>,
+    /// Its text, if it signs requests; without a sealing key it cannot.
+    pub signing: Option<&'a str>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
 }
@@ -92,6 +93,8 @@ impl Store {
         let rights = key.rights;
         let scopes: Vec<_> = rights.scopes.iter().map(|scope| scope.name().to_owned()).collect();
         let networks = networks_text(rights.allowed_ips.as_deref());
+        let kept = key.signing.map(|text| self.keep(text.as_bytes(), Whose::ApiKey(key.id)));
+        let sealed = kept.filter(|kept| kept.sealed).map(|kept| kept.octets);
         on_pool!(
             self,
             "keys.insert",
@@ -116,7 +119,7 @@ impl Store {
                 networks.as_deref(),
                 signed(rights.limits.messages_per_second),
                 large(rights.limits.recipients_per_day),
-                key.sealed.as_deref(),
+                sealed.as_deref(),
             )
             .execute(conn)
         )?;
@@ -172,8 +175,8 @@ impl Store {
         Ok(Some(FoundKey { id: KeyId::from_uuid(row.id), rights: rights.decode()?, terms: terms.decode()? }))
     }
 
-    /// The sealed text of the valid key with that id, if it signs requests.
-    pub async fn find_sealed_key(&self, id: KeyId) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The text of the valid key with that id, if it signs requests.
+    pub async fn find_signing_key(&self, id: KeyId) -> Result<Option<String>, StoreError> {
         let now = self.now();
         let sealed = on_pool!(
             self,
@@ -189,7 +192,9 @@ impl Store {
             )
             .fetch_optional(conn)
         )?;
-        Ok(sealed)
+        let Some(sealed) = sealed else { return Ok(None) };
+        let text = self.open(sealed, true, Whose::ApiKey(id))?;
+        decoded(String::from_utf8(text).ok(), ("api_keys", "sealed"), id, "no text").map(Some)
     }
 
     /// Keys, newest first.

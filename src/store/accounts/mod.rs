@@ -15,4 +15,5 @@ pub mod outbox;
 pub mod projects;
 pub mod quotas;
 pub mod retention;
+pub mod secrets;
 pub mod templates;

@@ -15,6 +15,7 @@ use crate::domain::event::EventType;
 use crate::domain::id::{MessageId, ProjectId, RecipientId, ReportId};
 use crate::domain::report_kept::{ReportOutcome, ReportSource};
 use crate::domain::shard::Shard;
+use crate::sealing::Whose;
 use crate::store::mail::later_events::{About, insert_later_event};
 use crate::store::{Moment, Store, StoreError, decoded, on_pool};
 
@@ -91,7 +92,7 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT id, secret FROM token_keys
+                SELECT id, secret, sealed FROM token_keys
                 ORDER BY created_at <= $1::timestamptz - interval '2 minutes' DESC,
                     CASE WHEN created_at <= $1::timestamptz - interval '2 minutes' THEN created_at END DESC, created_at
                 "#,
@@ -100,7 +101,8 @@ impl Store {
             .fetch_all(conn)
         )?;
         let keys = rows.into_iter().map(|row| {
-            let key = u8::try_from(row.id).ok().zip(row.secret.try_into().ok());
+            let secret = self.open(row.secret, row.sealed, Whose::Tokens)?;
+            let key = u8::try_from(row.id).ok().zip(secret.try_into().ok());
             decoded(key, ("token_keys", "secret"), row.id, "of another length")
         });
         keys.collect()
@@ -223,20 +225,22 @@ impl Store {
 
     /// Makes a key of tokens, under the next number; gives that. It makes tokens from two minutes later on.
     pub async fn add_token_key(&self, secret: &[u8; 32]) -> Result<i16, StoreError> {
-        let now = self.now();
+        let (now, kept) = (self.now(), self.keep(secret, Whose::Tokens));
         on_pool!(
             self,
             "token_keys.add",
             conn,
             sqlx::query_scalar!(
                 r#"
-                INSERT INTO token_keys (id, secret, created_at)
-                SELECT ((SELECT id FROM token_keys ORDER BY created_at DESC, id DESC LIMIT 1) + 1) % 256, $1, $2
-                ON CONFLICT (id) DO UPDATE SET secret = EXCLUDED.secret, created_at = EXCLUDED.created_at
+                INSERT INTO token_keys (id, secret, sealed, created_at)
+                SELECT ((SELECT id FROM token_keys ORDER BY created_at DESC, id DESC LIMIT 1) + 1) % 256, $1, $3, $2
+                ON CONFLICT (id) DO UPDATE
+                SET secret = EXCLUDED.secret, sealed = EXCLUDED.sealed, created_at = EXCLUDED.created_at
                 RETURNING id
                 "#,
-                &secret[..],
+                kept.octets,
                 now,
+                kept.sealed,
             )
             .fetch_one(conn)
         )

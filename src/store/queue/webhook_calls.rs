@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::webhook_feed::NewJob;
 use crate::domain::id::{EndpointId, EventId};
 use crate::domain::webhook::{PayloadForm, Secret};
+use crate::store::accounts::endpoint_secrets::KeptSecret;
 use crate::store::mail::log::{ProjectEvent, ProjectEventRow};
 use crate::store::{Store, StoreError, decoded, on_pool};
 
@@ -28,10 +29,12 @@ impl Store {
             conn,
             sqlx::query!(
                 r#"
-                SELECT w.id, w.url, w.enabled, w.form, w.secret, w.signing_seed, o.secrets AS old_secrets, o.seeds AS old_seeds
+                SELECT w.id, w.url, w.enabled, w.form, w.secret, w.signing_seed, w.sealed,
+                    o.secrets AS old_secrets, o.seeds AS old_seeds, o.sealed AS old_sealed
                 FROM webhook_endpoints w
                 LEFT JOIN LATERAL (
-                    SELECT array_agg(secret ORDER BY until DESC) AS secrets, array_agg(signing_seed ORDER BY until DESC) AS seeds
+                    SELECT array_agg(secret ORDER BY until DESC) AS secrets, array_agg(signing_seed ORDER BY until DESC) AS seeds,
+                        array_agg(sealed ORDER BY until DESC) AS sealed
                     FROM webhook_old_secrets WHERE endpoint_id = w.id AND until > $2) AS o ON true
                 WHERE w.id = ANY ($1)
                 "#,
@@ -41,10 +44,12 @@ impl Store {
             .fetch_all(conn)
         )?;
         let callees = rows.into_iter().map(|row| {
-            let old = row.old_secrets.into_iter().flatten().zip(row.old_seeds.into_iter().flatten());
-            let secrets = std::iter::once((row.secret, row.signing_seed)).chain(old);
-            let secrets = secrets.map(|(hmac, seed)| Secret { hmac, seed }).collect();
             let id = EndpointId::from_uuid(row.id);
+            let old = row.old_secrets.into_iter().flatten().zip(row.old_seeds.into_iter().flatten());
+            let old = old.zip(row.old_sealed.into_iter().flatten()).map(|((hmac, seed), sealed)| (hmac, seed, sealed));
+            let secrets = std::iter::once((row.secret, row.signing_seed, row.sealed)).chain(old);
+            let secrets = secrets.map(|(hmac, seed, sealed)| self.open_secret(KeptSecret { hmac, seed, sealed }, id));
+            let secrets = secrets.collect::<Result<_, _>>()?;
             let form = decoded(PayloadForm::parse(&row.form), ("webhook_endpoints", "form"), id, &row.form)?;
             Ok((id, Callee { url: row.url, form, secrets, enabled: row.enabled }))
         });

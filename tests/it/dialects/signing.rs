@@ -55,14 +55,18 @@ async fn without_a_sealing_key_no_key_signs_and_by_another_none_is_believed() {
     let wanted = json!({"mode": "live", "scopes": ["send"], "signs": true}).to_string().into_bytes();
     let refused = app.call_as(&admin, "POST", "/v1/keys", &[], wanted).await;
     assert_eq!(refused.faults(), [("/signs".to_owned(), "conflict".to_owned())]);
-    let output = run(&app.database.url, &["keys", "create", "--project", "shop", "--mode", "live", "--signs"]).await;
+    let output = run(
+        &app.database.url,
+        &["keys", "create", "--project", "shop", "--mode", "live", "--signs", "--set", "secrets.sealing_key="],
+    )
+    .await;
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("secrets.sealing_key"), "{output:?}");
     // A key whose seal cannot be opened is neither right nor wrong.
     let setup = Setup::new().set("compat.dialects", "ses").set("secrets.sealing_key", OTHER_KEY);
     let first = Setup::new().start().await;
-    let (id, _) = super::signing_key(&first, "admin").await;
     let other = setup.on(&first.database).start().await;
+    let (id, _) = super::signing_key(&first, "admin").await;
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={id}/20261128/eu/ses/aws4_request, SignedHeaders=host;x-amz-date, Signature=00"
     );

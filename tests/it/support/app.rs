@@ -16,6 +16,9 @@ use super::database::Database;
 use super::http::{Answer, Client};
 use super::within;
 
+/// By what secrets are sealed where a test says nothing else.
+pub const SEALING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 /// Settings of every test: small waits, loopback allowed.
 const SETTINGS: [(&str, &str); 11] = [
     ("http.listen", "127.0.0.1:0"),
@@ -29,7 +32,7 @@ const SETTINGS: [(&str, &str); 11] = [
     ("net.allow_private", "127.0.0.0/8,::1/128"),
     ("domains.resolvers", ""),
     ("delivery.require_verified_domain", "false"),
-    ("secrets.sealing_key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+    ("secrets.sealing_key", SEALING_KEY),
 ];
 
 /// A service about to be started.

@@ -13,6 +13,7 @@ pub fn command(url: &str, arguments: &[&str]) -> Command {
     command.args(arguments).env_clear().env("DATABASE_URL", url).stdin(Stdio::null()).kill_on_drop(true);
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("MAILWRIGHT_DELIVERY__REQUIRE_VERIFIED_DOMAIN", "false");
+    command.env("MAILWRIGHT_SECRETS__SEALING_KEY", super::app::SEALING_KEY);
     // Nobody is asked whom the test did not start.
     command.env("MAILWRIGHT_DOMAINS__RESOLVERS", "");
     command.env("MAILWRIGHT_DNS__SERVERS", super::dns::nowhere().to_string());
