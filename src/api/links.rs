@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     LOCATION, USER_AGENT,
 };
 use axum::http::{Method, StatusCode};
@@ -100,7 +100,7 @@ impl Words {
 /// The page with a button. Scanners look at it, and nothing changes.
 async fn show(State(api): Shared, Path(token): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let words = Words::of(&headers);
-    Ok(match api.intake.subscription(&token).await? {
+    Ok(match api.intake.subscription(&token, host(&headers)).await? {
         Some(subscription) => page(words, StatusCode::OK, words.ask, words.about, &subscription.stream, true),
         None => lost(words),
     })
@@ -118,7 +118,7 @@ async fn unsubscribe(
     let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
     let by_page = text.contains("page=1");
     let counted = |outcome: &str| api.metrics.links.with_label_values(&["unsubscribe", outcome]).inc();
-    let Some(subscription) = api.intake.subscription(&token).await? else {
+    let Some(subscription) = api.intake.subscription(&token, host(&headers)).await? else {
         counted("refused");
         let answer = if by_page { lost(words) } else { empty(StatusCode::BAD_REQUEST) };
         return Ok(answer);
@@ -188,12 +188,16 @@ async fn click(
     response
 }
 
+fn host(headers: &HeaderMap) -> &str {
+    headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 fn follower(headers: &HeaderMap) -> Follower {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_prefetch = ["purpose", "sec-purpose", "x-purpose", "x-moz"]
         .iter()
         .any(|name| text(HeaderName::from_static(name)).to_ascii_lowercase().contains("prefetch"));
-    Follower { agent: text(USER_AGENT).to_owned(), is_prefetch }
+    Follower { host: host(headers).to_owned(), agent: text(USER_AGENT).to_owned(), is_prefetch }
 }
 
 /// A URL as a header may carry it (WHATWG URL §1.3).

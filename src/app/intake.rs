@@ -9,6 +9,7 @@ use super::{Common, Role, StartError};
 use crate::auth::{Auth, Failures};
 use crate::config::Config;
 use crate::inbound::Intake;
+use crate::inbound::link_hosts::LinkHosts;
 use crate::inbound::links::Often;
 use crate::inbound::listener::Listener;
 use crate::inbound::maildir::Maildir;
@@ -27,6 +28,7 @@ impl Common {
             recorders: Semaphore::new(4),
             unsubscribers: Semaphore::new(2),
             often: Often::default(),
+            hosts: LinkHosts::new(&config.http.public_url),
             suppressions: Arc::clone(&self.suppressions),
             router: Arc::clone(&self.router),
             resolver: self.resolver.clone(),

@@ -26,6 +26,14 @@ pub struct Subscription {
     pub stream: String,
 }
 
+/// The mail that a link was in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linked {
+    pub message: MessageId,
+    /// `None`: mail of before 2026-11-28, whose links do not say it.
+    pub project: Option<ProjectId>,
+}
+
 /// What makes the links of one message.
 #[derive(Debug, Clone)]
 pub struct Links {
@@ -52,8 +60,9 @@ impl Links {
 
     /// The image whose loading says that the message was opened.
     pub fn open(&self) -> Option<String> {
-        let message = self.subscription.message.uuid();
-        let token = self.ring.seal(Purpose::Open, message.as_bytes()).filter(|_| self.tracking.opens)?;
+        let Subscription { message, project, .. } = &self.subscription;
+        let payload = [&message.uuid().as_bytes()[..], project.uuid().as_bytes()].concat();
+        let token = self.ring.seal(Purpose::Open, &payload).filter(|_| self.tracking.opens)?;
         Some(format!("{}/o/{token}.gif", self.base))
     }
 
@@ -67,6 +76,7 @@ impl Links {
         }
         let mut payload = self.subscription.message.uuid().as_bytes().to_vec();
         payload.extend_from_slice(&hash_of(url));
+        payload.extend_from_slice(self.subscription.project.uuid().as_bytes());
         let token = self.ring.seal(Purpose::Click, &payload)?;
         Some(format!("{}/c/{token}?u={}", self.base, percent_encoded(url)))
     }
@@ -88,17 +98,27 @@ pub fn open_unsubscribe(ring: &Ring, token: &str) -> Option<Subscription> {
     })
 }
 
-/// The message that an image was in.
-pub fn open_image(ring: &Ring, token: &str) -> Option<MessageId> {
+/// The mail that an image was in.
+pub fn open_image(ring: &Ring, token: &str) -> Option<Linked> {
     let payload = ring.open(Purpose::Open, token)?;
-    Some(MessageId::from_uuid(uuid::Uuid::from_slice(&payload).ok()?))
+    let (message, project) = payload.split_first_chunk::<16>()?;
+    linked(message, project)
 }
 
-/// The message that a link was in, if it was this one that leads there.
-pub fn open_click(ring: &Ring, token: &str, url: &str) -> Option<MessageId> {
+/// The mail that a link was in, if it was this one that leads there.
+pub fn open_click(ring: &Ring, token: &str, url: &str) -> Option<Linked> {
     let payload = ring.open(Purpose::Click, token)?;
-    let (message, hash) = payload.split_first_chunk::<16>()?;
-    (hash == hash_of(url)).then(|| MessageId::from_uuid(uuid::Uuid::from_bytes(*message)))
+    let (message, rest) = payload.split_first_chunk::<16>()?;
+    let (hash, project) = rest.split_first_chunk::<URL_HASH>()?;
+    linked(message, project).filter(|_| *hash == hash_of(url))
+}
+
+fn linked(message: &[u8; 16], project: &[u8]) -> Option<Linked> {
+    let project = match project {
+        [] => None,
+        project => Some(ProjectId::from_uuid(uuid::Uuid::from_slice(project).ok()?)),
+    };
+    Some(Linked { message: MessageId::from_uuid(uuid::Uuid::from_bytes(*message)), project })
 }
 
 fn hash_of(url: &str) -> [u8; URL_HASH] {
@@ -151,13 +171,18 @@ mod tests {
         let (unsubscribe, open) = (links.unsubscribe().unwrap(), links.open().unwrap());
         assert_eq!(open_unsubscribe(&links.ring, token(&unsubscribe, "u")), Some(links.subscription.clone()));
         let open = token(&open, "o").strip_suffix(".gif").unwrap();
-        assert_eq!(open_image(&links.ring, open), Some(links.subscription.message));
+        let Subscription { message, project, .. } = links.subscription;
+        let linked = Some(Linked { message, project: Some(project) });
+        assert_eq!(open_image(&links.ring, open), linked);
         assert_eq!(open_unsubscribe(&links.ring, open), None, "a token of another purpose");
         let url = "https://shop.example/a?b=ü&c=1#d";
         let click = links.click(url).unwrap();
         let (click, query) = token(&click, "c").split_once("?u=").unwrap();
         assert_eq!(query, "https://shop.example/a%3Fb%3D%C3%BC%26c%3D1%23d");
-        assert_eq!(open_click(&links.ring, click, url), Some(links.subscription.message));
+        assert_eq!(open_click(&links.ring, click, url), linked);
+        let of_before = [&message.uuid().as_bytes()[..], &hash_of(url)].concat();
+        let of_before = links.ring.seal(Purpose::Click, &of_before).unwrap();
+        assert_eq!(open_click(&links.ring, &of_before, url), Some(Linked { message, project: None }));
         for other in ["https://shop.example/a?b=ü&c=2#d", "https://evil.example/", ""] {
             assert_eq!(open_click(&links.ring, click, other), None, "no open redirect: {other}");
         }

@@ -9,6 +9,10 @@ use super::dkim::Fields;
 pub struct RawHeader {
     /// The addresses of all `From` fields.
     pub authors: Vec<RawAuthor>,
+    /// The addresses of `Sender`, `Resent-From` and `Resent-Sender` fields: readers show them as those who send (RFC 5322 §3.6.2, §3.6.6).
+    pub senders: Vec<String>,
+    /// Such a field has none that can be read.
+    pub has_unreadable_sender: bool,
     /// The addresses of `To` and of `Cc` fields.
     pub to: Vec<String>,
     pub cc: Vec<String>,
@@ -81,9 +85,12 @@ pub fn header_of(raw: &[u8]) -> RawHeader {
         });
         all.collect()
     };
+    let senders = [HeaderName::Sender, HeaderName::ResentFrom, HeaderName::ResentSender];
     let plain = |name| addresses(name).into_iter().map(|named| named.address).collect();
     RawHeader {
         authors: addresses(HeaderName::From),
+        has_unreadable_sender: senders.iter().any(|name| fields(name) > 0 && addresses(name.clone()).is_empty()),
+        senders: senders.into_iter().flat_map(plain).collect::<Vec<String>>(),
         to: plain(HeaderName::To),
         cc: plain(HeaderName::Cc),
         subject: message.subject().unwrap_or_default().replace(char::is_control, " "),
@@ -113,5 +120,12 @@ mod tests {
             header_of(b"From: a@example.org, b@example.org\r\nFrom: c@example.org\r\nBcc: d@example.org\r\n\r\n");
         assert_eq!((header.authors.len(), header.dates, header.has_bcc), (3, 0, true));
         assert_eq!(header_of(b"").authors.len(), 0);
+        let header = header_of(
+            b"From: a@example.org\r\nsender: \"CEO\" <ceo@one.example>\r\nResent-From: x <x@two.example>, y@three.example\r\n\
+              Resent-Sender: z@four.example\r\n\r\n",
+        );
+        assert_eq!(header.senders, ["ceo@one.example", "x@two.example", "y@three.example", "z@four.example"]);
+        assert!(!header.has_unreadable_sender);
+        assert!(header_of(b"From: a@example.org\r\nSender: nobody at all\r\n\r\n").has_unreadable_sender);
     }
 }

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::{Intake, NotTaken};
-use crate::compose::links::{Subscription, open_click, open_image, open_unsubscribe};
+use crate::compose::links::{Linked, Subscription, open_click, open_image, open_unsubscribe};
 use crate::compose::token::Ring;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::EventType;
@@ -55,6 +55,8 @@ impl Often {
 /// Who followed a link, as far as it says.
 #[derive(Debug, Clone, Default)]
 pub struct Follower {
+    /// `Host`, as it was named; empty: none.
+    pub host: String,
     /// `User-Agent`; empty: none.
     pub agent: String,
     /// It says that it only fetches what somebody may want later.
@@ -87,8 +89,10 @@ impl Followed {
 
 impl Intake {
     /// What a link to want no more says; `None`: it is none of ours.
-    pub async fn subscription(&self, token: &str) -> Result<Option<Subscription>, StoreError> {
-        self.opened_by(|ring| open_unsubscribe(ring, token)).await
+    pub async fn subscription(&self, token: &str, host: &str) -> Result<Option<Subscription>, StoreError> {
+        let Some(found) = self.opened_by(|ring| open_unsubscribe(ring, token)).await? else { return Ok(None) };
+        let linked = Linked { message: found.message, project: Some(found.project) };
+        Ok(self.is_at_home(host, linked).await?.then_some(found))
     }
 
     /// Takes down that somebody wants no more of a kind of mail: it is heeded from now on. Twice is once.
@@ -160,7 +164,7 @@ impl Intake {
 
     /// Takes down that the image of a message was loaded.
     pub async fn image_loaded(&self, token: &str, follower: &Follower) -> Followed {
-        match self.opened_by(|ring| open_image(ring, token)).await {
+        match self.linked_by(follower, |ring| open_image(ring, token)).await {
             Ok(Some(message)) => self.tell(message, EventType::Opened, follower, json!({})).await,
             Ok(None) => Followed::Refused,
             Err(_) => Followed::Missed,
@@ -169,11 +173,21 @@ impl Intake {
 
     /// Takes down that a link was followed to `url`. `Refused`: no link of ours leads there.
     pub async fn link_followed(&self, token: &str, url: &str, follower: &Follower) -> Followed {
-        match self.opened_by(|ring| open_click(ring, token, url)).await {
+        match self.linked_by(follower, |ring| open_click(ring, token, url)).await {
             Ok(Some(message)) => self.tell(message, EventType::Clicked, follower, json!({"url": url})).await,
             Ok(None) => Followed::Refused,
             Err(_) => Followed::Unknown,
         }
+    }
+
+    /// The message of a link that may be followed where it was.
+    async fn linked_by(
+        &self,
+        follower: &Follower,
+        open: impl Fn(&Ring) -> Option<Linked>,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let Some(linked) = self.opened_by(open).await? else { return Ok(None) };
+        Ok(self.is_at_home(&follower.host, linked).await?.then_some(linked.message))
     }
 
     /// What the keys make of a token: those that are known, or else those that there are now.
@@ -261,7 +275,8 @@ mod tests {
 
     #[test]
     fn machines_are_told_from_people() {
-        let follower = |agent: &str, is_prefetch| Follower { agent: agent.to_owned(), is_prefetch };
+        let follower =
+            |agent: &str, is_prefetch| Follower { agent: agent.to_owned(), is_prefetch, ..Follower::default() };
         for (agent, is_prefetch, expected) in [
             ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140 Safari/537.36", false, None),
             ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15", false, None),

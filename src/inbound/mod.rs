@@ -7,6 +7,7 @@
 mod aggregate;
 mod charge;
 mod inbox;
+pub mod link_hosts;
 pub mod links;
 pub mod listener;
 pub mod maildir;
@@ -63,6 +64,7 @@ pub struct Intake {
     pub recorders: Semaphore,
     pub unsubscribers: Semaphore,
     pub often: links::Often,
+    pub hosts: link_hosts::LinkHosts,
 }
 
 /// A letter that came.

@@ -176,6 +176,7 @@ impl Reporting {
         let (from, id) = (report.from, report.id);
         let alone = NamedAddress { name: None, address: to.clone() };
         let parts = RawParts {
+            senders: Vec::new(),
             from: NamedAddress { name: None, address: from.clone() },
             reverse_path: None,
             recipients: Recipients::only(alone, 0).distinct(),

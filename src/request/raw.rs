@@ -115,6 +115,9 @@ fn flaw_of(header: &RawHeader, author: Option<&NamedAddress>) -> Option<Flaw> {
     if let Some(name) = header.repeated {
         return fault(format!("the message has several {name} fields; it must have one at most (RFC 5322 §3.6)"));
     }
+    if header.has_unreadable_sender {
+        return fault("the message has a Sender or Resent- field without an address (RFC 5322 §3.6.2)".to_owned());
+    }
     // A domain may be written in its own letters.
     let is_same = |one: &str, other: &Address| Address::parse(one).is_ok_and(|one| one.folded() == other.folded());
     match (header.authors.as_slice(), header.dates) {
@@ -135,6 +138,13 @@ fn flaw_of(header: &RawHeader, author: Option<&NamedAddress>) -> Option<Flaw> {
     }
 }
 
+fn flaw_of_sender(flaw: &Flaw) -> Flaw {
+    Flaw::new(
+        FaultCode::InvalidMessage,
+        format!("a Sender or Resent- field has an address that is none: {}", flaw.detail),
+    )
+}
+
 fn raw_draft(
     fields: &mut Fields<'_>,
     context: &Context<'_>,
@@ -142,8 +152,12 @@ fn raw_draft(
     header: RawHeader,
     (envelope, bytes, options): (RawEnvelope, Vec<u8>, Options),
 ) -> Option<RawDraft> {
+    let senders = header.senders.iter().map(|sender| Address::parse(sender));
+    let senders = senders.collect::<Result<Vec<_>, _>>().map_err(Flaw::from);
+    let senders = fields.sound("raw", senders.map_err(|flaw| flaw_of_sender(&flaw)))?;
     let parts = RawParts {
         from: author,
+        senders,
         reverse_path: envelope.reverse_path,
         recipients: envelope.recipients,
         subject: header.subject,

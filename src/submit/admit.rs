@@ -13,8 +13,9 @@ use crate::store::accounts::domains::ProvedDomain;
 
 /// Refuses what this caller may not send.
 pub fn admit(caller: &Caller, content: &Content, plan: &PolicySnapshot) -> Result<(), Refusal> {
-    let domain = content.author().domain();
-    if !caller.may_send_as(domain) {
+    let mut shown = content.sender_domains();
+    shown.push(content.author().domain());
+    if let Some(domain) = shown.into_iter().find(|domain| !caller.may_send_as(domain)) {
         return Err(Refusal::ForeignDomain(domain.to_owned()));
     }
     let (count, most) = (content.recipient_count(), caller.project_limits.recipients_per_message);

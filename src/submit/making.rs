@@ -19,7 +19,7 @@ use crate::domain::access::{Caller, Mode};
 use crate::domain::address::Address;
 use crate::domain::clock::Timestamp;
 use crate::domain::draft::{Content, Expiry};
-use crate::domain::id::{BatchId, MessageId, RecipientId};
+use crate::domain::id::{BatchId, MessageId, ProjectId, RecipientId};
 use crate::domain::message::{
     Idempotency, NewItem, NewMessage, NewRecipient, NewScheduled, ScheduledRecipient, ScheduledSummary,
 };
@@ -198,13 +198,13 @@ impl Door {
     /// What the project is as the author of a message; refused if that, or where notices go, is another's.
     pub(super) async fn identified(&self, caller: &Caller, content: &Content) -> Result<Arc<Identity>, NotMade> {
         let (project, domain) = (caller.project, content.author().domain());
-        let mut identity = self.signing.identity(project, domain).await?;
         if !self.is_live(caller) {
-            return Ok(identity);
+            return Ok(self.signing.identity(project, domain).await?);
         }
-        if admit::admit_author(project, domain, &identity).is_err() {
-            identity = self.signing.identity_anew(project, domain).await?;
-            admit::admit_author(project, domain, &identity).map_err(NotMade::Refused)?;
+        let identity = self.admitted(project, domain).await?;
+        // Readers show them as they show the author.
+        for sender in content.sender_domains() {
+            self.admitted(project, sender).await?;
         }
         admit::admit_recipients(content, &identity).map_err(NotMade::Refused)?;
         // SPF speaks for the domain of notices: it may be another's, below the author's.
@@ -212,6 +212,17 @@ impl Door {
             let of_path = self.signing.identity(project, path).await?;
             admit::admit_owner(project, &of_path).map_err(NotMade::Refused)?;
         }
+        Ok(identity)
+    }
+
+    /// What the project is in a domain, if it may send live mail in its name.
+    async fn admitted(&self, project: ProjectId, domain: &str) -> Result<Arc<Identity>, NotMade> {
+        let identity = self.signing.identity(project, domain).await?;
+        if admit::admit_author(project, domain, &identity).is_ok() {
+            return Ok(identity);
+        }
+        let identity = self.signing.identity_anew(project, domain).await?;
+        admit::admit_author(project, domain, &identity).map_err(NotMade::Refused)?;
         Ok(identity)
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use mailwright::domain::clock::Clock;
 use serde_json::{Value, json};
 
@@ -364,6 +366,21 @@ async fn what_one_project_has_proved_is_nobody_elses_with_all_below_it() {
         assert_eq!((refused.status, &refused.json()["errors"][0]["code"]), (422, &json!("conflict")), "{name}");
         let sent = call("POST", "/v1/send", message_from(name)).await;
         assert_eq!(sent.status, 403, "also where no proof is asked for: {}", sent.text());
+    }
+    // Nor does it stand in a message as whoever sends it.
+    for (field, status) in [
+        ("Sender: CEO <ceo@example.org>", 403),
+        ("sender:\r\n ceo@EXAMPLE.org", 403),
+        ("Resent-From: a@other.example, ceo@mail.example.org", 403),
+        ("Resent-Sender: ceo@example.org", 403),
+        ("Sender: nobody", 422),
+        ("Sender: b@other.example", 202),
+    ] {
+        let raw = format!(
+            "From: a@other.example\r\nDate: Fri, 27 Nov 2026 00:00:00 +0000\r\n{field}\r\nSubject: s\r\n\r\nt\r\n"
+        );
+        let message = json!({"from": "a@other.example", "to": "b@example.net", "raw": STANDARD.encode(raw)});
+        assert_eq!(call("POST", "/v1/send", message).await.status, status, "{field}");
     }
     assert_eq!(call("POST", "/v1/domains", json!({"name": "notexample.org"})).await.status, 201);
     assert_eq!(call("GET", &path(&ours), json!({})).await.status, 404);

@@ -31,6 +31,7 @@ fn raw(from: &str, reverse_path: ReversePath, to: &[&str]) -> Content {
         .map(|address| Recipient { kind: RecipientKind::To, address: Address::parse(address).unwrap(), places: vec![] })
         .collect();
     let parts = RawParts {
+        senders: Vec::new(),
         from: NamedAddress::parse(from).unwrap(),
         reverse_path: Some(reverse_path),
         recipients,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::app::{App, Setup, message_to, status_of};
 use crate::support::dkim::{add_domain, verdicts};
 use crate::support::http::Answer;
+use crate::support::process::run;
 use crate::support::receiver::Receiver;
 use crate::support::sink::{Do, Sink, Step};
 use crate::support::within;
@@ -181,6 +182,35 @@ async fn what_is_no_link_of_ours_does_nothing() {
     }
     assert_eq!(world.follow(&format!("/o/{token}.gif"), &[]).await.status, 200, "an image is never broken");
     assert!(world.suppressions().await.is_empty());
+}
+
+#[tokio::test]
+async fn at_a_domains_own_host_links_of_its_project_alone_are_followed() {
+    let world = World::start().await;
+    add_domain(&world.app.database.url, "shop.example.org", &["--algorithm", "ed25519-sha256"]).await;
+    let output = run(&world.app.database.url, &["domains", "add", "--project", "victim", "victim.example"]).await;
+    assert!(output.status.success(), "{output:?}");
+    let mut message = newsletter("ada@example.com");
+    message["html"] = json!("<a href=\"https://evil.example/\">x</a>");
+    message["tracking"] = json!({"opens": true, "clicks": true});
+    let (id, raw) = world.delivered(&message).await;
+    let parsed = mail_parser::MessageParser::default().parse(&raw).unwrap();
+    let html = parsed.body_html(0).unwrap();
+    let (click, open, unsubscribe) = (link(html.as_bytes(), "c"), link(html.as_bytes(), "o"), link(&raw, "u"));
+    for host in ["links.victim.example", "LINKS.victim.example:443", "links.victim.example."] {
+        let host = [("host", host)];
+        let led = world.follow(&click, &host).await;
+        assert_eq!((led.status, led.header("location")), (404, ""), "{host:?}");
+        assert_eq!(world.follow(&unsubscribe, &host).await.status, 404, "{host:?}");
+        assert_eq!(world.call("POST", &unsubscribe, &host, ONE_CLICK.to_vec()).await.status, 400, "{host:?}");
+        assert_eq!(world.follow(&open, &host).await.status, 200, "an image is never broken");
+    }
+    assert!(world.events(&id, "message.opened").await.is_empty() && world.suppressions().await.is_empty());
+    for host in ["links.example.org", "links.shop.example.org", "mail.example.net", "10.0.0.1:8080", "nobodys.example"]
+    {
+        let led = world.follow(&click, &[("host", host), ("user-agent", CHROME)]).await;
+        assert_eq!((led.status, led.header("location")), (302, "https://evil.example/"), "{host}");
+    }
 }
 
 #[tokio::test]

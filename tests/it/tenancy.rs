@@ -640,6 +640,7 @@ async fn what_was_born_leased_is_let_go_before_it_is_begun_and_expires_on_time()
     let recipient =
         Recipient { kind: RecipientKind::To, address: Address::parse("a@example.net").unwrap(), places: vec![] };
     let parts = RawParts {
+        senders: Vec::new(),
         from: NamedAddress::parse("shop@example.org").unwrap(),
         reverse_path: Some(ReversePath::Null),
         message_id: None,

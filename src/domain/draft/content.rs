@@ -22,6 +22,16 @@ impl Content {
         }
     }
 
+    /// The domains of whoever its header says that sends it, beside the author.
+    pub fn sender_domains(&self) -> Vec<&str> {
+        let senders = match self {
+            // What is composed here names none.
+            Self::Draft(_) => &[][..],
+            Self::Raw(raw) => &raw.parts().senders,
+        };
+        senders.iter().map(Address::domain).filter(|domain| *domain != self.author().domain()).collect()
+    }
+
     /// The domain that it asks for notices of non-delivery in.
     pub fn return_path_domain(&self) -> Option<&str> {
         match self {

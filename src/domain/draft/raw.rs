@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Options, Recipient};
-use crate::domain::address::NamedAddress;
+use crate::domain::address::{Address, NamedAddress};
 use crate::domain::fault::{FaultCode, Flaw};
 use crate::domain::reverse_path::ReversePath;
 
@@ -21,6 +21,8 @@ pub struct RawDraft {
 pub struct RawParts {
     /// The author in the header.
     pub from: NamedAddress,
+    /// Who sends it in the author's place, or sent it again, in the header.
+    pub senders: Vec<Address>,
     /// `None`: the author's address.
     pub reverse_path: Option<ReversePath>,
     pub recipients: Vec<Recipient>,

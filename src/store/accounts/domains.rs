@@ -196,6 +196,26 @@ impl Store {
         Ok(done.count == 1)
     }
 
+    /// The project whose proved domain has that host for its links.
+    pub async fn find_link_host(&self, host: &str) -> Result<Option<ProjectId>, StoreError> {
+        let names: Vec<_> = aligned(host).map(str::to_owned).collect();
+        let owner = on_pool!(
+            self,
+            "domains.find_link_host",
+            conn,
+            sqlx::query_scalar!(
+                r#"
+                SELECT project_id FROM domains
+                WHERE name = ANY($2) AND link_label || '.' || name = $1 AND proved_at IS NOT NULL LIMIT 1
+                "#,
+                host,
+                &names,
+            )
+            .fetch_optional(conn)
+        )?;
+        Ok(owner.map(ProjectId::from_uuid))
+    }
+
     /// What a project may send as a domain.
     pub async fn find_sender(&self, project: ProjectId, domain: &str) -> Result<Sender, StoreError> {
         let names: Vec<_> = aligned(domain).map(str::to_owned).collect();

@@ -80,7 +80,10 @@ impl Client {
             tokio::spawn(connection);
             self.sender = Some(sender);
         }
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.address);
+        let mut request = Request::builder().method(method).uri(path);
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request = request.header("host", &self.address);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
