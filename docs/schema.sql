@@ -1469,6 +1469,17 @@ CREATE TABLE public.log_eras (
     system_identifier bigint NOT NULL,
     began_at timestamp with time zone NOT NULL
 );
+CREATE TABLE public.message_blocks (
+    project_id uuid NOT NULL,
+    after_id uuid NOT NULL,
+    last_id uuid NOT NULL,
+    terms bigint[],
+    unsettled uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    due_at timestamp with time zone,
+    CONSTRAINT message_blocks_unknown_is_due CHECK (((terms IS NOT NULL) OR (due_at IS NOT NULL)))
+)
+PARTITION BY RANGE (last_id);
+ALTER TABLE ONLY public.message_blocks ALTER COLUMN terms SET STORAGE EXTERNAL;
 CREATE TABLE public.message_bodies (
     shard integer NOT NULL,
     message_id uuid NOT NULL,
@@ -1964,6 +1975,8 @@ ALTER TABLE ONLY public.listings
     ADD CONSTRAINT listings_pkey PRIMARY KEY (subject, list);
 ALTER TABLE ONLY public.log_eras
     ADD CONSTRAINT log_eras_pkey PRIMARY KEY (era);
+ALTER TABLE ONLY public.message_blocks
+    ADD CONSTRAINT message_blocks_pkey PRIMARY KEY (project_id, last_id);
 ALTER TABLE ONLY public.message_bodies
     ADD CONSTRAINT message_bodies_pkey PRIMARY KEY (shard, message_id);
 ALTER TABLE ONLY public.messages
@@ -2062,6 +2075,9 @@ CREATE INDEX erasures_by_project ON public.erasures USING btree (project_id, id 
 CREATE INDEX erasures_pending ON public.erasures USING btree (look_at) WHERE (finished_at IS NULL);
 CREATE INDEX events_in_commit_order ON ONLY public.events USING btree (shard, project_id, era, xid);
 CREATE INDEX idempotency_keys_expiry ON public.idempotency_keys USING btree (shard, expires_at);
+CREATE INDEX message_blocks_due ON ONLY public.message_blocks USING btree (due_at) WHERE (due_at IS NOT NULL);
+CREATE INDEX message_blocks_terms ON ONLY public.message_blocks USING gin (terms) WITH (fastupdate=off);
+CREATE INDEX message_blocks_unsure ON ONLY public.message_blocks USING btree (project_id, last_id) WHERE (due_at IS NOT NULL);
 CREATE INDEX messages_by_batch ON ONLY public.messages USING btree (project_id, batch_id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX messages_by_project ON ONLY public.messages USING btree (project_id, id DESC);
 CREATE INDEX outcomes_by_hour ON public.outcomes USING btree (hour);

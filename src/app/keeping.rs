@@ -14,7 +14,7 @@ use crate::reporting::Reporting;
 use crate::shutdown::Shutdown;
 use crate::store::schema::partitions::Retention;
 use crate::submit::{Door, Scheduler};
-use crate::upkeep::{Cancellation, Erasing, Expiry, Partitions, Purge, Rescue, Timekeeper, Upkeep};
+use crate::upkeep::{Blocks, Cancellation, Erasing, Expiry, Partitions, Purge, Rescue, Timekeeper, Upkeep};
 
 impl Common {
     pub(super) fn start_upkeep(&self, config: &Config, door: &Arc<Door>, shutdown: &Shutdown) {
@@ -24,6 +24,8 @@ impl Common {
         shutdown.keep("expiry", self.expiry(config).run(shutdown.clone()));
         shutdown.keep("partitions", self.partitions(config).run(shutdown.clone()));
         shutdown.keep("the purge", self.purge(config).run(shutdown.clone()));
+        let blocks = Blocks { store: self.store.for_lists(1), rng: Arc::clone(&self.rng) };
+        shutdown.keep("blocks of messages", blocks.run(shutdown.clone()));
         shutdown.keep("sending domains", Box::pin(Arc::clone(&self.domains).run(shutdown.clone())));
         if let Some(reporting) = self.reporting(config, door) {
             shutdown.keep("reports of TLS sessions", Box::pin(reporting.run(shutdown.clone())));

@@ -13,6 +13,7 @@ use super::recipient::{Counts, RecipientKind, RecipientStatus};
 use super::reverse_path::ReversePath;
 use super::shard::Shard;
 use super::suppression::Suppressed;
+use super::words::words;
 
 /// A recipient about to be stored.
 #[derive(Debug, Clone)]
@@ -186,17 +187,17 @@ impl Idempotency {
     }
 }
 
-/// The one-word state of a message, derived from its recipients by [`MessageStatus::of`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageStatus {
-    Scheduled,
-    Queued,
-    Sending,
-    Delivered,
-    PartiallyDelivered,
-    Failed,
-    Cancelled,
+words! {
+    /// The one-word state of a message, derived from its recipients by [`MessageStatus::of`].
+    pub enum MessageStatus {
+        Scheduled = "scheduled",
+        Queued = "queued",
+        Sending = "sending",
+        Delivered = "delivered",
+        PartiallyDelivered = "partially_delivered",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
 }
 
 impl MessageStatus {
@@ -218,19 +219,6 @@ impl MessageStatus {
         } else {
             Self::Failed
         }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "scheduled" => Self::Scheduled,
-            "queued" => Self::Queued,
-            "sending" => Self::Sending,
-            "delivered" => Self::Delivered,
-            "partially_delivered" => Self::PartiallyDelivered,
-            "failed" => Self::Failed,
-            "cancelled" => Self::Cancelled,
-            _ => return None,
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ticks that keep the house: leases that ran out, mail past its last instant, idempotency keys past their day, suppressions past their time, counters
 //! and policies past their use, days' partitions, gauges. Every process may tick; each tick is harmless twice.
 
+mod blocks;
 mod cancel;
 mod erase;
 mod expiry;
@@ -18,6 +19,7 @@ use crate::store::fleet::snapshots::{HeldSnapshot, SNAPSHOT_LONG};
 use crate::store::{OwnedConnection, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
+pub use blocks::Blocks;
 pub use cancel::Cancellation;
 pub use erase::Erasing;
 pub use expiry::Expiry;

@@ -31,6 +31,7 @@ mod event_log;
 mod examples;
 mod fair;
 mod feedback;
+mod finding;
 mod fuzz;
 mod handover;
 mod hostile;

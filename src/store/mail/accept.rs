@@ -11,6 +11,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::blocks;
 use crate::domain::class::OwnClass;
 use crate::domain::clock::{Rng, Timestamp};
 use crate::domain::draft::Stream;
@@ -86,9 +87,11 @@ async fn accept(
     context: &Context<'_>,
 ) -> Result<Vec<Stored>, StoreError> {
     let all_new = |submission: &NewSubmission| Stored::Accepted(vec![ItemStored::Accepted; submission.items.len()]);
+    let messages = || batch.iter().flat_map(NewSubmission::messages);
+    let is_late = messages().any(|message| blocks::is_late(message.id, context.now));
     // Without keys and schedules one statement is the whole transaction.
-    if batch.iter().all(is_plain) {
-        let all: Vec<_> = batch.iter().flat_map(NewSubmission::messages).collect();
+    if !is_late && batch.iter().all(is_plain) {
+        let all: Vec<_> = messages().collect();
         if !all.is_empty() {
             insert(conn, &all, context).await?;
         }
@@ -110,6 +113,7 @@ async fn accept(
         insert(&mut tx, &fresh, context).await?;
     }
     schedule::insert(&mut tx, &scheduled).await?;
+    blocks::forget(&mut tx, fresh.iter().map(|message| (message.project, message.id)), context.now).await?;
     tx.commit().await?;
     Ok(stored)
 }

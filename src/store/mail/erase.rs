@@ -4,8 +4,10 @@
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::blocks;
 use super::mentions::drop_scheduled;
 use super::purge::{Standing, floor, shards, standing, uuids};
+use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{ErasedCounts, Needle};
 use crate::domain::id::{MessageId, ProjectId};
 use crate::domain::shard::Shard;
@@ -24,7 +26,8 @@ pub enum Erased {
 impl OwnedConnection {
     /// Erases an address from settled messages that name it; gives how many rows of what were changed or removed.
     pub async fn erase_from(&mut self, needle: &Needle, messages: &[MessageId]) -> Result<ErasedCounts, StoreError> {
-        on_connection!(self, "messages.erase_address", conn, erase_from(conn, needle, messages))
+        let now = self.store.now();
+        on_connection!(self, "messages.erase_address", conn, erase_from(conn, needle, messages, now))
     }
 
     /// Erases an address from what a project's suppressions of other addresses say, and removes idempotency keys that name
@@ -42,11 +45,16 @@ impl OwnedConnection {
 impl Store {
     /// Erases a settled message: its rows are removed, but for its events, which lose what they tell of.
     pub async fn erase_message(&self, project: ProjectId, id: MessageId) -> Result<Erased, StoreError> {
-        on_pool!(self, "messages.erase", conn, erase_settled(conn, project, id))
+        let now = self.now();
+        on_pool!(self, "messages.erase", conn, erase_settled(conn, (project, id), now))
     }
 }
 
-async fn erase_settled(conn: &mut PgConnection, project: ProjectId, id: MessageId) -> Result<Erased, StoreError> {
+async fn erase_settled(
+    conn: &mut PgConnection,
+    (project, id): (ProjectId, MessageId),
+    now: Timestamp,
+) -> Result<Erased, StoreError> {
     if drop_scheduled(conn, project, id).await? {
         return Ok(Erased::Erased);
     }
@@ -67,7 +75,10 @@ async fn erase_settled(conn: &mut PgConnection, project: ProjectId, id: MessageI
         Some((_, Standing::Unsettled)) => return Ok(Erased::Unsettled),
         _ => return Ok(Erased::Absent),
     }
-    erase_message(conn, id).await?;
+    let mut tx = conn.begin().await?;
+    erase_message(&mut tx, id).await?;
+    blocks::forget(&mut tx, std::iter::once((project, id)), now).await?;
+    tx.commit().await?;
     Ok(Erased::Erased)
 }
 
@@ -98,6 +109,7 @@ async fn erase_from(
     conn: &mut PgConnection,
     needle: &Needle,
     messages: &[MessageId],
+    now: Timestamp,
 ) -> Result<ErasedCounts, StoreError> {
     let (shards, ids) = (shards(messages), uuids(messages));
     let (first, last) = bounds(ids.iter().copied());
@@ -111,6 +123,8 @@ async fn erase_from(
     let events = erase_events(&mut tx, &run, needle).await?;
     let answers = erase_answers(&mut tx, &run, needle).await?;
     let columns = erase_columns(&mut tx, &run, needle).await?;
+    let of_projects = projects_of(&mut tx, &run).await?;
+    blocks::forget(&mut tx, of_projects.into_iter(), now).await?;
     tx.commit().await?;
     let found = [
         ("messages", columns),
@@ -123,6 +137,22 @@ async fn erase_from(
     ];
     counts.extend(found.into_iter().map(|(name, count)| (name.to_owned(), count)));
     Ok(counts)
+}
+
+async fn projects_of(conn: &mut PgConnection, run: &Run<'_>) -> Result<Vec<(ProjectId, MessageId)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.project_id, m.id FROM messages m JOIN unnest($1::int[], $2::uuid[]) AS w (shard, id)
+            ON m.shard = w.shard AND m.id = w.id AND m.id BETWEEN $3 AND $4
+        "#,
+        run.shards,
+        run.ids,
+        run.first,
+        run.last,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (ProjectId::from_uuid(row.project_id), MessageId::from_uuid(row.id))).collect())
 }
 
 /// Messages that one transaction is about.

@@ -2,7 +2,8 @@
 //! out.
 //!
 //! A list reads what its project has, step by step, and stops when its page is full or its time is up: a page may be short,
-//! and its cursor goes on behind the last message that was looked at. Nothing is read of other projects.
+//! and its cursor goes on behind the last message that was looked at. Nothing is read of other projects. What it is narrowed to is looked for in the newest
+//! messages one by one, and behind them in those [blocks](super::blocks) that have it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,15 +12,16 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::candidates::{Candidates, Narrowed, bounds};
 use super::messages::{MessageRow, StoredMessage};
 use super::recipients::StoredRecipient;
 use super::scheduled::ScheduledRow;
+use super::terms::Term;
 use crate::domain::access::Mode;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BatchId, MessageId, ProjectId, RecipientId};
 use crate::domain::message::MessageStatus;
 use crate::domain::recipient::{Counts, RecipientKind, RecipientStatus};
-use crate::store::schema::partitions::first_id_at;
 use crate::store::{Store, StoreError, decoded, on_pool};
 
 /// Messages that are looked at in one statement, first and at most.
@@ -75,6 +77,33 @@ impl StatusFilter {
         Self { message: None, recipient: Some(status) }
     }
 
+    /// What a block has that has a settled message of that state.
+    pub(super) fn term(self) -> Option<Term<'static>> {
+        // A message that is in a state of that name has a recipient that is.
+        let of_recipient = self.recipient.map(|status| Term::RecipientStatus(status.name()));
+        of_recipient.or_else(|| self.message.map(|status| Term::Status(status.name())))
+    }
+
+    /// The states of recipients one of which a message has that is in this one, as they are stored.
+    const fn stored(self) -> &'static [RecipientStatus] {
+        use RecipientStatus as R;
+        let waiting = &[R::Queued, R::Deferred];
+        match (self.message, self.recipient) {
+            (Some(MessageStatus::Sending | MessageStatus::Queued), _) | (None, Some(R::Sending)) => waiting,
+            (Some(MessageStatus::Delivered | MessageStatus::PartiallyDelivered), _) | (None, Some(R::Delivered)) => {
+                &[R::Delivered]
+            }
+            (Some(MessageStatus::Cancelled), _) | (None, Some(R::Cancelled)) => &[R::Cancelled],
+            (Some(MessageStatus::Failed), _) => &[R::Bounced, R::Expired, R::Suppressed, R::Cancelled],
+            (None, Some(R::Queued)) => &[R::Queued],
+            (None, Some(R::Deferred)) => &[R::Deferred],
+            (None, Some(R::Bounced)) => &[R::Bounced],
+            (None, Some(R::Expired)) => &[R::Expired],
+            (None, Some(R::Suppressed)) => &[R::Suppressed],
+            (Some(MessageStatus::Scheduled), _) | (None, Some(R::Scheduled) | None) => &[],
+        }
+    }
+
     fn holds(self, counts: &Counts) -> bool {
         self.message.is_some_and(|status| MessageStatus::of(counts) == status)
             || self.recipient.is_some_and(|status| counts.of(status) > 0)
@@ -119,8 +148,9 @@ impl Store {
     pub async fn list_messages(&self, project: ProjectId, filter: &MessageFilter) -> Result<Listing, StoreError> {
         let end = Instant::now() + PATIENCE;
         let (mut listing, mut before, mut step) = (Listing::default(), filter.before, STEP);
+        let narrowed = self.narrow(project, filter).await?;
         loop {
-            let sent = self.step_sent(project, filter, before, step).await?;
+            let sent = self.step_sent(project, filter, narrowed.as_ref(), before, step).await?;
             let waiting = self.step_scheduled(project, filter, before, step).await?;
             // What is older than the end of either is looked at in the next step.
             let last = sent.last.max(waiting.last);
@@ -158,69 +188,13 @@ impl Store {
         &self,
         project: ProjectId,
         filter: &MessageFilter,
+        narrowed: Option<&Narrowed>,
         before: Option<MessageId>,
         step: i64,
     ) -> Result<Step, StoreError> {
-        let (first, end) = bounds(filter, before);
-        let ids: Option<Vec<Uuid>> = filter.ids.as_ref().map(|ids| ids.iter().map(|id| id.uuid()).collect());
-        let address = filter.to.as_deref();
-        let domain = filter.domain.as_deref().or_else(|| address.and_then(|to| Some(to.rsplit_once('@')?.1)));
-        let candidates: Vec<Uuid> = match (domain, filter.batch, &ids) {
-            (_, _, Some(ids)) => ids.iter().copied().filter(|id| (first..end).contains(id)).collect(),
-            (Some(domain), ..) => on_pool!(
-                self,
-                "recipients.list_of_address",
-                conn,
-                sqlx::query_scalar!(
-                    r#"
-                        SELECT DISTINCT r.message_id FROM recipients r
-                        WHERE r.project_id = $1 AND split_part(r.address, '@', -1) = $2
-                          AND ($3::text IS NULL OR lower(r.address) = lower($3))
-                          AND r.message_id >= $4 AND r.message_id < $5
-                        ORDER BY r.message_id DESC LIMIT $6
-                        "#,
-                    project.uuid(),
-                    domain,
-                    address,
-                    first,
-                    end,
-                    step,
-                )
-                .fetch_all(conn)
-            )?,
-            (None, Some(batch), None) => on_pool!(
-                self,
-                "messages.list_of_batch",
-                conn,
-                sqlx::query_scalar!(
-                    r#"
-                        SELECT id FROM messages WHERE project_id = $1 AND batch_id = $2 AND id >= $3 AND id < $4
-                        ORDER BY id DESC LIMIT $5
-                        "#,
-                    project.uuid(),
-                    batch.uuid(),
-                    first,
-                    end,
-                    step,
-                )
-                .fetch_all(conn)
-            )?,
-            (None, None, None) => on_pool!(
-                self,
-                "messages.list_ids",
-                conn,
-                sqlx::query_scalar!(
-                    "SELECT id FROM messages WHERE project_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-                    project.uuid(),
-                    first,
-                    end,
-                    step,
-                )
-                .fetch_all(conn)
-            )?,
-        };
-        let is_last = ids.is_some() || i64::try_from(candidates.len()).is_ok_and(|count| count < step);
-        let last = candidates.iter().min().copied().filter(|_| !is_last).map(MessageId::from_uuid);
+        let Candidates { ids: candidates, last } =
+            self.list_candidates(project, filter, narrowed, before, step).await?;
+        let statuses = filter.stored_statuses();
         let (least, most) = crate::store::bounds(candidates.iter().copied());
         let rows = on_pool!(
             self,
@@ -241,6 +215,12 @@ impl Store {
                   AND ($8::uuid IS NULL OR m.batch_id = $8)
                   AND ($9::text IS NULL OR m.message_id = $9)
                   AND ($12::text IS NULL OR m.credential = $12)
+                  AND ($13::text IS NULL OR EXISTS (
+                      SELECT FROM recipients r WHERE r.shard = m.shard AND r.message_id = m.id AND r.message_id BETWEEN $10 AND $11
+                        AND split_part(r.address, '@', -1) = $13))
+                  AND ($14::text[] IS NULL OR EXISTS (
+                      SELECT FROM recipients r WHERE r.shard = m.shard AND r.message_id = m.id AND r.message_id BETWEEN $10 AND $11
+                        AND r.status = ANY ($14)))
                 "#,
                 project.uuid(),
                 &candidates.iter().map(|id| MessageId::from_uuid(*id).shard().value()).collect::<Vec<_>>(),
@@ -254,6 +234,8 @@ impl Store {
                 least,
                 most,
                 filter.credential,
+                filter.domain,
+                statuses.as_deref() as Option<&[&str]>,
             )
             .fetch_all(conn)
         )?;
@@ -406,14 +388,13 @@ struct FirstRow {
     status: String,
 }
 
-/// The ids that a list looks at: from the first on, before the second.
-fn bounds(filter: &MessageFilter, before: Option<MessageId>) -> (Uuid, Uuid) {
-    let first = filter.since.map_or(Uuid::nil(), first_id_at);
-    let until = filter.until.map_or(Uuid::max(), first_id_at);
-    (first, before.map_or(until, |before| until.min(before.uuid())))
-}
-
 impl MessageFilter {
+    /// The states of recipients that messages must have; `None`: any.
+    fn stored_statuses(&self) -> Option<Vec<&'static str>> {
+        let names = || self.statuses.iter().flat_map(|status| status.stored()).map(|status| status.name());
+        (!self.statuses.is_empty()).then(|| names().collect())
+    }
+
     /// What the statement asks of a message that is sent, asked of one that waits.
     fn takes(&self, message: &StoredMessage) -> bool {
         let Some(scheduled) = &message.scheduled else { return true };

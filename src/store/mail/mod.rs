@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod accepted;
 pub mod attempts;
+pub mod blocks;
+mod candidates;
 pub mod erase;
 pub mod events;
 pub mod idempotency;
@@ -24,5 +26,6 @@ pub mod scheduled;
 pub mod stats;
 pub mod suppressed;
 pub mod suppressions;
+mod terms;
 pub mod unsent;
 pub mod uploads;

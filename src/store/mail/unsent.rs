@@ -1,9 +1,10 @@
 //! Leaving the schedule without having been sent: cancelled, or refused when the time had come. The message then is one
 //! without a body, all of whose recipients are settled; row and events are one commit.
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::blocks;
 use super::scheduled::StoredScheduled;
 use crate::domain::class::OwnClass;
 use crate::domain::clock::Rng;
@@ -90,6 +91,7 @@ async fn end(
     let all = || messages.iter().flat_map(|m| (0..).zip(&m.summary.recipients).map(|(at, r)| (m.id, at, r)));
     let each = |of: fn(&ScheduledRecipient) -> &str| all().map(|(.., r)| of(r)).collect::<Vec<_>>();
     let reply = unsent.reply();
+    let mut tx = conn.begin().await?;
     let rows = sqlx::query!(
         r#"
         WITH ended AS (
@@ -140,8 +142,10 @@ async fn end(
         unsent.data(),
         at.era,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *tx)
     .await?;
+    blocks::forget(&mut tx, messages.iter().map(|message| (message.project, message.id)), at.now).await?;
+    tx.commit().await?;
     let count = |number: Option<i64>| number.map_or(0, i64::unsigned_abs);
     Ok(EndedScheduled {
         recipients: count(rows.first().map(|row| row.recipients)),

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// before 2026-11-26 have the bare name.
 const APPLICATION: &str = "mailwright";
 /// The oldest binary that goes on with this schema: what the migrations write into `schema_compatibility.min_binary`.
-const OLDEST_BINARY: i64 = 20_261_128_000_600;
+const OLDEST_BINARY: i64 = 20_261_128_000_700;
 /// `SQLSTATE` of a lock that was not to be had in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 

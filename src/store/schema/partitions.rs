@@ -43,9 +43,10 @@ const fn wide(name: &'static str) -> Wide {
 }
 
 /// All of them. Those that lead to others come first, so that nothing is found half.
-const WIDE: [Wide; 7] = [
+const WIDE: [Wide; 8] = [
     Wide { is_body: true, ..wide("sandbox_messages") },
     Wide { is_body: true, with: "WITH (toast_tuple_target = 8160)", ..wide("message_bodies") },
+    Wide { with: "WITH (toast_tuple_target = 128)", ..wide("message_blocks") },
     wide("messages"),
     Wide { with: "WITH (fillfactor = 80)", ..wide("recipients") },
     wide("attempts"),
