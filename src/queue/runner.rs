@@ -158,7 +158,7 @@ impl<W: Work> Runner<W> {
 impl<W: Work> Running<W> {
     async fn run(self, shutdown: Shutdown) {
         let Runner { rng, settings, wake, work, .. } = &self.runner;
-        let mut connection = self.runner.store.connection();
+        let mut connection = self.runner.store.claiming_connection();
         // Shards that may have more due than could be taken.
         let mut pending: VecDeque<Shard> = VecDeque::new();
         let mut batch = Batch { least: settings.batch, now: settings.batch };

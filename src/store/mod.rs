@@ -173,7 +173,16 @@ impl Store {
 
     /// A connection of the caller's own, for work in transactions.
     pub fn connection(&self) -> OwnedConnection {
-        OwnedConnection { store: self.clone(), conn: None, opened: None, floors: DeliveryFloors::default() }
+        self.own(BY_INDEX)
+    }
+
+    /// The same for claims alone.
+    pub fn claiming_connection(&self) -> OwnedConnection {
+        self.own(IN_ORDER)
+    }
+
+    fn own(&self, settings: Settings) -> OwnedConnection {
+        OwnedConnection { store: self.clone(), settings, conn: None, opened: None, floors: DeliveryFloors::default() }
     }
 
     /// Whether the store takes a connection, right now.
@@ -246,9 +255,19 @@ impl Drop for Pooled {
 /// Every statement on a connection is over a batch and by primary key or partial index. A planner that guesses
 /// from fresh statistics would hash whole tables for it (measured: half of Postgres' CPU per message), and one that sees
 /// an empty table would walk a whole index where it must find a batch's rows by key: entries read are what is to be few.
-///
-/// Nor does it sort what an index has in order: over an empty table another index seems as good, and sorts all of a shard for each probe.
-const BY_INDEX: [(&str, &str); 8] = [
+const BY_INDEX: Settings = &[
+    ("cpu_index_tuple_cost", "1"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("random_page_cost", "1"),
+];
+
+/// The same for claims, which look at what an index has in order: over an empty table another index seems as good, and all of a shard is sorted for each
+/// probe. For what locks rows in order it would be wrong: over an empty table it walks whole indexes for the order of a batch.
+const IN_ORDER: Settings = &[
     ("cpu_index_tuple_cost", "1"),
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
@@ -262,6 +281,8 @@ const BY_INDEX: [(&str, &str); 8] = [
 /// A connection that one task owns. It is opened when needed and thrown away after any error.
 pub struct OwnedConnection {
     store: Store,
+    /// Of its sessions.
+    settings: Settings,
     conn: Option<(PgConnection, Instant)>,
     opened: Option<Instant>,
     floors: DeliveryFloors,
@@ -287,7 +308,7 @@ impl OwnedConnection {
     /// Takes the connection, opening it if need be, with a session that is set up.
     async fn open(&mut self) -> Result<PgConnection, StoreError> {
         let mut conn = self.take().await?;
-        self.store.sessions.begin(&mut conn, &BY_INDEX).await?;
+        self.store.sessions.begin(&mut conn, self.settings).await?;
         Ok(conn)
     }
 
@@ -312,7 +333,8 @@ impl OwnedConnection {
     async fn connect(&mut self) -> Result<PgConnection, StoreError> {
         self.opened = Some(Instant::now());
         let connected =
-            PgConnection::connect_with(&self.store.sessions.options_with(self.store.options.clone(), &BY_INDEX)).await;
+            PgConnection::connect_with(&self.store.sessions.options_with(self.store.options.clone(), self.settings))
+                .await;
         connected.map_err(not_connected)
     }
 

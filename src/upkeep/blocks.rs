@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::domain::clock::{Clock, Rng};
 use crate::domain::id::ProjectId;
 use crate::shutdown::Shutdown;
-use crate::store::mail::blocks::BLOCK;
+use crate::store::mail::blocks::{BLOCK, Begun};
 use crate::store::{Store, StoreError};
 
 /// How often it is looked for new messages where there were none.
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const REST: u32 = 16;
 const REST_MAX: Duration = Duration::from_secs(30);
 /// Blocks that are read at once.
-const READ: usize = 8;
+const READ: usize = 16;
 
 /// What ticks.
 pub struct Blocks {
@@ -30,17 +30,21 @@ pub struct Blocks {
 impl Blocks {
     pub async fn run(self, shutdown: Shutdown) {
         let first = ProjectId::from_uuid(Uuid::nil());
-        let mut after = first;
+        let (mut after, mut found) = (first, false);
         loop {
             let began = Instant::now();
-            let (next, is_done) = match self.step(after).await {
-                Ok((next, read)) => (next.unwrap_or(first), next.is_none() && read < READ),
+            let is_done = match self.step(after).await {
+                Ok((begun, read)) => {
+                    found |= begun.blocks > 0 || read == READ;
+                    after = begun.next.unwrap_or(first);
+                    // All projects were looked at.
+                    begun.next.is_none() && !std::mem::take(&mut found)
+                }
                 Err(error) => {
                     tracing::warn!(%error, "blocks of messages are made at the next tick");
-                    (first, true)
+                    true
                 }
             };
-            after = next;
             let rest = (began.elapsed() * REST).min(REST_MAX);
             let rest = if is_done { rest.max(EVERY) } else { rest };
             if !shutdown.pause(self.rng.jitter(rest, 0.2)).await {
@@ -50,9 +54,9 @@ impl Blocks {
     }
 
     /// Makes the next blocks of projects from behind `after` on, and reads some that are due; how many.
-    async fn step(&self, after: ProjectId) -> Result<(Option<ProjectId>, usize), StoreError> {
+    async fn step(&self, after: ProjectId) -> Result<(Begun, usize), StoreError> {
         let now = self.store.clock().now();
-        let next = self.store.begin_blocks(after, BLOCK, now).await?;
-        Ok((next, self.store.fill_blocks(READ, now).await?))
+        let begun = self.store.begin_blocks(after, BLOCK, now).await?;
+        Ok((begun, self.store.fill_blocks(READ, now).await?))
     }
 }

@@ -123,7 +123,7 @@ async fn index(store: &Store, size: usize) {
     loop {
         let mut after = Some(ProjectId::from_uuid(Uuid::nil()));
         while let Some(project) = after {
-            after = store.begin_blocks(project, size, later - Duration::from_mins(2)).await.unwrap();
+            after = store.begin_blocks(project, size, later - Duration::from_mins(2)).await.unwrap().next;
         }
         if store.fill_blocks(64, later).await.unwrap() == 0 {
             return;

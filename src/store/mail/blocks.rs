@@ -37,6 +37,14 @@ pub(super) struct Block {
     pub only: Option<Vec<Uuid>>,
 }
 
+/// Blocks that were made.
+#[derive(Debug)]
+pub struct Begun {
+    pub blocks: usize,
+    /// Go on behind this project; `None`: these were the last.
+    pub next: Option<ProjectId>,
+}
+
 /// What a list looks for.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -47,13 +55,8 @@ pub(super) struct Wanted {
 }
 
 impl Store {
-    /// Makes the next blocks of `size` messages, in projects from behind `after` on; `None`: these were the last projects.
-    pub async fn begin_blocks(
-        &self,
-        after: ProjectId,
-        size: usize,
-        now: Timestamp,
-    ) -> Result<Option<ProjectId>, StoreError> {
+    /// Makes the next blocks of `size` messages, in projects from behind `after` on.
+    pub async fn begin_blocks(&self, after: ProjectId, size: usize, now: Timestamp) -> Result<Begun, StoreError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let (before, due_at) = (first_id_at(now - SETTLING), now + SETTLING);
         let projects = on_pool!(
@@ -63,7 +66,8 @@ impl Store {
             sqlx::query_scalar!("SELECT id FROM projects WHERE id > $1 ORDER BY id LIMIT $2", after.uuid(), PROJECTS)
                 .fetch_all(conn)
         )?;
-        let Some(last) = projects.last().copied() else { return Ok(None) };
+        let is_last = i64::try_from(projects.len()).is_ok_and(|count| count < PROJECTS);
+        let next = projects.last().filter(|_| !is_last).map(|id| ProjectId::from_uuid(*id));
         let ends = on_pool!(
             self,
             "message_blocks.next",
@@ -123,7 +127,7 @@ impl Store {
                 .execute(conn)
             )?;
         }
-        Ok(Some(ProjectId::from_uuid(last)))
+        Ok(Begun { blocks: of.len(), next })
     }
 
     /// Reads blocks that are due, at most so many; how many it were.
