@@ -113,12 +113,12 @@ impl Vault {
 
     /// By which key it seals; `None`: it does not.
     pub fn current(&self) -> Option<KeyTag> {
-        self.sealers().first().map(|sealer| KeyTag(sealer.id))
+        self.sealers().first().map(|sealer| sealer.id)
     }
 
     /// Whether it opens what that key sealed.
     pub fn knows(&self, key: KeyTag) -> bool {
-        self.sealers().iter().any(|sealer| sealer.id == key.0)
+        self.sealers().iter().any(|sealer| sealer.id == key)
     }
 
     /// A secret as it is to lie in the store.
@@ -135,7 +135,7 @@ impl Vault {
             return Ok(kept.octets);
         }
         let key = kept.key_id().ok_or(Unreadable::Broken)?;
-        let sealer = self.sealers().iter().find(|sealer| sealer.id == key.0).ok_or(Unreadable::OtherKey)?;
+        let sealer = self.sealers().iter().find(|sealer| sealer.id == key).ok_or(Unreadable::OtherKey)?;
         sealer.open(&kept.octets, &whose.bond())
     }
 }
@@ -175,7 +175,7 @@ pub fn new_key(rng: &dyn Rng) -> String {
 /// Seals and opens by one key.
 struct Sealer {
     key: LessSafeKey,
-    id: [u8; ID_LEN],
+    id: KeyTag,
 }
 
 impl Sealer {
@@ -187,7 +187,7 @@ impl Sealer {
         let mut id = [0; ID_LEN];
         id.copy_from_slice(&digest(&SHA256, &octets).as_ref()[..ID_LEN]);
         let key = UnboundKey::new(&AES_256_GCM, &octets).map_err(|_| "is no key".to_owned())?;
-        Ok(Self { key: LessSafeKey::new(key), id })
+        Ok(Self { key: LessSafeKey::new(key), id: KeyTag(id) })
     }
 
     /// Seals the secret of `whose`.
@@ -199,7 +199,7 @@ impl Sealer {
             self.key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(whose), &mut sealed);
         // It fails for what is longer than 64 GiB: then nothing is kept.
         let Ok(tag) = tag else { return Vec::new() };
-        [&[FORM], &self.id[..], &nonce[..], &sealed, tag.as_ref()].concat()
+        [&self.id.mark()[..], &nonce[..], &sealed, tag.as_ref()].concat()
     }
 
     /// The secret of `whose`.
@@ -210,7 +210,7 @@ impl Sealer {
         if head[0] != FORM {
             return Err(Unreadable::Broken);
         }
-        if head[1..=ID_LEN] != self.id {
+        if head[1..=ID_LEN] != self.id.0 {
             return Err(Unreadable::OtherKey);
         }
         let nonce = Nonce::try_assume_unique_for_key(&head[1 + ID_LEN..]).map_err(|_| Unreadable::Broken)?;

@@ -110,7 +110,6 @@ async fn serve(
         store.migrate().await.map_err(CommandError::new)?;
     }
     // Nobody else is here.
-    store.check_secrets().await.map_err(CommandError::new)?;
     store.seal_secrets().await.map_err(CommandError::new)?;
     let keys = place.keys(&store).await?;
     store.close().await;

@@ -11,7 +11,6 @@ pub async fn run(config: &Config) -> Result<ExitCode, CommandError> {
     store.migrate().await.map_err(CommandError::new)?;
     // Nobody can be in there yet who would not find the key.
     if store.is_new().await.map_err(CommandError::new)? {
-        store.check_secrets().await.map_err(CommandError::new)?;
         store.seal_secrets().await.map_err(CommandError::new)?;
     }
     // Before it, there may be no table to say so in.

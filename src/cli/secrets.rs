@@ -40,7 +40,6 @@ pub async fn run(command: SecretsCommand, config: &Config) -> Result<ExitCode, C
             let Some(key) = store.vault().current() else {
                 return Err(CommandError("set secrets.sealing_key or secrets.sealing_key_file first".to_owned()));
             };
-            store.check_secrets().await.map_err(CommandError::new)?;
             let noted = audit::begin(&store, "secrets seal", (None, &key.to_string())).await?;
             let count = store.seal_secrets().await.map_err(CommandError::new)?;
             noted.done(None).await?;

@@ -255,25 +255,17 @@ impl Drop for Pooled {
 /// Every statement on a connection is over a batch and by primary key or partial index. A planner that guesses
 /// from fresh statistics would hash whole tables for it (measured: half of Postgres' CPU per message), and one that sees
 /// an empty table would walk a whole index where it must find a batch's rows by key: entries read are what is to be few.
-const BY_INDEX: Settings = &[
-    ("cpu_index_tuple_cost", "1"),
-    ("enable_bitmapscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("enable_seqscan", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("random_page_cost", "1"),
-];
+const BY_INDEX: Settings = IN_ORDER.split_at(1).1;
 
 /// The same for claims, which look at what an index has in order: over an empty table another index seems as good, and all of a shard is sorted for each
 /// probe. For what locks rows in order it would be wrong: over an empty table it walks whole indexes for the order of a batch.
 const IN_ORDER: Settings = &[
+    ("enable_sort", "off"),
     ("cpu_index_tuple_cost", "1"),
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("enable_seqscan", "off"),
-    ("enable_sort", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("random_page_cost", "1"),
 ];

@@ -105,8 +105,10 @@ impl Store {
         )
     }
 
-    /// Seals by the key of today what is not; how many rows that were. What somebody changes meanwhile, they seal.
+    /// Seals by the key of today what is not, if all that lies here can be read ([`Self::check_secrets`]); how many rows that were. What somebody changes
+    /// meanwhile, they seal.
     pub async fn seal_secrets(&self) -> Result<u64, StoreError> {
+        self.check_secrets().await?;
         let mut sealed = 0;
         while let done @ 1.. = self.seal_some().await? {
             sealed += done;

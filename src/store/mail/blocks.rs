@@ -136,9 +136,9 @@ impl Store {
         on_pool!(self, "message_blocks.fill", conn, fill(conn, limit, now))
     }
 
-    /// The end of a project's last block: what is newer is in none. None: nil.
-    pub(super) async fn blocks_end(&self, project: ProjectId) -> Result<Uuid, StoreError> {
-        let last = on_pool!(
+    /// The end of a project's last block: what is newer is in none. `None`: it has no blocks.
+    pub(super) async fn blocks_end(&self, project: ProjectId) -> Result<Option<Uuid>, StoreError> {
+        on_pool!(
             self,
             "message_blocks.end",
             conn,
@@ -147,8 +147,7 @@ impl Store {
                 project.uuid(),
             )
             .fetch_optional(conn)
-        )?;
-        Ok(last.unwrap_or_default())
+        )
     }
 
     /// The newest blocks, at most so many, in which something may be found that is wanted, with messages from the first of the ids to the second.

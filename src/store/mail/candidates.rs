@@ -25,16 +25,14 @@ pub(super) struct Candidates {
 }
 
 impl Store {
-    /// What a list is narrowed to, if that is anything that is known of blocks.
+    /// What a list is narrowed to, if that is anything that is known of blocks, and there are any.
     pub(super) async fn narrow(
         &self,
         project: ProjectId,
         filter: &MessageFilter,
     ) -> Result<Option<Narrowed>, StoreError> {
-        Ok(match filter.wanted(project) {
-            Some(wanted) => Some(Narrowed { wanted, known_to: self.blocks_end(project).await? }),
-            None => None,
-        })
+        let Some(wanted) = filter.wanted(project) else { return Ok(None) };
+        Ok(self.blocks_end(project).await?.map(|known_to| Narrowed { wanted, known_to }))
     }
 
     /// The messages that a step looks at, newest first in steps: of ids, an address or a batch as they were given; or where something may be found; or all.
@@ -96,15 +94,16 @@ impl Store {
                 Some(narrowed) if narrowed.known_to >= span.1 => {
                     return self.candidates_in_blocks(project, &narrowed.wanted, span, step).await;
                 }
-                _ => {
-                    let known_to = narrowed.map_or(Uuid::nil(), |narrowed| narrowed.known_to);
-                    let ids = self.list_ids(project, (first.max(following(known_to)), end), step).await?;
-                    // Behind the newest that is in no block come the blocks.
-                    if !known_to.is_nil() && known_to >= first && is_short(&ids, step) {
-                        return Ok(Candidates { ids, last: Some(MessageId::from_uuid(following(known_to))) });
+                // Behind the newest, which are in no block, come the blocks.
+                Some(Narrowed { known_to, .. }) if *known_to >= first => {
+                    let end_of_blocks = following(*known_to);
+                    let ids = self.list_ids(project, (end_of_blocks, end), step).await?;
+                    if is_short(&ids, step) {
+                        return Ok(Candidates { ids, last: Some(MessageId::from_uuid(end_of_blocks)) });
                     }
                     ids
                 }
+                _ => self.list_ids(project, (first, end), step).await?,
             },
         };
         let last = ids.last().filter(|_| !is_short(&ids, step)).map(|id| MessageId::from_uuid(*id));

@@ -31,15 +31,15 @@ pub enum Term<'a> {
 
 /// The terms of a block of messages, or those that are asked for.
 pub struct Terms {
-    /// Begins with the project.
-    text: Vec<u8>,
+    project: ProjectId,
     all: BTreeSet<i64>,
-    grams: BTreeSet<i64>,
+    /// Parts of subjects, each once, however many messages have it.
+    grams: BTreeSet<[u8; GRAM]>,
 }
 
 impl Terms {
     pub fn new(project: ProjectId) -> Self {
-        Self { text: project.uuid().as_bytes().to_vec(), all: BTreeSet::new(), grams: BTreeSet::new() }
+        Self { project, all: BTreeSet::new(), grams: BTreeSet::new() }
     }
 
     pub fn add(&mut self, term: Term<'_>) {
@@ -48,7 +48,7 @@ impl Terms {
     }
 
     /// The hash of a term of this project.
-    pub fn term(&mut self, term: Term<'_>) -> i64 {
+    pub fn term(&self, term: Term<'_>) -> i64 {
         match term {
             Term::Mode(mode) => self.hash(b'o', mode.as_bytes()),
             Term::From(address) => self.hash(b'f', folded(address).as_bytes()),
@@ -63,17 +63,16 @@ impl Terms {
 
     /// Adds the parts of a subject, or of what is looked for in one.
     pub fn add_subject(&mut self, text: &str) {
-        for gram in folded(text).as_bytes().windows(GRAM) {
+        for gram in folded(text).as_bytes().array_windows() {
             if self.grams.len() > GRAMS_MAX {
                 return;
             }
-            let hash = self.hash(b'g', gram);
-            self.grams.insert(hash);
+            self.grams.insert(*gram);
         }
     }
 
     /// What stands for more parts of subjects than are kept.
-    pub fn many_subjects(&mut self) -> i64 {
+    pub fn many_subjects(&self) -> i64 {
         self.hash(b'm', b"")
     }
 
@@ -84,7 +83,7 @@ impl Terms {
 
     /// The parts of subjects.
     pub fn grams(&self) -> Vec<i64> {
-        self.grams.iter().copied().collect()
+        self.grams.iter().map(|gram| self.hash(b'g', gram)).collect()
     }
 
     /// As they are kept.
@@ -93,17 +92,14 @@ impl Terms {
             let many = self.many_subjects();
             self.all.insert(many);
         } else {
-            self.all.append(&mut self.grams);
+            let grams = self.grams();
+            self.all.extend(grams);
         }
         self.plain()
     }
 
-    fn hash(&mut self, kind: u8, value: &[u8]) -> i64 {
-        let project = self.text.len();
-        self.text.push(kind);
-        self.text.extend_from_slice(value);
-        let hash = digest(&SHA256, &self.text);
-        self.text.truncate(project);
+    fn hash(&self, kind: u8, value: &[u8]) -> i64 {
+        let hash = digest(&SHA256, &[&self.project.uuid().as_bytes()[..], &[kind], value].concat());
         let mut first = [0; 8];
         first.copy_from_slice(&hash.as_ref()[..8]);
         i64::from_be_bytes(first)
@@ -144,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_term_is_of_one_project_and_one_kind() {
-        let mut terms = [Uuid::nil(), Uuid::max()].map(|id| Terms::new(ProjectId::from_uuid(id)));
+        let terms = [Uuid::nil(), Uuid::max()].map(|id| Terms::new(ProjectId::from_uuid(id)));
         let of_one = [Term::Tag("a"), Term::Domain("a"), Term::From("a"), Term::Status("a")].map(|t| terms[0].term(t));
         let mut distinct = of_one.to_vec();
         distinct.push(terms[1].term(Term::Tag("a")));
